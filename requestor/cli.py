@@ -1,0 +1,59 @@
+"""`nima-golem`: the command line. Commands are imported when called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from nima.errors import NimaError
+from requestor.errors import RequestorError
+
+# name → (module and attribute, the line that `--help` shows; kept here so that help imports no command)
+COMMANDS = {
+    "train": ("requestor.commands.train:train", "Train a model on Golem providers (or on local subprocesses)."),
+    "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
+    "evaluate": ("requestor.commands.evaluate:evaluate", "Metrics of a model or of a file of predictions on AVA."),
+    "ava": ("requestor.commands.ava:ava", "Check the AVA data set and make splits."),
+    "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
+    "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
+}
+
+
+class Reported(click.ClickException):
+    """An expected error: one message on stderr, and the exit code that its class asks for."""
+
+    def __init__(self, error: NimaError | RequestorError) -> None:
+        super().__init__(str(error))
+        self.exit_code = getattr(error, "exit_code", 1)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when they are run or their own help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (NimaError, RequestorError) as error:
+            raise Reported(error) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nima-golem")
+def main() -> None:
+    """Train NIMA, an aesthetic photo scorer, on rented Golem CPUs, and score your photos with it."""

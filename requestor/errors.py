@@ -1,0 +1,55 @@
+"""The requestor's error tree. Every message is a whole sentence for the user: what, where, and the way out.
+
+    RequestorError            anything below; the command line prints it and exits with `exit_code`
+    ├── ConfigurationError    a bad option, file or environment variable
+    ├── RunFolderError        a run folder of another run, or one that is broken
+    ├── GolemError            the daemon, the wallet, the market
+    │   ├── DaemonUnreachable
+    │   ├── AppKeyMissing
+    │   └── WalletEmpty
+    ├── TransferError         gftp
+    ├── DevnetError           the local Golem could not start, stop or be found
+    └── TrainingFailed        the run ended without a model
+"""
+
+
+class RequestorError(Exception):
+    """Base of everything that the command line turns into one message and an exit code."""
+
+    exit_code = 1
+
+
+class ConfigurationError(RequestorError):
+    exit_code = 2
+
+
+class RunFolderError(RequestorError):
+    pass
+
+
+class GolemError(RequestorError):
+    pass
+
+
+class DaemonUnreachable(GolemError):
+    pass
+
+
+class AppKeyMissing(GolemError):
+    pass
+
+
+class WalletEmpty(GolemError):
+    pass
+
+
+class TransferError(RequestorError):
+    pass
+
+
+class DevnetError(RequestorError):
+    pass
+
+
+class TrainingFailed(RequestorError):
+    pass
