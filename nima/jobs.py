@@ -1,0 +1,294 @@
+"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict JSON.
+
+On a provider a job is a folder with `job.json`, and `weights.safetensors` where the job names its hash. The
+program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of a
+training, `predictions.safetensors` of an evaluation. Base models and shards lie in the store, by content:
+`<sha256>.safetensors`.
+
+Both sides distrust each other, so reading is strict: an unknown key, a wrong type, a number out of its range or
+another protocol raises `JobError`. This module needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from nima.errors import NimaError
+
+PROTOCOL = 1
+
+JOB_FILE = "job.json"
+WEIGHTS_FILE = "weights.safetensors"
+RESULT_FILE = "result.json"
+UPDATE_FILE = "update.safetensors"
+PREDICTIONS_FILE = "predictions.safetensors"
+
+MAX_RESULT_BYTES = 64 * 1024
+"""A `result.json` is a few hundred bytes; nobody should read more than this from a provider."""
+
+Kind = Literal["train", "evaluate", "benchmark"]
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_TEXT = 1000
+
+
+class JobError(NimaError):
+    """A job or a result that breaks the protocol."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One local training run, sized in steps.
+
+    steps, batch_size: optimiser steps, and images a step.
+    lr_backbone, lr_head: learning rates of the two parameter groups.
+    momentum, weight_decay: of SGD.
+    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1 everything.
+    seed: of the order of the images, their augmentation and the dropout.
+    augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
+    emd_r: the exponent of the EMD loss (NIMA trains with 2).
+    """
+
+    steps: int
+    batch_size: int
+    lr_backbone: float
+    lr_head: float
+    momentum: float
+    weight_decay: float
+    trainable_blocks: int
+    seed: int
+    augment: bool
+    emd_r: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range("steps", self.steps, 1, 1_000_000)
+        _check_range("batch_size", self.batch_size, 1, 4096)
+        _check_range("lr_backbone", self.lr_backbone, 0, 1000)
+        _check_range("lr_head", self.lr_head, 0, 1000)
+        _check_range("momentum", self.momentum, 0, 1)
+        _check_range("weight_decay", self.weight_decay, 0, 1000)
+        _check_range("trainable_blocks", self.trainable_blocks, -1, 1000)
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("emd_r", self.emd_r, 1, 10)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for one provider.
+
+    backbone: a name of `nima.backbones`; the base model must be of it.
+    store: absolute folder of the content-addressed files.
+    base: sha256 of the base model, a checkpoint with the whole state.
+    weights: sha256 of the `weights.safetensors` beside the job, current values of trained parameters that are
+        laid over the base; None where there is no such file.
+    shards: sha256 of the shards to work on; a benchmark needs none.
+    plan: how to train; None where nothing is trained.
+    threads: of torch; 0 leaves the choice to it.
+    """
+
+    protocol: int
+    kind: Kind
+    job_id: str
+    backbone: str
+    store: str
+    base: str
+    shards: tuple[str, ...]
+    plan: TrainingPlan | None
+    threads: int
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_protocol(self.protocol)
+        _check_job_id(self.job_id)
+        _check(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
+        _check(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
+        _check_sha256("base", self.base)
+        for sha256 in self.shards:
+            _check_sha256("shards", sha256)
+        if self.weights is not None:
+            _check_sha256("weights", self.weights)
+        _check_range("threads", self.threads, 0, 1024)
+        _check(self.kind != "train" or self.plan is not None, "a training job needs a plan")
+        _check(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """Raises `JobError` unless `text` is exactly a job of this protocol."""
+        return _decode(Job, text, "job")
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What became of a job, in the provider's own words: nothing here is to be believed without a check.
+
+    samples: images trained on (counted once a step they took part in), predicted, or timed.
+    seconds: wall-clock time of the work itself, without start-up.
+    loss: mean EMD over the last tenth of a training's steps; None for other kinds.
+    output, output_sha256: name and content of the file beside the result; None where there is none.
+    versions: of python, torch, torchvision and nima.
+    """
+
+    protocol: int
+    job_id: str
+    kind: Kind
+    ok: bool
+    error: str | None
+    samples: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_protocol(self.protocol)
+        _check_job_id(self.job_id)
+        _check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
+        # The text is shown on the requestor's terminal: no control characters, no walls of text.
+        for text in (self.error or "", *self.versions, *self.versions.values()):
+            _check(len(text) <= _MAX_TEXT and text.isprintable(), "a text of the result is not printable or too long")
+        _check(len(self.versions) <= 16, "too many versions in the result")
+        _check_range("samples", self.samples, 0, 2**53)
+        _check_range("seconds", self.seconds, 0, 1e9)
+        if self.loss is not None:
+            _check_range("loss", self.loss, 0, 1)
+        _check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
+        _check(
+            self.output in (None, UPDATE_FILE, PREDICTIONS_FILE),
+            f"the output must be {UPDATE_FILE} or {PREDICTIONS_FILE}",
+        )
+        if self.output_sha256 is not None:
+            _check_sha256("output_sha256", self.output_sha256)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> JobResult:
+        """Raises `JobError` unless `text` is exactly a result of this protocol."""
+        if len(text) > MAX_RESULT_BYTES:
+            raise JobError(f"The result is longer than {MAX_RESULT_BYTES} characters.")
+        return _decode(JobResult, text, "result")
+
+
+def printable(text: str) -> str:
+    """`text` as one line that a result may carry: control characters become spaces, the end is cut."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(line.split())[:_MAX_TEXT]
+
+
+T = TypeVar("T", Job, JobResult)
+
+
+def _decode(cls: type[T], text: str, what: str) -> T:
+    try:
+        data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        if not isinstance(data, dict):
+            raise JobError("not an object")
+        # The protocol first: of another one, the rest may mean anything.
+        _check_protocol(data.get("protocol"))
+        if isinstance(data.get("shards"), list):
+            data["shards"] = tuple(data["shards"])
+        if isinstance(data.get("plan"), dict):
+            data["plan"] = _build(TrainingPlan, data["plan"])
+        return _build(cls, data)
+    except JobError as error:
+        raise JobError(f"This is not a valid {what}: {error}.") from None
+    except (ValueError, RecursionError):
+        raise JobError(f"This is not a valid {what}: it is not JSON.") from None
+
+
+def _build(cls: type[Any], data: dict[str, Any]) -> Any:
+    known = {f.name for f in dataclasses.fields(cls)}
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    for problem, names in (("unknown", data.keys() - known), ("missing", required - data.keys())):
+        if names:
+            raise JobError(f"{problem} key {printable(min(names))!r}")
+    return cls(**data)
+
+
+def _no_constant(name: str) -> float:
+    raise JobError(f"{name} is not a number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise JobError("a key stands twice")
+    return data
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise JobError(message)
+
+
+def _check_types(instance: Any) -> None:
+    for name, hint in typing.get_type_hints(type(instance)).items():
+        value = getattr(instance, name)
+        if not _is_a(value, hint):
+            raise JobError(f"{name} has the wrong type {type(value).__name__}")
+
+
+def _is_a(value: object, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_a(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _is_a(k, arguments[0]) and _is_a(v, arguments[1]) for k, v in value.items()
+        )
+    if hint is float:  # JSON writes 1.0 as 1 in some languages; a bool is an int in Python
+        return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer too large for a float
+        return False
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    _check(low <= value <= high, f"{name} must lie between {low} and {high}")
+
+
+def _check_protocol(protocol: object) -> None:
+    _check(
+        type(protocol) is int and protocol == PROTOCOL,
+        f"it speaks protocol {printable(repr(protocol))[:20]} and this program {PROTOCOL}",
+    )
+
+
+def _check_job_id(job_id: str) -> None:
+    _check(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
+
+
+def _check_sha256(name: str, value: str) -> None:
+    _check(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")
