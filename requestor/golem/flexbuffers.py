@@ -1,7 +1,7 @@
 """FlexBuffers, the schema-less binary format of Golem's service bus payloads.
 
 Source: https://flatbuffers.dev/internals/#flexbuffers. Reads every type; writes null, bool, integers, float,
-str, bytes, lists and string-keyed dicts. The writer stores everything 8 bytes wide, which every reader accepts
+str, bytes, lists and string-keyed dicts. The writer stores everything 8 bytes wide, which any reader accepts
 and which needs one pass; blobs are copied whole, so a 40 KiB file chunk costs microseconds.
 
 Buffers come from strangers. Their values may point at one another, so that a few hundred bytes can stand for
