@@ -1,0 +1,125 @@
+"""The board on which tasks wait for providers: who gets what, how often it is tried, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+
+from requestor.backends.base import Outcome, Provider, Task
+
+ATTEMPTS = 3  # of one task
+STRIKES = 2  # failed tasks after which a provider is given no more
+
+
+class Board:
+    """Tasks of the present round, pulled by providers one at a time.
+
+    A provider is given a task that it has not failed before, if there is one, and of those the one whose files
+    it already holds most of, so that each shard travels once. Every task of a round ends in exactly one outcome,
+    at the latest at the round's deadline.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[Task] = []
+        self._running: dict[str, Task] = {}
+        self._failed_by: dict[str, list[str]] = {}
+        self._errors: dict[str, str] = {}
+        self._strikes: dict[str, int] = {}
+        self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        self._posted = asyncio.Event()
+
+    def is_banned(self, provider_id: str) -> bool:
+        return self._strikes.get(provider_id, 0) >= STRIKES
+
+    def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
+        """The task that suits this provider best, or None. `held`: names of the store files it has."""
+        if self.is_banned(provider.id) or not self._pending:
+            return None
+        names = set(held)
+
+        def suitability(task: Task) -> tuple[bool, int]:
+            fresh = provider.id not in self._failed_by.get(task.job.job_id, ())
+            return fresh, sum(path.name in names for path in task.store)
+
+        task = max(self._pending, key=suitability)
+        self._pending.remove(task)
+        self._running[task.job.job_id] = task
+        return task
+
+    async def wait_for_task(self, provider: Provider, held: Iterable[str]) -> Task | None:
+        """Like `take`, but waits until there is one; None once the provider is banned."""
+        while not self.is_banned(provider.id):
+            self._posted.clear()
+            if task := self.take(provider, held):
+                return task
+            await self._posted.wait()
+        return None
+
+    def complete(self, outcome: Outcome) -> None:
+        """A provider brought a result. Ignored where the round is over."""
+        if self._running.pop(outcome.task.job.job_id, None) is not None:
+            self._outcomes.put_nowait(outcome)
+
+    def give_back(self, task: Task) -> None:
+        """The task was not started (no money, the worker was stopped): nobody's fault, next one please."""
+        if self._running.pop(task.job.job_id, None) is not None:
+            self._pending.append(task)
+            self._posted.set()
+
+    def fail(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
+        """An attempt failed: another provider gets the task, until it has been tried often enough."""
+        self._strikes[provider.id] = self._strikes.get(provider.id, 0) + 1
+        self._posted.set()  # a banned provider's worker must learn of it
+        job_id = task.job.job_id
+        if self._running.pop(job_id, None) is None:
+            return
+        self._errors[job_id] = error
+        failed_by = self._failed_by.setdefault(job_id, [])
+        failed_by.append(provider.id)
+        if len(failed_by) >= ATTEMPTS:
+            self._outcomes.put_nowait(Outcome(task, provider, error=error, seconds=seconds))
+        else:
+            self._pending.append(task)
+
+    def withdraw(self, reason: str) -> None:
+        """No further task can be started: those that wait end now, those that run go on."""
+        for task in self._pending:
+            error = self._errors.get(task.job.job_id, reason)
+            self._outcomes.put_nowait(Outcome(task, None, error=error))
+        self._pending.clear()
+
+    def abandon(self, reason: str) -> None:
+        """There is no provider left and none will come: every open task ends now."""
+        self._pending.extend(self._running.values())
+        self._running.clear()
+        self.withdraw(reason)
+
+    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        """Post the tasks; yield one outcome a task as they end; close the round after `seconds`."""
+        deadline = time.monotonic() + seconds
+        left = {task.job.job_id: task for task in tasks}
+        self._pending.extend(tasks)
+        self._posted.set()
+        try:
+            while left:
+                try:
+                    outcome = await asyncio.wait_for(self._outcomes.get(), max(0.0, deadline - time.monotonic()))
+                except asyncio.TimeoutError:
+                    break
+                if outcome.task.job.job_id not in left:
+                    continue  # of a round that was closed while this one was on its way
+                del left[outcome.task.job.job_id]
+                yield outcome
+            for job_id, task in left.items():
+                reason = self._errors.get(job_id, "no provider finished it before the round's deadline")
+                yield Outcome(task, None, error=reason, seconds=seconds)
+        finally:
+            self._pending.clear()
+            self._running.clear()
+
+
+def with_place(task: Task, store: str, threads: int) -> Task:
+    """The task as one provider runs it: where its store lies, how many threads it may use."""
+    return replace(task, job=replace(task.job, store=store, threads=threads))

@@ -1,0 +1,401 @@
+"""The Golem backend, and the only module that imports yapapi: one warm job over all rounds, inside a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yapapi
+from yapapi import WorkContext, events
+from yapapi.config import ApiConfig
+from yapapi.payload import Payload
+from yapapi.props.builder import DemandBuilder
+from yapapi.props.com import ComLinear, Counter
+from yapapi.rest.activity import CommandExecutionError
+from yapapi.rest.market import OfferProposal
+from yapapi.rest.payment import Allocation, DebitNote, Invoice
+from yapapi.script import Script
+from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy
+
+from nima.jobs import JobError, JobResult
+from requestor.backends.base import BackendStatus, Outcome, Provider, Task
+from requestor.backends.board import Board, with_place
+from requestor.budget import Budget, Price, show_glm
+from requestor.golem.wallet import Connection, Wallet
+from requestor.ledger import Ledger, Receipt
+
+STORE = "/golem/store"  # the image's VOLUMEs; transfers reach nothing else
+JOBS = "/golem/jobs"
+# Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
+LONGEST_RUN = timedelta(hours=4)
+SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
+BILLING_SLACK = 15.0  # seconds that a provider may bill beyond what we saw: start-up, and the last usage report
+LARGEST_RESULT = 64 * 1024  # bytes of result.json
+MEMORY_GIB = 1.5  # torch, a batch of 32 and a 10 MB shard
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GolemSettings:
+    """What to ask of the market.
+
+    Attributes:
+        connection: the requestor's daemon and payment network.
+        subnet: only providers of this subnet.
+        image: the task package, `hash:sha3:<hash>:<url>`.
+        python: absolute path of the image's Python, which can import `provider_image`.
+        max_price: GLM that the first hour of one provider may cost at full load, start fee included.
+        environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
+    """
+
+    connection: Connection
+    subnet: str
+    image: str
+    python: str
+    max_price: Decimal
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Activity:
+    """A warm provider: what it holds, what it costs."""
+
+    provider: Provider
+    price: Price
+    threads: int
+    started: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    held: set[str] = field(default_factory=set)
+
+    def worst_cost(self, more_seconds: float = 0.0) -> Decimal:
+        """The most that it can have cost, at full load, `more_seconds` from now."""
+        lived = (self.ended or time.monotonic()) - self.started
+        return self.price.at_full_load(lived + more_seconds + BILLING_SLACK, self.threads)
+
+
+class GolemBackend:
+    """Runs tasks on hired providers through yapapi.
+
+    yapapi hands its tasks to workers blindly, forgets why one failed and retries it for ever. So it is given
+    tokens only: a worker that receives one takes the task that suits its provider from our board.
+
+    Args:
+        budget: asked before every task, told of every cost.
+        ledger: everything that costs money is on disk there before it is used.
+        workers: providers to hire.
+        inbox: existing folder for the files that come back.
+    """
+
+    name = "golem"
+
+    def __init__(self, settings: GolemSettings, budget: Budget, ledger: Ledger, workers: int, inbox: Path) -> None:
+        self._settings = settings
+        self._budget = budget
+        self._ledger = ledger
+        self._count = workers
+        self._inbox = inbox
+        self._board = Board()
+        self._tokens: asyncio.Queue[bool] = asyncio.Queue()
+        self._activities: dict[str, Activity] = {}
+        self._agreement_of: dict[str, str] = {}
+        self._wallet = Wallet(settings.connection)
+        self._allocation: str | None = None
+
+    async def __aenter__(self) -> GolemBackend:
+        for leaked in self._ledger.open_allocations():  # of this run, when it was killed
+            await self._wallet.release(leaked)
+            self._ledger.record("allocation_released", id=leaked)
+        connection = self._settings.connection
+        amount = self._budget.cap - self._budget.spent
+        # Our own allocation: yapapi's would live for ten years if this process were killed.
+        self._allocation, address = await self._wallet.allocate(amount, LONGEST_RUN + timedelta(hours=1))
+        self._ledger.record("allocation", id=self._allocation, amount=amount)
+        os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
+        try:
+            self._golem = yapapi.Golem(
+                budget=amount,
+                strategy=_Strategy(self._settings.max_price, self._board, self._worst_invoice),
+                subnet_tag=self._settings.subnet,
+                payment_driver=connection.driver,
+                payment_network=connection.network,
+                event_consumer=self._on_event,
+                api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
+            )
+            self._golem._engine._budget_allocations.append(
+                Allocation(None, self._allocation, amount, connection.platform, address, None)
+            )
+            await self._golem.start()
+        except BaseException:
+            await self._release()
+            raise
+        self._job = asyncio.create_task(self._run_job())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._tokens.put_nowait(False)
+            else:
+                self._job.cancel()
+            with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._job, 60)
+            await self._golem.stop(wait_for_payments=True)
+        finally:
+            await self._release()
+
+    def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        for _ in tasks:
+            self._tokens.put_nowait(True)
+        if self._job.done():
+            asyncio.get_running_loop().call_soon(self._board.abandon, "the Golem job has ended")
+        return self._board.run(tasks, seconds)
+
+    def status(self) -> BackendStatus:
+        warm = {activity.provider.name for activity in self._activities.values() if activity.ended is None}
+        return BackendStatus(warm, self._budget.spent)
+
+    def receipts(self) -> list[Receipt]:
+        return self._ledger.receipts()
+
+    async def _release(self) -> None:
+        if self._allocation is not None:
+            await self._wallet.release(self._allocation)
+            self._ledger.record("allocation_released", id=self._allocation)
+            self._allocation = None
+
+    async def _run_job(self) -> None:
+        """The one yapapi job. It ends by itself only at its time limit, which yapapi does not tell anybody."""
+        reason = f"the Golem job has ended (its time limit is {LONGEST_RUN})"
+        try:
+            async for _ in self._golem.execute_tasks(
+                self._worker,
+                self._issue_tokens(),
+                payload=_ProviderImage(self._settings.image),
+                max_workers=self._count,
+                timeout=LONGEST_RUN,
+            ):
+                pass
+        except Exception as error:
+            reason = f"the Golem job broke off: {type(error).__name__}: {error}"
+        finally:
+            self._board.abandon(reason)
+
+    async def _issue_tokens(self) -> AsyncIterator[yapapi.Task[None, None]]:
+        while await self._tokens.get():
+            yield yapapi.Task(data=None)
+
+    async def _worker(
+        self, context: WorkContext, tokens: AsyncIterator[yapapi.Task[None, None]]
+    ) -> AsyncGenerator[Script, Any]:
+        """One provider, from its first task to its last. Raising makes yapapi end the agreement."""
+        activity = self._open_activity(context)
+        provider = activity.provider
+        try:
+            async for token in tokens:
+                task = self._board.take(provider, activity.held)
+                if task is None:  # the token's task went to another provider, or its round is over
+                    token.accept_result()
+                    continue
+                seconds = self._affordable(context.id, activity, task)
+                if seconds is None:
+                    self._board.give_back(task)
+                    token.accept_result()
+                    self._board.withdraw(f"the budget of {show_glm(self._budget.cap)} does not allow another task")
+                    continue
+                started = time.monotonic()
+                try:
+                    yield self._script(context, activity, task, seconds)
+                    result, output = self._collect(task)
+                except CommandExecutionError as error:
+                    self._fail(context, task, provider, _describe(error), started)
+                    if self._board.is_banned(provider.id):
+                        raise
+                    # The activity is still good: another token for the task, which waits on the board again.
+                    self._tokens.put_nowait(True)
+                except (JobError, OSError) as error:
+                    self._fail(context, task, provider, str(error), started)
+                    if self._board.is_banned(provider.id):
+                        raise
+                    self._tokens.put_nowait(True)
+                except Exception as error:
+                    self._fail(context, task, provider, f"{type(error).__name__}: {error}", started)
+                    raise
+                except BaseException:  # the worker is being stopped: not the provider's fault
+                    self._board.give_back(task)
+                    raise
+                else:
+                    activity.held.update(path.name for path in task.store)
+                    self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
+                    self._board.complete(Outcome(task, provider, result, output, seconds=time.monotonic() - started))
+                token.accept_result()
+                await self._meter(context)
+        finally:
+            activity.ended = time.monotonic()
+            self._budget.settle(context.id)
+
+    def _open_activity(self, context: WorkContext) -> Activity:
+        linear: ComLinear = context._agreement.details.provider_view.extract(ComLinear)
+        offer = context._agreement.details.provider_view.properties
+        provider = Provider(context.provider_id, context.provider_name or context.provider_id[:10])
+        activity = Activity(provider, _price(linear), _threads(offer))
+        self._activities[context.id] = activity
+        self._agreement_of[context.id] = context._agreement.id
+        self._budget.promise(context.id, activity.worst_cost())
+        return activity
+
+    def _affordable(self, activity_id: str, activity: Activity, task: Task) -> float | None:
+        """Promise this attempt's worst cost; its time limit in seconds, or None if the budget has no room."""
+        seconds = task.seconds
+        while not self._budget.allows(activity_id, activity.worst_cost(seconds)):
+            seconds /= 2
+            if seconds < SHORTEST_ATTEMPT:
+                return None
+        self._budget.promise(activity_id, activity.worst_cost(seconds))
+        return seconds
+
+    def _script(self, context: WorkContext, activity: Activity, task: Task, seconds: float) -> Script:
+        """Send what the provider lacks, run the program, fetch what it wrote."""
+        folder = f"{JOBS}/{task.job.job_id}"
+        script = context.new_script(timeout=timedelta(seconds=seconds))
+        for path in task.store:
+            if path.name not in activity.held:
+                script.upload_file(str(path), f"{STORE}/{path.name}")
+        job = with_place(task, STORE, activity.threads).job
+        script.upload_bytes(job.to_json().encode(), f"{folder}/job.json")
+        if task.weights is not None:
+            script.upload_file(str(task.weights), f"{folder}/weights.safetensors")
+        script.run(self._settings.python, "-m", "provider_image", f"{folder}/job.json")
+        script.download_file(f"{folder}/result.json", str(self._result_file(task)))
+        output = {"train": "update", "evaluate": "predictions"}.get(task.job.kind)
+        if output is not None:
+            script.download_file(f"{folder}/{output}.safetensors", str(self._output_file(task)))
+        return script
+
+    def _collect(self, task: Task) -> tuple[JobResult, Path | None]:
+        """What came back, its sizes checked before anything is read."""
+        result_file, output = self._result_file(task), self._output_file(task)
+        if result_file.stat().st_size > LARGEST_RESULT:
+            raise JobError(f"result.json has {result_file.stat().st_size} bytes; at most {LARGEST_RESULT} are allowed.")
+        result = JobResult.from_json(result_file.read_text(encoding="utf-8", errors="replace"))
+        result_file.unlink()
+        if not result.ok:
+            raise JobError(result.error or "the provider program failed without saying why")
+        if not output.exists():
+            return result, None
+        if output.stat().st_size > task.largest_output:
+            size = output.stat().st_size
+            output.unlink()
+            raise JobError(f"the output has {size} bytes; at most {task.largest_output} are allowed.")
+        return result, output
+
+    def _result_file(self, task: Task) -> Path:
+        return self._inbox / f"{task.job.job_id}.result.json"
+
+    def _output_file(self, task: Task) -> Path:
+        return self._inbox / f"{task.job.job_id}.safetensors"
+
+    def _fail(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
+        logger.warning("%s failed %s: %s", provider.name, task.job.job_id, error)
+        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
+        self._board.fail(task, provider, error, time.monotonic() - started)
+
+    async def _meter(self, context: WorkContext) -> None:
+        """Ask the daemon what the activity has cost so far; the display can do without an answer."""
+        with suppress(Exception):
+            cost = await context.get_cost()
+            if cost is not None:
+                self._budget.report(context.id, Decimal(repr(cost)))
+
+    def _worst_invoice(self, agreement_id: str) -> Decimal:
+        """The most that an agreement may be invoiced at: its activities at full load for as long as they lived."""
+        own = [self._activities[name] for name, agreement in self._agreement_of.items() if agreement == agreement_id]
+        return sum((activity.worst_cost() for activity in own), Decimal(0))
+
+    def _on_event(self, event: events.Event) -> None:
+        """Costs into the ledger. yapapi calls this for everything that happens."""
+        if isinstance(event, events.AgreementConfirmed):
+            details = event.agreement.details
+            provider = str(details.raw_details.offer.provider_id)
+            name = details.provider_node_info.name or provider[:10]
+            self._ledger.record("agreement", agreement=event.agreement.id, provider=provider, name=name)
+        elif isinstance(event, events.DebitNoteAccepted):
+            amount = Decimal(event.debit_note.total_amount_due)
+            activity = event.debit_note.activity_id
+            self._ledger.record("debit_note", agreement=event.agreement.id, activity=activity, amount=amount)
+            self._budget.report(activity, amount)
+        elif isinstance(event, events.InvoiceAccepted):
+            self._ledger.record("invoice", agreement=event.agreement.id, amount=Decimal(event.invoice.amount))
+        elif isinstance(event, events.PaymentFailed):
+            logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
+
+
+class _Strategy(MarketStrategy):  # type: ignore[misc]
+    """Cheapest first, nobody above the price cap, nobody banned; no bill beyond what the time allows."""
+
+    def __init__(self, max_price: Decimal, board: Board, worst_invoice: Any) -> None:
+        self._max_price = max_price
+        self._board = board
+        self._worst_invoice = worst_invoice
+
+    async def decorate_demand(self, demand: DemandBuilder) -> None:
+        demand.ensure("(golem.com.pricing.model=linear)")
+
+    async def score_offer(self, offer: OfferProposal) -> float:
+        try:
+            first_hour = _price(ComLinear.from_properties(offer.props)).first_hour(_threads(offer.props))
+        except Exception:  # whatever is malformed in a stranger's offer, we do without it
+            return float(SCORE_REJECTED)
+        if self._board.is_banned(offer.issuer) or not 0 <= first_hour <= self._max_price:
+            return float(SCORE_REJECTED)
+        return float(SCORE_TRUSTED) / float(1 + first_hour)
+
+    async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
+        return min(Decimal(invoice.amount), self._worst_invoice(invoice.agreement_id))
+
+    async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
+        return min(Decimal(debit_note.total_amount_due), self._worst_invoice(debit_note.agreement_id))
+
+
+@dataclass
+class _ProviderImage(Payload):  # type: ignore[misc]
+    """Our image as a demand. yapapi's own `vm.repo` would look the image up over HTTP on every start."""
+
+    image: str
+
+    async def decorate_demand(self, demand: DemandBuilder) -> None:
+        demand.properties["golem.srv.comp.task_package"] = self.image
+        demand.properties["golem.srv.comp.vm.package_format"] = "gvmkit-squash"
+        demand.ensure("(golem.runtime.name=vm)")
+        demand.ensure(f"(golem.inf.mem.gib>={MEMORY_GIB})")
+
+
+def _price(linear: ComLinear) -> Price:
+    """An offer's price. Raises ValueError on negative prices and on counters that we do not know."""
+    by_counter = {name: Decimal(repr(value)) for name, value in linear.price_for.items()}
+    wall, cpu = by_counter.pop(Counter.TIME.value, Decimal(0)), by_counter.pop(Counter.CPU.value, Decimal(0))
+    start = Decimal(repr(linear.fixed_price))
+    if any(by_counter.values()) or min(wall, cpu, start) < 0:
+        raise ValueError("not a price for time and CPU")
+    return Price(start=start, wall_second=wall, cpu_second=cpu)
+
+
+def _threads(offer: Mapping[str, Any]) -> int:
+    return max(1, int(offer["golem.inf.cpu.threads"]))
+
+
+def _describe(error: CommandExecutionError) -> str:
+    lines = [line for line in (error.stderr or "").strip().splitlines() if line.strip()]
+    return f"{error.message}: {lines[-1][:400]}" if lines else str(error.message)

@@ -1,0 +1,154 @@
+"""The provider program as subprocesses on this machine: for development, simulation, and people without GLM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+
+from nima.jobs import JobError, JobResult
+from requestor.backends.base import BackendStatus, Outcome, Provider, Task
+from requestor.backends.board import Board, with_place
+from requestor.ledger import Receipt
+
+
+@dataclass
+class Worker:
+    """One simulated provider: a folder with its own store, and what it has done."""
+
+    provider: Provider
+    folder: Path
+    held: set[str] = field(default_factory=set)
+    tasks: int = 0
+
+
+class LocalBackend:
+    """Runs every task as `python -m provider_image job.json`, as a provider would, with an empty environment.
+
+    Args:
+        workers: how many run at a time; the machine's cores are shared out among them.
+        inbox: existing folder for the files that come back.
+    """
+
+    name = "local"
+
+    def __init__(self, workers: int, inbox: Path) -> None:
+        self._count = workers
+        self._inbox = inbox
+        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self._board = Board()
+        self._workers: list[Worker] = []
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> LocalBackend:
+        self._folder = Path(tempfile.mkdtemp(prefix="nima-golem-local-"))
+        for number in range(1, self._count + 1):
+            worker = Worker(Provider(f"local-{number}", f"local-{number}"), self._folder / str(number))
+            (worker.folder / "store").mkdir(parents=True)
+            self._workers.append(worker)
+            self._running.append(asyncio.create_task(self._work(worker)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        if all(self._board.is_banned(worker.provider.id) for worker in self._workers):
+            tasks_left = "every local worker has failed too often"
+            asyncio.get_running_loop().call_soon(self._board.abandon, tasks_left)
+        return self._board.run(tasks, seconds)
+
+    def status(self) -> BackendStatus:
+        return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0))
+
+    def receipts(self) -> list[Receipt]:
+        return [Receipt(w.provider.name, w.provider.id, 0, w.tasks, Decimal(0)) for w in self._workers]
+
+    async def _work(self, worker: Worker) -> None:
+        while task := await self._board.wait_for_task(worker.provider, worker.held):
+            started = time.monotonic()
+            try:
+                result, output = await self._attempt(worker, task)
+            except (JobError, OSError, _AttemptFailed) as error:
+                self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
+                continue
+            worker.tasks += 1
+            self._board.complete(Outcome(task, worker.provider, result, output, seconds=time.monotonic() - started))
+        if all(self._board.is_banned(other.provider.id) for other in self._workers):
+            self._board.abandon("every local worker has failed too often")
+
+    async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None]:
+        """Bring the files, run the program, collect what it wrote."""
+        for path in task.store:
+            if path.name not in worker.held:
+                _link_or_copy(path, worker.folder / "store" / path.name)
+                worker.held.add(path.name)
+        folder = worker.folder / "jobs" / task.job.job_id
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier attempt
+        folder.mkdir(parents=True)
+        job = with_place(task, str(worker.folder / "store"), self._threads).job
+        (folder / "job.json").write_text(job.to_json())
+        if task.weights is not None:
+            shutil.copyfile(task.weights, folder / "weights.safetensors")
+        try:
+            stderr = await _run_program([sys.executable, "-m", "provider_image", str(folder / "job.json")], task.seconds)
+            result_file = folder / "result.json"
+            if not result_file.exists():
+                raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")
+            result = JobResult.from_json(result_file.read_text())
+            if not result.ok:
+                raise _AttemptFailed(result.error or "the provider program failed without saying why")
+            if result.output is None:
+                return result, None
+            produced = folder / Path(result.output).name
+            if not produced.exists():
+                raise _AttemptFailed(f"the provider program named {result.output} but did not write it")
+            output = self._inbox / f"{task.job.job_id}.safetensors"
+            shutil.move(produced, output)
+            return result, output
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _AttemptFailed(Exception):
+    pass
+
+
+def _link_or_copy(source: Path, destination: Path) -> None:
+    """Hard links spare the disk; across file systems there are none."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
+
+
+async def _run_program(argv: list[str], seconds: float) -> str:
+    """Run to its end and return stderr; kill it after `seconds`, and on cancellation."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        env={}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        _, stderr = await asyncio.wait_for(process.communicate(), seconds)
+    except asyncio.TimeoutError:
+        raise _AttemptFailed(f"the provider program did not end within {seconds:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return stderr.decode(errors="replace").strip()

@@ -1,0 +1,76 @@
+"""One frozen configuration of a training run, validated once; options, environment and file all end here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from requestor.errors import AppKeyMissing, ConfigurationError
+from requestor.golem.networks import TOKENS
+
+BackendName = Literal["golem", "local"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What `nima-golem train` was asked to do.
+
+    Attributes:
+        ava: folder with `AVA.txt` and `images/<id>.jpg`.
+        run_dir: where the run lives.
+        backend: who computes.
+        budget: GLM that may leave the wallet, at most.
+        backbone: a name of `nima.backbones`.
+        rounds: federated rounds.
+        workers: providers that work at a time.
+        max_price: GLM that the first hour of one provider may cost at full load.
+        network: payment network.
+        subnet: Golem subnet whose providers are asked.
+        seed: of everything that is random.
+    """
+
+    ava: Path
+    run_dir: Path
+    backend: BackendName
+    budget: Decimal
+    backbone: str
+    rounds: int
+    workers: int
+    max_price: Decimal
+    network: str
+    subnet: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.network not in TOKENS:
+            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
+        if not (self.ava / "AVA.txt").is_file():
+            raise ConfigurationError(f"{self.ava / 'AVA.txt'} does not exist: --ava must name a folder with AVA.txt and images/.")
+        if not (self.ava / "images").is_dir():
+            raise ConfigurationError(f"{self.ava / 'images'} does not exist: --ava must name a folder with AVA.txt and images/.")
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change when a run goes on: other money or other providers may be tried, other data not."""
+        return {
+            "ava": str(self.ava.resolve()),
+            "backbone": self.backbone,
+            "workers": self.workers,
+            "rounds": self.rounds,
+            "seed": self.seed,
+        }
+
+
+def required_variable(environment: dict[str, str], name: str) -> str:
+    """A variable of Golem's environment. Raises AppKeyMissing for a missing app key, else ConfigurationError."""
+    value = environment.get(name) or os.environ.get(name)
+    if value:
+        return value
+    if name == "YAGNA_APPKEY":
+        raise AppKeyMissing(
+            "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local Golem with "
+            "`nima-golem devnet up --detach`."
+        )
+    raise ConfigurationError(f"{name} is not set.")

@@ -1,0 +1,119 @@
+"""The requestor's own daemon over REST: who we are, what we have, and the allocation that caps the spending."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+
+from requestor.budget import show_glm
+from requestor.errors import AppKeyMissing, DaemonUnreachable, GolemError, WalletEmpty
+
+# token by network, as yagna's erc20 driver names them
+TOKENS = {
+    "polygon": "glm",
+    "mainnet": "glm",
+    "hoodi": "tglm",
+    "amoy": "tglm",
+    "sepolia": "tglm",
+    "holesky": "tglm",
+}
+_INSUFFICIENT_FUNDS = "insufficient-account-funds"
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the daemon is and how we pay: what a run needs to know of Golem."""
+
+    api_url: str
+    app_key: str
+    network: str
+    driver: str = "erc20"
+
+    @property
+    def platform(self) -> str:
+        """The payment platform's name, such as `erc20-hoodi-tglm`."""
+        return f"{self.driver}-{self.network}-{TOKENS[self.network]}"
+
+
+class Wallet:
+    """The daemon's identity and its allocations.
+
+    Raises, from every method: DaemonUnreachable, AppKeyMissing, GolemError.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def address(self) -> str:
+        """The node id of the app key's identity, which is also its wallet's address: 0x and 40 hex digits."""
+        me: dict[str, Any] = await self._call("GET", "/me")
+        return str(me["identity"])
+
+    async def allocate(self, amount: Decimal, lifetime: timedelta) -> tuple[str, str]:
+        """Reserve `amount` GLM: nothing beyond it can be paid. Expires by itself, should nobody release it.
+
+        Returns (allocation id, wallet address). Raises WalletEmpty where the wallet holds less.
+        """
+        address = await self.address()
+        request = {
+            "address": address,
+            "paymentPlatform": self._connection.platform,
+            "totalAmount": str(amount),
+            "timeout": (datetime.now(timezone.utc) + lifetime).isoformat(),
+            "makeDeposit": False,
+        }
+        try:
+            allocation: dict[str, Any] = await self._call("POST", "/payment-api/v1/allocations", request)
+        except GolemError as error:
+            if _INSUFFICIENT_FUNDS not in str(error):
+                raise
+            network = self._connection.network
+            way_out = (
+                "get test GLM with `yagna payment fund`"
+                if TOKENS[network] == "tglm"
+                else "send GLM and some gas to it"
+            )
+            raise WalletEmpty(
+                f"The wallet {address} on {network} holds less than the budget of {show_glm(amount)}: {way_out}, "
+                "or choose a smaller --budget."
+            ) from error
+        return str(allocation["allocationId"]), address
+
+    async def release(self, allocation_id: str) -> None:
+        """Give a reservation back. One that is gone already is no error."""
+        try:
+            await self._call("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
+        except GolemError as error:
+            if "404" not in str(error) and "410" not in str(error):
+                raise
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        url = self._connection.api_url.rstrip("/") + path
+        headers = {"Authorization": f"Bearer {self._connection.app_key}"}
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session,
+                session.request(method, url, json=body) as response,
+            ):
+                text = await response.text()
+                if response.status == 401:
+                    raise AppKeyMissing(
+                        f"The yagna daemon at {self._connection.api_url} does not know this app key: set YAGNA_APPKEY to "
+                        "one that `yagna app-key list` shows."
+                    )
+                if response.status >= 400:
+                    raise GolemError(
+                        f"The yagna daemon answered {response.status} to {method} {path}: {text[:300]}"
+                    )
+                return await response.json(content_type=None) if text else None
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise DaemonUnreachable(
+                f"No yagna daemon answers at {self._connection.api_url} ({error or type(error).__name__}): start one with "
+                "`yagna service run`, or a local Golem with `nima-golem devnet up --detach`."
+            ) from error

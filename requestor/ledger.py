@@ -1,0 +1,110 @@
+"""The ledger: one JSON object a line, appended and flushed to disk before what it says has any effect."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from requestor.errors import RunFolderError
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one provider did and was paid, in GLM."""
+
+    name: str
+    provider_id: str
+    agreements: int
+    tasks: int
+    paid_glm: Decimal
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "paid_glm": str(self.paid_glm)}
+
+
+class Ledger:
+    """Append-only record of agreements, tasks, debit notes, invoices and allocations of one run.
+
+    Events and their fields:
+        allocation {id, amount} · allocation_released {id}
+        agreement {agreement, provider, name} · task {agreement, job, ok}
+        debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def record(self, event: str, **fields: str | int | bool | Decimal) -> None:
+        """Append one event. Amounts are written as strings, exactly."""
+        entry: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(), "event": event}
+        entry.update({name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """All events, oldest first. A torn last line (the power went) is left out; any other is an error."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                if number < len(lines):
+                    raise RunFolderError(f"{self.path}, line {number}: not a ledger entry ({error}).") from error
+
+    def open_allocations(self) -> list[str]:
+        """Ids of allocations that were made and never released: what a killed run leaves behind."""
+        open_ids: list[str] = []
+        for entry in self.entries():
+            if entry["event"] == "allocation":
+                open_ids.append(entry["id"])
+            elif entry["event"] == "allocation_released" and entry["id"] in open_ids:
+                open_ids.remove(entry["id"])
+        return open_ids
+
+    def receipts(self) -> list[Receipt]:
+        """One receipt a provider, in the order in which they were hired.
+
+        An agreement costs its accepted invoice; without one, the sum of its activities' last accepted debit notes.
+        """
+        provider_of: dict[str, str] = {}
+        name_of: dict[str, str] = {}
+        tasks: dict[str, int] = {}
+        notes: dict[str, dict[str, Decimal]] = {}
+        invoices: dict[str, Decimal] = {}
+        for entry in self.entries():
+            agreement = entry.get("agreement", "")
+            if entry["event"] == "agreement":
+                provider_of[agreement] = entry["provider"]
+                name_of[entry["provider"]] = entry["name"]
+            elif entry["event"] == "task" and entry["ok"]:
+                tasks[agreement] = tasks.get(agreement, 0) + 1
+            elif entry["event"] == "debit_note":
+                notes.setdefault(agreement, {})[entry["activity"]] = Decimal(entry["amount"])
+            elif entry["event"] == "invoice":
+                invoices[agreement] = Decimal(entry["amount"])
+
+        def cost(agreement: str) -> Decimal:
+            unbilled = sum(notes.get(agreement, {}).values(), Decimal(0))
+            return invoices.get(agreement, unbilled)
+
+        receipts = []
+        for provider, name in name_of.items():
+            own = [agreement for agreement, owner in provider_of.items() if owner == provider]
+            done = sum(tasks.get(agreement, 0) for agreement in own)
+            paid = sum((cost(agreement) for agreement in own), Decimal(0))
+            receipts.append(Receipt(name, provider, len(own), done, paid))
+        return receipts
+
+    def spent(self) -> Decimal:
+        """GLM accepted for payment so far."""
+        return sum((receipt.paid_glm for receipt in self.receipts()), Decimal(0))

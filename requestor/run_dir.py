@@ -1,0 +1,106 @@
+"""A run's folder: everything that a run knows is here, written so that a kill at any moment leaves it readable.
+
+    run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
+    dataset.json     shards and split, once sharding is done
+    store/           content-addressed files that providers are sent: shards and the base model
+    holdout/         the shard that never leaves this machine
+    state.json       the last round that counts, and the best one
+    rounds/          a checkpoint after every round
+    inbox/           what providers sent, until it is admitted
+    metrics.jsonl    one line a round, verdicts included
+    ledger.jsonl     every coin
+    predictions.csv  what the providers predicted for the test photos
+    model.safetensors, report.html, receipt.json, summary.json   the result
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from requestor.errors import RunFolderError
+from requestor.ledger import Ledger
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by a new one, or not at all: a reader never sees half of it."""
+    draft = path.with_name(path.name + ".part")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+class RunFolder:
+    """Opens a run's folder, or makes it, and locks it as long as this process lives.
+
+    Args:
+        path: the folder; may exist if it is empty or holds the same run.
+        identity: what makes a run this run and no other; JSON values by the option's name.
+
+    Raises:
+        RunFolderError: the folder holds another run or other files, or a process works in it.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        run_file = path / "run.json"
+        if path.exists() and not run_file.exists() and any(path.iterdir()):
+            raise RunFolderError(f"{path} is not empty and holds no run: choose another --run-dir.")
+        for name in ("store", "holdout", "rounds", "inbox"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunFolderError(f"Another process is working in {path}: wait for it, or choose another --run-dir.") from None
+        if not run_file.exists():
+            write_atomically(run_file, json.dumps(identity, indent=1))
+        elif (existing := self.read("run.json")) != identity:
+            changed = ", ".join(
+                f"--{name.replace('_', '-')} was {existing.get(name)} and is now {identity.get(name)}"
+                for name in sorted(existing.keys() | identity.keys())
+                if existing.get(name) != identity.get(name)
+            )
+            raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
+        self.ledger = Ledger(path / "ledger.jsonl")
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file of this folder; None where it does not exist yet."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
+
+    def write(self, name: str, content: Any) -> None:
+        write_atomically(self.path / name, json.dumps(content, indent=1))
+
+    def append_metrics(self, entry: dict[str, Any]) -> None:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry a round, in order; of a round that was done again after a kill, the last."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        by_round: dict[int, dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # torn by a kill; the round is done again
+            by_round[entry["round"]] = entry
+        return [by_round[number] for number in sorted(by_round)]
+
+    def stored(self, sha256: str) -> Path:
+        return self.path / "store" / f"{sha256}.safetensors"
+
+    def checkpoint(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.safetensors"
