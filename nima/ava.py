@@ -1,0 +1,153 @@
+"""AVA, the Aesthetic Visual Analysis data set: its list of ratings and where its photos lie.
+
+    FOLDER/AVA.txt            one image a line: index, image id, ten vote counts (ratings 1..10), two tags, challenge
+    FOLDER/images/<id>.jpg
+
+Source: Murray, Marchesotti and Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis", CVPR 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nima.errors import NimaError
+
+COLUMNS = 15
+VOTES = slice(2, 12)
+
+# Photos of AVA that are corrupt or missing in every known copy of the data set.
+KNOWN_BAD_IDS = frozenset({440774, 179118, 371434, 277832, 230701, 729377})
+
+_SHOWN = 5  # malformed lines quoted in one message
+_INT32_MAX = 2**31 - 1
+
+
+class RatingsError(NimaError):
+    """An AVA list that is missing, malformed, or lacks an image; names the file and the lines."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Rows of an AVA list, in the order of the file.
+
+    image_ids: int64 `[n]`, unique; votes: int32 `[n, 10]`, counts for the ratings 1..10, at least one an image;
+    tags: int32 `[n, 2]`, 0 where there is none; challenges: int32 `[n]`.
+    """
+
+    image_ids: NDArray[np.int64]
+    votes: NDArray[np.int32]
+    tags: NDArray[np.int32]
+    challenges: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def known(self, image_ids: ArrayLike) -> NDArray[np.bool_]:
+        """Which of `image_ids` `[m]` have ratings: bool `[m]`."""
+        return np.isin(np.asarray(image_ids, dtype=np.int64), self.image_ids)
+
+    def select(self, image_ids: ArrayLike) -> Ratings:
+        """The rows of `image_ids`, in that order. Raises `RatingsError` where an id has no ratings."""
+        wanted = np.asarray(image_ids, dtype=np.int64)
+        unknown = wanted[~self.known(wanted)]
+        if len(unknown):
+            raise RatingsError(
+                f"{len(unknown)} image ids have no ratings in the AVA list, the first is {unknown[0]}."
+            )
+        order = np.argsort(self.image_ids)
+        rows = order[np.searchsorted(self.image_ids, wanted, sorter=order)]
+        return Ratings(self.image_ids[rows], self.votes[rows], self.tags[rows], self.challenges[rows])
+
+
+def image_path(folder: Path, image_id: int) -> Path:
+    """Where the photo of an image id lies in an AVA folder."""
+    return folder / "images" / f"{image_id}.jpg"
+
+
+def read_ratings(path: Path) -> Ratings:
+    """Read an AVA list. `path` is the file, or a folder that holds it as `AVA.txt`.
+
+    Raises `RatingsError`, naming the file and every malformed line (the first few of them in full): not 15 whole
+    numbers, a negative count, no votes at all, an image id that came before.
+    """
+    if path.is_dir():
+        path = path / "AVA.txt"
+    try:
+        with path.open(encoding="ascii", errors="replace") as lines:
+            table = np.loadtxt(lines, dtype=np.int64, comments=None, ndmin=2)
+    except OSError as error:
+        raise RatingsError(
+            f"{path}: cannot read the AVA list ({error.strerror}); give its path or its folder."
+        ) from error
+    except (ValueError, OverflowError):
+        raise _malformed(path) from None
+    if table.size == 0:
+        raise RatingsError(f"{path}: the AVA list is empty.")
+    if not _well_formed(table):
+        raise _malformed(path)
+    return Ratings(
+        image_ids=table[:, 1].copy(),  # a view would keep the whole table alive
+        votes=table[:, VOTES].astype(np.int32),
+        tags=table[:, 12:14].astype(np.int32),
+        challenges=table[:, 14].astype(np.int32),
+    )
+
+
+def _well_formed(table: NDArray[np.int64]) -> bool:
+    return bool(
+        table.shape[1] == COLUMNS
+        and table.min() >= 0
+        and table[:, 2:].max() <= _INT32_MAX
+        and table[:, VOTES].any(axis=1).all()
+        and len(np.unique(table[:, 1])) == len(table)
+    )
+
+
+def _malformed(path: Path) -> RatingsError:
+    """The error for a list that did not pass, found by reading it again line by line."""
+    found = list(_faults(path))
+    shown = "; ".join(f"line {number}: {fault}" for number, fault in found[:_SHOWN])
+    more = f" (and {len(found) - _SHOWN:,} more)" if len(found) > _SHOWN else ""
+    return RatingsError(
+        f"{path}: {len(found):,} malformed {'row' if len(found) == 1 else 'rows'} in the AVA list: {shown}{more}. "
+        "A row has 15 whole numbers: index, image id, ten vote counts, two tags, challenge."
+    )
+
+
+def _faults(path: Path) -> Iterator[tuple[int, str]]:
+    first_seen: dict[int, int] = {}
+    with path.open(encoding="ascii", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            fields = line.split()
+            if not fields:
+                continue
+            try:
+                row = [int(field) for field in fields]
+            except ValueError:
+                wrong = next(field for field in fields if not field.lstrip("+-").isdigit())
+                yield number, f"{wrong[:20]!r} is no whole number"
+                continue
+            fault = _row_fault(row)
+            if fault is None and row[1] in first_seen:
+                fault = f"image {row[1]} was on line {first_seen[row[1]]} already"
+            if fault is None:
+                first_seen[row[1]] = number
+            else:
+                yield number, fault
+
+
+def _row_fault(row: list[int]) -> str | None:
+    if len(row) != COLUMNS:
+        return f"{len(row)} columns instead of {COLUMNS}"
+    if min(row) < 0:
+        return "a negative number"
+    if max(row[2:]) > _INT32_MAX or row[1] >= 2**63:
+        return "a number that is too large"
+    if not any(row[VOTES]):
+        return f"image {row[1]} has no votes"
+    return None
