@@ -1,9 +1,10 @@
 """AVA, the Aesthetic Visual Analysis data set: its list of ratings and where its photos lie.
 
-    FOLDER/AVA.txt            one image a line: index, image id, ten vote counts (ratings 1..10), two tags, challenge
-    FOLDER/images/<id>.jpg
+    FOLDER/AVA.txt           one image a line: index, image id, ten vote counts, two tags, challenge
+    FOLDER/images/<id>.jpg   at most 800 pixels on the long side
 
-Source: Murray, Marchesotti and Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis", CVPR 2012.
+Source: Murray, Marchesotti and Perronnin, "AVA: A Large-Scale Database for Aesthetic Visual Analysis",
+CVPR 2012.
 """
 
 from __future__ import annotations
@@ -35,8 +36,10 @@ class RatingsError(NimaError):
 class Ratings:
     """Rows of an AVA list, in the order of the file.
 
-    image_ids: int64 `[n]`, unique; votes: int32 `[n, 10]`, counts for the ratings 1..10, at least one an image;
-    tags: int32 `[n, 2]`, 0 where there is none; challenges: int32 `[n]`.
+    image_ids: int64 `[n]`, unique.
+    votes: int32 `[n, 10]`, how often each rating 1..10 was given; at least one vote an image.
+    tags: int32 `[n, 2]`, 0 where there is none.
+    challenges: int32 `[n]`.
     """
 
     image_ids: NDArray[np.int64]
@@ -72,8 +75,8 @@ def image_path(folder: Path, image_id: int) -> Path:
 def read_ratings(path: Path) -> Ratings:
     """Read an AVA list. `path` is the file, or a folder that holds it as `AVA.txt`.
 
-    Raises `RatingsError`, naming the file and every malformed line (the first few of them in full): not 15 whole
-    numbers, a negative count, no votes at all, an image id that came before.
+    Raises `RatingsError`, naming the file and the malformed lines: not 15 whole numbers, a negative count, no
+    votes at all, an image id that came before.
     """
     if path.is_dir():
         path = path / "AVA.txt"
@@ -113,8 +116,9 @@ def _malformed(path: Path) -> RatingsError:
     found = list(_faults(path))
     shown = "; ".join(f"line {number}: {fault}" for number, fault in found[:_SHOWN])
     more = f" (and {len(found) - _SHOWN:,} more)" if len(found) > _SHOWN else ""
+    rows = "row" if len(found) == 1 else "rows"
     return RatingsError(
-        f"{path}: {len(found):,} malformed {'row' if len(found) == 1 else 'rows'} in the AVA list: {shown}{more}. "
+        f"{path}: {len(found):,} malformed {rows} in the AVA list: {shown}{more}. "
         "A row has 15 whole numbers: index, image id, ten vote counts, two tags, challenge."
     )
 

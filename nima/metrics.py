@@ -1,13 +1,14 @@
-"""How well predicted rating distributions agree with people's: EMD, correlations, accuracy; each beside a constant.
+"""How well predicted rating distributions agree with people's, each figure beside that of a constant.
 
 Definitions as in Talebi and Milanfar, "NIMA: Neural Image Assessment", 2017, in float64:
 
-* EMD, per image, then averaged: `(1/10 · Σ_k |CDF_p(k) − CDF_q(k)|^r)^(1/r)`; papers report r = 1, training uses r = 2.
-* LCC (Pearson) and SRCC (Spearman, ties share their average rank) of the means and of the standard deviations.
+* EMD of each image, then averaged: `(1/10 · Σ_k |CDF_p(k) − CDF_q(k)|^r)^(1/r)`. Training uses r = 2, reports
+  r = 1.
+* LCC (Pearson) and SRCC (Spearman, ties share their average rank) of means and of standard deviations.
 * Accuracy: both means on the same side of 5, where "good" is a mean above 5.
 
-A constant that predicts the average distribution for every image has a good EMD and a good accuracy on AVA, and no
-correlation at all; without it beside them those two numbers say little.
+A constant that predicts the average distribution for every image has a good EMD and a good accuracy on AVA,
+and no correlation at all; without it beside them those two figures say little.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metrics:
-    """Agreement over `n` images. Correlations are in −1..1 (0 where one side is constant), EMDs in 0..1, accuracies
-    are shares. `constant_…` is what always predicting the average rated distribution would get."""
+    """Agreement over `n` images. Correlations are in −1..1 (0 where one side is constant), EMDs in 0..1,
+    accuracies are shares. `constant_…` is what always predicting the average rated distribution gets."""
 
     srcc_mean: float
     lcc_mean: float
@@ -51,8 +52,8 @@ class Metrics:
 class Pairs:
     """Predicted and rated distributions of the same images, float64 `[n, 10]` each.
 
-    Correlations of ranks cannot be added up, so this, and not a sum, is what shards contribute: merge them, in any
-    order, and the metrics are those of the whole.
+    Rank correlations cannot be added up, so this, and not a sum, is what shards contribute: merge them, in
+    any order, and the metrics are those of the whole.
     """
 
     predicted: Array
@@ -94,10 +95,10 @@ class Pairs:
     def intervals(
         self, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[float, float]]:
-        """Percentile bootstrap interval of each metric, over images drawn with replacement; the same for equal seeds.
+        """Percentile bootstrap interval of each metric: images drawn with replacement, the same for a seed.
 
-        The constant prediction stays that of the whole set. Source: Efron and Tibshirani, "An Introduction to the
-        Bootstrap", 1993, chapter 13.
+        The constant prediction stays that of the whole set. Source: Efron and Tibshirani, "An Introduction to
+        the Bootstrap", 1993, chapter 13.
         """
         images, n = self._images, len(self.rated)
         averaged = np.stack([images[name] for name in _AVERAGED], axis=1)
@@ -154,8 +155,8 @@ def evaluate(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:
 def _moments(distributions: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each row.
 
-    A sum along each row, not a matrix product: there the rounding of a row depends on its neighbours, and the last
-    bit decides ties in rank and the side of a mean of exactly 5 (0.2% of AVA), so that shards would not merge.
+    A sum along each row, not a matrix product: that rounds a row by where it stands and by the processor, and
+    the last bit decides ties in rank and the side of a mean of exactly 5 (0.2% of AVA).
     """
     mean = (distributions * RATINGS).sum(axis=1)
     return mean, np.sqrt((distributions * (RATINGS - mean[:, np.newaxis]) ** 2).sum(axis=1))
@@ -184,7 +185,7 @@ def _ranks(values: Array) -> Array:
 
 
 def _weighted_ranks(values: Array) -> Callable[[Array], Array]:
-    """weights → the rank of each value among all, each counted `weight` times; ties share their average rank."""
+    """weights → rank of each value among all, each counted `weight` times; ties share their average rank."""
     distinct, group = np.unique(values, return_inverse=True)
 
     def ranked(weights: Array) -> Array:

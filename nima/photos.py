@@ -1,0 +1,187 @@
+"""Opens any photo safely and alike: upright, RGB, 8 bit, or an error that says why not.
+
+Files come from strangers. Only formats that photos are kept in are tried (never one that starts another
+program, as EPS does), sizes are checked before pixels are decoded, and whatever a decoder raises becomes
+`PhotoError`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from nima.errors import NimaError
+
+MAX_PIXELS = 178_956_970
+"""Pillow's own limit against decompression bombs, and above what cameras make."""
+
+# The first five are what Pillow knows at once; the others make it import all of its plugins.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "MPO", "WEBP", "TIFF", "JPEG2000", "AVIF")
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {  # EXIF orientation → what turns the pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow warns from half of MAX_PIXELS on, about photos that are opened on purpose.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class PhotoError(NimaError):
+    """A file that is missing, no photo, damaged, or too large to be opened safely."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """`image`: RGB, upright, 8 bit; `width` and `height`: of the whole photo, upright, in pixels."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def open_photo(source: Path | str | bytes, long_side: int | None = None) -> Image.Image:
+    """The RGB image of a photo; see `read_photo`."""
+    return read_photo(source, long_side).image
+
+
+def read_photo(source: Path | str | bytes, long_side: int | None = None) -> Photo:
+    """Decode a photo, from its path or from the bytes of its file.
+
+    EXIF orientation is applied; transparency is laid over white; of an animation it is the first frame;
+    palettes, greys, CMYK and 16 bits a channel become 8-bit RGB.
+
+    Args:
+        source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000.
+        long_side: bring larger photos down to this many pixels on their longer side, with antialiasing; those
+            that fit are left as they are. Much faster than decoding all of a large JPEG.
+
+    Raises:
+        PhotoError: names the file and the reason.
+    """
+    name = "The photo" if isinstance(source, bytes) else str(source)
+    try:
+        with closing(_open_file(source)) as file, _open_image(file) as image:
+            return _decode(image, long_side)
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from error.__cause__
+    except UnidentifiedImageError:
+        raise PhotoError(f"{name}: this is no photo in a known format.") from None
+    except Image.DecompressionBombError:
+        raise PhotoError(f"{name}: {_TOO_LARGE}") from None
+    except Exception as error:  # decoders raise nearly anything on files that are made to break them
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise PhotoError(f"{name}: the photo is damaged or cannot be read ({reason}).") from error
+
+
+_TOO_LARGE = f"the photo has more than {MAX_PIXELS / 1e6:.0f} megapixels, which is not safe to open."
+
+
+def _open_file(source: Path | str | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    path = Path(source)
+    try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise PhotoError("this is no file.")
+        return path.open("rb")
+    except OSError as error:
+        raise PhotoError(f"the file cannot be opened ({error.strerror}).") from error
+
+
+def _open_image(file: BinaryIO) -> Image.Image:
+    """Reads the header only."""
+    start = file.read(12)
+    file.seek(0)
+    if not start:
+        raise PhotoError("the file is empty.")
+    formats: tuple[str, ...] = _FORMATS
+    if start[4:8] == b"ftyp" and start[8:12] not in (b"avif", b"avis"):
+        import pillow_heif  # only here, as most photos need none of it
+
+        pillow_heif.register_heif_opener()
+        formats = ("HEIF",)
+    image = Image.open(file, formats=formats)
+    if image.width * image.height > MAX_PIXELS:
+        raise PhotoError(_TOO_LARGE)
+    return image
+
+
+def _decode(image: Image.Image, long_side: int | None) -> Photo:
+    size = _fitted(image.size, long_side)
+    transpose = _UPRIGHT.get(_orientation(image))
+    width, height = image.size
+    if size != image.size:
+        # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole; what is left to do
+        # stays at least a factor of two, for the resampling filter to work on.
+        image.draft(None, (2 * size[0], 2 * size[1]))
+    image.load()
+    rgb = _to_rgb(image)
+    if rgb.size != size:
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+    if transpose is not None:
+        rgb = rgb.transpose(transpose)
+        if transpose not in _KEEP_SIDES:
+            width, height = height, width
+    return Photo(rgb, width, height)
+
+
+_KEEP_SIDES = (
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+)
+
+
+def _fitted(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
+    longest = max(size)
+    if long_side is None or longest <= long_side:
+        return size
+    return (max(1, round(size[0] * long_side / longest)), max(1, round(size[1] * long_side / longest)))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8, or 1 where there is none that can be read: the pixels may well be sound."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # the parser of a block that anyone can write anything into
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey_to_rgb(image)
+    if "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        opaque = Image.new("RGBA", image.size, "white")
+        # La and RGBa have no direct way to RGBA.
+        straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)
+        opaque.alpha_composite(image.convert(straight).convert("RGBA"))
+        return opaque.convert("RGB")
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits (0..65535) or of floats (0..1 where none is above 1, else 0..255)."""
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    white = 65535.0
+    if image.mode == "F":
+        white = 1.0 if grey.max() <= 1 else 255.0
+    eight_bit = np.rint(np.clip(grey / white, 0, 1) * 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        eight_bit[grey == transparent] = 255
+    return Image.fromarray(eight_bit).convert("RGB")
