@@ -2,8 +2,8 @@
 
 Daemons with `YA_NET_TYPE=central` register `/net/<node id>` here, call each other through it, and broadcast
 their offers over its topics. `python -m requestor.devnet.hub --port PORT` runs it until SIGTERM. A daemon
-could be the hub of the others, but one asked for a node that is gone loops over the call for 20 s at full load;
-this answers at once.
+could be the hub of the others, but one asked for a node that is gone loops over the call for 20 s at full
+load; this answers at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 import uuid
+from pathlib import Path
 
+from requestor.devnet.process import ChildProcess
+from requestor.errors import DevnetError
 from requestor.golem import gsb_protocol
 from requestor.golem.gsb_protocol import (
     BroadcastReply,
@@ -185,6 +189,38 @@ class Client(asyncio.Protocol):
 
 def _failure(request_id: str, code: Code, reason: str) -> CallReply:
     return CallReply(request_id, code, ReplyType.FULL, reason.encode())
+
+
+class Hub:
+    """The hub as a process of its own."""
+
+    def __init__(self, port: int, *, log: Path) -> None:
+        if not 1 <= port <= MAX_HUB_PORT:
+            raise DevnetError(f"The hub's port is {port}, but yagna takes ports of at most four digits.")
+        self.port = port
+        self.process = ChildProcess(
+            "The hub", [sys.executable, "-m", "requestor.devnet.hub", "--port", str(port)], log=log
+        )
+
+    async def start(self, *, timeout: float = 10.0) -> None:
+        """Starts the hub and waits until it listens.
+
+        Raises:
+            DevnetError: the port is taken, or it does not listen within `timeout` seconds.
+        """
+
+        async def ready() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                return False
+            writer.close()
+            return self.process.running
+
+        await self.process.start(ready, timeout=timeout)
+
+    async def stop(self) -> None:
+        await self.process.stop()
 
 
 async def _run(port: int) -> None:

@@ -190,7 +190,9 @@ class ServiceBus(asyncio.Protocol):
         """
         async for reply in self.stream(address, message, timeout=timeout, caller=caller):
             return reply
-        raise ServiceBusError(f"{address} ended its answer without a value.", Code.SERVICE_FAILURE)
+        # A daemon that cannot forward a call to another node says no more than this.
+        reason = "its node or service is not there, or it failed"
+        raise ServiceBusError(f"{address} gave no answer: {reason}.", Code.SERVICE_FAILURE)
 
     async def stream(
         self, address: str, message: object, *, timeout: float = 30.0, caller: str = ""

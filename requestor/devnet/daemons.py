@@ -1,0 +1,140 @@
+"""A real yagna daemon of a devnet, on the loopback interface, with a wallet and an app-key of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from requestor.devnet.process import ChildProcess
+from requestor.errors import DevnetError
+
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG")
+_NO_RELAY = "127.0.0.1:1"  # never asked in a central network, and nobody listens there
+
+
+def find_yagna() -> Path:
+    """Returns the `yagna` program: the one of this Python environment (package `golem-node`), else of PATH.
+
+    Raises:
+        DevnetError: there is none.
+    """
+    beside = Path(sys.executable).parent / "yagna"
+    if beside.is_file():
+        return beside
+    found = shutil.which("yagna")
+    if found is None:
+        raise DevnetError("The yagna daemon is not installed; `pip install golem-node` brings it.")
+    return Path(found).resolve()
+
+
+@dataclass(frozen=True)
+class DaemonSettings:
+    """Where a daemon listens and who it is.
+
+    Attributes:
+        folder: its data directory.
+        log: its log file.
+        api_port, gsb_port: TCP ports of its REST interface and of its service bus.
+        hub_port: the devnet's hub.
+        app_key: the key that its REST interface asks for.
+        identity_secret: the private key of its node, 64 hex digits.
+        payments: contents of `config-payments.toml` (`Chain.payments_toml`); None for a daemon that signs
+            allocations without looking at a chain, and settles nothing.
+    """
+
+    folder: Path
+    log: Path
+    api_port: int
+    gsb_port: int
+    hub_port: int
+    app_key: str
+    identity_secret: str
+    payments: str | None = None
+
+
+class Daemon:
+    """One yagna daemon.
+
+    Attributes:
+        node_id: its Golem address, 0x and 40 hex digits; empty before `start`.
+    """
+
+    def __init__(self, settings: DaemonSettings, *, name: str = "yagna") -> None:
+        self.settings = settings
+        self.node_id = ""
+        self.process = ChildProcess(
+            name,
+            [str(find_yagna()), "service", "run", "--disable-metrics-push"],
+            log=settings.log,
+            environment=self._environment(),
+            folder=settings.folder,  # yagna reads a `.env` file from where it is started
+        )
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def gsb_url(self) -> str:
+        return f"tcp://127.0.0.1:{self.settings.gsb_port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a program exports to use this daemon."""
+        return {
+            "YAGNA_APPKEY": self.settings.app_key,
+            "YAGNA_API_URL": self.api_url,
+            "GSB_URL": self.gsb_url,
+            "YAGNA_DATADIR": str(self.settings.folder),
+        }
+
+    def _environment(self) -> dict[str, str]:
+        settings = self.settings
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        environment |= self.environment()
+        environment |= {
+            "YAGNA_AUTOCONF_APPKEY": settings.app_key,
+            "YAGNA_AUTOCONF_ID_SECRET": settings.identity_secret,
+            "YA_NET_TYPE": "central",
+            "CENTRAL_NET_HOST": f"127.0.0.1:{settings.hub_port}",
+            "YA_NET_RELAY_HOST": _NO_RELAY,
+            "YA_CONSENT_STATS": "deny",
+            "MEAN_CYCLIC_BCAST_INTERVAL": "3s",  # offers reach nodes that start later
+            "PAYMENT_CYCLE_DEFAULT_INTERVAL": "20s",
+            "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME": "10s",
+        }
+        if settings.payments is None:
+            environment["YAGNA_DEV_SKIP_ALLOCATION_VALIDATION"] = "1"
+        return environment
+
+    async def start(self, *, timeout: float = 30.0) -> None:
+        """Starts the daemon and waits until its REST interface knows the app-key.
+
+        Raises:
+            DevnetError: it ends, or is not ready within `timeout` seconds.
+        """
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.payments is not None:
+            (self.settings.folder / "config-payments.toml").write_text(self.settings.payments)
+        headers = {"Authorization": f"Bearer {self.settings.app_key}"}
+        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(5)) as session:
+
+            async def ready() -> bool:
+                try:
+                    async with session.get(f"{self.api_url}/me") as response:
+                        if response.status != 200:
+                            return False
+                        self.node_id = (await response.json())["identity"]
+                        return True
+                except (aiohttp.ClientError, asyncio.TimeoutError):
+                    return False
+
+            await self.process.start(ready, timeout=timeout)
+
+    async def stop(self) -> None:
+        await self.process.stop()
