@@ -25,7 +25,7 @@ _LEASH = (
 def leashed(command: Sequence[str]) -> list[str]:
     """Returns a command that runs `command` (an absolute program and its arguments) and dies with its parent.
 
-    The leash holds where the parent is killed with SIGKILL, too. It hangs on the thread that starts the command.
+    The leash holds where the parent is killed with SIGKILL, too. It hangs on the thread that starts it.
     """
     return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
 

