@@ -1,6 +1,7 @@
 """Distributions of ratings: ten ordered buckets, 1 (worst) to 10 (best), one row an image.
 
-Everything here is numpy in float64; `probabilities` are `[..., 10]`, non-negative, with sum 1 in the last axis.
+Everything here is numpy in float64; `probabilities` are `[..., 10]`, non-negative, with sum 1 in the last
+axis.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ class DistributionError(NimaError):
 def normalise(votes: ArrayLike) -> NDArray[np.float64]:
     """Votes `[..., 10]` (counts ≥ 0, at least one an image) → probabilities `[..., 10]`.
 
-    Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without votes.
+    Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without
+    votes.
     """
     counts = _ten_buckets(votes)
     total = counts.sum(axis=-1, keepdims=True)
     if not np.isfinite(counts).all() or (counts < 0).any() or (total <= 0).any():
         raise DistributionError("Votes must be finite and not negative, with at least one vote an image.")
-    return counts / total
+    return np.asarray(counts / total)
 
 
 def mean(probabilities: ArrayLike) -> NDArray[np.float64]:
@@ -58,5 +60,7 @@ def percentile(value: ArrayLike, population: ArrayLike) -> NDArray[np.float64]:
 def _ten_buckets(values: Any) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != BUCKETS:
-        raise DistributionError(f"A rating distribution has {BUCKETS} buckets; the shape here is {array.shape}.")
+        raise DistributionError(
+            f"A rating distribution has {BUCKETS} buckets; the shape here is {array.shape}."
+        )
     return array

@@ -1,12 +1,13 @@
-"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict JSON.
+"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict
+JSON.
 
 On a provider a job is a folder with `job.json`, and `weights.safetensors` where the job names its hash. The
-program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of a
-training, `predictions.safetensors` of an evaluation. Base models and shards lie in the store, by content:
+program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of
+a training, `predictions.safetensors` of an evaluation. Base models and shards lie in the store, by content:
 `<sha256>.safetensors`.
 
-Both sides distrust each other, so reading is strict: an unknown key, a wrong type, a number out of its range or
-another protocol raises `JobError`. This module needs the standard library only.
+Both sides distrust each other, so reading is strict: an unknown key, a wrong type, a number out of its range
+or another protocol raises `JobError`. This module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class TrainingPlan:
     steps, batch_size: optimiser steps, and images a step.
     lr_backbone, lr_head: learning rates of the two parameter groups.
     momentum, weight_decay: of SGD.
-    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1 everything.
+    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1
+        everything.
     seed: of the order of the images, their augmentation and the dropout.
     augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
     emd_r: the exponent of the EMD loss (NIMA trains with 2).
@@ -135,6 +137,7 @@ class Job:
 class JobResult:
     """What became of a job, in the provider's own words: nothing here is to be believed without a check.
 
+    kind: of the job; None where the program could not read its job.
     samples: images trained on (counted once a step they took part in), predicted, or timed.
     seconds: wall-clock time of the work itself, without start-up.
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
@@ -144,7 +147,7 @@ class JobResult:
 
     protocol: int
     job_id: str
-    kind: Kind
+    kind: Kind | None
     ok: bool
     error: str | None
     samples: int = 0
@@ -161,7 +164,10 @@ class JobResult:
         _check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
         # The text is shown on the requestor's terminal: no control characters, no walls of text.
         for text in (self.error or "", *self.versions, *self.versions.values()):
-            _check(len(text) <= _MAX_TEXT and text.isprintable(), "a text of the result is not printable or too long")
+            _check(
+                len(text) <= _MAX_TEXT and text.isprintable(),
+                "a text of the result is not printable or too long",
+            )
         _check(len(self.versions) <= 16, "too many versions in the result")
         _check_range("samples", self.samples, 0, 2**53)
         _check_range("seconds", self.seconds, 0, 1e9)
@@ -206,7 +212,8 @@ def _decode(cls: type[T], text: str, what: str) -> T:
             data["shards"] = tuple(data["shards"])
         if isinstance(data.get("plan"), dict):
             data["plan"] = _build(TrainingPlan, data["plan"])
-        return _build(cls, data)
+        result: T = _build(cls, data)
+        return result
     except JobError as error:
         raise JobError(f"This is not a valid {what}: {error}.") from None
     except (ValueError, RecursionError):

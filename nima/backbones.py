@@ -1,0 +1,295 @@
+"""The backbones: torchvision's image classifiers without their classifiers, by name, as a row of blocks.
+
+Every entry of `BACKBONES` takes a network apart into blocks that run one after another, so that training the
+last few of them, or pooling the output of each, is the same few lines for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Resampling
+from torch import Tensor, nn
+
+from nima.errors import NimaError
+
+
+def _import_torchvision_models() -> Any:
+    """`torchvision.models`, also where torchvision's compiled operators do not load.
+
+    Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one.
+    Importing it
+    then fails at the Python side of the two detection operators below, which no classifier uses: declaring
+    their schemas is enough. Where the real operators load, the first import succeeds and nothing is declared.
+    """
+    try:
+        from torchvision import models
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        # Kept alive in the module: a Library takes its definitions with it when it is collected.
+        global _declared
+        _declared = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
+            schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            _declared.define(schema)  # type: ignore[no-untyped-call]
+        from torchvision import models
+    return models
+
+
+_declared: torch.library.Library | None = None
+models = _import_torchvision_models()
+
+
+class BackboneError(NimaError):
+    """A backbone that does not exist, or weights that do not fit it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network taken apart: `pool(blocks[-1](… blocks[0](x)))` is `[B, features]`."""
+
+    blocks: list[nn.Module]
+    pool: nn.Module
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One torchvision network.
+
+    construct: the randomly initialised torchvision model, whose state has torchvision's own names.
+    take_apart: that model → its blocks and its pooling.
+    features: size of the pooled vector.
+    weights: name of its ImageNet weights in `nima.weights`.
+    input_size: side of the square image that it is trained on, pixels.
+    stored_size: side of the square image that training crops come from, as NIMA crops 224 out of 256.
+    resampling: how a photo is brought to the stored size.
+    mean, std: of the channels R, G, B, for pixels in 0..1.
+    pool_level: a block's output → `[B, channels]`, for multi-level features.
+    """
+
+    construct: Callable[[], nn.Module]
+    take_apart: Callable[[Any], Parts]
+    features: int
+    weights: str
+    input_size: int = 224
+    stored_size: int = 256
+    resampling: Resampling = Resampling.BILINEAR
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    pool_level: Callable[[Tensor], Tensor] = lambda maps: maps.mean(dim=(2, 3))
+
+
+def get(name: str) -> Backbone:
+    """The entry of `name`; raises `BackboneError` with the names that exist."""
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise BackboneError(f"There is no backbone {name!r}; choose one of {', '.join(BACKBONES)}.") from None
+
+
+def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Tensor]) -> None:
+    """Loads torchvision's `state` into those tensors of `network` that its `parts` use.
+
+    What only the classifier has is left out. Raises `BackboneError` where a tensor that the parts need is
+    missing from the state or has another shape there.
+    """
+    own = network.state_dict()
+    used = {
+        tensor.data_ptr() for module in (*parts.blocks, parts.pool) for tensor in module.state_dict().values()
+    }
+    needed = {name for name, tensor in own.items() if tensor.data_ptr() in used}
+    fitting = {name for name in needed & state.keys() if state[name].shape == own[name].shape}
+    # BatchNorm's counters, which older files lack, are never read while its statistics are frozen.
+    missing = sorted(name for name in needed - fitting if not name.endswith("num_batches_tracked"))
+    if missing:
+        raise BackboneError(
+            f"The weights do not fit the backbone: {len(missing)} tensors are missing or have another shape, "
+            f"{missing[0]!r} the first of them."
+        )
+    network.load_state_dict({name: state[name] for name in fitting}, strict=False)
+
+
+def _global_average() -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _features(network: Any) -> Parts:
+    return Parts(list(network.features), _global_average())
+
+
+def _vgg(network: Any) -> Parts:
+    blocks: list[list[nn.Module]] = [[]]
+    for layer in network.features:
+        blocks[-1].append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            blocks.append([])
+    # The pooled features instead of VGG's three dense layers: 15 million parameters instead of 138.
+    return Parts([nn.Sequential(*layers) for layers in blocks if layers], _global_average())
+
+
+def _inception(network: Any) -> Parts:
+    stem = [
+        nn.Sequential(network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3, network.maxpool1),
+        nn.Sequential(network.Conv2d_3b_1x1, network.Conv2d_4a_3x3, network.maxpool2),
+    ]
+    mixed = [getattr(network, f"Mixed_{level}") for level in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e")]
+    return Parts([*stem, *mixed, network.Mixed_7a, network.Mixed_7b, network.Mixed_7c], _global_average())
+
+
+def _resnet(network: Any) -> Parts:
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    layers: Iterable[nn.Module] = (*network.layer1, *network.layer2, *network.layer3, *network.layer4)
+    return Parts([stem, *layers], _global_average())
+
+
+def _shufflenet(network: Any) -> Parts:
+    stem = nn.Sequential(network.conv1, network.maxpool)
+    return Parts([stem, *network.stage2, *network.stage3, *network.stage4, network.conv5], _global_average())
+
+
+def _convnext(network: Any) -> Parts:
+    norm = network.classifier[0]
+    return Parts(list(network.features), nn.Sequential(nn.AdaptiveAvgPool2d(1), norm, nn.Flatten()))
+
+
+class _PatchTokens(nn.Module):
+    """Images `[B, 3, 224, 224]` → tokens `[B, 1 + 196, 768]`: the class token and the patches, with
+    positions."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.projection = network.conv_proj
+        self.class_token = network.class_token
+        self.positions = network.encoder.pos_embedding
+        self.dropout = network.encoder.dropout
+
+    def forward(self, images: Tensor) -> Tensor:
+        patches = self.projection(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1)
+        dropped: Tensor = self.dropout(tokens + self.positions)
+        return dropped
+
+
+class _ClassToken(nn.Module):
+    """Tokens `[B, T, 768]` → the class token `[B, 768]`, normalised."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        normalised: Tensor = self.norm(tokens[:, 0])
+        return normalised
+
+
+def _vit(network: Any) -> Parts:
+    return Parts([_PatchTokens(network), *network.encoder.layers], _ClassToken(network.encoder.ln))
+
+
+def _swin(network: Any) -> Parts:
+    pool = nn.Sequential(network.norm, network.permute, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Parts(list(network.features), pool)
+
+
+BACKBONES: dict[str, Backbone] = {
+    "mobilenet_v2": Backbone(
+        construct=lambda: models.mobilenet_v2(),
+        take_apart=_features,
+        features=1280,
+        weights="mobilenet_v2-imagenet",
+    ),
+    "mobilenet_v3_small": Backbone(
+        construct=lambda: models.mobilenet_v3_small(),
+        take_apart=_features,
+        features=576,
+        weights="mobilenet_v3_small-imagenet",
+    ),
+    "mobilenet_v3_large": Backbone(
+        construct=lambda: models.mobilenet_v3_large(),
+        take_apart=_features,
+        features=960,
+        weights="mobilenet_v3_large-imagenet",
+    ),
+    "vgg16": Backbone(
+        construct=lambda: models.vgg16(),
+        take_apart=_vgg,
+        features=512,
+        weights="vgg16-imagenet",
+    ),
+    "inception_v3": Backbone(
+        # Without the auxiliary classifier, and without SciPy's slow truncated normal initialisation.
+        construct=lambda: models.inception_v3(aux_logits=False, init_weights=False),
+        take_apart=_inception,
+        features=2048,
+        weights="inception_v3-imagenet",
+        input_size=299,
+        stored_size=342,
+        # Its weights come from TensorFlow, where pixels were scaled to -1..1.
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
+    "resnet18": Backbone(
+        construct=lambda: models.resnet18(),
+        take_apart=_resnet,
+        features=512,
+        weights="resnet18-imagenet",
+    ),
+    "resnet50": Backbone(
+        construct=lambda: models.resnet50(),
+        take_apart=_resnet,
+        features=2048,
+        weights="resnet50-imagenet",
+    ),
+    "efficientnet_b0": Backbone(
+        construct=lambda: models.efficientnet_b0(),
+        take_apart=_features,
+        features=1280,
+        weights="efficientnet_b0-imagenet",
+        resampling=Resampling.BICUBIC,
+    ),
+    "efficientnet_v2_s": Backbone(
+        construct=lambda: models.efficientnet_v2_s(),
+        take_apart=_features,
+        features=1280,
+        weights="efficientnet_v2_s-imagenet",
+        input_size=384,
+        stored_size=432,
+    ),
+    "convnext_tiny": Backbone(
+        construct=lambda: models.convnext_tiny(),
+        take_apart=_convnext,
+        features=768,
+        weights="convnext_tiny-imagenet",
+    ),
+    "vit_b_16": Backbone(
+        construct=lambda: models.vit_b_16(),
+        take_apart=_vit,
+        features=768,
+        weights="vit_b_16-imagenet",
+        pool_level=lambda tokens: tokens.mean(dim=1),
+    ),
+    "swin_t": Backbone(
+        construct=lambda: models.swin_t(),
+        take_apart=_swin,
+        features=768,
+        weights="swin_t-imagenet",
+        resampling=Resampling.BICUBIC,
+        pool_level=lambda maps: maps.mean(dim=(1, 2)),  # Swin's maps are [B, H, W, C]
+    ),
+    "squeezenet1_1": Backbone(
+        construct=lambda: models.squeezenet1_1(),
+        take_apart=_features,
+        features=512,
+        weights="squeezenet1_1-imagenet",
+    ),
+    "shufflenet_v2": Backbone(
+        construct=lambda: models.shufflenet_v2_x1_0(),
+        take_apart=_shufflenet,
+        features=1024,
+        weights="shufflenet_v2-imagenet",
+    ),
+}

@@ -1,0 +1,191 @@
+"""One local training run, and prediction: tensors in, tensors out, no files.
+
+The same model, shards and plan give the same weights on the same machine and number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nima.distribution import normalise
+from nima.errors import NimaError
+from nima.jobs import TrainingPlan
+from nima.loss import emd
+from nima.model import Activations, Nima
+from nima.shards import Shard, decode_jpeg
+
+_FROZEN_BATCH = 32
+_CACHE_BYTES = 512 * 1024 * 1024
+
+
+class TrainingError(NimaError):
+    """Shards that cannot be trained on, or a run that diverged."""
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a run did.
+
+    samples: images seen, counted once a step.
+    loss: mean EMD of the last tenth of the steps.
+    """
+
+    samples: int
+    steps: int
+    loss: float
+    seconds: float
+
+
+def train(
+    model: Nima,
+    shards: Sequence[Shard],
+    plan: TrainingPlan,
+    progress: Callable[[int, float], None] | None = None,
+) -> TrainingReport:
+    """Trains `model` in place by SGD on the EMD loss.
+
+    Steps go through the images of all shards in a random order, again and again, each time in a new one.
+
+    Args:
+        shards: with votes; small enough together to be kept decoded batch by batch.
+        plan: see `TrainingPlan`; the model's trained blocks are set to the plan's.
+        progress: called after every step with its number, from 1, and its loss.
+
+    Raises:
+        TrainingError: shards without images or votes, or a loss that is no longer finite.
+        ShardError: an image that cannot be decoded.
+    """
+    started = time.perf_counter()
+    jpegs, targets = _examples(shards)
+    random = np.random.default_rng(plan.seed)
+    losses: list[float] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)  # of dropout
+        model.train_last(plan.trainable_blocks)
+        model.train()
+        optimizer = torch.optim.SGD(
+            model.parameter_groups(plan.lr_backbone, plan.lr_head),
+            momentum=plan.momentum,
+            weight_decay=plan.weight_decay,
+        )
+        cached = None if plan.augment else _frozen_activations(model, jpegs)
+        for step, batch in enumerate(_batches(len(jpegs), plan, random), start=1):
+            if cached is None:
+                images = [jpegs[index] for index in batch]
+                size = model.entry.input_size
+                pixels = _random_crops(images, size, random) if plan.augment else _central_crops(images, size)
+                activations = model.frozen(pixels)
+            else:
+                activations = cached.take(batch)
+            loss = emd(model.after_frozen(activations).softmax(dim=1), targets[batch], plan.emd_r)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+            if not np.isfinite(losses[-1]):
+                raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
+            if progress is not None:
+                progress(step, losses[-1])
+    model.eval()
+    return TrainingReport(
+        samples=plan.steps * min(plan.batch_size, len(jpegs)),
+        steps=plan.steps,
+        loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float32]:
+    """Rating probabilities float32 `[n, 10]` of stored images, from their central crops.
+
+    The batch size changes the result by rounding only. Raises `ShardError` where an image cannot be decoded.
+    """
+    model.eval()
+    size = model.entry.input_size
+    predictions = [np.empty((0, 10), dtype=np.float32)]
+    with torch.inference_mode():
+        for start in range(0, len(jpegs), batch_size):
+            logits = model(_central_crops(jpegs[start : start + batch_size], size))
+            predictions.append(logits.softmax(dim=1).numpy())
+    return np.concatenate(predictions)
+
+
+def central_crop(jpeg: bytes, size: int) -> Tensor:
+    """The middle `size` × `size` pixels of a stored image: float32 `[3, size, size]` in 0..1."""
+    pixels = _decode(jpeg, size)
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return _to_tensor(pixels[top : top + size, left : left + size])
+
+
+def random_crop(jpeg: bytes, size: int, random: np.random.Generator) -> Tensor:
+    """As `central_crop`, but from anywhere in the image, and mirrored every other time."""
+    pixels = _decode(jpeg, size)
+    top = random.integers(pixels.shape[0] - size + 1)
+    left = random.integers(pixels.shape[1] - size + 1)
+    crop = pixels[top : top + size, left : left + size]
+    return _to_tensor(crop[:, ::-1] if random.integers(2) else crop)
+
+
+def _decode(jpeg: bytes, size: int) -> NDArray[np.uint8]:
+    pixels = decode_jpeg(jpeg)
+    if min(pixels.shape[:2]) < size:
+        raise TrainingError(
+            f"An image of {pixels.shape[1]} × {pixels.shape[0]} pixels is too small for this backbone, which "
+            f"needs {size}: the shards were made for another one."
+        )
+    return pixels
+
+
+def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div(255)
+
+
+def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
+    jpegs = [jpeg for shard in shards for jpeg in shard.jpegs]
+    votes = [shard.votes for shard in shards if shard.votes is not None]
+    if not jpegs or len(votes) != len(shards):
+        raise TrainingError("Training needs at least one shard, and votes in every shard.")
+    return jpegs, torch.from_numpy(normalise(np.concatenate(votes))).float()
+
+
+def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Indices of the images of each step: epochs in random order, one after another, cut into batches."""
+    size = min(plan.batch_size, images)
+    waiting = np.empty(0, dtype=np.int64)
+    for _ in range(plan.steps):
+        if len(waiting) < size:
+            waiting = np.concatenate([waiting, random.permutation(images)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _frozen_activations(model: Nima, jpegs: Sequence[bytes]) -> Activations | None:
+    """What the frozen blocks make of every image, computed once as it is the same in every epoch.
+
+    None where nothing is frozen, or the activations would take more memory than a provider can be asked for.
+    """
+    if model.frozen_blocks == 0:
+        return None
+    parts = []
+    for start in range(0, len(jpegs), _FROZEN_BATCH):
+        parts.append(
+            model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size))
+        )
+        if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
+            return None
+    return Activations.concatenate(parts)
+
+
+def _random_crops(jpegs: Sequence[bytes], size: int, random: np.random.Generator) -> Tensor:
+    return torch.stack([random_crop(jpeg, size, random) for jpeg in jpegs])
+
+
+def _central_crops(jpegs: Sequence[bytes], size: int) -> Tensor:
+    return torch.stack([central_crop(jpeg, size) for jpeg in jpegs])

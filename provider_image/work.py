@@ -1,0 +1,147 @@
+"""The kinds of job: each loads what it needs by hash, calls `nima` once, and writes its output."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nima import checkpoint
+from nima.errors import NimaError
+from nima.files import check_content, sha256_of
+from nima.jobs import (
+    PREDICTIONS_FILE,
+    PROTOCOL,
+    UPDATE_FILE,
+    WEIGHTS_FILE,
+    Job,
+    JobResult,
+    Kind,
+    TrainingPlan,
+)
+from nima.model import Nima
+from nima.predictions import encode_predictions
+from nima.shards import Shard, read_shard
+from nima.training import predict, train
+from nima.update import decode_weights, encode_update, schema_of
+from provider_image.synthetic import synthetic_shard
+
+_BENCHMARK_IMAGES = 64
+
+
+class WorkError(NimaError):
+    """A job whose files do not belong together."""
+
+
+def perform(job: Job, folder: Path) -> JobResult:
+    """Does `job` in its `folder`; raises `NimaError` where it cannot be done."""
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    model = _load_model(job, folder)
+    shards = [read_shard(check_content(_stored(job, sha256), sha256)) for sha256 in job.shards]
+    return _KINDS[job.kind](job, folder, model, shards)
+
+
+def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
+    plan = _plan_of(job)
+    trained = model.trainable_parameters(plan.trainable_blocks)
+    received = {name: parameter.detach().clone() for name, parameter in trained.items()}
+    report = train(model, shards, plan, progress=_print_progress(plan))
+    encode_update(folder / UPDATE_FILE, received, trained)
+    return _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
+
+
+def _evaluate(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
+    started = time.perf_counter()
+    probabilities = np.concatenate([predict(model, shard.jpegs) for shard in shards])
+    image_ids = np.concatenate([shard.image_ids for shard in shards])
+    encode_predictions(folder / PREDICTIONS_FILE, image_ids, probabilities)
+    return _success(job, len(image_ids), time.perf_counter() - started, None, folder / PREDICTIONS_FILE)
+
+
+def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
+    """How fast this machine trains by the plan, or predicts where there is none; nothing is kept."""
+    images = job.plan.batch_size if job.plan else _BENCHMARK_IMAGES
+    shards = shards or [synthetic_shard(images, model.entry.stored_size)]
+    if job.plan is not None:
+        report = train(model, shards, job.plan)
+        return _success(job, report.samples, report.seconds, None, None)
+    started = time.perf_counter()
+    samples = sum(len(predict(model, shard.jpegs)) for shard in shards)
+    return _success(job, samples, time.perf_counter() - started, None, None)
+
+
+_KINDS: dict[Kind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "benchmark": _benchmark,
+}
+
+
+def _load_model(job: Job, folder: Path) -> Nima:
+    """The base model with the job's weights laid over it."""
+    model, _ = checkpoint.load(check_content(_stored(job, job.base), job.base))
+    if model.backbone != job.backbone:
+        raise WorkError(f"The base model is a {model.backbone}, and the job is for a {job.backbone}.")
+    path = folder / WEIGHTS_FILE
+    if job.weights is None:
+        if path.exists():
+            # Silently working without them would bring back a result of the untrained model.
+            raise WorkError(f"{WEIGHTS_FILE} lies beside the job, which does not name its hash in `weights`.")
+        return model
+    parameters = dict(model.named_parameters())
+    weights = decode_weights(check_content(path, job.weights), schema_of(parameters), partial=True)
+    with torch.no_grad():
+        for name, values in weights.items():
+            parameters[name].copy_(values)
+    return model
+
+
+def _plan_of(job: Job) -> TrainingPlan:
+    assert job.plan is not None, "Job checks that a training has a plan"
+    return job.plan
+
+
+def _stored(job: Job, sha256: str) -> Path:
+    return Path(job.store) / f"{sha256}.safetensors"
+
+
+def _success(job: Job, samples: int, seconds: float, loss: float | None, output: Path | None) -> JobResult:
+    return JobResult(
+        protocol=PROTOCOL,
+        job_id=job.job_id,
+        kind=job.kind,
+        ok=True,
+        error=None,
+        samples=samples,
+        seconds=seconds,
+        loss=loss,
+        output=output.name if output else None,
+        output_sha256=sha256_of(output) if output else None,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("torchvision", "nima-golem"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # copied into an image instead of installed
+            versions[package] = "unknown"
+    return versions
+
+
+def _print_progress(plan: TrainingPlan) -> Callable[[int, float], None]:
+    every = max(1, plan.steps // 20)
+
+    def show(step: int, loss: float) -> None:
+        if step % every == 0 or step == plan.steps:
+            print(f"step {step}/{plan.steps} loss {loss:.4f}", flush=True)
+
+    return show
