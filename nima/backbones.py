@@ -6,6 +6,7 @@ last few of them, or pooling the output of each, is the same few lines for all.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,14 @@ from PIL.Image import Resampling
 from torch import Tensor, nn
 
 from nima.errors import NimaError
+from nima.mobilenet_v1 import MobileNetV1
 
 
-def _import_torchvision_models() -> Any:
+@functools.cache
+def _torchvision() -> Any:
     """`torchvision.models`, also where torchvision's compiled operators do not load.
+
+    Imported when a network of it is made: it takes as long as torch itself, and not every network is its.
 
     Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one.
     Importing it
@@ -41,7 +46,6 @@ def _import_torchvision_models() -> Any:
 
 
 _declared: torch.library.Library | None = None
-models = _import_torchvision_models()
 
 
 class BackboneError(NimaError):
@@ -196,33 +200,43 @@ def _swin(network: Any) -> Parts:
 
 
 BACKBONES: dict[str, Backbone] = {
+    "mobilenet_v1": Backbone(
+        construct=MobileNetV1,
+        take_apart=_features,
+        features=1024,
+        weights="mobilenet_v1-ava",
+        # As the weights were trained, in Keras.
+        resampling=Resampling.NEAREST,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
     "mobilenet_v2": Backbone(
-        construct=lambda: models.mobilenet_v2(),
+        construct=lambda: _torchvision().mobilenet_v2(),
         take_apart=_features,
         features=1280,
         weights="mobilenet_v2-imagenet",
     ),
     "mobilenet_v3_small": Backbone(
-        construct=lambda: models.mobilenet_v3_small(),
+        construct=lambda: _torchvision().mobilenet_v3_small(),
         take_apart=_features,
         features=576,
         weights="mobilenet_v3_small-imagenet",
     ),
     "mobilenet_v3_large": Backbone(
-        construct=lambda: models.mobilenet_v3_large(),
+        construct=lambda: _torchvision().mobilenet_v3_large(),
         take_apart=_features,
         features=960,
         weights="mobilenet_v3_large-imagenet",
     ),
     "vgg16": Backbone(
-        construct=lambda: models.vgg16(),
+        construct=lambda: _torchvision().vgg16(),
         take_apart=_vgg,
         features=512,
         weights="vgg16-imagenet",
     ),
     "inception_v3": Backbone(
         # Without the auxiliary classifier, and without SciPy's slow truncated normal initialisation.
-        construct=lambda: models.inception_v3(aux_logits=False, init_weights=False),
+        construct=lambda: _torchvision().inception_v3(aux_logits=False, init_weights=False),
         take_apart=_inception,
         features=2048,
         weights="inception_v3-imagenet",
@@ -233,26 +247,26 @@ BACKBONES: dict[str, Backbone] = {
         std=(0.5, 0.5, 0.5),
     ),
     "resnet18": Backbone(
-        construct=lambda: models.resnet18(),
+        construct=lambda: _torchvision().resnet18(),
         take_apart=_resnet,
         features=512,
         weights="resnet18-imagenet",
     ),
     "resnet50": Backbone(
-        construct=lambda: models.resnet50(),
+        construct=lambda: _torchvision().resnet50(),
         take_apart=_resnet,
         features=2048,
         weights="resnet50-imagenet",
     ),
     "efficientnet_b0": Backbone(
-        construct=lambda: models.efficientnet_b0(),
+        construct=lambda: _torchvision().efficientnet_b0(),
         take_apart=_features,
         features=1280,
         weights="efficientnet_b0-imagenet",
         resampling=Resampling.BICUBIC,
     ),
     "efficientnet_v2_s": Backbone(
-        construct=lambda: models.efficientnet_v2_s(),
+        construct=lambda: _torchvision().efficientnet_v2_s(),
         take_apart=_features,
         features=1280,
         weights="efficientnet_v2_s-imagenet",
@@ -260,20 +274,20 @@ BACKBONES: dict[str, Backbone] = {
         stored_size=432,
     ),
     "convnext_tiny": Backbone(
-        construct=lambda: models.convnext_tiny(),
+        construct=lambda: _torchvision().convnext_tiny(),
         take_apart=_convnext,
         features=768,
         weights="convnext_tiny-imagenet",
     ),
     "vit_b_16": Backbone(
-        construct=lambda: models.vit_b_16(),
+        construct=lambda: _torchvision().vit_b_16(),
         take_apart=_vit,
         features=768,
         weights="vit_b_16-imagenet",
         pool_level=lambda tokens: tokens.mean(dim=1),
     ),
     "swin_t": Backbone(
-        construct=lambda: models.swin_t(),
+        construct=lambda: _torchvision().swin_t(),
         take_apart=_swin,
         features=768,
         weights="swin_t-imagenet",
@@ -281,13 +295,13 @@ BACKBONES: dict[str, Backbone] = {
         pool_level=lambda maps: maps.mean(dim=(1, 2)),  # Swin's maps are [B, H, W, C]
     ),
     "squeezenet1_1": Backbone(
-        construct=lambda: models.squeezenet1_1(),
+        construct=lambda: _torchvision().squeezenet1_1(),
         take_apart=_features,
         features=512,
         weights="squeezenet1_1-imagenet",
     ),
     "shufflenet_v2": Backbone(
-        construct=lambda: models.shufflenet_v2_x1_0(),
+        construct=lambda: _torchvision().shufflenet_v2_x1_0(),
         take_apart=_shufflenet,
         features=1024,
         weights="shufflenet_v2-imagenet",
