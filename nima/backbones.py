@@ -102,10 +102,7 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
     missing from the state or has another shape there.
     """
     own = network.state_dict()
-    used = {
-        tensor.data_ptr() for module in (*parts.blocks, parts.pool) for tensor in module.state_dict().values()
-    }
-    needed = {name for name, tensor in own.items() if tensor.data_ptr() in used}
+    needed = names_in_use(network, parts)
     fitting = {name for name in needed & state.keys() if state[name].shape == own[name].shape}
     # BatchNorm's counters, which older files lack, are never read while its statistics are frozen.
     missing = sorted(name for name in needed - fitting if not name.endswith("num_batches_tracked"))
@@ -115,6 +112,13 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
             f"{missing[0]!r} the first of them."
         )
     network.load_state_dict({name: state[name] for name in fitting}, strict=False)
+
+
+def names_in_use(network: nn.Module, parts: Parts) -> set[str]:
+    """Those names of the network's state whose tensors its `parts` use: all but the classifier's."""
+    modules = (*parts.blocks, parts.pool)
+    used = {tensor.data_ptr() for module in modules for tensor in module.state_dict().values()}
+    return {name for name, tensor in network.state_dict().items() if tensor.data_ptr() in used}
 
 
 def _global_average() -> nn.Module:
