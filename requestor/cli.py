@@ -12,9 +12,15 @@ from requestor.errors import RequestorError
 
 # name → (module and attribute, the line that `--help` shows; kept here so that help imports no command)
 COMMANDS = {
-    "train": ("requestor.commands.train:train", "Train a model on Golem providers (or on local subprocesses)."),
+    "train": (
+        "requestor.commands.train:train",
+        "Train a model on Golem providers (or on local subprocesses).",
+    ),
     "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
-    "evaluate": ("requestor.commands.evaluate:evaluate", "Metrics of a model or of a file of predictions on AVA."),
+    "evaluate": (
+        "requestor.commands.evaluate:evaluate",
+        "Metrics of a model or of a file of predictions on AVA.",
+    ),
     "ava": ("requestor.commands.ava:ava", "Check the AVA data set and make splits."),
     "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
     "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
@@ -26,7 +32,7 @@ class Reported(click.ClickException):
 
     def __init__(self, error: NimaError | RequestorError) -> None:
         super().__init__(str(error))
-        self.exit_code = getattr(error, "exit_code", 1)
+        self.exit_code = getattr(error, "exit_code", 1)  # type: ignore[misc]  # a class variable in click's stubs
 
 
 class LazyGroup(click.Group):

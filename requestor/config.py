@@ -48,9 +48,13 @@ class RunConfig:
         if self.network not in TOKENS:
             raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
         if not (self.ava / "AVA.txt").is_file():
-            raise ConfigurationError(f"{self.ava / 'AVA.txt'} does not exist: --ava must name a folder with AVA.txt and images/.")
+            raise ConfigurationError(
+                f"{self.ava / 'AVA.txt'} does not exist: --ava must name a folder with AVA.txt and images/."
+            )
         if not (self.ava / "images").is_dir():
-            raise ConfigurationError(f"{self.ava / 'images'} does not exist: --ava must name a folder with AVA.txt and images/.")
+            raise ConfigurationError(
+                f"{self.ava / 'images'} does not exist: --ava must name a folder with AVA.txt and images/."
+            )
 
     def identity(self) -> dict[str, Any]:
         """What may not change when a run goes on: other money or other providers may be tried, other data not."""
@@ -70,7 +74,7 @@ def required_variable(environment: dict[str, str], name: str) -> str:
         return value
     if name == "YAGNA_APPKEY":
         raise AppKeyMissing(
-            "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local Golem with "
-            "`nima-golem devnet up --detach`."
+            "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local "
+            "Golem with `nima-golem devnet up --detach`."
         )
     raise ConfigurationError(f"{name} is not set.")

@@ -1,15 +1,16 @@
 """The requestor's error tree. Every message is a whole sentence for the user: what, where, and the way out.
 
-    RequestorError            anything below; the command line prints it and exits with `exit_code`
-    ├── ConfigurationError    a bad option, file or environment variable
-    ├── RunFolderError        a run folder of another run, or one that is broken
-    ├── GolemError            the daemon, the wallet, the market
-    │   ├── DaemonUnreachable
-    │   ├── AppKeyMissing
-    │   └── WalletEmpty
-    ├── TransferError         gftp
-    ├── DevnetError           the local Golem could not start, stop or be found
-    └── TrainingFailed        the run ended without a model
+RequestorError            anything below; the command line prints it and exits with `exit_code`
+├── ConfigurationError    a bad option, file or environment variable
+├── RunFolderError        a run folder of another run, or one that is broken
+├── GolemError            the daemon, the wallet, the market
+│   ├── DaemonUnreachable
+│   ├── AppKeyMissing
+│   └── WalletEmpty
+├── TransferError         gftp
+├── DevnetError           the local Golem could not start, stop or be found
+├── TrainingFailed        the run ended without a model
+└── RunStopped            Ctrl-C; the same command goes on
 """
 
 
@@ -53,3 +54,7 @@ class DevnetError(RequestorError):
 
 class TrainingFailed(RequestorError):
     pass
+
+
+class RunStopped(RequestorError):
+    exit_code = 130

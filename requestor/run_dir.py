@@ -1,38 +1,28 @@
 """A run's folder: everything that a run knows is here, written so that a kill at any moment leaves it readable.
 
-    run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
-    dataset.json     shards and split, once sharding is done
-    store/           content-addressed files that providers are sent: shards and the base model
-    holdout/         the shard that never leaves this machine
-    state.json       the last round that counts, and the best one
-    rounds/          a checkpoint after every round
-    inbox/           what providers sent, until it is admitted
-    metrics.jsonl    one line a round, verdicts included
-    ledger.jsonl     every coin
-    predictions.csv  what the providers predicted for the test photos
-    model.safetensors, report.html, receipt.json, summary.json   the result
+run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
+dataset.json     shards and split, once sharding is done
+store/           content-addressed files that providers are sent: shards and the base model
+holdout/         the shard that never leaves this machine
+state.json       the last round that counts, and the best one
+rounds/          a checkpoint after every round
+inbox/           what providers sent, until it is admitted
+metrics.jsonl    one line a round, verdicts included
+ledger.jsonl     every coin
+predictions.csv  what the providers predicted for the test photos
+model.safetensors, report.html, receipt.json, summary.json   the result
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from nima.files import write_atomically
 from requestor.errors import RunFolderError
 from requestor.ledger import Ledger
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by a new one, or not at all: a reader never sees half of it."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 class RunFolder:
@@ -57,9 +47,11 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunFolderError(f"Another process is working in {path}: wait for it, or choose another --run-dir.") from None
+            raise RunFolderError(
+                f"Another process is working in {path}: wait for it, or choose another --run-dir."
+            ) from None
         if not run_file.exists():
-            write_atomically(run_file, json.dumps(identity, indent=1))
+            write_atomically(run_file, json.dumps(identity, indent=1).encode())
         elif (existing := self.read("run.json")) != identity:
             changed = ", ".join(
                 f"--{name.replace('_', '-')} was {existing.get(name)} and is now {identity.get(name)}"
@@ -68,6 +60,10 @@ class RunFolder:
             )
             raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
         self.ledger = Ledger(path / "ledger.jsonl")
+
+    def close(self) -> None:
+        """Give the lock back; the end of the process does so, too."""
+        self._lock.close()
 
     def read(self, name: str) -> Any:
         """The content of a JSON file of this folder; None where it does not exist yet."""
@@ -79,7 +75,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def write(self, name: str, content: Any) -> None:
-        write_atomically(self.path / name, json.dumps(content, indent=1))
+        write_atomically(self.path / name, json.dumps(content, indent=1).encode())
 
     def append_metrics(self, entry: dict[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

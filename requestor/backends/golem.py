@@ -6,14 +6,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import yapapi
 from yapapi import WorkContext, events
@@ -133,7 +133,7 @@ class GolemBackend:
                 api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
             )
             self._golem._engine._budget_allocations.append(
-                Allocation(None, self._allocation, amount, connection.platform, address, None)
+                Allocation(cast(Any, None), self._allocation, amount, connection.platform, address, None)
             )
             await self._golem.start()
         except BaseException:
@@ -342,10 +342,10 @@ class GolemBackend:
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 
 
-class _Strategy(MarketStrategy):  # type: ignore[misc]
+class _Strategy(MarketStrategy):
     """Cheapest first, nobody above the price cap, nobody banned; no bill beyond what the time allows."""
 
-    def __init__(self, max_price: Decimal, board: Board, worst_invoice: Any) -> None:
+    def __init__(self, max_price: Decimal, board: Board, worst_invoice: Callable[[str], Decimal]) -> None:
         self._max_price = max_price
         self._board = board
         self._worst_invoice = worst_invoice
@@ -370,7 +370,7 @@ class _Strategy(MarketStrategy):  # type: ignore[misc]
 
 
 @dataclass
-class _ProviderImage(Payload):  # type: ignore[misc]
+class _ProviderImage(Payload):
     """Our image as a demand. yapapi's own `vm.repo` would look the image up over HTTP on every start."""
 
     image: str

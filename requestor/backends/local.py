@@ -105,7 +105,9 @@ class LocalBackend:
         if task.weights is not None:
             shutil.copyfile(task.weights, folder / "weights.safetensors")
         try:
-            stderr = await _run_program([sys.executable, "-m", "provider_image", str(folder / "job.json")], task.seconds)
+            stderr = await _run_program(
+                [sys.executable, "-m", "provider_image", str(folder / "job.json")], task.seconds
+            )
             result_file = folder / "result.json"
             if not result_file.exists():
                 raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")

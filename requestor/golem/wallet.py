@@ -75,9 +75,7 @@ class Wallet:
                 raise
             network = self._connection.network
             way_out = (
-                "get test GLM with `yagna payment fund`"
-                if TOKENS[network] == "tglm"
-                else "send GLM and some gas to it"
+                "get test GLM with `yagna payment fund`" if TOKENS[network] == "tglm" else "send GLM and some gas to it"
             )
             raise WalletEmpty(
                 f"The wallet {address} on {network} holds less than the budget of {show_glm(amount)}: {way_out}, "
@@ -104,16 +102,14 @@ class Wallet:
                 text = await response.text()
                 if response.status == 401:
                     raise AppKeyMissing(
-                        f"The yagna daemon at {self._connection.api_url} does not know this app key: set YAGNA_APPKEY to "
-                        "one that `yagna app-key list` shows."
+                        f"The yagna daemon at {self._connection.api_url} does not know this app key: set "
+                        "YAGNA_APPKEY to one that `yagna app-key list` shows."
                     )
                 if response.status >= 400:
-                    raise GolemError(
-                        f"The yagna daemon answered {response.status} to {method} {path}: {text[:300]}"
-                    )
+                    raise GolemError(f"The yagna daemon answered {response.status} to {method} {path}: {text[:300]}")
                 return await response.json(content_type=None) if text else None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise DaemonUnreachable(
-                f"No yagna daemon answers at {self._connection.api_url} ({error or type(error).__name__}): start one with "
-                "`yagna service run`, or a local Golem with `nima-golem devnet up --detach`."
+                f"No yagna daemon answers at {self._connection.api_url} ({error or type(error).__name__}): start one "
+                "with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`."
             ) from error

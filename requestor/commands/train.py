@@ -1,0 +1,117 @@
+"""`nima-golem train`: train a model on Golem providers, or on local subprocesses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from requestor.budget import parse_glm, show_glm
+from requestor.errors import RunStopped
+from requestor.golem.networks import TOKENS, is_real_money
+
+if TYPE_CHECKING:
+    from requestor.pipeline import TrainingRun
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
+    """An amount of GLM, exactly."""
+
+    name = "GLM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        return value if isinstance(value, Decimal) else parse_glm(str(value))
+
+
+@click.command(short_help="Train a model on Golem providers (or on local subprocesses).")
+@click.option("--ava", type=click.Path(path_type=Path), required=True, help="Folder with AVA.txt and images/<id>.jpg.")
+@click.option("--budget", type=Amount(), required=True, help="The most that may leave your wallet, such as 2GLM.")
+@click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
+              help="Golem providers, or subprocesses on this machine (free).")  # fmt: skip
+@click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Federated rounds.")
+@click.option("--workers", type=click.IntRange(1, 1000), default=3, show_default=True, help="Providers at a time.")
+@click.option("--max-price", type=Amount(), default="0.5GLM", show_default=True,
+              help="What one provider may cost in its first hour at full load.")  # fmt: skip
+@click.option("--test-ids", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="File with ids to test on. [default: AVA/splits/test.txt, else a random tenth]")  # fmt: skip
+@click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
+              help="The run's folder; the same one resumes it. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
+@click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
+@click.option("--subnet", help="Golem subnet. [default: the devnet's, or public]")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+def train(
+    ava: Path, budget: Decimal, backend: str, backbone: str, rounds: int, workers: int, max_price: Decimal,
+    test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int, yes: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Train NIMA on the photos of AVA.
+
+    Shards the photos, hires providers, averages what they return after every round, and has the result evaluated by
+    them. Never more than the budget leaves the wallet. Ctrl-C stops after the present round; the same command goes on.
+
+    \b
+        nima-golem devnet up --detach
+        nima-golem train --ava tiny-ava --budget 2GLM
+    """
+    # Imported here, as `--help` and a mistyped option should not wait for torch.
+    from requestor.runs import open_run
+
+    if is_real_money(network or "hoodi") and backend == "golem" and not yes:
+        click.confirm(
+            f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?",
+            abort=True,
+            err=True,
+        )
+    run, progress = open_run(
+        ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds, workers=workers,
+        max_price=max_price, test_ids=test_ids, run_dir=run_dir, network=network, subnet=subnet, seed=seed,
+    )  # fmt: skip
+    with progress:
+        summary = asyncio.run(_with_signals(run))
+    click.echo(json.dumps(summary) if as_json else _for_people(summary))
+
+
+async def _with_signals(run: TrainingRun) -> dict[str, Any]:
+    """Ctrl-C once ends the run after its round, twice at once; SIGTERM at once. Always through the clean way out."""
+    loop = asyncio.get_running_loop()
+    work = asyncio.ensure_future(run.run())
+    presses = 0
+
+    def interrupt() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            click.echo("Stopping after this round; Ctrl-C again to stop now.", err=True)
+            run.stop()
+        else:
+            work.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, work.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        raise RunStopped("Stopped; the same command goes on after the last finished round.") from None
+
+
+def _for_people(summary: dict[str, Any]) -> str:
+    metrics = summary["metrics"]
+    better = 1 - metrics["emd_r1"] / metrics["constant_emd_r1"]
+    lines = [
+        "",
+        f"Test, {metrics['n']} photos: SRCC {metrics['srcc']:.3f}, LCC {metrics['lcc']:.3f}, "
+        f"EMD {metrics['emd_r1']:.4f} ({better:.0%} below the constant's {metrics['constant_emd_r1']:.4f})",
+        f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
+    ]
+    for provider in summary["providers"]:
+        lines.append(f"  {provider['name']:<24} {provider['tasks']:>3} tasks  {provider['paid_glm']:.6f} GLM")
+    lines += [f"Model:  {summary['model']}", f"Report: {Path(summary['model']).with_name('report.html')}"]
+    return "\n".join(lines)

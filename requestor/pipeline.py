@@ -1,0 +1,323 @@
+"""A training run from the AVA folder to the finished model: shard, federated rounds, evaluation, report.
+
+Each stage leaves its result in the run's folder before the next begins, and begins by looking there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima import checkpoint
+from nima.ava import Ratings, read_ratings
+from nima.errors import NimaError
+from nima.files import sha256_of, write_atomically
+from nima.jobs import PROTOCOL, Job, TrainingPlan
+from nima.metrics import Metrics, evaluate
+from nima.model import Nima, initial_model
+from nima.predictions import decode_predictions
+from nima.predictions import max_bytes as max_prediction_bytes
+from nima.shards import read_shard
+from nima.training import default_plan, predict
+from nima.weights import fetch
+from requestor.admission import Verdict
+from requestor.backends.base import Backend, Outcome, Task
+from requestor.config import RunConfig
+from requestor.errors import RunStopped, TrainingFailed
+from requestor.progress import RunProgress
+from requestor.report import write_report
+from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
+from requestor.run_dir import RunFolder
+from requestor.sharding import Dataset, make_shards
+
+FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
+PATIENCE = 45.0  # seconds without any provider after which the user is told what may be wrong
+
+
+class TrainingRun:
+    """One run of `nima-golem train`. `stop()` ends it after the present round; the same command goes on from there."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        make_backend: Callable[[Path], Backend],
+        test_ids: NDArray[np.int64],
+        progress: RunProgress,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._make_backend = make_backend
+        self._test_ids = test_ids
+        self._progress = progress
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    async def run(self) -> dict[str, Any]:
+        """All stages that are still to be done.
+
+        Returns the summary that `--json` prints. Raises TrainingFailed if no model came out, RunStopped after
+        `stop()`, and what the stages raise on bad input.
+        """
+        if summary := self._folder.read("summary.json"):
+            self._progress.note(f"{self._folder.path} is finished; choose another --run-dir to train again.")
+            return dict(summary)
+        started = time.monotonic()
+        ratings = read_ratings(self._config.ava / "AVA.txt")
+        dataset = await asyncio.to_thread(self._shard, ratings)
+        base, plan = await asyncio.to_thread(self._prepare, dataset)
+        state = self._folder.read("state.json") or {
+            "round": 0,
+            "best_round": 0,
+            "best_emd": None,
+            "seconds": 0.0,
+        }
+        evaluation = self._folder.read("evaluation.json")
+        backend = self._make_backend(self._folder.path / "inbox")
+        if evaluation is None:
+            async with backend:
+                ticker = asyncio.create_task(self._show_cost(backend))
+                try:
+                    await self._train(backend, dataset, base, plan, state)
+                    if not self._stopping:
+                        evaluation = await self._evaluate(backend, dataset, ratings, state)
+                finally:
+                    ticker.cancel()
+        state["seconds"] += time.monotonic() - started
+        self._folder.write("state.json", state)
+        if evaluation is None:
+            raise RunStopped(
+                f"Stopped after round {state['round']} of {self._config.rounds}; the same command goes on from there."
+            )
+        return self._finish(backend, state, evaluation)
+
+    def _shard(self, ratings: Ratings) -> Dataset:
+        store, home = self._folder.path / "store", self._folder.path / "holdout"
+        if content := self._folder.read("dataset.json"):
+            return Dataset.from_json(content, store, home)
+        self._progress.stage("Reading photos", len(ratings))
+        config = self._config
+        dataset = make_shards(
+            config.ava, ratings, self._test_ids, config.workers, config.backbone, config.seed, store, home,
+            self._on_photo,
+        )  # fmt: skip
+        self._folder.write("dataset.json", dataset.to_json())
+        for problem in dataset.skipped:
+            self._progress.note(f"left out: {problem}")
+        self._progress.note(
+            f"{dataset.train_images} photos to train on, {dataset.holdout.images} held out, "
+            f"{sum(dataset.test.images)} to test on"
+        )
+        return dataset
+
+    def _on_photo(self, done: int, total: int) -> None:
+        if self._stopping:
+            raise RunStopped("Stopped while reading photos; the same command starts again with that.")
+        self._progress.advance_to(done)
+
+    def _prepare(self, dataset: Dataset) -> tuple[tuple[str, Path], TrainingPlan]:
+        """The base model that every round starts from, in the store, and how clients train."""
+        per_client = dataset.train_images // len(dataset.clients)
+        plan = default_plan(per_client, self._config.rounds, self._config.seed)
+        if known := self._folder.read("base.json"):
+            return (known["sha256"], self._folder.stored(known["sha256"])), plan
+        weights = fetch(f"{self._config.backbone}-imagenet")
+        prior = sum(
+            (np.asarray(read_shard(path).votes).sum(axis=0) for c in dataset.clients for path in c.paths[:1]),
+            start=np.zeros(10),
+        )
+        model = initial_model(self._config.backbone, weights, self._config.seed, prior=prior)
+        base = self._store_model(model)
+        self._folder.write("base.json", {"sha256": base[0]})
+        return base, plan
+
+    def _store_model(self, model: Nima) -> tuple[str, Path]:
+        """A model as a content-addressed file for providers: no metadata, so that equal models have equal names."""
+        draft = self._folder.path / "store" / "draft.safetensors"
+        checkpoint.save(draft, model, {})
+        sha256 = sha256_of(draft)
+        draft.replace(self._folder.stored(sha256))
+        return sha256, self._folder.stored(sha256)
+
+    async def _train(
+        self,
+        backend: Backend,
+        dataset: Dataset,
+        base: tuple[str, Path],
+        plan: TrainingPlan,
+        state: dict[str, Any],
+    ) -> None:
+        holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
+        assert holdout.votes is not None
+        done = state["round"]
+        model, _ = checkpoint.load(self._folder.checkpoint(done) if done else base[1])
+        weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
+        self._progress.stage("Training", self._config.rounds, done)
+        failed = 0
+        while done < self._config.rounds and not self._stopping:
+            number = done + 1
+            report = await run_round(
+                number, backend, dataset.clients, plan, base, self._config.backbone, weights,
+                self._folder.path / "rounds", self._on_outcome,
+            )  # fmt: skip
+            if not enough(report):
+                failed += 1
+                self._folder.append_metrics({"round": number, "admitted": report.admitted, "updates": report.updates})
+                self._progress.note(f"round {number}: too few updates; the model stays as it was")
+                if failed == FAILED_ROUNDS:
+                    if state["best_round"]:
+                        self._progress.note("training ends here, with the best model so far")
+                        return
+                    raise TrainingFailed(f"No round brought enough updates. {_first_reasons(report)}")
+                continue
+            failed = 0
+            done = number
+            model.load_state_dict(weights, strict=False)
+            predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
+            metrics = evaluate(predicted, holdout.votes)
+            checkpoint.save(self._folder.checkpoint(number), model, {"round": number, "holdout": metrics.as_dict()})
+            self._note_round(report, metrics, backend)
+            if state["best_emd"] is None or metrics.emd_r1 < state["best_emd"]:
+                state["best_emd"], state["best_round"] = metrics.emd_r1, number
+            state["round"] = number
+            self._folder.write("state.json", state)
+            self._progress.advance_to(number)
+
+    def _on_outcome(self, outcome: Outcome, verdict: Verdict) -> None:
+        if not verdict.admitted:
+            who = outcome.provider.name if outcome.provider else "nobody"
+            self._progress.note(f"  {who}: {verdict.reason}")
+
+    def _note_round(self, report: RoundReport, metrics: Metrics, backend: Backend) -> None:
+        spent = backend.status().spent
+        self._folder.append_metrics(
+            {
+                "round": report.number,
+                "admitted": report.admitted,
+                "loss": report.loss if math.isfinite(report.loss) else None,
+                "holdout": metrics.as_dict(),
+                "spent_glm": str(spent),
+                "updates": report.updates,
+            }
+        )
+        self._progress.note(
+            f"round {report.number}/{self._config.rounds}: loss {report.loss:.4f}, "
+            f"hold-out SRCC {metrics.srcc_mean:.3f}, "
+            f"EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f}), "
+            f"{report.admitted}/{len(report.updates)} updates"
+        )
+
+    async def _evaluate(
+        self, backend: Backend, dataset: Dataset, ratings: Ratings, state: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Providers predict the test photos with the best model; the metrics are computed here, over all of them."""
+        model, _ = checkpoint.load(self._folder.checkpoint(state["best_round"]))
+        sha256, path = self._store_model(model)
+        tasks = []
+        for index, (shard, shard_path) in enumerate(zip(dataset.test.shards, dataset.test.paths, strict=True)):
+            job = Job(
+                protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=self._config.backbone,
+                store="/", base=sha256, shards=(shard,), plan=None, threads=0,
+            )  # fmt: skip
+            largest = max_prediction_bytes(dataset.test.images[index])
+            tasks.append(Task(job, (path, shard_path), None, ATTEMPT_SECONDS, largest))
+        self._progress.stage("Evaluating", len(tasks))
+        ids, predictions, problems = [], [], []
+        async for outcome in backend.run(tasks, ROUND_SECONDS):
+            asked = read_shard(outcome.task.store[1]).image_ids
+            try:
+                if outcome.output is None:
+                    raise NimaError(outcome.error or "no predictions came back")
+                predictions.append(decode_predictions(outcome.output, asked))
+                ids.append(asked)
+            except NimaError as error:
+                problems.append(f"{outcome.provider.name if outcome.provider else 'nobody'}: {error}")
+            self._progress.advance_to(len(ids) + len(problems))
+        if problems:
+            raise TrainingFailed(
+                f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "
+                "The trained model is kept: run the same command again to evaluate it."
+            )
+        image_ids, predicted = np.concatenate(ids), np.concatenate(predictions)
+        metrics = evaluate(predicted, ratings.select(image_ids).votes)
+        _write_predictions(self._folder.path / "predictions.csv", image_ids, predicted)
+        evaluation = {"metrics": metrics.as_dict()}
+        self._folder.write("evaluation.json", evaluation)
+        return evaluation
+
+    def _finish(self, backend: Backend, state: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+        config, folder = self._config, self._folder
+        model, _ = checkpoint.load(folder.checkpoint(state["best_round"]))
+        receipts = backend.receipts()
+        spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
+        metrics = evaluation["metrics"]
+        metadata = {
+            "backbone": config.backbone, "rounds": state["round"], "best_round": state["best_round"],
+            "seed": config.seed, "backend": config.backend, "metrics": metrics, "spent_glm": str(spent),
+            "history": [entry.get("holdout") for entry in folder.metrics()],
+        }  # fmt: skip
+        model_file = folder.path / "model.safetensors"
+        checkpoint.save(model_file, model, metadata)
+        folder.write("receipt.json", {"spent_glm": str(spent), "providers": [r.to_json() for r in receipts]})
+        summary = {
+            "model": str(model_file),
+            "run_dir": str(folder.path),
+            "backend": config.backend,
+            "rounds": state["round"],
+            "budget_glm": float(config.budget),
+            "spent_glm": float(spent),
+            "providers": [{**r.to_json(), "paid_glm": float(r.paid_glm)} for r in receipts],
+            "metrics": {
+                "srcc": metrics["srcc_mean"],
+                "lcc": metrics["lcc_mean"],
+                "emd_r1": metrics["emd_r1"],
+                "emd_r2": metrics["emd_r2"],
+                "constant_emd_r1": metrics["constant_emd_r1"],
+                "n": metrics["n"],
+            },
+            "seconds": round(state["seconds"], 1),
+        }
+        write_report(folder.path / "report.html", summary, folder.metrics(), receipts)
+        folder.write("summary.json", summary)
+        return summary
+
+    async def _show_cost(self, backend: Backend) -> None:
+        """Once a second: who works, what it has cost; and a word where nobody turns up."""
+        waiting_since = time.monotonic()
+        warned = False
+        while True:
+            status = backend.status()
+            self._progress.cost(len(status.providers), status.spent, self._config.budget)
+            if status.providers:
+                waiting_since, warned = time.monotonic(), False
+            elif not warned and time.monotonic() - waiting_since > PATIENCE:
+                warned = True
+                self._progress.note(
+                    f"No provider has taken the work for {PATIENCE:.0f} s: is anybody in subnet {self._config.subnet} "
+                    f"that takes {self._config.network}, at or under --max-price {self._config.max_price}?"
+                )
+            await asyncio.sleep(1)
+
+
+def _first_reasons(report: RoundReport) -> str:
+    reasons = report.failures()
+    return "; ".join(dict.fromkeys(reasons[:3]))
+
+
+def _write_predictions(path: Path, image_ids: NDArray[Any], predicted: NDArray[Any]) -> None:
+    """CSV with image_id, p1..p10: what `nima-golem evaluate --predictions` reads."""
+    order = np.argsort(image_ids)
+    lines = ["image_id," + ",".join(f"p{rating}" for rating in range(1, 11))]
+    for row in order:
+        lines.append(f"{image_ids[row]}," + ",".join(repr(float(p)) for p in predicted[row]))
+    write_atomically(path, ("\n".join(lines) + "\n").encode())

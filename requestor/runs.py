@@ -1,0 +1,111 @@
+"""Puts a run together: configuration, folder, backend. The one place that knows all of them."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from nima.splits import read_ids
+from numpy.typing import NDArray
+
+from nima.ava import read_ratings
+from nima.backbones import get
+from requestor.backends.base import Backend
+from requestor.backends.local import LocalBackend
+from requestor.budget import Budget
+from requestor.config import RunConfig, required_variable
+from requestor.devnet.state import find_devnet
+from requestor.golem.gftp import gftp_on_path
+from requestor.pipeline import TrainingRun
+from requestor.progress import RunProgress
+from requestor.run_dir import RunFolder
+
+TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
+
+
+def golem_environment() -> dict[str, str]:
+    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none."""
+    if "YAGNA_APPKEY" not in os.environ and (devnet := find_devnet()) is not None:
+        return {**os.environ, **devnet.environment()}
+    return dict(os.environ)
+
+
+def open_run(
+    *,
+    ava: Path,
+    budget: Decimal,
+    backend: str,
+    backbone: str,
+    rounds: int,
+    workers: int,
+    max_price: Decimal,
+    test_ids: Path | None,
+    run_dir: Path | None,
+    network: str | None,
+    subnet: str | None,
+    seed: int,
+) -> tuple[TrainingRun, RunProgress]:
+    """The run that these options describe, new or resumed, ready to go; nothing has been spent yet.
+
+    Raises RequestorError and NimaError for everything that can be known to be wrong before the first provider is asked.
+    """
+    environment = golem_environment() if backend == "golem" else dict(os.environ)
+    get(backbone)
+    config = RunConfig(
+        ava=ava,
+        run_dir=run_dir or Path("runs") / f"{ava.resolve().name}-{backbone}-{seed}",
+        backend="golem" if backend == "golem" else "local",
+        budget=budget,
+        backbone=backbone,
+        rounds=rounds,
+        workers=workers,
+        max_price=max_price,
+        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
+        subnet=subnet or environment.get("YAGNA_SUBNET", "public"),
+        seed=seed,
+    )
+    tested = _test_ids(config, test_ids)
+    if config.backend == "golem":
+        for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
+            required_variable(environment, name)
+    folder = RunFolder(config.run_dir, config.identity())
+
+    def make_backend(inbox: Path) -> Backend:
+        if config.backend == "local":
+            return LocalBackend(config.workers, inbox)
+        return _golem_backend(config, environment, folder, inbox)
+
+    progress = RunProgress()
+    return TrainingRun(config, folder, make_backend, tested, progress), progress
+
+
+def _test_ids(config: RunConfig, chosen: Path | None) -> NDArray[np.int64]:
+    listed = chosen or config.ava / "splits" / "test.txt"
+    if chosen is not None or listed.exists():
+        return read_ids(listed)
+    ids = read_ratings(config.ava / "AVA.txt").image_ids
+    return np.random.default_rng(config.seed + 1).choice(ids, max(1, round(TEST_SHARE * len(ids))), replace=False)
+
+
+def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFolder, inbox: Path) -> Backend:
+    # yapapi takes seconds to import, and needs to be there for this backend only.
+    from requestor.backends.golem import GolemBackend, GolemSettings
+    from requestor.golem.wallet import Connection
+
+    settings = GolemSettings(
+        connection=Connection(
+            api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
+            app_key=required_variable(environment, "YAGNA_APPKEY"),
+            network=config.network,
+        ),
+        subnet=config.subnet,
+        image=required_variable(environment, "NIMA_GOLEM_IMAGE"),
+        python=environment.get("NIMA_GOLEM_PYTHON", "/usr/local/bin/python3"),
+        max_price=config.max_price,
+        environment={name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment}
+        | gftp_on_path(folder.path),
+    )
+    spent = folder.ledger.spent()
+    return GolemBackend(settings, Budget(config.budget, spent), folder.ledger, config.workers, inbox)

@@ -1,0 +1,180 @@
+"""From an AVA folder to shards: who trains on what, what stays at home, and which photos had to be left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima.ava import Ratings, image_path
+from nima.backbones import get
+from nima.errors import NimaError
+from nima.photos import PhotoError, open_photo
+from nima.shards import ShardInfo, stored_jpeg, write_shard
+from requestor.rounds import Client
+
+HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
+HOLDOUT_LIMIT = 2000  # … and no more than these
+SHARD_IMAGES = 600  # about 10 MB at 256 px
+UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA itself lacks 6 of 255,530
+SHOWN_IDS = 5
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The sharded data set of one run. Every `Client` is a list of shards."""
+
+    clients: list[Client]
+    holdout: ShardInfo
+    test: Client
+    skipped: list[str]
+
+    @property
+    def train_images(self) -> int:
+        return sum(sum(client.images) for client in self.clients)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "clients": [_client_to_json(client) for client in self.clients],
+            "holdout": {
+                "sha256": self.holdout.sha256,
+                "images": self.holdout.images,
+                "bytes": self.holdout.bytes,
+            },
+            "test": _client_to_json(self.test),
+            "skipped": self.skipped,
+        }
+
+    @staticmethod
+    def from_json(content: dict[str, Any], store: Path, home: Path) -> Dataset:
+        def client(shards: list[dict[str, Any]]) -> Client:
+            names = tuple(str(shard["sha256"]) for shard in shards)
+            paths = tuple(store / f"{name}.safetensors" for name in names)
+            return Client(names, paths, tuple(int(shard["images"]) for shard in shards))
+
+        kept = content["holdout"]
+        holdout = ShardInfo(kept["sha256"], home / f"{kept['sha256']}.safetensors", kept["images"], kept["bytes"])
+        return Dataset([client(c) for c in content["clients"]], holdout, client(content["test"]), content["skipped"])
+
+
+def make_shards(
+    ava: Path,
+    ratings: Ratings,
+    test_ids: NDArray[np.int64],
+    clients: int,
+    backbone: str,
+    seed: int,
+    store: Path,
+    home: Path,
+    progress: Callable[[int, int], None],
+) -> Dataset:
+    """Shuffle, split and shard an AVA folder.
+
+    The shuffle is global and comes first: shards that were sorted by anything would train apart.
+
+    Args:
+        ava: folder with `images/<id>.jpg`.
+        ratings: of all images.
+        test_ids: images that nobody trains on; their shards carry no votes.
+        clients: into how many parts the training images go.
+        backbone: decides the size of the stored images.
+        store, home: folders for what is sent, and for the hold-out.
+        progress: called with (photos done, photos in all).
+
+    Raises:
+        NimaError: too many photos missing or unreadable, or too few left to train on.
+    """
+    tested = np.isin(ratings.image_ids, test_ids)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
+    test_rows = np.flatnonzero(tested)
+    if len(test_rows) == 0:
+        raise NimaError(f"None of the test ids has a rating in {ava / 'AVA.txt'}: nothing to evaluate on.")
+    kept_home = min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * len(rows))))
+    if len(rows) - kept_home < clients:
+        raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
+    reader = _Reader(ava, ratings, get(backbone).stored_size, len(ratings), progress)
+    holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
+    parts = [_client(reader.shards(part, store, votes=True)) for part in np.array_split(rows[kept_home:], clients)]
+    test = _client(reader.shards(test_rows, store, votes=False))
+    return Dataset(parts, holdout, test, reader.skipped)
+
+
+class _Reader:
+    """Reads photos on all cores and remembers which could not be read."""
+
+    def __init__(
+        self, ava: Path, ratings: Ratings, size: int, total: int, progress: Callable[[int, int], None]
+    ) -> None:
+        self._ava = ava
+        self._ratings = ratings
+        self._size = size
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self.skipped: list[str] = []
+
+    def shards(
+        self, rows: NDArray[np.int64], folder: Path, votes: bool, size: int = SHARD_IMAGES
+    ) -> Iterator[ShardInfo]:
+        """Write the photos of `rows` as shards of about equal size."""
+        for part in np.array_split(rows, max(1, -(-len(rows) // size))):
+            readable: list[int] = []
+            jpegs: list[bytes] = []
+            for row, jpeg in self._read(part.tolist()):
+                if jpeg is not None:
+                    readable.append(row)
+                    jpegs.append(jpeg)
+            if not jpegs:
+                raise NimaError(f"No photo of a whole shard could be read in {self._ava / 'images'}.")
+            chosen_votes = self._ratings.votes[readable] if votes else None
+            yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
+
+    def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
+        """(row, stored JPEG or None), in order; decoding and encoding release the interpreter's lock."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = iter(rows)
+            running = [(row, pool.submit(self._stored, row)) for row in islice(waiting, 64)]
+            while running:
+                row, future = running.pop(0)
+                running.extend((row, pool.submit(self._stored, row)) for row in islice(waiting, 1))
+                jpeg, problem = future.result()
+                if problem is not None:
+                    self._skip(problem)
+                self._done += 1
+                self._progress(self._done, self._total)
+                yield row, jpeg
+
+    def _stored(self, row: int) -> tuple[bytes | None, str | None]:
+        path = image_path(self._ava, int(self._ratings.image_ids[row]))
+        try:
+            return stored_jpeg(open_photo(path), self._size), None
+        except PhotoError as error:
+            return None, str(error)
+
+    def _skip(self, problem: str) -> None:
+        self.skipped.append(problem)
+        if len(self.skipped) > max(SHOWN_IDS, UNREADABLE_LIMIT * self._total):
+            raise NimaError(
+                f"More than {UNREADABLE_LIMIT:.0%} of the photos in {self._ava / 'images'} are missing or unreadable: "
+                f"{'; '.join(self.skipped[:SHOWN_IDS])} … Complete the data set, or take the rows out of AVA.txt."
+            )
+
+
+def _client(shards: Iterator[ShardInfo]) -> Client:
+    infos = list(shards)
+    return Client(
+        tuple(info.sha256 for info in infos),
+        tuple(info.path for info in infos),
+        tuple(info.images for info in infos),
+    )
+
+
+def _client_to_json(client: Client) -> list[dict[str, Any]]:
+    return [{"sha256": name, "images": images} for name, images in zip(client.shards, client.images, strict=True)]

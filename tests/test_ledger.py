@@ -1,0 +1,54 @@
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from requestor.errors import RunFolderError
+from requestor.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.jsonl")
+
+
+def test_an_invoice_replaces_the_debit_notes_of_its_agreement(ledger: Ledger) -> None:
+    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox")
+    ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.1"))
+    ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.3"))
+    ledger.record("debit_note", agreement="a1", activity="y", amount=Decimal("0.2"))
+    assert ledger.spent() == Decimal("0.5")
+    ledger.record("invoice", agreement="a1", amount=Decimal("0.500000000000000001"))
+    assert ledger.spent() == Decimal("0.500000000000000001")
+
+
+def test_receipts_count_agreements_and_finished_tasks_by_provider(ledger: Ledger) -> None:
+    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox")
+    ledger.record("agreement", agreement="a2", provider="0x2", name="calm-owl")
+    ledger.record("agreement", agreement="a3", provider="0x1", name="bold-fox")
+    ledger.record("task", agreement="a1", job="j1", ok=True)
+    ledger.record("task", agreement="a3", job="j2", ok=True)
+    ledger.record("task", agreement="a3", job="j3", ok=False)
+    ledger.record("invoice", agreement="a3", amount=Decimal("1.5"))
+    first, second = ledger.receipts()
+    assert (first.name, first.agreements, first.tasks, first.paid_glm) == ("bold-fox", 2, 2, Decimal("1.5"))
+    assert (second.name, second.agreements, second.tasks, second.paid_glm) == ("calm-owl", 1, 0, 0)
+
+
+def test_allocations_that_were_never_released_are_found(ledger: Ledger) -> None:
+    ledger.record("allocation", id="one", amount=Decimal(2))
+    ledger.record("allocation_released", id="one")
+    ledger.record("allocation", id="two", amount=Decimal(2))
+    assert ledger.open_allocations() == ["two"]
+
+
+def test_a_line_torn_by_a_power_cut_is_left_out_but_damage_elsewhere_is_reported(ledger: Ledger) -> None:
+    ledger.record("allocation", id="one", amount=Decimal(2))
+    with ledger.path.open("a") as file:
+        file.write('{"event": "allocation_rel')
+    assert ledger.open_allocations() == ["one"]
+    with ledger.path.open("a") as file:
+        file.write("\n")
+    ledger.record("allocation_released", id="one")
+    with pytest.raises(RunFolderError, match=r"ledger.jsonl, line 2"):
+        list(ledger.entries())
