@@ -234,9 +234,7 @@ async def _run(port: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m requestor.devnet.hub", description="The hub of a devnet."
-    )
+    parser = argparse.ArgumentParser(prog="python -m requestor.devnet.hub", description="The hub of a devnet.")
     parser.add_argument("--port", type=int, required=True, help=f"1 to {MAX_HUB_PORT}")
     arguments = parser.parse_args()
     if not 1 <= arguments.port <= MAX_HUB_PORT:

@@ -59,9 +59,7 @@ class NpmFile:
             return self.path
         npm = shutil.which("npm")
         if npm is None:
-            raise NpmUnavailable(
-                f"{self.package} cannot be fetched: there is no npm; install Node.js with npm."
-            )
+            raise NpmUnavailable(f"{self.package} cannot be fetched: there is no npm; install Node.js with npm.")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".fetching-") as folder:
             archive = await self._pack(npm, Path(folder), timeout)

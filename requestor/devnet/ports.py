@@ -9,7 +9,7 @@ from types import TracebackType
 
 from requestor.errors import DevnetError
 
-# Four digits, because yagna's parser of the hub's address takes no more; outgoing connections get higher ones.
+# Four digits, because yagna's parser of the hub's address takes no more; outgoing connections get higher.
 FIRST, LAST = 7500, 9999
 
 

@@ -66,9 +66,7 @@ class ChildProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(
-        self, ready: Callable[[], Awaitable[bool]] | None = None, *, timeout: float = 30.0
-    ) -> None:
+    async def start(self, ready: Callable[[], Awaitable[bool]] | None = None, *, timeout: float = 30.0) -> None:
         """Starts the program and waits until `ready` returns True.
 
         Raises:
@@ -92,9 +90,7 @@ class ChildProcess:
         try:
             while not await ready():
                 if not self.running:
-                    raise DevnetError(
-                        f"{self.name} ended with exit code {self._process.returncode}. {self._tail()}"
-                    )
+                    raise DevnetError(f"{self.name} ended with exit code {self._process.returncode}. {self._tail()}")
                 if time.monotonic() > deadline:
                     raise DevnetError(f"{self.name} was not ready within {timeout:g} s. {self._tail()}")
                 await asyncio.sleep(0.05)

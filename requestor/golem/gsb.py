@@ -167,6 +167,10 @@ class ServiceBus(asyncio.Protocol):
             del self._handlers[prefix]
             raise
 
+    def serves(self, prefix: str) -> bool:
+        """Whether `prefix` is registered on this connection."""
+        return prefix in self._handlers
+
     async def unregister(self, prefix: str, *, timeout: float = 10.0) -> None:
         """Stops serving `prefix`.
 
