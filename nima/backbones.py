@@ -208,7 +208,7 @@ BACKBONES: dict[str, Backbone] = {
         construct=MobileNetV1,
         take_apart=_features,
         features=1024,
-        weights="mobilenet_v1-ava",
+        weights="mobilenet_v1-ava-backbone",
         # As the weights were trained, in Keras.
         resampling=Resampling.NEAREST,
         mean=(0.5, 0.5, 0.5),

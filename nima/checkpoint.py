@@ -27,12 +27,8 @@ class CheckpointError(NimaError):
     """A file that is no checkpoint of ours, or a broken one."""
 
 
-def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
-    """Writes `model` and `metadata` (JSON values) to `path`, atomically: either the old file or the whole new
-    one.
-
-    Raises `CheckpointError` where the file cannot be written.
-    """
+def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
+    """The content of the checkpoint file of `model` with `metadata` (JSON values)."""
     header = {
         "format": FORMAT,
         "backbone": model.backbone,
@@ -40,9 +36,17 @@ def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
         "metadata": metadata,
     }
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    content = to_bytes(state, {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
+    return to_bytes(state, {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
+
+
+def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
+    """Writes `model` and `metadata` (JSON values) to `path`, atomically: either the old file or the whole new
+    one.
+
+    Raises `CheckpointError` where the file cannot be written.
+    """
     try:
-        write_atomically(path, content)
+        write_atomically(path, encode(model, metadata))
     except OSError as error:
         raise CheckpointError(f"The model could not be written to {path}: {error.strerror}.") from error
 

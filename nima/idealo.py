@@ -1,0 +1,42 @@
+"""The default model: NIMA on MobileNet v1, trained on AVA by idealo, as a checkpoint of ours.
+
+Source: Lennan, Nguyen and Tran, "Image Quality Assessment", https://github.com/idealo/image-quality-assessment,
+Apache-2.0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import save
+
+from nima.checkpoint import encode
+from nima.mobilenet_v1 import read_keras_nima
+from nima.model import Nima
+
+METADATA = {
+    "name": "mobilenet_v1-ava",
+    "source": "https://github.com/idealo/image-quality-assessment",
+    "licence": "Apache-2.0",
+    "data": "AVA, about 230,000 of its photos",
+    "split": {"name": "idealo", "sha256": "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d"},
+    # It saw photos themselves at 224 × 224 pixels, not the central crop of a stored JPEG.
+    "preparation": "whole",
+}
+
+
+def checkpoint_of_keras(path: Path) -> bytes:
+    """idealo's HDF5 file → the content of a checkpoint; raises `KerasWeightsError`."""
+    network, dense = read_keras_nima(path)
+    model = Nima("mobilenet_v1")
+    # Nima's blocks are those of the network, in its order.
+    state = {name.replace("features.", "blocks.", 1): tensor for name, tensor in network.items()}
+    state |= {f"head.1.{name}": tensor for name, tensor in dense.items()}
+    model.load_state_dict(state)
+    return encode(model, METADATA)
+
+
+def backbone_of_keras(path: Path) -> bytes:
+    """The same file → safetensors of the network without its head, to start a training from."""
+    network, _ = read_keras_nima(path)
+    return save({name: tensor.contiguous() for name, tensor in network.items()})

@@ -1,0 +1,122 @@
+"""Splits: which images a model is tested on, by name and hash, so that only like is compared with like.
+
+Figures on different splits of AVA do not compare: the paper drew 20% at random, idealo drew another 10%, and AVA's
+authors published 20,000 ids. A split's hash is the SHA-256 of its test ids, ascending, in decimal, one a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nima.errors import NimaError
+
+KNOWN_HASHES = {
+    "a82335a3b73a5bf723dbb04c8082a97c0abc20b79d1d23eea1a6299f65643e1a": "official",
+    "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d": "idealo",
+}
+"""The test splits that others publish figures on: AVA's `generic_test.jpgl`, and idealo's 25,551 ids."""
+
+
+class SplitError(NimaError):
+    """A list of ids that is malformed, not the one it should be, or two splits that do not compare."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The test images of a split: int64 `[n]`, ascending, n ≥ 1."""
+
+    name: str
+    image_ids: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, image_ids: ArrayLike, name: str) -> Split:
+        """A split of these ids; a known one goes by the name that it is known by."""
+        split = cls(name, np.unique(np.asarray(image_ids, dtype=np.int64)))
+        if len(split.image_ids) == 0:
+            raise SplitError(f"The split {name!r} has no images.")
+        return cls(KNOWN_HASHES.get(split.hash, name), split.image_ids)
+
+    @cached_property
+    def hash(self) -> str:
+        return hashlib.sha256("\n".join(map(str, self.image_ids.tolist())).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({len(self.image_ids):,} images, {self.hash[:12]})"
+
+
+def check_comparable(name: str, hash: str, other_name: str, other_hash: str) -> None:
+    """Raises `SplitError`, naming both, unless two splits are the same."""
+    if hash != other_hash:
+        raise SplitError(
+            f"Figures on the split {name!r} ({hash[:12]}) do not compare with figures on {other_name!r} "
+            f"({other_hash[:12]}): they were taken on other photos. Evaluate both on the same list of ids."
+        )
+
+
+def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
+    """Test ids drawn at random: a share of all, at least one.
+
+    Ids are ordered by a hash of seed and id, and the first are taken. So the draw depends on no library's random
+    numbers, and hardly changes when images come or go.
+    """
+    ids = np.unique(np.asarray(image_ids, dtype=np.int64)).tolist()
+    if not 0 < test_share < 1:
+        raise SplitError(f"The share of test images must lie between 0 and 1, not at {test_share}.")
+    drawn = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}:{image_id}".encode()).digest())
+    return Split.of(drawn[: max(1, round(test_share * len(ids)))], f"random-{seed}")
+
+
+def read_split(path: Path, expected: str | None = None) -> Split:
+    """A split by its file of ids: one a line, or idealo's JSON (a list of objects with `image_id`).
+
+    Raises `SplitError` for a file that is missing or malformed, naming the line, and where it is not the known
+    split that is `expected`.
+    """
+    try:
+        content = path.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise SplitError(f"{path}: cannot read the list of ids ({error.strerror}).") from error
+    ids = _from_json(path, content) if path.suffix == ".json" else _from_lines(path, content)
+    split = Split.of(ids, path.stem)
+    if expected is not None and split.name != expected:
+        raise SplitError(
+            f"{path} is not the {expected} test split: it has {len(split.image_ids):,} ids with the hash "
+            f"{split.hash[:12]}. Get the list from those who published it."
+        )
+    return split
+
+
+def write_ids(path: Path, image_ids: Iterable[int]) -> None:
+    """Write ids to a file, one a line, in the order given. Raises `SplitError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{image_id}\n" for image_id in image_ids), encoding="ascii")
+    except OSError as error:
+        raise SplitError(f"{path}: cannot write the list of ids ({error.strerror}).") from error
+
+
+def _from_lines(path: Path, content: str) -> list[int]:
+    ids = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        text = line.strip().removesuffix(".jpg")
+        if not text:
+            continue
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):  # what fits in int64
+            raise SplitError(f"{path}: line {number}: {text[:20]!r} is no image id.")
+        ids.append(int(text))
+    return ids
+
+
+def _from_json(path: Path, content: str) -> list[int]:
+    try:
+        return _from_lines(path, "\n".join(str(row["image_id"]) for row in json.loads(content)))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SplitError(f"{path}: this is no JSON list of objects with an image_id.") from error
