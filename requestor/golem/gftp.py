@@ -22,7 +22,7 @@ from requestor.golem import gftp_protocol
 from requestor.golem.gftp_protocol import CHUNK, MAX_FILE, PartialFile, number, parse_url, sha3_256
 from requestor.golem.gsb import ServiceBus, ServiceBusError
 
-IN_FLIGHT = 12
+IN_FLIGHT = 8
 """Messages that await their answers at a time."""
 
 
