@@ -31,7 +31,7 @@ SUFFIXES = frozenset({
 """What the names of photos end in, in lower case."""
 
 # The first five are what Pillow knows at once; the others make it import all of its plugins.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "MPO", "WEBP", "TIFF", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {  # EXIF orientation → what turns the pixels upright

@@ -74,18 +74,25 @@ def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
     return Split.of(drawn[: max(1, round(test_share * len(ids)))], f"random-{seed}")
 
 
-def read_split(path: Path, expected: str | None = None) -> Split:
-    """A split by its file of ids: one a line, or idealo's JSON (a list of objects with `image_id`).
+def read_ids(path: Path) -> NDArray[np.int64]:
+    """A file of ids, int64 `[n]` in its order: one a line, or idealo's JSON (a list of objects with `image_id`).
 
-    Raises `SplitError` for a file that is missing or malformed, naming the line, and where it is not the known
-    split that is `expected`.
+    Raises `SplitError` for a file that is missing or malformed, naming the line.
     """
     try:
         content = path.read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise SplitError(f"{path}: cannot read the list of ids ({error.strerror}).") from error
     ids = _from_json(path, content) if path.suffix == ".json" else _from_lines(path, content)
-    split = Split.of(ids, path.stem)
+    return np.array(ids, dtype=np.int64)
+
+
+def read_split(path: Path, expected: str | None = None) -> Split:
+    """The split whose test ids a file lists, as `read_ids` reads it.
+
+    Raises `SplitError` also where the list is empty, and where it is not the known split that is `expected`.
+    """
+    split = Split.of(read_ids(path), path.stem)
     if expected is not None and split.name != expected:
         raise SplitError(
             f"{path} is not the {expected} test split: it has {len(split.image_ids):,} ids with the hash "

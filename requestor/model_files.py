@@ -1,0 +1,31 @@
+"""Models by name or path, fetched with a progress bar where they are not here yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nima.weights import WEIGHTS, cached_path, find
+from requestor.bar import progress_bar
+
+
+def model_file(name: str) -> Path:
+    """The file of the model `name`: a path, or a row of the table of weights, which is fetched on first use.
+
+    Raises `ScoringError` and `WeightsError` with the way out.
+    """
+    from nima.scoring import find_model
+
+    if name in WEIGHTS and cached_path(find(name)) is None:
+        return fetch_with_bar(name)
+    return find_model(name)
+
+
+def fetch_with_bar(name: str) -> Path:
+    """Fetch a row of the table of weights into the cache. Raises `WeightsError`."""
+    from nima.weights import fetch
+
+    click.echo(f"Fetching the weights {name} (once) …", err=True)
+    with progress_bar(name) as advance:
+        return fetch(name, lambda source, done, total: advance(done, total))
