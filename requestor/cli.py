@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from nima.errors import NimaError
-from requestor.errors import RequestorError
+from requestor.errors import ConfigurationError, RequestorError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # name → (module and attribute, the line that `--help` shows; kept here so that help imports no command)
 COMMANDS = {
@@ -59,7 +66,43 @@ class LazyGroup(click.Group):
             raise Reported(error) from error
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+SETTINGS_FILE = Path("nima-golem.toml")  # of the working directory; a table a command, a key an option
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "NIMA_GOLEM"},
+)
 @click.version_option(package_name="nima-golem")
-def main() -> None:
-    """Train NIMA, an aesthetic photo scorer, on rented Golem CPUs, and score your photos with it."""
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Train NIMA, an aesthetic photo scorer, on rented Golem CPUs, and score your photos with it.
+
+    Every option can also stand in nima-golem.toml of the working directory ([train] budget = "2GLM") or in an
+    environment variable (NIMA_GOLEM_TRAIN_BUDGET=2GLM); the command line wins.
+    """
+    if SETTINGS_FILE.exists():
+        ctx.default_map = read_settings(SETTINGS_FILE, ctx)
+
+
+def read_settings(path: Path, ctx: click.Context) -> dict[str, dict[str, Any]]:
+    """Defaults by command and option. Raises ConfigurationError where the file is no TOML or names what is not there."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path} could not be read ({error}).") from error
+    for name, options in settings.items():
+        if name not in COMMANDS or not isinstance(options, dict):
+            raise ConfigurationError(f"{path}: [{name}] is none of the commands {', '.join(COMMANDS)}.")
+    chosen = ctx.invoked_subcommand
+    if chosen in settings and (command := main.get_command(ctx, chosen)) and not isinstance(command, click.Group):
+        known = {option.lstrip("-"): p.name for p in command.params for option in p.opts}
+        for option in settings[chosen]:
+            if option not in known:
+                raise ConfigurationError(f"{path}: [{chosen}] {option} is no option of `nima-golem {chosen}`.")
+        settings[chosen] = {known[option]: value for option, value in settings[chosen].items()}
+    return settings
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ from nima.model import Nima, initial_model
 from nima.predictions import decode_predictions
 from nima.predictions import max_bytes as max_prediction_bytes
 from nima.shards import read_shard
+from nima.splits import Split
 from nima.training import default_plan, predict
 from nima.weights import fetch
 from requestor.admission import Verdict
@@ -50,13 +51,13 @@ class TrainingRun:
         config: RunConfig,
         folder: RunFolder,
         make_backend: Callable[[Path], Backend],
-        test_ids: NDArray[np.int64],
+        split: Split,
         progress: RunProgress,
     ) -> None:
         self._config = config
         self._folder = folder
         self._make_backend = make_backend
-        self._test_ids = test_ids
+        self._split = split
         self._progress = progress
         self._stopping = False
 
@@ -73,7 +74,7 @@ class TrainingRun:
             self._progress.note(f"{self._folder.path} is finished; choose another --run-dir to train again.")
             return dict(summary)
         started = time.monotonic()
-        ratings = read_ratings(self._config.ava / "AVA.txt")
+        ratings = read_ratings(self._config.ava)
         dataset = await asyncio.to_thread(self._shard, ratings)
         base, plan = await asyncio.to_thread(self._prepare, dataset)
         state = self._folder.read("state.json") or {
@@ -108,7 +109,7 @@ class TrainingRun:
         self._progress.stage("Reading photos", len(ratings))
         config = self._config
         dataset = make_shards(
-            config.ava, ratings, self._test_ids, config.workers, config.backbone, config.seed, store, home,
+            config.ava, ratings, self._split.image_ids, config.workers, config.backbone, config.seed, store, home,
             self._on_photo,
         )  # fmt: skip
         self._folder.write("dataset.json", dataset.to_json())
@@ -263,7 +264,8 @@ class TrainingRun:
         metrics = evaluation["metrics"]
         metadata = {
             "backbone": config.backbone, "rounds": state["round"], "best_round": state["best_round"],
-            "seed": config.seed, "backend": config.backend, "metrics": metrics, "spent_glm": str(spent),
+            "seed": config.seed, "backend": config.backend,
+            "split": {"name": self._split.name, "hash": self._split.hash}, "metrics": metrics, "spent_glm": str(spent),
             "history": [entry.get("holdout") for entry in folder.metrics()],
         }  # fmt: skip
         model_file = folder.path / "model.safetensors"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
-from nima.splits import read_ids
-from numpy.typing import NDArray
-
 from nima.ava import read_ratings
 from nima.backbones import get
+from nima.splits import Split, random_split, read_split
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.budget import Budget
@@ -66,11 +64,11 @@ def open_run(
         subnet=subnet or environment.get("YAGNA_SUBNET", "public"),
         seed=seed,
     )
-    tested = _test_ids(config, test_ids)
+    split = _test_split(config, test_ids)
     if config.backend == "golem":
         for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
             required_variable(environment, name)
-    folder = RunFolder(config.run_dir, config.identity())
+    folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
     def make_backend(inbox: Path) -> Backend:
         if config.backend == "local":
@@ -78,15 +76,14 @@ def open_run(
         return _golem_backend(config, environment, folder, inbox)
 
     progress = RunProgress()
-    return TrainingRun(config, folder, make_backend, tested, progress), progress
+    return TrainingRun(config, folder, make_backend, split, progress), progress
 
 
-def _test_ids(config: RunConfig, chosen: Path | None) -> NDArray[np.int64]:
+def _test_split(config: RunConfig, chosen: Path | None) -> Split:
     listed = chosen or config.ava / "splits" / "test.txt"
     if chosen is not None or listed.exists():
-        return read_ids(listed)
-    ids = read_ratings(config.ava / "AVA.txt").image_ids
-    return np.random.default_rng(config.seed + 1).choice(ids, max(1, round(TEST_SHARE * len(ids))), replace=False)
+        return read_split(listed)
+    return random_split(read_ratings(config.ava).image_ids, config.seed, TEST_SHARE)
 
 
 def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFolder, inbox: Path) -> Backend:
@@ -104,8 +101,15 @@ def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFo
         image=required_variable(environment, "NIMA_GOLEM_IMAGE"),
         python=environment.get("NIMA_GOLEM_PYTHON", "/usr/local/bin/python3"),
         max_price=config.max_price,
-        environment={name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment}
-        | gftp_on_path(folder.path),
+        environment=_gftp_environment(environment, folder.path / "bin"),
     )
     spent = folder.ledger.spent()
     return GolemBackend(settings, Budget(config.budget, spent), folder.ledger, config.workers, inbox)
+
+
+def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """What yapapi's `gftp` process needs: the service bus, and itself on PATH, ours where Golem's own is absent."""
+    variables = {name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment}
+    if shutil.which("gftp", path=variables.get("PATH")) is None:
+        variables |= gftp_on_path(folder)
+    return variables
