@@ -13,9 +13,7 @@ from typing import Any
 class CapturedOutput:
     """One stream of one command. `streamed` says whether chunks are also sent to the requestor as they come."""
 
-    def __init__(
-        self, *, head: int | None = 0, tail: int = 0, streamed: bool = False, binary: bool = False
-    ) -> None:
+    def __init__(self, *, head: int | None = 0, tail: int = 0, streamed: bool = False, binary: bool = False) -> None:
         """`head`, `tail`: bytes to keep; None keeps everything."""
         self.streamed = streamed
         self._binary = binary

@@ -190,9 +190,7 @@ _RULES: tuple[Callable[..., dict[str, Any] | Reject], ...] = (
 )
 
 
-def _adopt(
-    demand: Properties, offer: dict[str, Any], terms: Terms, key: str, name: str
-) -> dict[str, Any] | Reject:
+def _adopt(demand: Properties, offer: dict[str, Any], terms: Terms, key: str, name: str) -> dict[str, Any] | Reject:
     """Take the demand's value of `key` over where it is in range, drop the key where the demand has none."""
     asked = _seconds(demand, key)
     if asked is None:

@@ -49,7 +49,14 @@ class Hardware:
 
 
 def properties(
-    *, name: str, subnet: str, platform_name: str, address: str, pricing: LinearPricing, terms: Terms, hardware: Hardware
+    *,
+    name: str,
+    subnet: str,
+    platform_name: str,
+    address: str,
+    pricing: LinearPricing,
+    terms: Terms,
+    hardware: Hardware,
 ) -> dict[str, Any]:
     """The flat properties of an offer. `platform_name` is a payment platform such as `erc20-hoodi-tglm`."""
     return {

@@ -87,7 +87,7 @@ _FILES = (
 
 
 def _python_paths() -> list[str]:
-    """The prefixes of this Python, by the paths that it uses and by the real ones, and the packages of `PYTHON_PACKAGES`."""
+    """The prefixes of this Python, by the paths that it uses and by the real ones, and `PYTHON_PACKAGES`."""
     prefixes = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
     prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
     paths = sorted(prefixes, key=len)
@@ -193,7 +193,7 @@ class Sandbox:
             for descriptor in descriptors:
                 os.close(descriptor)
             descriptors = []
-            status = await ended
+            status: int = await ended
             for output in outputs:
                 await output.drain()
             return status

@@ -141,10 +141,10 @@ def serve(control: socket.socket) -> None:
     signal.set_wakeup_fd(wake_write)
     programs: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, wake_read], [], [])
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
         if wake_read in ready:
             os.read(wake_read, 4096)
-        if control in ready:
+        if control.fileno() in ready:
             message, descriptors, _, _ = socket.recv_fds(control, 64, 3)
             if not message:
                 return
@@ -226,4 +226,4 @@ def call(function: Callable[..., int], *arguments: object, what: str = "a system
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

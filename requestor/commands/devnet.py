@@ -1,0 +1,233 @@
+"""`nima-golem devnet`: a whole Golem network on this machine, for this project and for any other yapapi program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from requestor.errors import DevnetError
+
+if TYPE_CHECKING:
+    from requestor.devnet.accounts import ProviderAccount
+    from requestor.devnet.state import Devnet
+
+_STOP_SECONDS = 20.0
+
+name_option = click.option(
+    "--name",
+    envvar="NIMA_GOLEM_DEVNET",
+    help="Which devnet, where several run.  [env: NIMA_GOLEM_DEVNET]",
+)
+
+
+@click.group()
+def devnet() -> None:
+    """A whole Golem network on this machine: a chain, a requestor, providers. No Docker, no internet.
+
+    \b
+    Start one, and run any yapapi program on it, unchanged:
+        nima-golem devnet up --detach
+        eval "$(nima-golem devnet env)"
+        python my_requestor.py
+        nima-golem devnet settle
+        nima-golem devnet down
+
+    Providers negotiate, bill and fail as Golem's do. Tasks run on this machine's own system, in a sandbox
+    without network, environment or access to your files; volumes are /golem/work, /golem/input, /golem/output,
+    /golem/resource, /golem/store and /golem/jobs.
+
+    Images: `vm.repo(image_hash=…, image_url=…)` works with any image that can be downloaded, and with the devnet's own
+    (NIMA_GOLEM_IMAGE_HASH, NIMA_GOLEM_IMAGE_URL). A look-up by hash or tag alone asks Golem's registry on the internet:
+    yapapi has no variable that redirects it, only the argument `repository_url`, which may be the image host's address.
+    """
+
+
+@devnet.command()
+@click.option("--providers", default=3, show_default=True, type=click.IntRange(1, 50), help="How many providers.")
+@click.option("--detach", is_flag=True, help="Return when it is ready, and leave it running.")
+@click.option("--name", envvar="NIMA_GOLEM_DEVNET", default="default", show_default=True, help="Its name.")
+@click.option("--subnet", default="", help="Its subnet.  [default: devnet-NAME]")
+@click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty, instead of 1000 tGLM.")
+def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool) -> None:
+    """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C."""
+    from requestor.devnet.network import NetworkOptions, start_detached
+
+    options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded)
+    started = time.monotonic()
+    if detach:
+        _show_ready(start_detached(options), time.monotonic() - started)
+    else:
+        asyncio.run(_foreground(options, started))
+
+
+async def _foreground(options: object, started: float) -> None:
+    from requestor.devnet.network import NetworkOptions, supervise
+
+    assert isinstance(options, NetworkOptions)
+    shown: list[asyncio.Task[None]] = []
+
+    def on_ready(devnet: Devnet) -> None:
+        _show_ready(devnet, time.monotonic() - started)
+        click.echo("Ctrl-C stops it.")
+        shown.append(asyncio.ensure_future(_show_changes(devnet)))
+
+    try:
+        await supervise(options, lambda step: click.echo(f"… {step}"), on_ready)
+    finally:
+        for task in shown:
+            task.cancel()
+        click.echo("stopped")
+
+
+async def _show_changes(devnet: Devnet) -> None:
+    """A line whenever a provider's state or account changes."""
+    from requestor.devnet.accounts import provider_accounts
+
+    last: dict[str, str] = {}
+    while True:
+        with contextlib.suppress(DevnetError):
+            for account in await provider_accounts(devnet):
+                line = (
+                    f"{account.state}, {account.agreements} agreements, paid {account.paid} of {account.invoiced} GLM"
+                )
+                if last.get(account.name, "idle, 0 agreements, paid 0 of 0 GLM") != line:
+                    click.echo(f"{time.strftime('%H:%M:%S')} {account.name}: {line}")
+                last[account.name] = line
+        await asyncio.sleep(1)
+
+
+def _show_ready(devnet: Devnet, seconds: float) -> None:
+    count = len(devnet.providers)
+    click.echo(f"The devnet {devnet.name} is ready after {seconds:.1f} s: {count} providers. Logs: {devnet.logs}")
+    if devnet.chain is None:
+        click.echo("It has no chain (no npm here to fetch one): allocations are not checked, nothing is settled.")
+    flag = "" if devnet.name == "default" else f" --name {devnet.name}"
+    click.echo(f'Use it: eval "$(nima-golem devnet env{flag})"')
+
+
+@devnet.command()
+@name_option
+def down(name: str | None) -> None:
+    """Stop a devnet, and all that it started. Its logs stay."""
+    running = _find(name)
+    from requestor.devnet.network import release
+
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while running.running and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if running.running:
+        os.kill(running.pid, signal.SIGKILL)  # its children die with it
+        while running.running:
+            time.sleep(0.05)
+        release(running.name)
+    click.echo(f"The devnet {running.name} is stopped.")
+
+
+@devnet.command()
+@name_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def status(name: str | None, as_json: bool) -> None:
+    """Show the providers, what they do, and what they were paid."""
+    from requestor.devnet.accounts import provider_accounts, requestor_wallet
+
+    async def read() -> tuple[list[ProviderAccount], object]:
+        return await provider_accounts(running), await requestor_wallet(running)
+
+    running = _find(name)
+    accounts, wallet = asyncio.run(read())
+    if as_json:
+        value = {
+            "name": running.name,
+            "pid": running.pid,
+            "subnet": running.subnet,
+            "chain": running.chain is not None,
+            "logs": str(running.logs),
+            "requestor": {
+                "node_id": running.requestor.node_id,
+                "api_url": running.requestor.api_url,
+                "wallet": None if wallet is None else str(wallet),
+            },
+            "providers": [account.to_json() for account in accounts],
+        }
+        click.echo(json.dumps(value, indent=2))
+        return
+    click.echo(f"{running.name}: subnet {running.subnet}, {running.requestor.api_url}, logs in {running.logs}")
+    held = "no chain" if wallet is None else f"{wallet:f} tGLM"
+    click.echo(f"requestor {running.requestor.node_id}: {held}")
+    _table(accounts)
+
+
+@devnet.command()
+@name_option
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def settle(name: str | None, timeout: float, as_json: bool) -> None:
+    """Pay every accepted invoice now, and wait until the providers have seen it on the chain."""
+    from requestor.devnet.accounts import settle as settle_now
+
+    running = _find(name)
+    accounts = asyncio.run(settle_now(running, timeout))
+    if as_json:
+        click.echo(json.dumps({"providers": [account.to_json() for account in accounts]}, indent=2))
+    else:
+        _table(accounts)
+
+
+@devnet.command()
+@name_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def env(name: str | None, as_json: bool) -> None:
+    """Print what to export so that a yapapi program uses the devnet: eval "$(nima-golem devnet env)"."""
+    running = _find(name)
+    variables = {"NIMA_GOLEM_DEVNET": running.name, **running.environment()}
+    if as_json:
+        click.echo(json.dumps(variables, indent=2))
+        return
+    for key, value in variables.items():
+        click.echo(f"export {key}={shlex.quote(value)}")
+
+
+@devnet.command()
+@click.argument("who", required=False)
+@name_option
+@click.option("--lines", default=20, show_default=True, help="How many lines of each log.")
+def logs(who: str | None, name: str | None, lines: int) -> None:
+    """Show the end of the logs: all of them, or those whose name holds WHO."""
+    from requestor.devnet.state import devnet_folder
+
+    folder = devnet_folder(name or "default") / "logs"
+    found = [path for path in sorted(folder.glob("*.log")) if who is None or who in path.name]
+    if not found:
+        raise DevnetError(f"There is no such log in {folder}.")
+    for path in found:
+        click.echo(f"==> {path}")
+        click.echo("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+
+
+def _find(name: str | None) -> Devnet:
+    from requestor.devnet.state import find_devnet
+
+    found = find_devnet(name)
+    if found is None:
+        which = f"No devnet named {name}" if name else "No devnet"
+        raise DevnetError(f"{which} is running: start one with `nima-golem devnet up --detach`.")
+    return found
+
+
+def _table(accounts: list[ProviderAccount]) -> None:
+    click.echo(f"{'provider':<18} {'state':<12} {'agreements':>10} {'invoiced':>22} {'paid':>22} {'wallet':>22}")
+    for account in accounts:
+        wallet = "" if account.wallet is None else f"{account.wallet:.12f}"
+        click.echo(
+            f"{account.name:<18} {account.state:<12} {account.agreements:>10} "
+            f"{account.invoiced:>22.12f} {account.paid:>22.12f} {wallet:>22}"
+        )

@@ -1,0 +1,117 @@
+"""Who is owed what on a devnet, who was paid, and the command to pay now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from requestor.devnet.daemons import find_yagna
+from requestor.devnet.ethereum import Node, Token
+from requestor.devnet.rest import Rest
+from requestor.devnet.state import NETWORK, Devnet, NodeState
+from requestor.errors import DevnetError, GolemError
+
+_POLL_SECONDS = 0.5
+_PROCESS_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class ProviderAccount:
+    """A provider's invoices by what became of them, and its wallet; GLM.
+
+    `state`: idle, initialized, computing, or stopped. `wallet` is None where the devnet has no chain.
+    """
+
+    name: str
+    node_id: str
+    state: str
+    agreements: int
+    invoiced: Decimal
+    accepted: Decimal
+    paid: Decimal
+    wallet: Decimal | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: str(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()}
+
+
+async def provider_accounts(devnet: Devnet) -> list[ProviderAccount]:
+    """All providers' accounts, as their own daemons and the chain tell them. Raises GolemError."""
+    return list(await asyncio.gather(*(_account(devnet, node) for node in devnet.providers)))
+
+
+async def requestor_wallet(devnet: Devnet) -> Decimal | None:
+    """The requestor's GLM on the chain."""
+    return await _wallet(devnet, devnet.requestor)
+
+
+async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
+    """Have the requestor pay all that it accepted, now, and wait until the providers have seen it on the chain.
+
+    Raises DevnetError where the devnet has no chain, or after `timeout` seconds.
+    """
+    if devnet.chain is None:
+        raise DevnetError("This devnet has no chain, so nothing can be settled: install npm and start it again.")
+    deadline = time.monotonic() + timeout
+    asked = -_PROCESS_SECONDS
+    while True:
+        if time.monotonic() - asked >= _PROCESS_SECONDS:
+            await _process_payments(devnet)
+            asked = time.monotonic()
+        async with Rest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
+            open_ = [invoice for invoice in await rest.invoices() if invoice["status"] == "ACCEPTED"]
+        accounts = await provider_accounts(devnet)
+        if not open_ and all(account.accepted == account.paid for account in accounts):
+            return accounts
+        if time.monotonic() > deadline:
+            unpaid = sum((account.accepted - account.paid for account in accounts), Decimal(0))
+            raise DevnetError(
+                f"{len(open_)} accepted invoices over {unpaid} GLM were not settled within {timeout:g} s. "
+                f"See {devnet.logs / 'requestor.log'}."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
+    invoiced = accepted = paid = Decimal(0)
+    agreements, state = 0, "stopped"
+    try:
+        async with Rest(node.api_url, node.app_key) as rest:
+            for invoice in await rest.invoices():
+                amount, status = Decimal(invoice["amount"]), invoice["status"]
+                invoiced += amount
+                accepted += amount if status in ("ACCEPTED", "SETTLED") else 0
+                paid += amount if status == "SETTLED" else 0
+        report = json.loads((Path(devnet.folder) / "agents" / node.name / "agent.json").read_text())
+        agreements, state = report["agreements"], report["state"]
+    except (GolemError, OSError, ValueError):
+        pass  # a provider may be gone
+    wallet = await _wallet(devnet, node)
+    return ProviderAccount(node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet)
+
+
+async def _wallet(devnet: Devnet, node: NodeState) -> Decimal | None:
+    if devnet.chain is None:
+        return None
+    return await Token(Node(devnet.chain.url), devnet.chain.token).balance_of(node.node_id)
+
+
+async def _process_payments(devnet: Devnet) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(str(find_yagna()), "payment", "process", "now", "--network", NETWORK),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **devnet.environment()},
+        cwd=devnet.requestor.folder,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        text = output.decode(errors="replace").strip()[-300:]
+        raise DevnetError(f"`yagna payment process now` failed: {text}")

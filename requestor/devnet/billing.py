@@ -1,0 +1,174 @@
+"""What a provider sends for one agreement: debit notes while an activity runs, one at its end, and the invoice.
+
+Follows yagna's `agent/provider/src/payments`: notes lie on a grid of the agreement's time, amounts are cumulative per
+activity, a final note is sent again until it arrives, and an unaccepted note breaks the agreement at its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from requestor.devnet.negotiation import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
+from requestor.devnet.pricing import LinearPricing
+from requestor.devnet.rest import Rest
+from requestor.errors import GolemError
+
+INVOICE_DUE_SECONDS = 24 * 3600.0
+_FIRST_RETRY, _RETRY_FACTOR, _ISSUE_RETRY = 3.0, 1.5, 5.0
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+OnBreak = Callable[[str, str], None]  # (code, message)
+Counters = Callable[[], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class PaymentTerms:
+    """What an agreement says about payment; seconds. None: not negotiated."""
+
+    pricing: LinearPricing
+    interval: float
+    accept_timeout: float | None
+    payment_timeout: float | None
+
+    @classmethod
+    def of_agreement(cls, agreement: Mapping[str, Any], default_interval: float) -> PaymentTerms:
+        offer, demand = agreement["offer"]["properties"], agreement["demand"]["properties"]
+        return cls(
+            pricing=LinearPricing(tuple(float(value) for value in offer[PRICES])),
+            interval=float(offer.get(DEBIT_NOTE_INTERVAL, default_interval)),
+            accept_timeout=demand.get(ACCEPT_TIMEOUT),
+            payment_timeout=demand.get(PAYMENT_TIMEOUT),
+        )
+
+
+class Billing:
+    """The bills of one agreement, approved at `approved` (Unix seconds)."""
+
+    def __init__(self, rest: Rest, agreement_id: str, approved: float, terms: PaymentTerms, on_break: OnBreak) -> None:
+        self._rest, self._agreement_id, self._approved, self._terms = rest, agreement_id, approved, terms
+        self._on_break = on_break
+        self._costs: dict[str, Decimal] = {}  # of activities that have ended
+        self._activity_of: dict[str, str] = {}  # debit note → activity
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}  # debit note → until when it must be accepted
+        self._due: dict[str, asyncio.TimerHandle] = {}  # payable debit note → until when it must be paid
+        self._last_sent = self._last_payable = approved
+
+    async def charge(self, activity_id: str, counters: Counters) -> None:
+        """Send a debit note at every point of the grid, until cancelled."""
+        while True:
+            elapsed = time.time() - self._approved
+            await asyncio.sleep(self._terms.interval - elapsed % self._terms.interval)
+            try:
+                await self._debit_note(activity_id, counters(), final=False)
+            except GolemError as error:
+                logger.warning("a debit note for activity %s was not sent: %s", activity_id, error)
+                timeout = self._terms.accept_timeout
+                if timeout is not None and time.time() - self._last_sent > timeout:
+                    self._on_break("RequestorUnreachable", "Requestor is unreachable.")
+                    return
+
+    async def final_note(self, activity_id: str, usage: Sequence[float]) -> None:
+        """The last debit note of an activity, sent until it arrives; its amount goes into the invoice."""
+        self._costs[activity_id] = self._terms.pricing.cost(usage)
+        await self._insist(lambda: self._debit_note(activity_id, usage, final=True))
+
+    async def invoice(self) -> str:
+        """Send the invoice over all activities that have ended, until it arrives; returns its id."""
+        amount = sum(self._costs.values(), Decimal(0))
+        due = INVOICE_DUE_SECONDS if self._terms.payment_timeout is None else self._terms.payment_timeout
+        invoice = {
+            "agreementId": self._agreement_id,
+            "activityIds": list(self._costs),
+            "amount": _plain(amount),
+            "paymentDueDate": _date(time.time() + due),
+        }
+        invoice_id = await self._insist(lambda: self._rest.issue_invoice(invoice), first=_ISSUE_RETRY, factor=1.0)
+        await self._insist(lambda: self._rest.send_invoice(invoice_id))
+        logger.info("invoice %s for %s GLM sent", invoice_id, _plain(amount))
+        return invoice_id
+
+    def handle_event(self, event: Mapping[str, Any]) -> None:
+        """A debit-note event of the daemon; those of other agreements are ignored."""
+        note, kind = event["debitNoteId"], event["eventType"]
+        if note not in self._activity_of:
+            return
+        if kind in ("DebitNoteAcceptedEvent", "DebitNoteSettledEvent"):
+            self._settle(self._deadlines, note)
+            if kind == "DebitNoteSettledEvent":
+                self._settle(self._due, note)
+        elif kind in ("DebitNoteRejectedEvent", "DebitNoteCancelledEvent"):
+            verb = kind.removeprefix("DebitNote").removesuffix("Event")
+            self._on_break(f"DebitNote{verb}", f"DebitNote [{note}] {verb.lower()}.")
+
+    def stop(self) -> None:
+        """Forget the deadlines: the agreement has ended."""
+        for timer in (*self._deadlines.values(), *self._due.values()):
+            timer.cancel()
+        self._deadlines.clear()
+        self._due.clear()
+
+    async def _debit_note(self, activity_id: str, usage: Sequence[float], *, final: bool) -> None:
+        now, timeout = time.time(), self._terms.payment_timeout
+        payable = timeout is not None and (final or now - self._last_payable >= timeout)
+        note: dict[str, Any] = {
+            "activityId": activity_id,
+            "totalAmountDue": _plain(self._terms.pricing.cost(usage)),
+            "usageCounterVector": list(usage),
+        }
+        if payable and timeout is not None:
+            note["paymentDueDate"] = _date(now + timeout)
+        note_id = await self._rest.issue_debit_note(note)
+        await self._rest.send_debit_note(note_id)
+        logger.info("debit note %s for %s GLM sent", note_id, note["totalAmountDue"])
+        self._activity_of[note_id] = activity_id
+        self._last_sent = now
+        loop = asyncio.get_running_loop()
+        if payable and timeout is not None:
+            self._last_payable = now
+            message = f"DebitNote [{note_id}] was not paid until its due date."
+            self._due[note_id] = loop.call_later(timeout, self._on_break, "DebitNoteNotPaid", message)
+        if self._terms.accept_timeout is not None:
+            self._deadlines[note_id] = loop.call_later(
+                self._terms.accept_timeout,
+                self._on_break,
+                "DebitNotesDeadline",
+                f"Requestor isn't accepting DebitNotes in time ({self._terms.accept_timeout:g}s).",
+            )
+
+    def _settle(self, timers: dict[str, asyncio.TimerHandle], note: str) -> None:
+        """Amounts are cumulative: one accepted note settles the earlier ones of its activity, too."""
+        for earlier in self._activity_of:
+            if self._activity_of[earlier] == self._activity_of[note] and earlier in timers:
+                timers.pop(earlier).cancel()
+            if earlier == note:
+                return
+
+    @staticmethod
+    async def _insist(
+        attempt: Callable[[], Awaitable[_Result]], first: float = _FIRST_RETRY, factor: float = _RETRY_FACTOR
+    ) -> _Result:
+        delay = first
+        while True:
+            try:
+                return await attempt()
+            except GolemError as error:
+                logger.warning("%s; again in %.0f s", error, delay)
+                await asyncio.sleep(delay)
+                delay *= factor
+
+
+def _plain(amount: Decimal) -> str:
+    return format(amount.normalize(), "f")
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")

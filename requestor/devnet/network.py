@@ -1,0 +1,307 @@
+"""A devnet: chain, hub, image host, the requestor's daemon, and providers with an agent each.
+
+Everything is a child of the process that runs `Network.start`, and dies with it. `start_detached` makes such a
+process, which goes on until SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from requestor.devnet.agent import AgentSettings
+from requestor.devnet.chain import Chain, ChainUnavailable
+from requestor.devnet.daemons import Daemon, DaemonSettings
+from requestor.devnet.hub import Hub
+from requestor.devnet.images import ImageHost
+from requestor.devnet.names import provider_name, provider_prices
+from requestor.devnet.ports import Ports
+from requestor.devnet.process import ChildProcess
+from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started, state_file
+from requestor.errors import DevnetError, RequestorError
+
+REQUESTOR_FUNDS = Decimal(1000)
+MAX_PROVIDERS = 50
+
+OnProgress = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What to start. `funded`: whether the requestor's wallet holds any GLM. `agent`: fields of `AgentSettings` that
+    every provider gets instead of its defaults, such as `idle_seconds` or `terms`."""
+
+    name: str
+    providers: int = 3
+    subnet: str = ""
+    funded: bool = True
+    agent: dict[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        devnet_folder(self.name)
+        if not 1 <= self.providers <= MAX_PROVIDERS:
+            raise DevnetError(f"A devnet has 1 to {MAX_PROVIDERS} providers, not {self.providers}.")
+
+
+class _Provider:
+    """A daemon and the agent on it."""
+
+    def __init__(self, name: str, daemon: Daemon, settings: AgentSettings, log: Path) -> None:
+        self.name, self.daemon, self._settings = name, daemon, settings
+        folder = Path(settings.folder)
+        self._report, config = folder / "agent.json", folder / "config.json"
+        folder.mkdir(parents=True)
+        settings.save(config)
+        self.agent = ChildProcess(
+            f"The agent of {name}", [sys.executable, "-m", "requestor.devnet.agent", str(config)], log=log
+        )
+
+    async def start(self) -> None:
+        await self.daemon.start(timeout=60)
+
+        async def offering() -> bool:
+            return self._report.exists()
+
+        await self.agent.start(offering, timeout=60)
+
+    async def stop(self) -> None:
+        await self.agent.stop()
+        await self.daemon.stop()
+
+
+class Network:
+    """The processes of one devnet."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        self.options = options
+        self.folder = devnet_folder(options.name)
+        self._logs = self.folder / "logs"
+        self._ports = Ports()
+        self._chain: Chain | None = None
+        self._hub: Hub | None = None
+        self._images: ImageHost | None = None
+        self._requestor: Daemon | None = None
+        self._providers: list[_Provider] = []
+
+    async def start(self, on_progress: OnProgress = lambda _: None) -> Devnet:
+        """Start everything; returns when providers offer themselves. Raises DevnetError, with nothing left running."""
+        claim(self.options.name)
+        try:
+            return await self._start(on_progress)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, on_progress: OnProgress) -> Devnet:
+        self._hub = Hub(self._ports.take(), log=self._logs / "hub.log")
+        self._images = ImageHost(self._ports.take())
+        chain = Chain(self._ports.take(), log=self._logs / "chain.log")
+        on_progress("chain, hub and image host")
+        await asyncio.gather(self._start_chain(chain, on_progress), self._hub.start(), self._images.start())
+        payments = self._chain.payments_toml() if self._chain else None
+        self._requestor = self._daemon("requestor", payments)
+        subnet = self.options.subnet or f"devnet-{self.options.name}"
+        for index in range(self.options.providers):
+            name = provider_name(index)
+            daemon = self._daemon(name, payments)
+            settings = AgentSettings(
+                name=name,
+                subnet=subnet,
+                platform=PLATFORM,
+                api_url=daemon.api_url,
+                gsb_url=daemon.gsb_url,
+                app_key=daemon.settings.app_key,
+                folder=str(self.folder / "agents" / name),
+                coefficients=provider_prices(index),
+            )
+            settings = AgentSettings.from_json({**asdict(settings), **(self.options.agent or {})})
+            self._providers.append(_Provider(name, daemon, settings, self._logs / f"{name}.agent.log"))
+        on_progress(f"daemons of the requestor and {self.options.providers} providers")
+        await asyncio.gather(self._start_requestor(), *(provider.start() for provider in self._providers))
+        devnet = self._state(subnet)
+        devnet.save()
+        return devnet
+
+    async def _start_chain(self, chain: Chain, on_progress: OnProgress) -> None:
+        try:
+            await chain.start()
+        except ChainUnavailable as error:
+            on_progress(f"{error} Allocations are not checked, and nothing is settled.")
+        else:
+            self._chain = chain
+
+    async def _start_requestor(self) -> None:
+        assert self._requestor is not None
+        await self._requestor.start(timeout=60)
+        if self._chain is not None:
+            glm = REQUESTOR_FUNDS if self.options.funded else Decimal(0)
+            await self._chain.fund(self._requestor.node_id, glm=glm)
+
+    async def watch(self) -> None:
+        """Return when a part ends without which the devnet is none; a provider may go."""
+        parts = [part.process for part in (self._chain, self._hub, self._requestor) if part is not None]
+        waits = {asyncio.ensure_future(process.wait()): process for process in parts if process is not None}
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        raise DevnetError(f"{waits[done.pop()].name} has ended. See {self._logs}.")
+
+    async def stop(self) -> None:
+        """Stop everything, and delete all but the logs."""
+        parts = [*self._providers, self._requestor, self._hub, self._chain, self._images]
+        # agents first: they say good-bye to their daemons
+        await asyncio.gather(*(provider.agent.stop() for provider in self._providers), return_exceptions=True)
+        await asyncio.gather(*(part.stop() for part in parts if part is not None), return_exceptions=True)
+        self._ports.close()
+        release(self.options.name)
+
+    def _daemon(self, name: str, payments: str | None) -> Daemon:
+        assert self._hub is not None
+        settings = DaemonSettings(
+            folder=self.folder / "daemons" / name,
+            log=self._logs / f"{name}.log",
+            api_port=self._ports.take(),
+            gsb_port=self._ports.take(),
+            hub_port=self._hub.port,
+            app_key=secrets.token_hex(16),
+            identity_secret=secrets.token_hex(32),
+            payments=payments,
+        )
+        return Daemon(settings, name=f"The daemon of {name}")
+
+    def _state(self, subnet: str) -> Devnet:
+        assert self._requestor is not None and self._images is not None
+        started = process_started(os.getpid())
+        assert started is not None
+        return Devnet(
+            name=self.options.name,
+            folder=str(self.folder),
+            pid=os.getpid(),
+            pid_started=started,
+            subnet=subnet,
+            requestor=_node("requestor", self._requestor),
+            providers=tuple(_node(provider.name, provider.daemon) for provider in self._providers),
+            chain=ChainState(self._chain.node.url, self._chain.token.address) if self._chain else None,
+            image_url=self._images.url,
+            image_hash=self._images.sha3,
+        )
+
+
+def _node(name: str, daemon: Daemon) -> NodeState:
+    settings = daemon.settings
+    return NodeState(name, daemon.node_id, daemon.api_url, daemon.gsb_url, settings.app_key, str(settings.folder))
+
+
+def claim(name: str) -> None:
+    """Take the devnet's folder, and clear away what one that was killed left in it. Raises DevnetError if it runs."""
+    folder = devnet_folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "supervisor.pid"
+    with contextlib.suppress(OSError, ValueError):
+        pid, started = map(int, owner.read_text().split())
+        if process_started(pid) == started and pid != os.getpid():
+            raise DevnetError(
+                f"A devnet named {name} runs already: stop it with `nima-golem devnet down --name {name}`, "
+                "or start another one with --name."
+            )
+    for path in folder.iterdir():
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    owner.write_text(f"{os.getpid()} {process_started(os.getpid())}")
+    (folder / "logs").mkdir()
+
+
+def release(name: str) -> None:
+    folder = devnet_folder(name)
+    state_file(name).unlink(missing_ok=True)
+    for part in ("daemons", "agents", "bin"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    (folder / "supervisor.pid").unlink(missing_ok=True)
+
+
+async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]) -> None:
+    """Run a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError where it cannot start, or breaks."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    network = Network(options)
+    asked = asyncio.ensure_future(stopped.wait())
+    starting = asyncio.ensure_future(network.start(on_progress))
+    await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return
+    on_ready(starting.result())
+    watching = asyncio.ensure_future(network.watch())
+    try:
+        await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+    finally:
+        watching.cancel()
+        await network.stop()
+
+
+def main() -> None:
+    """`python -m requestor.devnet.network OPTIONS FD`: options as JSON; the outcome of the start goes to `FD`."""
+    options = NetworkOptions(**json.loads(sys.argv[1]))
+    # opened with the first message, when the folder is ours
+    log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[log])
+    started = time.monotonic()
+    with os.fdopen(int(sys.argv[2]), "w") as outcome:
+
+        def on_ready(devnet: Devnet) -> None:
+            logger.info("ready after %.1f s", time.monotonic() - started)
+            outcome.write("ready")
+            outcome.close()
+
+        def on_progress(step: str) -> None:
+            logger.info("starting: %s", step)
+
+        try:
+            asyncio.run(supervise(options, on_progress, on_ready))
+        except RequestorError as error:
+            if outcome.closed:
+                logger.error("%s", error)
+            else:
+                outcome.write(str(error))
+            raise SystemExit(1) from error
+
+
+def start_detached(options: NetworkOptions) -> Devnet:
+    """Start a supervisor that outlives this process, and wait until its devnet is ready. Raises DevnetError."""
+    read, write = os.pipe()
+    with os.fdopen(read) as outcome:
+        subprocess.Popen(
+            [sys.executable, "-m", "requestor.devnet.network", json.dumps(asdict(options)), str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(write,),
+            start_new_session=True,
+        )
+        os.close(write)
+        message = outcome.read()
+    if message != "ready":
+        raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
+    return Devnet.load(state_file(options.name))
+
+
+if __name__ == "__main__":
+    main()

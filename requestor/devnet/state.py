@@ -1,0 +1,159 @@
+"""What is known of a running devnet outside its supervisor: one file, `devnet.json`, in the devnet's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from requestor.devnet.sandbox import PYTHON
+from requestor.errors import DevnetError
+from requestor.golem.gftp import gftp_on_path
+
+NAME_VARIABLE = "NIMA_GOLEM_DEVNET"
+DEFAULT_NAME = "default"
+NETWORK, DRIVER = "hoodi", "erc20"
+PLATFORM = f"{DRIVER}-{NETWORK}-tglm"
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """One daemon: where it listens and who it is."""
+
+    name: str
+    node_id: str
+    api_url: str
+    gsb_url: str
+    app_key: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """The local chain's JSON-RPC endpoint, and the address of its GLM token."""
+
+    url: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Devnet:
+    """A devnet that is ready, or was.
+
+    Attributes:
+        pid, pid_started: its supervisor, and when that was started (clock ticks since boot), against reused ids.
+        chain: None where the machine has no chain: allocations are not checked then, and nothing settles.
+        image_url, image_hash: the placeholder image; its sha3-224 in hex.
+    """
+
+    name: str
+    folder: str
+    pid: int
+    pid_started: int
+    subnet: str
+    requestor: NodeState
+    providers: tuple[NodeState, ...]
+    chain: ChainState | None
+    image_url: str
+    image_hash: str
+
+    @property
+    def logs(self) -> Path:
+        return Path(self.folder) / "logs"
+
+    @property
+    def running(self) -> bool:
+        """Whether its supervisor lives."""
+        return process_started(self.pid) == self.pid_started
+
+    def environment(self) -> dict[str, str]:
+        """What a program exports to use this devnet: yapapi's variables, and ours."""
+        return {
+            "YAGNA_APPKEY": self.requestor.app_key,
+            "YAGNA_API_URL": self.requestor.api_url,
+            "GSB_URL": self.requestor.gsb_url,
+            "YAGNA_DATADIR": self.requestor.folder,  # for the `yagna` command
+            "YAGNA_PAYMENT_NETWORK": NETWORK,
+            "YAGNA_PAYMENT_DRIVER": DRIVER,
+            "YAGNA_SUBNET": self.subnet,
+            "NIMA_GOLEM_IMAGE": f"hash:sha3:{self.image_hash}:{self.image_url}",
+            "NIMA_GOLEM_IMAGE_URL": self.image_url,
+            "NIMA_GOLEM_IMAGE_HASH": self.image_hash,
+            "NIMA_GOLEM_PYTHON": PYTHON,
+            **gftp_on_path(Path(self.folder) / "bin"),
+        }
+
+    def save(self) -> None:
+        path = state_file(self.name)
+        scratch = path.with_suffix(".tmp")
+        scratch.touch(mode=0o600)  # it holds the app keys
+        scratch.write_text(json.dumps(asdict(self), indent=2))
+        os.replace(scratch, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Devnet:
+        """Raises DevnetError where the file is none of ours."""
+        try:
+            value: dict[str, Any] = json.loads(path.read_text())
+            return cls(
+                **{
+                    **value,
+                    "requestor": NodeState(**value["requestor"]),
+                    "providers": tuple(NodeState(**node) for node in value["providers"]),
+                    "chain": ChainState(**value["chain"]) if value["chain"] else None,
+                }
+            )
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DevnetError(f"{path} is not a devnet's state ({error}); delete its folder.") from error
+
+
+def devnets_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    base = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "nima-golem" / "devnets"
+
+
+def devnet_folder(name: str) -> Path:
+    """Raises DevnetError where `name` is no name for a folder."""
+    if not name or not all(letter.isalnum() or letter in "-_" for letter in name) or len(name) > 40:
+        raise DevnetError(f"{name!r} is no name for a devnet: use up to 40 letters, digits, - and _.")
+    return devnets_folder() / name
+
+
+def state_file(name: str) -> Path:
+    return devnet_folder(name) / "devnet.json"
+
+
+def running_devnets() -> list[Devnet]:
+    """All that run, by name. What a killed devnet left behind is passed over."""
+    found = [Devnet.load(path) for path in sorted(devnets_folder().glob("*/devnet.json"))]
+    return [devnet for devnet in found if devnet.running]
+
+
+def find_devnet(name: str | None = None) -> Devnet | None:
+    """The running devnet called `name`, or by NIMA_GOLEM_DEVNET, or the only one; None where there is none.
+
+    Raises DevnetError where several run and nothing says which is meant.
+    """
+    name = name or os.environ.get(NAME_VARIABLE)
+    running = running_devnets()
+    if name:
+        return next((devnet for devnet in running if devnet.name == name), None)
+    if len(running) > 1:
+        default = next((devnet for devnet in running if devnet.name == DEFAULT_NAME), None)
+        if default is None:
+            names = ", ".join(devnet.name for devnet in running)
+            raise DevnetError(f"Several devnets run ({names}): say which one with --name or {NAME_VARIABLE}.")
+        return default
+    return running[0] if running else None
+
+
+def process_started(pid: int) -> int | None:
+    """When the process `pid` was started, in clock ticks since boot; None where there is none, or only a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])

@@ -1,0 +1,330 @@
+"""An exe-unit's file transfers: gftp, http(s), and the activity's volumes.
+
+Follows yagna's `exe-unit/components/transfer`, its traps included: an HTTP status is not looked at on a download, and a
+download into a file that is there already goes on at its end. Where it is stricter: a path in a volume is opened
+without following symbolic links, so that a task cannot lead the provider to a file of the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+from requestor.errors import RequestorError
+from requestor.golem import gftp
+from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+
+_CHUNK = 1 << 20
+_HTTP_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+
+OnMessage = Callable[[str], None]
+_Result = TypeVar("_Result")
+
+
+class TransferFailed(Exception):
+    """Its text is what the requestor sees after `Transfer error: `."""
+
+
+class _TryAgain(TransferFailed):
+    """A connection fault or a time-out."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """One side of a transfer; `digest`: the expected sha3 of the source, None where the URL has none."""
+
+    scheme: str
+    url: str
+    digest: bytes | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Location:
+        """From `[hash:sha3:<hex>:]<url>`; a URL without a scheme is a path in the container.
+
+        Raises TransferFailed.
+        """
+        text = text.strip()
+        if not text:
+            raise TransferFailed("Invalid url: Empty URL")
+        digest = None
+        match = re.search(r"hash:(?://)?([^:]+):(?:0x)?([a-f0-9]+):(.+)", text, re.IGNORECASE)
+        if match:
+            algorithm, digits, text = match.groups()
+            if len(digits) % 2:
+                raise TransferFailed("Hex error: Odd number of digits")
+            digest = bytes.fromhex(digits)
+            if algorithm != "sha3":
+                raise TransferFailed(f"Unsupported digest: Unsupported digest: {algorithm}")
+            if len(digest) * 8 not in (224, 256, 384, 512):
+                message = f"Unsupported digest {algorithm} of length {len(digest)}: {digest.hex()}"
+                raise TransferFailed(f"Unsupported digest: {message}")
+        elif text.startswith("hash:"):
+            raise TransferFailed(f"Invalid url: {text}")
+        scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):", text)
+        return cls(scheme[1].lower() if scheme else "container", text, digest)
+
+    @property
+    def path(self) -> str:
+        """The path of a `container:` location, percent-decoded."""
+        return unquote(self.url.removeprefix("container:").removeprefix("//").split("?")[0].split("#")[0])
+
+
+class Volumes:
+    """An activity's volumes: absolute path in the container → folder on the host."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = dict(folders)
+
+    def resolve(self, path: str) -> tuple[Path, tuple[str, ...]]:
+        """The volume's host folder and the names below it. Raises TransferFailed where no volume holds `path`."""
+        inside = [volume for volume in self._folders if path == volume or path.startswith(volume + "/")]
+        if not inside:
+            raise TransferFailed(f"IO error: path not found in container: {path}")
+        volume = max(inside, key=len)
+        rest = path[len(volume) + 1 :]
+        if rest.startswith("/"):
+            raise TransferFailed(f"IO error: invalid path format: [{path}]")
+        names = tuple(name for name in rest.split("/") if name not in ("", "."))
+        if ".." in names:
+            raise TransferFailed(f"IO error: path not found in container: {path}")
+        return self._folders[volume], names
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[int]:
+        """A descriptor of the file at `path`, for reading."""
+        folder, names = self.resolve(path)
+        if not names:
+            raise TransferFailed("IO error: Is a directory (os error 21)")
+        with _os_errors(), _folder(folder, names[:-1], create=False) as parent:
+            descriptor = os.open(names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent)
+            try:
+                if not os.path.isfile(f"/proc/self/fd/{descriptor}"):
+                    raise IsADirectoryError(21, "Is a directory")
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    def size(self, path: str) -> int:
+        """Bytes of the file at `path`; 0 where there is none."""
+        try:
+            with self.open(path) as descriptor:
+                return os.fstat(descriptor).st_size
+        except TransferFailed:
+            return 0
+
+    def place(self, source: Path, path: str) -> None:
+        """Make the file `source` the one at `path`; folders are created, what was there is replaced."""
+        target, names = self.resolve(path)
+        if not names:
+            raise TransferFailed("IO error: Is a directory (os error 21)")
+        with _os_errors(), _folder(target, names[:-1], create=True) as parent:
+            os.chmod(source, 0o644)
+            os.rename(source, names[-1], dst_dir_fd=parent)
+
+
+class Transfers:
+    """The transfers of one activity. `scratch`: a folder on the volumes' file system."""
+
+    def __init__(
+        self, bus: ServiceBus, scratch: Path, volumes: Volumes, *, retry_delays: tuple[float, ...] = (2.0, 4.0)
+    ) -> None:
+        self._bus, self._scratch, self.volumes = bus, scratch, volumes
+        self._retry_delays = retry_delays
+
+    async def transfer(self, source: str, destination: str, on_message: OnMessage = lambda _: None) -> int:
+        """Copy `source` to `destination`; bytes moved. Raises TransferFailed.
+
+        Connection faults and time-outs are tried again, with `on_message` saying so.
+        """
+        from_, to = Location.parse(source), Location.parse(destination)
+        for location in (from_, to):
+            if location.scheme not in ("gftp", "http", "https", "container"):
+                raise TransferFailed(f"Unsupported scheme: {location.scheme}")
+        return await self._with_retries(lambda: self._copy(from_, to), on_message)
+
+    async def image(self, package: str, cache: Path, on_message: OnMessage = lambda _: None) -> Path:
+        """The task package `hash:sha3:<hex>:<url>` as a file in `cache`, downloaded where it is not there yet.
+
+        Raises TransferFailed: no hash, wrong hash, unreachable.
+        """
+        location = Location.parse(package)
+        if location.digest is None:
+            raise TransferFailed("Invalid url: Missing hash")
+        name = Path(unquote(urlsplit(location.url).path)).name
+        if not name:
+            raise TransferFailed(f"Invalid url: {location.url}")
+        stem, suffix = Path(name).stem, Path(name).suffix
+        final = cache / f"{stem}_{location.digest.hex()}{suffix}"
+        if final.exists():
+            on_message("Deployed image from cache")
+            return final
+        cache.mkdir(parents=True, exist_ok=True)
+
+        async def fetch() -> None:
+            with self._scratch_file() as file:
+                await self._fetch(location, file)
+                await asyncio.to_thread(_check, file, location.digest)
+                shutil.move(file, final)
+
+        await self._with_retries(fetch, on_message)
+        return final
+
+    async def _with_retries(self, attempt: Callable[[], Awaitable[_Result]], on_message: OnMessage) -> _Result:
+        for delay in self._retry_delays:
+            try:
+                return await attempt()
+            except _TryAgain as failure:
+                on_message(f"Retry in {delay:g}s because of error: {failure}")
+                await asyncio.sleep(delay)
+        return await attempt()
+
+    async def _copy(self, source: Location, destination: Location) -> int:
+        if destination.scheme == "container":
+            self.volumes.resolve(destination.path)  # fail before anything is moved
+        with self._scratch_file() as file:
+            if not await self._fetch(source, file, destination):
+                return 0
+            await asyncio.to_thread(_check, file, source.digest)
+            size = file.stat().st_size
+            await self._put(file, destination)
+            return size
+
+    async def _fetch(self, source: Location, file: Path, destination: Location | None = None) -> bool:
+        """Bring `source` into `file`; False where the destination holds all of it already."""
+        if source.scheme == "gftp":
+            await self._gftp(gftp.download(self._bus, source.url, file))
+        elif source.scheme == "container":
+            with self.volumes.open(source.path) as descriptor:
+                await asyncio.to_thread(_copy_descriptor, descriptor, file)
+        else:
+            resumable = destination is not None and destination.scheme == "container" and source.digest is None
+            return await self._download(source.url, file, destination.path if destination and resumable else None)
+        return True
+
+    async def _put(self, file: Path, destination: Location) -> None:
+        if destination.scheme == "container":
+            self.volumes.place(file, destination.path)
+        elif destination.scheme == "gftp":
+            await self._gftp(gftp.upload(self._bus, file, destination.url))
+        else:
+            await self._upload(file, destination.url)
+
+    async def _gftp(self, transfer: Awaitable[object]) -> None:
+        try:
+            await transfer
+        except RequestorError as error:
+            cause = error.__cause__
+            if isinstance(cause, ServiceBusError) and not isinstance(cause, ServiceBusFault):
+                raise _TryAgain(f"GSB error: {error}") from error
+            raise TransferFailed(f"gftp error: {error}") from error
+
+    async def _download(self, url: str, file: Path, existing: str | None) -> bool:
+        """GET `url`. Where the volumes hold a file at `existing`, only what lies past its end is fetched."""
+        offset = self.volumes.size(existing) if existing else 0
+        with _http_errors():
+            async with aiohttp.ClientSession(timeout=_HTTP_TIMEOUT, auto_decompress=False) as session:
+                async with session.head(url, allow_redirects=True) as head:
+                    size = int(head.headers.get("Content-Length", -1))
+                    if head.headers.get("Accept-Ranges") != "bytes":
+                        offset = 0
+                if offset and offset >= size >= 0:
+                    return False
+                headers = {"Range": f"bytes={offset}-"} if offset else {}
+                async with session.get(url, headers=headers) as response:
+                    with file.open("wb") as target:
+                        if offset and existing:
+                            with self.volumes.open(existing) as old, os.fdopen(os.dup(old), "rb") as start:
+                                shutil.copyfileobj(start, target)
+                        async for chunk in response.content.iter_chunked(_CHUNK):
+                            target.write(chunk)
+        return True
+
+    async def _upload(self, file: Path, url: str) -> None:
+        with _http_errors(), file.open("rb") as source:
+            async with (
+                aiohttp.ClientSession(timeout=_HTTP_TIMEOUT) as session,
+                session.put(url, data=source) as response,
+            ):
+                if response.status >= 500:
+                    raise _TryAgain(f"HTTP error: server error: {response.status} {response.reason}")
+                if response.status >= 400:
+                    raise TransferFailed(f"HTTP error: client error: {response.status} {response.reason}")
+
+    @contextlib.contextmanager
+    def _scratch_file(self) -> Iterator[Path]:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        file = self._scratch / uuid.uuid4().hex
+        try:
+            file.touch()
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _check(file: Path, digest: bytes | None) -> None:
+    if digest is None:
+        return
+    hasher = hashlib.new(f"sha3_{len(digest) * 8}")
+    with file.open("rb") as source:
+        while chunk := source.read(_CHUNK):
+            hasher.update(chunk)
+    if hasher.digest() != digest:
+        raise TransferFailed(
+            "Incorrect hash provided or downloaded image is corrupted: "
+            f"calculated hash {hasher.hexdigest()} differs from the expected one {digest.hex()}"
+        )
+
+
+def _copy_descriptor(descriptor: int, file: Path) -> None:
+    with os.fdopen(os.dup(descriptor), "rb") as source, file.open("wb") as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+
+
+@contextlib.contextmanager
+def _folder(root: Path, names: tuple[str, ...], *, create: bool) -> Iterator[int]:
+    """A descriptor of the folder `names` below `root`; symbolic links are not followed."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=descriptor)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(name, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TransferFailed(f"IO error: {error.strerror} (os error {error.errno})") from error
+
+
+@contextlib.contextmanager
+def _http_errors() -> Iterator[None]:
+    try:
+        yield
+    except aiohttp.InvalidURL as error:
+        raise TransferFailed(f"Invalid url: {error}") from error
+    except asyncio.TimeoutError as error:
+        raise _TryAgain("HTTP error: timeout: operation timed out") from error
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise _TryAgain(f"HTTP error: connection error: {error}") from error
