@@ -10,6 +10,7 @@ from pathlib import Path
 
 from requestor.devnet.ethereum import Node, Token, Transfer, to_units, word
 from requestor.devnet.npm import NpmFile, NpmUnavailable
+from requestor.devnet.ports import ensure_free
 from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 
@@ -94,7 +95,7 @@ class Chain:
 
         Raises:
             ChainUnavailable: there is neither anvil nor npm, or npm could not fetch.
-            DevnetError: the chain does not answer within `timeout` seconds.
+            DevnetError: the port is taken, or the chain does not answer within `timeout` seconds.
         """
         try:
             on_path = shutil.which("anvil")
@@ -109,6 +110,7 @@ class Chain:
             log=self._log,
             environment={"PATH": os.defpath, "HOME": str(self._log.parent)},
         )
+        ensure_free(self._port, "The chain")
         await self.process.start(self._answers, timeout=timeout)
         try:
             self._bank = (await self.node.call("eth_accounts"))[0]

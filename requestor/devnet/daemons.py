@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from requestor.devnet.ports import ensure_free
 from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 
@@ -116,8 +117,10 @@ class Daemon:
         """Starts the daemon and waits until its REST interface knows the app-key.
 
         Raises:
-            DevnetError: it ends, or is not ready within `timeout` seconds.
+            DevnetError: a port is taken, it ends, or is not ready within `timeout` seconds.
         """
+        for port in (self.settings.api_port, self.settings.gsb_port):
+            ensure_free(port, self.process.name)
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         if self.settings.payments is not None:
             (self.settings.folder / "config-payments.toml").write_text(self.settings.payments)

@@ -16,6 +16,7 @@ import sys
 import uuid
 from pathlib import Path
 
+from requestor.devnet.ports import ensure_free
 from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 from requestor.golem import gsb_protocol
@@ -217,6 +218,7 @@ class Hub:
             writer.close()
             return self.process.running
 
+        ensure_free(self.port, "The hub")
         await self.process.start(ready, timeout=timeout)
 
     async def stop(self) -> None:

@@ -13,6 +13,24 @@ from requestor.errors import DevnetError
 FIRST, LAST = 7500, 9999
 
 
+def ensure_free(port: int, name: str) -> None:
+    """Checks that nothing listens on a port that `name` is about to open: its ready check would find the stranger.
+
+    Raises:
+        DevnetError: something does.
+    """
+    try:
+        _probe(port)
+    except OSError as error:
+        raise DevnetError(f"{name} cannot listen on port {port}: {error.strerror}.") from error
+
+
+def _probe(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        probe.bind(("127.0.0.1", port))
+
+
 class Ports:
     """Hands out ports that nothing listens on, and that no other `Ports` of this machine hands out meanwhile.
 
@@ -33,9 +51,7 @@ class Ports:
             name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 name.bind(f"\0nima-golem-port-{port}")
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", port))
+                _probe(port)
             except OSError as error:
                 name.close()
                 if error.errno != errno.EADDRINUSE:

@@ -12,7 +12,7 @@ import logging
 import uuid
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -102,13 +102,18 @@ class ServiceBus(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         bus = cls(url, name)
-        parts = urlsplit(url)
-        if parts.scheme == "tcp" and parts.hostname:
-            connecting = loop.create_connection(lambda: bus, parts.hostname, parts.port or 7464)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 7464
+        except ValueError as error:
+            raise ServiceBusError(f"{url!r} is no address of a service bus: {error}.") from error
+        connecting: Coroutine[None, None, object]
+        if parts.scheme == "tcp" and host:
+            connecting = loop.create_connection(lambda: bus, host, port)
         elif parts.scheme == "unix" and parts.path:
             connecting = loop.create_unix_connection(lambda: bus, parts.path)
         else:
-            raise ServiceBusError(f"{url!r} is no service bus's address; use tcp://HOST:PORT or unix:PATH.")
+            raise ServiceBusError(f"{url!r} is no address of a service bus; use tcp://HOST:PORT or unix:PATH.")
         try:
             await asyncio.wait_for(connecting, timeout)
             await asyncio.wait_for(bus._greeted, timeout)

@@ -1,0 +1,56 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from requestor.devnet.daemons import Daemon, DaemonSettings
+from requestor.devnet.hub import Hub
+from requestor.devnet.ports import Ports
+
+
+@dataclass(frozen=True)
+class TwoDaemons:
+    """Two real yagna daemons that reach each other through a hub."""
+
+    requestor: Daemon
+    provider: Daemon
+    hub: Hub
+
+
+def daemon_settings(folder: Path, ports: Ports, hub_port: int, **changes: str) -> DaemonSettings:
+    settings = {"app_key": secrets.token_hex(16), "identity_secret": secrets.token_hex(32)}
+    return DaemonSettings(
+        folder=folder,
+        log=folder.with_suffix(".log"),
+        api_port=ports.take(),
+        gsb_port=ports.take(),
+        hub_port=hub_port,
+        **(settings | changes),
+    )
+
+
+@pytest.fixture(scope="session")
+def two_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoDaemons]:
+    folder = tmp_path_factory.mktemp("daemons")
+    loop = asyncio.new_event_loop()
+    with Ports() as ports:
+        hub = Hub(ports.take(), log=folder / "hub.log")
+        requestor, provider = (
+            Daemon(daemon_settings(folder / name, ports, hub.port)) for name in ("requestor", "provider")
+        )
+        try:
+            loop.run_until_complete(hub.start())
+            for daemon in (requestor, provider):
+                loop.run_until_complete(daemon.start())
+            yield TwoDaemons(requestor, provider, hub)
+        finally:
+            for process in (requestor, provider, hub):
+                loop.run_until_complete(process.stop())
+            loop.close()
