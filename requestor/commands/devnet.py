@@ -117,9 +117,17 @@ def _show_ready(devnet: Devnet, seconds: float) -> None:
 @name_option
 def down(name: str | None) -> None:
     """Stop a devnet, and all that it started. Its logs stay."""
-    running = _find(name)
     from requestor.devnet.network import release
+    from requestor.devnet.state import DEFAULT_NAME, NAME_VARIABLE, find_devnet, state_file
 
+    running = find_devnet(name)
+    if running is None:
+        wanted = name or os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
+        if state_file(wanted).exists():
+            release(wanted)
+            click.echo(f"The devnet {wanted} had been killed; what it left behind is gone.")
+            return
+        raise DevnetError(f"No devnet named {wanted} is running.")
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while running.running and time.monotonic() < deadline:

@@ -92,6 +92,7 @@ class Agent:
         self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id, as templates of the next
         self._refused: dict[str, Mapping[str, Any]] = {}  # demands to look at again when a slot is free
         self._agreements: dict[str, AgreementTask] = {}
+        self._looking_again: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until cancelled. Raises GolemError where the daemon is gone."""
@@ -184,7 +185,9 @@ class Agent:
         self._tell()
         refused, self._refused = self._refused, {}
         for proposal in refused.values():
-            asyncio.ensure_future(self._look_again(proposal))
+            task_again = asyncio.ensure_future(self._look_again(proposal))
+            self._looking_again.add(task_again)
+            task_again.add_done_callback(self._looking_again.discard)
 
     async def _look_again(self, proposal: Mapping[str, Any]) -> None:
         with contextlib.suppress(GolemError):  # the requestor may be gone for long

@@ -73,7 +73,7 @@ class ExeUnit:
         """Offer the service, report `Initialized`, and report usage every second from now on."""
         await self._bus.register(self._address, self._handle)
         await self._set_state("Initialized")
-        self._spawn(self._report_usage())
+        self._spawn(self._keep_reporting())
 
     async def stop(self, reason: str = INTERRUPTED) -> None:
         """Kill what runs, report `Terminated`, delete the activity's folder. May be called more than once."""
@@ -114,7 +114,7 @@ class ExeUnit:
         message = {"activityId": self.activity_id, "usage": usage, "timeout": None}
         await self._bus.call("/local/activity/SetActivityUsage", message, timeout=10)
 
-    async def _report_usage(self) -> None:
+    async def _keep_reporting(self) -> None:
         while True:
             try:
                 await self.report_usage()

@@ -185,7 +185,8 @@ class Network:
         return Daemon(settings, name=f"The daemon of {name}")
 
     def _state(self, subnet: str) -> Devnet:
-        assert self._requestor is not None and self._images is not None
+        assert self._requestor is not None
+        assert self._images is not None
         started = process_started(os.getpid())
         assert started is not None
         return Devnet(

@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ ROOT_BYTES = 128 * 2**20  # the VM's root overlay
 PYTHON_PACKAGES = ("nima", "provider_image")  # all of this project that a task may see
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _DRAIN_SECONDS, _DRAIN_ROUNDS = 0.05, 40
+_STOP_SECONDS = 3.0
 
 OnChunk = Callable[[bytes], None]
 
@@ -205,11 +205,14 @@ class Sandbox:
                 output.close()
 
     async def stop(self) -> None:
-        """Kill every process in it. May be called twice."""
-        self._hang_up()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGKILL)  # `unshare` takes process 1, and so all, with it
-        await self._process.wait()
+        """Kill every process in it, and wait until they are gone. May be called twice."""
+        self._hang_up()  # process 1 ends, and the kernel ends all others before it
+        try:
+            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()  # `unshare` takes process 1 with it
+            await self._process.wait()
 
     def _read(self) -> None:
         try:
