@@ -19,7 +19,7 @@ METADATA = {
     "source": "https://github.com/idealo/image-quality-assessment",
     "licence": "Apache-2.0",
     "data": "AVA, about 230,000 of its photos",
-    "split": {"name": "idealo", "sha256": "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d"},
+    "split": {"name": "idealo", "hash": "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d"},
     # It saw photos themselves at 224 × 224 pixels, not the central crop of a stored JPEG.
     "preparation": "whole",
 }

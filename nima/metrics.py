@@ -101,7 +101,7 @@ class Pairs:
         the Bootstrap", 1993, chapter 13.
         """
         images, n = self._images, len(self.rated)
-        averaged = np.stack([images[name] for name in _AVERAGED], axis=1)
+        averaged = np.stack([images[name] for name in _AVERAGED])
         columns: dict[str, Callable[[Array], Array]] = {}
         for name in ("predicted_mean", "rated_mean", "predicted_std", "rated_std"):
             columns[name] = _weighted_ranks(images[name])
@@ -114,7 +114,7 @@ class Pairs:
                 first, second = f"predicted_{moment}", f"rated_{moment}"
                 drawn[f"srcc_{moment}"].append(_correlation(ranks[first], ranks[second], weights))
                 drawn[f"lcc_{moment}"].append(_correlation(images[first], images[second], weights))
-            for name, value in zip(_AVERAGED, weights @ averaged / n, strict=True):
+            for name, value in zip(_AVERAGED, (averaged * weights).sum(axis=1) / n, strict=True):
                 drawn[name].append(float(value))
         tail = 50 * (1 - confidence)
         return {
@@ -168,16 +168,19 @@ def _emd(p: Array, q: Array, r: int) -> Array:
 
 
 def _correlation(x: Array, y: Array, weights: Array | None = None) -> float:
-    """Pearson's correlation; 0 where one side is constant."""
-    x = x - np.average(x, weights=weights)
-    y = y - np.average(y, weights=weights)
-    weighted = x if weights is None else x * weights
-    across = weighted @ y
-    spread = np.sqrt((weighted @ x) * ((y if weights is None else y * weights) @ y))
+    """Pearson's correlation, each pair counted `weight` times; 0 where one side is constant.
+
+    Without `@`, whose threads wait for each other far longer than sums of this length take.
+    """
+    if weights is None:
+        weights = np.ones(len(x))
+    x = x - (weights * x).sum() / weights.sum()
+    y = y - (weights * y).sum() / weights.sum()
     # A constant's deviations from its own average are rounding noise, and so would be their correlation.
     if np.ptp(x) <= 1e-12 or np.ptp(y) <= 1e-12:
         return 0.0
-    return float(np.clip(across / spread, -1.0, 1.0))
+    spread = np.sqrt((weights * x * x).sum() * (weights * y * y).sum())
+    return float(np.clip((weights * x * y).sum() / spread, -1.0, 1.0))
 
 
 def _ranks(values: Array) -> Array:
