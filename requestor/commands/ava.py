@@ -1,0 +1,105 @@
+"""`nima-golem ava`: check the AVA data set and split it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from requestor.errors import ConfigurationError
+
+_SHOWN = 10  # unreadable photos that are named on the screen; all of them are in the list of clean ids by absence
+
+
+@click.group(short_help="Check the AVA data set and make splits.")
+def ava() -> None:
+    """AVA is a folder with AVA.txt and images/<id>.jpg."""
+
+
+@ava.command(short_help="Find missing and unreadable photos.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--output", type=click.Path(path_type=Path), help="Where the clean ids go. [default: FOLDER/clean.txt]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
+@click.pass_context
+def check(context: click.Context, folder: Path, output: Path | None, threads: int | None) -> None:
+    """Read AVA.txt in FOLDER and decode every photo of it in full.
+
+    Says which are missing, truncated or unreadable, which of those are bad in every copy of AVA, and writes the ids of
+    the others to a list. The exit code is 1 where a photo is bad that need not be.
+    """
+    from nima.ava import read_ratings
+    from nima.ava_check import check_photos
+    from nima.splits import write_ids
+    from requestor.bar import progress_bar
+
+    ratings = read_ratings(folder)
+    with progress_bar("Checking") as progress:
+        report = check_photos(folder, ratings, threads, progress)
+    output = output or folder / "clean.txt"
+    write_ids(output, report.clean)
+    click.echo(f"{len(ratings):,} photos in the list: {len(report.clean):,} clean, {len(report.missing):,} missing, "
+               f"{len(report.unreadable):,} unreadable.")  # fmt: skip
+    for image_id in report.missing[:_SHOWN]:
+        click.echo(f"missing: {image_id}")
+    for reason in list(report.unreadable.values())[:_SHOWN]:
+        click.echo(f"unreadable: {reason}")
+    if max(len(report.missing), len(report.unreadable)) > _SHOWN:
+        click.echo("… and more; the ids that are not in the clean list.")
+    if report.known_bad:
+        click.echo(f"Bad in every copy of AVA: {', '.join(map(str, report.known_bad))}.")
+    click.echo(f"Clean ids: {output}")
+    context.exit(1 if report.bad - set(report.known_bad) else 0)
+
+
+@ava.command(short_help="Write the ids to train on and to test on.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("kind", type=click.Choice(["official", "idealo", "random"]))
+@click.option("--ids", type=click.Path(path_type=Path),
+              help="The published ids. [default for official: aesthetics_image_lists/generic_test.jpgl]")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the random split.")
+@click.option("--test-share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1,
+              show_default=True, help="Of the random split.")  # fmt: skip
+@click.option("--clean", type=click.Path(path_type=Path), help="Keep to these ids, as `ava check` wrote them.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where the lists go. [default: FOLDER/splits]")
+def split(
+    folder: Path, kind: str, ids: Path | None, seed: int, test_share: float, clean: Path | None, output: Path | None
+) -> None:
+    """Write train.txt and test.txt, lists of ids, for AVA in FOLDER.
+
+    \b
+        official  AVA's own 20,000 test ids
+        idealo    the 25,551 test ids of idealo's models (--ids: ava_labels_test.json of their repository)
+        random    a share drawn by a seed
+
+    The published ones are recognised by their hash. It goes into every model and every evaluation, and figures are only
+    compared where it is equal.
+    """
+    import numpy as np
+
+    from nima.ava import read_ratings
+    from nima.splits import random_split, read_ids, read_split, write_ids
+
+    known = read_ratings(folder).image_ids
+    if clean is not None:
+        known = known[np.isin(known, read_ids(clean))]
+    if kind == "random":
+        chosen = random_split(known, seed, test_share)
+    else:
+        if kind == "official" and ids is None:
+            ids = folder / "aesthetics_image_lists" / "generic_test.jpgl"
+        if ids is None:
+            raise ConfigurationError(
+                "The idealo split needs --ids FILE: data/AVA/ava_labels_test.json from "
+                "https://github.com/idealo/image-quality-assessment."
+            )
+        chosen = read_split(ids, expected=kind)
+    train = known[~np.isin(known, chosen.image_ids)]
+    output = output or folder / "splits"
+    write_ids(output / "train.txt", train.tolist())
+    # In full, also where a photo is missing: the hash is that of the published list.
+    write_ids(output / "test.txt", chosen.image_ids.tolist())
+    absent = len(chosen.image_ids) - int(np.isin(chosen.image_ids, known).sum())
+    click.echo(f"Split {chosen}: {len(train):,} to train on.")
+    if absent:
+        click.echo(f"{absent:,} of its test ids have no ratings here, or are not clean.")
+    click.echo(f"Lists: {output / 'train.txt'}, {output / 'test.txt'}")

@@ -1,0 +1,87 @@
+"""`nima-golem models`: which weights there are, what is known about them, and how to get them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nima.weights import Weights
+
+
+@click.group(short_help="List, fetch and import model weights.")
+def models() -> None:
+    """Published weights. They are kept in ~/.cache/nima-golem, or in the folder that NIMA_GOLEM_CACHE names."""
+
+
+@models.command("list", short_help="All weights in the table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(as_json: bool) -> None:
+    """List the known weights, and whether they are on this machine."""
+    from nima.weights import WEIGHTS, cached_path
+
+    for weights in WEIGHTS.values():
+        if as_json:
+            click.echo(json.dumps(_facts(weights)))
+        else:
+            here = "here" if cached_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
+            click.echo(f"{weights.name:<28}{here:>8}  {weights.licence:<14}{weights.description}")
+
+
+@models.command(short_help="What is known about a model.")
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(model: str, as_json: bool) -> None:
+    """Show what is known about MODEL: a name of the list, or a model's file."""
+    from nima.weights import WEIGHTS
+
+    if model in WEIGHTS:
+        facts = _facts(WEIGHTS[model])
+    else:
+        from nima.checkpoint import read_metadata
+        from nima.scoring import find_model
+
+        facts = read_metadata(find_model(model))
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<14}{value if isinstance(value, str) else json.dumps(value)}")
+
+
+@models.command(short_help="Fetch weights into the cache.")
+@click.argument("name")
+def pull(name: str) -> None:
+    """Fetch the weights NAME: each source in turn, checked by its hash, converted to safetensors."""
+    from nima.weights import cached_path, find
+    from requestor.model_files import fetch_with_bar
+
+    click.echo(cached_path(find(name)) or fetch_with_bar(name))
+
+
+@models.command("import", short_help="Take weights from a file that you have.")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def import_(name: str, file: Path) -> None:
+    """Take the weights NAME from FILE, for a machine that is off-line: the file of any of their sources."""
+    from nima.weights import import_file
+
+    click.echo(import_file(name, file))
+
+
+def _facts(weights: Weights) -> dict[str, Any]:
+    from nima.weights import cached_path
+
+    path = cached_path(weights)
+    sources = [{"from": str(source), "sha256": source.sha256, "bytes": source.bytes} for source in weights.sources]
+    return {
+        "name": weights.name,
+        "description": weights.description,
+        "licence": weights.licence,
+        "metrics": weights.metrics,
+        "sources": sources,
+        "file": str(path) if path else None,
+    }
