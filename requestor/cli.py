@@ -86,7 +86,7 @@ def main(ctx: click.Context) -> None:
 
 
 def read_settings(path: Path, ctx: click.Context) -> dict[str, dict[str, Any]]:
-    """Defaults by command and option. Raises ConfigurationError for a file that is no TOML or names what is not there."""
+    """Defaults by command and option. Raises ConfigurationError for a file that is no TOML or names unknown ones."""
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from decimal import Decimal
@@ -70,6 +71,8 @@ def open_run(
             required_variable(environment, name)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
+    _log_to(folder.path / "log.txt")
+
     def make_backend(inbox: Path) -> Backend:
         if config.backend == "local":
             return LocalBackend(config.workers, inbox)
@@ -77,6 +80,17 @@ def open_run(
 
     progress = RunProgress()
     return TrainingRun(config, folder, make_backend, split, progress), progress
+
+
+def _log_to(path: Path) -> None:
+    """Everything that yapapi and we have to say goes into the run's folder; the terminal is for people."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    for name in ("requestor", "yapapi"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 def _test_split(config: RunConfig, chosen: Path | None) -> Split:
@@ -109,7 +123,9 @@ def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFo
 
 def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
     """What yapapi's `gftp` process needs: the service bus, and itself on PATH, ours where Golem's own is absent."""
-    variables = {name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment}
+    variables: dict[str, str] = {
+        name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment
+    }
     if shutil.which("gftp", path=variables.get("PATH")) is None:
         variables |= gftp_on_path(folder)
     return variables

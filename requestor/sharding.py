@@ -102,7 +102,9 @@ def make_shards(
     reader = _Reader(ava, ratings, get(backbone).stored_size, len(ratings), progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
     parts = [_client(reader.shards(part, store, votes=True)) for part in np.array_split(rows[kept_home:], clients)]
-    test = _client(reader.shards(test_rows, store, votes=False))
+    # Several shards even of few photos, so that all workers take part in the evaluation.
+    size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
+    test = _client(reader.shards(test_rows, store, votes=False, size=size))
     return Dataset(parts, holdout, test, reader.skipped)
 
 

@@ -124,3 +124,28 @@ def test_withdraw_ends_what_waits_and_abandon_what_runs_too(running_too: bool, e
     outcomes = asyncio.run(scenario())
     assert sorted(o.task.job.job_id for o in outcomes if o.error == "no more") == expected
     assert len(outcomes) == 2
+
+
+def test_the_first_provider_leaves_the_rest_of_the_crew_its_share() -> None:
+    async def scenario() -> None:
+        board = Board(crew=2)
+        running = asyncio.create_task(collect(board, [task("a"), task("b"), task("c")], 5.0))
+        await asyncio.sleep(0)
+        assert board.take(FOX, ()) is not None
+        assert board.take(FOX, ()) is None
+        assert board.take(OWL, ()) is not None
+        assert board.take(FOX, ()) is not None
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_board_lets_everybody_go() -> None:
+    async def scenario() -> Task | None:
+        board = Board()
+        waiting = asyncio.create_task(board.wait_for_task(FOX, ()))
+        await asyncio.sleep(0)
+        board.close()
+        return await asyncio.wait_for(waiting, 5.0)
+
+    assert asyncio.run(scenario()) is None

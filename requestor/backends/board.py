@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from requestor.backends.base import Outcome, Provider, Task
 
 ATTEMPTS = 3  # of one task
 STRIKES = 2  # failed tasks after which a provider is given no more
+GATHERING_SECONDS = 30.0  # for which the first providers to come leave the others their share
 
 
 class Board:
@@ -19,9 +21,17 @@ class Board:
     A provider is given a task that it has not failed before, if there is one, and of those the one whose files
     it already holds most of, so that each shard travels once. Every task of a round ends in exactly one outcome,
     at the latest at the round's deadline.
+
+    Args:
+        crew: how many providers are expected. Until so many have come, or for a while, nobody takes a second task:
+            the first to be hired would do the work of those who come seconds later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crew: int = 1) -> None:
+        self._crew = crew
+        self._seen: set[str] = set()
+        self._gathering_until: float | None = None
+        self._closed = False
         self._pending: list[Task] = []
         self._running: dict[str, Task] = {}
         self._failed_by: dict[str, list[str]] = {}
@@ -35,7 +45,7 @@ class Board:
 
     def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
         """The task that suits this provider best, or None. `held`: names of the store files it has."""
-        if self.is_banned(provider.id) or not self._pending:
+        if self.is_banned(provider.id) or not self._pending or self._must_wait(provider):
             return None
         names = set(held)
 
@@ -45,17 +55,34 @@ class Board:
 
         task = max(self._pending, key=suitability)
         self._pending.remove(task)
+        self._seen.add(provider.id)
         self._running[task.job.job_id] = task
         return task
 
     async def wait_for_task(self, provider: Provider, held: Iterable[str]) -> Task | None:
-        """Like `take`, but waits until there is one; None once the provider is banned."""
-        while not self.is_banned(provider.id):
-            self._posted.clear()
+        """Like `take`, but waits until there is one; None once the provider is banned or the board closed."""
+        while not self._closed and not self.is_banned(provider.id):
+            posted = self._posted
             if task := self.take(provider, held):
                 return task
-            await self._posted.wait()
+            # Looked at again from time to time, as the gathering ends without a notice.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(posted.wait(), 1.0)
         return None
+
+    def close(self) -> None:
+        """No more tasks will come: everybody who waits may go."""
+        self._closed = True
+        self._notify()
+
+    def _notify(self) -> None:
+        """Wake all who wait; who comes later waits for the next notice."""
+        self._posted.set()
+        self._posted = asyncio.Event()
+
+    def _must_wait(self, provider: Provider) -> bool:
+        gathering = self._gathering_until is not None and time.monotonic() < self._gathering_until
+        return gathering and provider.id in self._seen and len(self._seen) < self._crew
 
     def complete(self, outcome: Outcome) -> None:
         """A provider brought a result. Ignored where the round is over."""
@@ -66,12 +93,12 @@ class Board:
         """The task was not started (no money, the worker was stopped): nobody's fault, next one please."""
         if self._running.pop(task.job.job_id, None) is not None:
             self._pending.append(task)
-            self._posted.set()
+            self._notify()
 
     def fail(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
         """An attempt failed: another provider gets the task, until it has been tried often enough."""
         self._strikes[provider.id] = self._strikes.get(provider.id, 0) + 1
-        self._posted.set()  # a banned provider's worker must learn of it
+        self._notify()  # a banned provider's worker must learn of it
         job_id = task.job.job_id
         if self._running.pop(job_id, None) is None:
             return
@@ -101,7 +128,9 @@ class Board:
         deadline = time.monotonic() + seconds
         left = {task.job.job_id: task for task in tasks}
         self._pending.extend(tasks)
-        self._posted.set()
+        if self._gathering_until is None:
+            self._gathering_until = time.monotonic() + GATHERING_SECONDS
+        self._notify()
         try:
             while left:
                 try:

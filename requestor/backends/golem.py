@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,18 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-import yapapi
-from yapapi import WorkContext, events
-from yapapi.config import ApiConfig
-from yapapi.payload import Payload
-from yapapi.props.builder import DemandBuilder
-from yapapi.props.com import ComLinear, Counter
-from yapapi.rest.activity import CommandExecutionError
-from yapapi.rest.market import OfferProposal
-from yapapi.rest.payment import Allocation, DebitNote, Invoice
-from yapapi.script import Script
-from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy
-
 from nima.jobs import JobError, JobResult
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
@@ -34,10 +23,24 @@ from requestor.budget import Budget, Price, show_glm
 from requestor.golem.wallet import Connection, Wallet
 from requestor.ledger import Ledger, Receipt
 
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
+import yapapi  # noqa: E402
+from yapapi import WorkContext, events  # noqa: E402
+from yapapi.config import ApiConfig  # noqa: E402
+from yapapi.payload import Payload  # noqa: E402
+from yapapi.props.builder import DemandBuilder  # noqa: E402
+from yapapi.props.com import ComLinear, Counter  # noqa: E402
+from yapapi.rest.activity import CommandExecutionError  # noqa: E402
+from yapapi.rest.market import OfferProposal  # noqa: E402
+from yapapi.rest.payment import Allocation, DebitNote, Invoice  # noqa: E402
+from yapapi.script import Script  # noqa: E402
+from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
+
 STORE = "/golem/store"  # the image's VOLUMEs; transfers reach nothing else
 JOBS = "/golem/jobs"
 # Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
 LONGEST_RUN = timedelta(hours=4)
+CLOSING_SECONDS = 60.0  # for providers to end their activities, before we end them
 SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
 BILLING_SLACK = 15.0  # seconds that a provider may bill beyond what we saw: start-up, and the last usage report
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
@@ -87,8 +90,9 @@ class Activity:
 class GolemBackend:
     """Runs tasks on hired providers through yapapi.
 
-    yapapi hands its tasks to workers blindly, forgets why one failed and retries it for ever. So it is given
-    tokens only: a worker that receives one takes the task that suits its provider from our board.
+    yapapi hands its tasks to workers blindly, forgets why one failed and retries it for ever. So what it knows as
+    tasks are only the seats of our crew: each is taken by one provider, who takes task after task from our board
+    until the end, and is given to another when that provider fails.
 
     Args:
         budget: asked before every task, told of every cost.
@@ -105,8 +109,7 @@ class GolemBackend:
         self._ledger = ledger
         self._count = workers
         self._inbox = inbox
-        self._board = Board()
-        self._tokens: asyncio.Queue[bool] = asyncio.Queue()
+        self._board = Board(crew=workers)
         self._activities: dict[str, Activity] = {}
         self._agreement_of: dict[str, str] = {}
         self._wallet = Wallet(settings.connection)
@@ -146,19 +149,15 @@ class GolemBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None:
-                self._tokens.put_nowait(False)
-            else:
+            self._board.close()
+            if error is not None:
                 self._job.cancel()
-            with suppress(asyncio.CancelledError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._job, 60)
+            await self._end_job()
             await self._golem.stop(wait_for_payments=True)
         finally:
             await self._release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        for _ in tasks:
-            self._tokens.put_nowait(True)
         if self._job.done():
             asyncio.get_running_loop().call_soon(self._board.abandon, "the Golem job has ended")
         return self._board.run(tasks, seconds)
@@ -182,7 +181,7 @@ class GolemBackend:
         try:
             async for _ in self._golem.execute_tasks(
                 self._worker,
-                self._issue_tokens(),
+                [yapapi.Task(data=None) for _ in range(self._count)],
                 payload=_ProviderImage(self._settings.image),
                 max_workers=self._count,
                 timeout=LONGEST_RUN,
@@ -193,55 +192,50 @@ class GolemBackend:
         finally:
             self._board.abandon(reason)
 
-    async def _issue_tokens(self) -> AsyncIterator[yapapi.Task[None, None]]:
-        while await self._tokens.get():
-            yield yapapi.Task(data=None)
+    async def _end_job(self) -> None:
+        """Wait until every seat has been left. Where nobody works, nobody leaves the seats, so the job is cancelled."""
+        if self.status().providers:
+            await asyncio.wait([self._job], timeout=CLOSING_SECONDS)
+        self._job.cancel()
+        await asyncio.gather(self._job, return_exceptions=True)
 
     async def _worker(
-        self, context: WorkContext, tokens: AsyncIterator[yapapi.Task[None, None]]
+        self, context: WorkContext, seats: AsyncIterator[yapapi.Task[None, None]]
     ) -> AsyncGenerator[Script, Any]:
-        """One provider, from its first task to its last. Raising makes yapapi end the agreement."""
+        """One provider, from its first task to its last. Raising makes yapapi end the agreement and refill the seat."""
         activity = self._open_activity(context)
         provider = activity.provider
         try:
-            async for token in tokens:
-                task = self._board.take(provider, activity.held)
-                if task is None:  # the token's task went to another provider, or its round is over
-                    token.accept_result()
-                    continue
-                seconds = self._affordable(context.id, activity, task)
-                if seconds is None:
-                    self._board.give_back(task)
-                    token.accept_result()
-                    self._board.withdraw(f"the budget of {show_glm(self._budget.cap)} does not allow another task")
-                    continue
-                started = time.monotonic()
-                try:
-                    yield self._script(context, activity, task, seconds)
-                    result, output = self._collect(task)
-                except CommandExecutionError as error:
-                    self._fail(context, task, provider, _describe(error), started)
-                    if self._board.is_banned(provider.id):
+            async for seat in seats:
+                while task := await self._board.wait_for_task(provider, activity.held):
+                    seconds = self._affordable(context.id, activity, task)
+                    if seconds is None:
+                        self._board.give_back(task)
+                        self._board.withdraw(f"the budget of {show_glm(self._budget.cap)} does not allow another task")
+                        continue
+                    started = time.monotonic()
+                    try:
+                        yield self._script(context, activity, task, seconds)
+                        result, output = self._collect(task)
+                    except CommandExecutionError as error:  # the activity itself is still good
+                        self._fail(context, task, provider, _describe(error), started)
+                    except (JobError, OSError) as error:
+                        self._fail(context, task, provider, str(error), started)
+                    except Exception as error:
+                        self._fail(context, task, provider, f"{type(error).__name__}: {error}", started)
                         raise
-                    # The activity is still good: another token for the task, which waits on the board again.
-                    self._tokens.put_nowait(True)
-                except (JobError, OSError) as error:
-                    self._fail(context, task, provider, str(error), started)
-                    if self._board.is_banned(provider.id):
+                    except BaseException:  # the worker is being stopped: not the provider's fault
+                        self._board.give_back(task)
                         raise
-                    self._tokens.put_nowait(True)
-                except Exception as error:
-                    self._fail(context, task, provider, f"{type(error).__name__}: {error}", started)
-                    raise
-                except BaseException:  # the worker is being stopped: not the provider's fault
-                    self._board.give_back(task)
-                    raise
-                else:
-                    activity.held.update(path.name for path in task.store)
-                    self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
-                    self._board.complete(Outcome(task, provider, result, output, seconds=time.monotonic() - started))
-                token.accept_result()
-                await self._meter(context)
+                    else:
+                        activity.held.update(path.name for path in task.store)
+                        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
+                        seconds = time.monotonic() - started
+                        self._board.complete(Outcome(task, provider, result, output, seconds=seconds))
+                    await self._meter(context)
+                if self._board.is_banned(provider.id):
+                    raise _Dismissed(f"{provider.name} failed too often")
+                seat.accept_result()
         finally:
             activity.ended = time.monotonic()
             self._budget.settle(context.id)
@@ -340,6 +334,10 @@ class GolemBackend:
             self._ledger.record("invoice", agreement=event.agreement.id, amount=Decimal(event.invoice.amount))
         elif isinstance(event, events.PaymentFailed):
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
+
+
+class _Dismissed(Exception):
+    """Ends a worker whose provider is banned."""
 
 
 class _Strategy(MarketStrategy):

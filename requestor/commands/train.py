@@ -36,7 +36,7 @@ class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's n
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Federated rounds.")
 @click.option("--workers", type=click.IntRange(1, 1000), default=3, show_default=True, help="Providers at a time.")
-@click.option("--max-price", type=Amount(), default="0.5GLM", show_default=True,
+@click.option("--max-price", type=Amount(), default="1GLM", show_default=True,
               help="What one provider may cost in its first hour at full load.")  # fmt: skip
 @click.option("--test-ids", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="File with ids to test on. [default: AVA/splits/test.txt, else a random tenth]")  # fmt: skip
