@@ -107,9 +107,7 @@ def test_expirations_at_the_bounds_are_taken(expires_in: float, accept: int | No
 
 
 def test_acceptance_time_outs():
-    assert answer(demand(accept=241)) == Reject(
-        "DebitNote acceptance deadline should be less than 4m.", final=True
-    )
+    assert answer(demand(accept=241)) == Reject("DebitNote acceptance deadline should be less than 4m.", final=True)
     assert answer(demand(accept=4)) == Reject("To low DebitNotes timeout: 4s", final=True)
     assert answer(demand(accept=5)).properties[ACCEPT_TIMEOUT] == 5
     assert ACCEPT_TIMEOUT not in answer(demand(accept=None)).properties
@@ -131,9 +129,7 @@ def test_a_key_that_was_dropped_cannot_come_back():
 )
 def test_intervals_in_range_are_adopted_and_others_rejected(name: str, key: str, what: str):
     assert answer(demand(**{name: 77})).properties[key] == 77
-    assert answer(demand(**{name: 0})) == Reject(
-        f"Demand {what} 0s not in acceptable range of [1s; 1days]", final=True
-    )
+    assert answer(demand(**{name: 0})) == Reject(f"Demand {what} 0s not in acceptable range of [1s; 1days]", final=True)
     assert isinstance(answer(demand(**{name: 86401})), Reject)
 
 
@@ -147,9 +143,7 @@ def test_long_jobs_need_a_payment_time_out():
 
 def test_prices():
     assert answer(demand(prices=[2e-4, 2e-5, 0.0])).properties[PRICES] == [2e-4, 2e-5, 0.0]
-    assert answer(demand(prices=[1e-4, 1e-5, 0.0])) == Reject(
-        "[0.0001, 1e-05, 0.0] < [0.0001, 2e-05, 0.0]", final=True
-    )
+    assert answer(demand(prices=[1e-4, 1e-5, 0.0])) == Reject("[0.0001, 1e-05, 0.0] < [0.0001, 2e-05, 0.0]", final=True)
     assert answer(demand(prices=[1e-4])) == Reject("invalid price vector", final=False)
 
 
@@ -160,7 +154,9 @@ def test_malformed_demands_are_not_answered(changes: dict[str, Any]):
     assert isinstance(answer(demand(**changes)), Silence)
 
 
-json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text("1a") | st.lists(st.floats(), max_size=4)
+json_values = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("1a") | st.lists(st.floats(), max_size=4)
+)
 
 
 @given(

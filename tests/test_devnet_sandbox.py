@@ -54,7 +54,13 @@ def test_the_hosts_files_are_not_there(tmp_path: Path):
     (tmp_path / "secret").write_text("the requestor's")
 
     async def use(run: Run, _: Sandbox) -> None:
-        for path in (tmp_path / "secret", "/etc/shadow", "/var/lib/dpkg", "/proc/1/root/etc/shadow", Path.home() / ".ssh"):
+        for path in (
+            tmp_path / "secret",
+            "/etc/shadow",
+            "/var/lib/dpkg",
+            "/proc/1/root/etc/shadow",
+            Path.home() / ".ssh",
+        ):
             assert (await run("/usr/bin/test", "-e", str(path))).status == 1, path
         found = (await shell(run, "ls /")).stdout.split()
         assert not {"srv", "boot", "mnt", "media", "old_root"} & set(found)
@@ -105,7 +111,9 @@ def test_there_is_no_network(tmp_path: Path):
             assert "Connection refused" in (await run(PYTHON, "-c", connect)).stderr
             outside = "import socket; socket.create_connection(('1.1.1.1', 53), 2)"
             assert "Network is unreachable" in (await run(PYTHON, "-c", outside)).stderr
-            loopback = "import socket; s=socket.create_server(('127.0.0.1',7)); socket.create_connection(s.getsockname())"
+            loopback = (
+                "import socket; s=socket.create_server(('127.0.0.1',7)); socket.create_connection(s.getsockname())"
+            )
             ended = await run(PYTHON, "-c", loopback.replace("',7)", "',7000)"))
             assert ended.status == 0, "loopback works"
             assert (await shell(run, "cat /etc/resolv.conf")).stdout == "nameserver 1.1.1.1\nnameserver 8.8.8.8\n"
@@ -131,9 +139,9 @@ def test_a_program_gets_its_arguments_and_nothing_else(tmp_path: Path):
     async def use(run: Run, _: Sandbox) -> None:
         assert (await run("/usr/bin/env")).stdout == ""
         assert (await run("/usr/bin/printf", "%s|", "a b", "$HOME", "*")).stdout == "a b|$HOME|*|"
-        assert (await run("/bin/sh", "-c", "pwd; id -u; hostname; wc -c; cat /proc/$$/cmdline | tr '\\0' ' '")).stdout.split(
-            "\n"
-        )[:4] == ["/", "0", "golem", "0"]
+        assert (
+            await run("/bin/sh", "-c", "pwd; id -u; hostname; wc -c; cat /proc/$$/cmdline | tr '\\0' ' '")
+        ).stdout.split("\n")[:4] == ["/", "0", "golem", "0"]
         assert (await run("/bin/cat", "/proc/self/cmdline")).stdout.split("\0")[0] == "cat"
 
     in_sandbox(tmp_path, use)

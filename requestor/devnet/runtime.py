@@ -27,6 +27,7 @@ DEFAULT_VOLUMES = (
     "/golem/jobs",
 )
 ENTRYPOINT_ARGUMENT = "start-entrypoint"
+STOPPED = 1  # what a program ends with when the VM goes from under it
 
 
 class RuntimeFailed(Exception):
@@ -94,8 +95,8 @@ class Runtime:
         except ExecutionError as error:
             message = f"Running process failed, exit code: {error.errno}"
             raise RuntimeFailed(f'Error {{ code: Internal, message: "{message}", context: {{}} }}') from error
-        except SandboxStopped as error:
-            raise RuntimeFailed("the runtime was stopped") from error
+        except SandboxStopped:
+            return STOPPED
 
     async def stop(self) -> None:
         """Kill all that runs. The volumes stay until the next deploy."""
