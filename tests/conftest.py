@@ -54,3 +54,9 @@ def two_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoDaemons
             for process in (requestor, provider, hub):
                 loop.run_until_complete(process.stop())
             loop.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "two_daemons" in getattr(item, "fixturenames", ()):
+            item.add_marker("golem")

@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 
 
@@ -75,27 +76,19 @@ class NpmFile:
 
     async def _pack(self, npm: str, folder: Path, timeout: float) -> Path:
         wanted = f"{self.package}@{self.version}"
-        process = await asyncio.create_subprocess_exec(
-            npm,
-            "pack",
-            wanted,
-            cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        log = folder / "npm.log"
+        process = ChildProcess("npm", [npm, "pack", wanted], log=log, folder=folder)
         try:
-            _, stderr = await asyncio.wait_for(process.communicate(), timeout)
+            await process.start()
+            code = await asyncio.wait_for(process.wait(), timeout)
         except asyncio.TimeoutError as error:
             raise NpmUnavailable(f"npm did not fetch {wanted} within {timeout:g} s.") from error
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await process.stop()
         archives = list(folder.glob("*.tgz"))
-        if process.returncode or len(archives) != 1:
-            reason = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise NpmUnavailable(f"npm could not fetch {wanted}: {reason[0]}")
+        if code != 0 or len(archives) != 1:
+            errors = [line for line in log.read_text(errors="replace").splitlines() if "npm error" in line]
+            raise NpmUnavailable(f"npm could not fetch {wanted}: {errors[-1] if errors else f'exit code {code}'}.")
         if hashlib.sha512(archives[0].read_bytes()).digest() != base64.b64decode(self.sha512):
             raise NpmUnavailable(f"npm delivered another archive of {wanted} than the pinned one.")
         return archives[0]
