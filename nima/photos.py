@@ -44,8 +44,8 @@ _UPRIGHT = {  # EXIF orientation → what turns the pixels upright
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow warns from half of MAX_PIXELS on, about photos that are opened on purpose.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of large photos and of broken metadata: the ones are checked here, and the others do not matter.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 Source: TypeAlias = str | Path | bytes | Image.Image
@@ -134,22 +134,26 @@ def _open_image(file: BinaryIO) -> Image.Image:
 
 
 def _decode(image: Image.Image, long_side: int | None) -> Photo:
-    size = _fitted(image.size, long_side)
-    transpose = _UPRIGHT.get(_orientation(image))
-    width, height = image.size
-    if size != image.size:
-        # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole; what is left to do
-        # stays at least a factor of two, for the resampling filter to work on.
-        image.draft(None, (2 * size[0], 2 * size[1]))
+    whole = image.size
+    width, height = _fitted(whole, long_side)
+    if (width, height) != whole:
+        # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole; what is left to do stays at least
+        # a factor of two, for the resampling filter to work on.
+        image.draft(None, (2 * width, 2 * height))
+    reduced = image.size != whole
     image.load()
+    if not reduced:
+        whole = image.size  # Pillow turns TIFFs upright while it loads them
     rgb = _to_rgb(image)
+    size = _fitted(whole, long_side)
     if rgb.size != size:
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+    transpose = _UPRIGHT.get(_orientation(image))
     if transpose is not None:
         rgb = rgb.transpose(transpose)
         if transpose not in _KEEP_SIDES:
-            width, height = height, width
-    return Photo(rgb, width, height)
+            whole = (whole[1], whole[0])
+    return Photo(rgb, *whole)
 
 
 _KEEP_SIDES = (
