@@ -129,6 +129,8 @@ def test_the_longest_registered_prefix_serves(two_daemons: TwoDaemons) -> None:
 
 def test_a_fault_carries_its_payload_and_a_handlers_failure_its_text(two_daemons: TwoDaemons) -> None:
     async def fail(caller: str, address: str, message: object) -> object:
+        if message == "what cannot be sent":
+            raise ServiceBusFault(object())
         if message == "fault":
             raise ServiceBusFault({"reason": ["a", 1]})
         raise ValueError("the handler broke")
@@ -141,6 +143,8 @@ def test_a_fault_carries_its_payload_and_a_handlers_failure_its_text(two_daemons
         with pytest.raises(ServiceBusError, match="the handler broke") as failure:
             await requestor.call("/public/fail/Now", "crash")
         assert failure.value.code == Code.SERVICE_FAILURE
+        with pytest.raises(ServiceBusError, match="cannot be sent"):
+            await requestor.call("/public/fail/Now", "what cannot be sent")
 
     on_both(two_daemons, work)
 

@@ -69,6 +69,9 @@ class ServiceBusFault(ServiceBusError):
         self.payload = payload
 
 
+_Replies: TypeAlias = "asyncio.Queue[CallReply | ServiceBusError]"
+
+
 class ServiceBus(asyncio.Protocol):
     """One connection to a daemon's bus: `async with await ServiceBus.connect(url) as bus`.
 
@@ -87,8 +90,7 @@ class ServiceBus(asyncio.Protocol):
         self._writable.set()
         self._handlers: dict[str, Handler] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._calls: dict[str, asyncio.Queue[CallReply | ServiceBusError]] = {}
-        self._next_call = 0
+        self._calls: dict[str, _Replies] = {}
         # The router answers these in order, without naming what it answers.
         self._registering: deque[asyncio.Future[RegisterReply]] = deque()
         self._unregistering: deque[asyncio.Future[UnregisterReply]] = deque()
@@ -197,44 +199,33 @@ class ServiceBus(asyncio.Protocol):
             ServiceBusError: no such address, the service failed, no answer within `timeout` seconds, the
                 connection is lost, or the answer is malformed.
         """
-        async for reply in self.stream(address, message, timeout=timeout, caller=caller):
-            return reply
-        # A daemon that cannot forward a call to another node says no more than this.
-        reason = "its node or service is not there, or it failed"
-        raise ServiceBusError(f"{address} gave no answer: {reason}.", Code.SERVICE_FAILURE)
+        conversation = _Conversation(self._calls, address, timeout)
+        try:
+            await self._send(conversation.request(message, caller))
+            reply = await conversation.next()
+        finally:
+            conversation.close()
+        if not reply.data:
+            # A daemon that cannot forward a call to another node says no more than this.
+            reason = "its node or service is not there, or it failed"
+            raise ServiceBusError(f"{address} gave no answer: {reason}.", Code.SERVICE_FAILURE)
+        return _unwrap(address, reply.data)
 
     async def stream(
         self, address: str, message: object, *, timeout: float = 30.0, caller: str = ""
     ) -> AsyncIterator[object]:
         """As `call`, for services that answer in parts; `timeout` bounds the wait for each part."""
-        self._next_call += 1
-        request_id = f"{self._hello.instance_id.hex()}-{self._next_call}"  # unique among all callers
-        replies: asyncio.Queue[CallReply | ServiceBusError] = asyncio.Queue()
-        self._calls[request_id] = replies
-        too_late = ServiceBusError(f"{address} did not answer within {timeout:g} s.")
+        conversation = _Conversation(self._calls, address, timeout)
         try:
-            timer = asyncio.get_running_loop().call_later(timeout, replies.put_nowait, too_late)
-            await self._send(CallRequest(caller, address, request_id, flexbuffers.encode(message)))
-            while True:
-                reply = await replies.get()
-                timer.cancel()
-                if isinstance(reply, ServiceBusError):
-                    raise reply
-                if reply.code != Code.OK:
-                    reason = reply.data.decode(errors="replace")[:500]
-                    raise ServiceBusError(f"The call to {address} failed: {reason}.", reply.code)
-                last = reply.reply_type == ReplyType.FULL
-                if last and not reply.data:
-                    return
-                yield _unwrap(address, _load(reply.data))
-                if last:
-                    return
-                timer = asyncio.get_running_loop().call_later(timeout, replies.put_nowait, too_late)
-        except flexbuffers.FlexBufferError as error:
-            raise ServiceBusError(f"The call to {address} failed: {error}") from error
+            await self._send(conversation.request(message, caller))
+            more = True
+            while more:
+                reply = await conversation.next()
+                more = reply.reply_type == ReplyType.PARTIAL
+                if more or reply.data:
+                    yield _unwrap(address, reply.data)
         finally:
-            timer.cancel()
-            del self._calls[request_id]
+            conversation.close()
 
     # ---- the connection
 
@@ -266,13 +257,13 @@ class ServiceBus(asyncio.Protocol):
             if packet.request_id in self._calls:  # else the caller has stopped waiting
                 self._calls[packet.request_id].put_nowait(packet)
         elif isinstance(packet, RegisterReply) and self._registering:
-            _answer(self._registering.popleft(), packet)
+            _settle(self._registering.popleft(), packet)
         elif isinstance(packet, UnregisterReply) and self._unregistering:
-            _answer(self._unregistering.popleft(), packet)
+            _settle(self._unregistering.popleft(), packet)
         elif isinstance(packet, Ping):
             self._write(Pong())
         elif isinstance(packet, Hello):
-            _answer(self._greeted, None)
+            _settle(self._greeted, None)
         elif not isinstance(packet, Pong):
             raise ProtocolError(f"an unexpected {type(packet).__name__} arrived")
 
@@ -331,22 +322,26 @@ class ServiceBus(asyncio.Protocol):
 
     async def _run_handler(self, request: CallRequest) -> None:
         try:
-            handler = self._handler(request.address)
-            if handler is None:
-                raise LookupError("endpoint address not found")
-            answer = handler(request.caller, request.address, _load(request.data))
-            if isinstance(answer, AsyncIterator):
-                async for part in answer:
-                    await self._reply(request, {"Ok": part}, ReplyType.PARTIAL)
-                await self._reply(request, None)
-            else:
-                await self._reply(request, {"Ok": await answer})
-        except ServiceBusFault as fault:
-            await self._reply(request, {"Err": fault.payload})
+            try:
+                await self._answer(request)
+            except ServiceBusFault as fault:
+                await self._reply(request, {"Err": fault.payload})
         except Exception as error:  # a handler's failure is its caller's answer, no more
             logger.debug("The call to %s failed.", request.address, exc_info=True)
-            if not self.closed:
+            if not self.closed and not request.no_reply:
                 await self._send(_failure(request, f"{error}"))
+
+    async def _answer(self, request: CallRequest) -> None:
+        handler = self._handler(request.address)
+        if handler is None:
+            raise LookupError("endpoint address not found")
+        answer = handler(request.caller, request.address, _load(request.data))
+        if isinstance(answer, AsyncIterator):
+            async for part in answer:
+                await self._reply(request, {"Ok": part}, ReplyType.PARTIAL)
+            await self._reply(request, None)
+        else:
+            await self._reply(request, {"Ok": await answer})
 
     def _handler(self, address: str) -> Handler | None:
         prefix = address
@@ -360,12 +355,47 @@ class ServiceBus(asyncio.Protocol):
             await self._send(CallReply(request.request_id, Code.OK, kind, data))
 
 
+class _Conversation:
+    """One request of ours, and the replies to it: listed among `calls` until it is closed."""
+
+    def __init__(self, calls: dict[str, _Replies], address: str, timeout: float) -> None:
+        self._calls = calls
+        self._address = address
+        self._timeout = timeout
+        self._id = uuid.uuid4().hex  # unique among all callers of a service
+        self._replies = calls[self._id] = asyncio.Queue()
+
+    def request(self, message: object, caller: str) -> CallRequest:
+        try:
+            data = flexbuffers.encode(message)
+        except flexbuffers.FlexBufferError as error:
+            raise ServiceBusError(f"{self._address} cannot be called: {error}") from error
+        return CallRequest(caller, self._address, self._id, data)
+
+    async def next(self) -> CallReply:
+        too_late = ServiceBusError(f"{self._address} did not answer within {self._timeout:g} s.")
+        timer = asyncio.get_running_loop().call_later(self._timeout, self._replies.put_nowait, too_late)
+        try:
+            reply = await self._replies.get()
+        finally:
+            timer.cancel()
+        if isinstance(reply, ServiceBusError):
+            raise reply
+        if reply.code != Code.OK:
+            reason = reply.data.decode(errors="replace")[:500]
+            raise ServiceBusError(f"The call to {self._address} failed: {reason}.", reply.code)
+        return reply
+
+    def close(self) -> None:
+        del self._calls[self._id]
+
+
 def _failure(request: CallRequest, reason: str) -> CallReply:
     data = reason.encode(errors="replace")[:1000]
     return CallReply(request.request_id, Code.SERVICE_FAILURE, ReplyType.FULL, data)
 
 
-def _answer(waiting: asyncio.Future[_Reply], reply: _Reply) -> None:
+def _settle(waiting: asyncio.Future[_Reply], reply: _Reply) -> None:
     if not waiting.done():
         waiting.set_result(reply)
 
@@ -383,7 +413,11 @@ def _load(data: bytes) -> object:
     return flexbuffers.decode(data)
 
 
-def _unwrap(address: str, reply: object) -> object:
+def _unwrap(address: str, data: bytes) -> object:
+    try:
+        reply = _load(data)
+    except flexbuffers.FlexBufferError as error:
+        raise ServiceBusError(f"{address} gave a bad answer: {error}") from error
     if isinstance(reply, dict) and len(reply) == 1:
         if "Ok" in reply:
             return reply["Ok"]
