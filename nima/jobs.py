@@ -57,6 +57,7 @@ class TrainingPlan:
         everything.
     seed: of the order of the images, their augmentation and the dropout.
     augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
+    dropout: of the features before the head's dense layer, in training.
     emd_r: the exponent of the EMD loss (NIMA trains with 2).
     """
 
@@ -69,6 +70,7 @@ class TrainingPlan:
     trainable_blocks: int
     seed: int
     augment: bool
+    dropout: float = 0.75
     emd_r: float = 2.0
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class TrainingPlan:
         _check_range("weight_decay", self.weight_decay, 0, 1000)
         _check_range("trainable_blocks", self.trainable_blocks, -1, 1000)
         _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("dropout", self.dropout, 0, 0.99)
         _check_range("emd_r", self.emd_r, 1, 10)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nima.backbones import BackboneError, get, load_classifier_state
 from nima.distribution import BUCKETS, normalise
-
-HEAD_DROPOUT = 0.75
-"""Talebi & Milanfar, "NIMA: Neural Image Assessment", 2017, section III-A."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,7 @@ class Activations:
     def concatenate(parts: Sequence[Activations]) -> Activations:
         """The activations of several batches as one."""
         levels = zip(*(part.levels for part in parts), strict=True)
-        return Activations(
-            torch.cat([part.maps for part in parts]), tuple(torch.cat(level) for level in levels)
-        )
+        return Activations(torch.cat([part.maps for part in parts]), tuple(torch.cat(level) for level in levels))
 
 
 class Nima(nn.Module):
@@ -62,7 +57,7 @@ class Nima(nn.Module):
         backbone: a name of `nima.backbones`.
         weights: safetensors with torchvision's state of that network; random where None.
         multi_level: the head sees the pooled output of every block instead of the last one's (MLSP, arXiv
-            1904.01382), each level normalised by itself.
+            1904.01382).
 
     Raises:
         BackboneError: no such backbone, or weights that are unreadable or do not fit.
@@ -70,11 +65,14 @@ class Nima(nn.Module):
 
     mean: Tensor
     std: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
 
     def __init__(self, backbone: str, weights: Path | None = None, multi_level: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.multi_level = multi_level
+        self.frozen_blocks = 0
         self.entry = get(backbone)
         network = self.entry.construct()
         parts = self.entry.take_apart(network)
@@ -83,10 +81,12 @@ class Nima(nn.Module):
         self.blocks = nn.ModuleList(parts.blocks)
         self.pool = parts.pool
         features = sum(self._level_sizes()) if multi_level else self.entry.features
-        self.head = nn.Sequential(nn.Dropout(HEAD_DROPOUT), nn.Linear(features, BUCKETS))
+        self.dropout = nn.Dropout(0.75)
+        self.head = nn.Linear(features, BUCKETS)
+        self.register_buffer("feature_mean", torch.zeros(features))
+        self.register_buffer("feature_std", torch.ones(features))
         self.register_buffer("mean", torch.tensor(self.entry.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.entry.std).view(3, 1, 1), persistent=False)
-        self.frozen_blocks = 0
         # Convolutions on CPUs run about twice as fast with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -106,16 +106,23 @@ class Nima(nn.Module):
 
     def after_frozen(self, activations: Activations) -> Tensor:
         """The rest: activations → logits `[B, 10]`."""
-        features, levels = self._run(activations.maps, self.frozen_blocks, len(self.blocks))
-        if self.frozen_blocks < len(self.blocks):
-            features = self.pool(features)
-        if self.multi_level:
-            features = torch.cat(
-                [nn.functional.layer_norm(level, level.shape[1:]) for level in activations.levels + levels],
-                dim=1,
-            )
-        logits: Tensor = self.head(features)
+        features = (self._features(activations) - self.feature_mean) / self.feature_std
+        logits: Tensor = self.head(self.dropout(features))
         return logits
+
+    def standardise_features(self, pixels: Iterable[Tensor]) -> None:
+        """Sets what is taken from the head's features, and what they are divided by, from batches of pixels.
+
+        Pooled features differ in size by orders of magnitude, between levels and between channels of one, and
+        no single learning rate suits them all. A few dozen images tell enough.
+        """
+        self.eval()
+        with torch.no_grad():
+            features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
+        std = features.std(dim=0)
+        # A channel that is silent in the sample must not become the loudest where it is not.
+        self.feature_std.copy_(std.clamp_min(0.1 * std.median()) + torch.finfo(std.dtype).eps)
+        self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:
         """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains
@@ -158,6 +165,14 @@ class Nima(nn.Module):
             if isinstance(module, _BatchNorm):
                 module.eval()
         return self
+
+    def _features(self, activations: Activations) -> Tensor:
+        features, levels = self._run(activations.maps, self.frozen_blocks, len(self.blocks))
+        if self.multi_level:
+            return torch.cat(activations.levels + levels, dim=1)
+        if self.frozen_blocks < len(self.blocks):
+            features = self.pool(features)
+        return features
 
     def _run(self, x: Tensor, start: int, stop: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         levels = []
@@ -205,15 +220,13 @@ def initial_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Nima(backbone, pretrained, multi_level)
-        linear = model.head[1]
-        assert isinstance(linear, nn.Linear)
-        nn.init.normal_(linear.weight, std=0.01)
-        nn.init.zeros_(linear.bias)
+        nn.init.normal_(model.head.weight, std=0.01)
+        nn.init.zeros_(model.head.bias)
     if prior is not None:
         # A rating that nobody gave must stay possible: half a percent at least.
         p = torch.from_numpy(normalise(prior)).float().clamp_min(0.005)
         with torch.no_grad():
-            linear.bias.copy_(p.log() - p.log().mean())
+            model.head.bias.copy_(p.log() - p.log().mean())
     return model
 
 
@@ -221,6 +234,4 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BackboneError(
-            f"{path} could not be read as safetensors ({error}); fetch the weights again."
-        ) from error
+        raise BackboneError(f"{path} could not be read as safetensors ({error}); fetch the weights again.") from error

@@ -70,6 +70,7 @@ def train(
         torch.manual_seed(plan.seed)  # of dropout
         model.train_last(plan.trainable_blocks)
         model.train()
+        model.dropout.p = plan.dropout
         optimizer = torch.optim.SGD(
             model.parameter_groups(plan.lr_backbone, plan.lr_head),
             momentum=plan.momentum,
@@ -99,6 +100,15 @@ def train(
         steps=plan.steps,
         loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
         seconds=time.perf_counter() - started,
+    )
+
+
+def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
+    """Fits `Nima.standardise_features` to a sample of stored images: a few dozen that no provider needs to
+    see."""
+    size = model.entry.input_size
+    model.standardise_features(
+        _central_crops(jpegs[start : start + _FROZEN_BATCH], size) for start in range(0, len(jpegs), _FROZEN_BATCH)
     )
 
 
@@ -175,9 +185,7 @@ def _frozen_activations(model: Nima, jpegs: Sequence[bytes]) -> Activations | No
         return None
     parts = []
     for start in range(0, len(jpegs), _FROZEN_BATCH):
-        parts.append(
-            model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size))
-        )
+        parts.append(model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size)))
         if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
             return None
     return Activations.concatenate(parts)
