@@ -12,7 +12,10 @@ import pytest
 
 from requestor.devnet.daemons import Daemon, DaemonSettings
 from requestor.devnet.hub import Hub
+from requestor.devnet.network import NetworkOptions
 from requestor.devnet.ports import Ports
+from requestor.devnet.state import Devnet
+from requestor.devnet.supervision import start_detached, stop
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "two_daemons" in getattr(item, "fixturenames", ()):
             item.add_marker("golem")
+
+
+@pytest.fixture(scope="session")
+def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The devnets of the tests, apart from those of whoever runs them; programs that tests start use it, too."""
+    home = tmp_path_factory.mktemp("share")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(home))
+        patch.delenv("NIMA_GOLEM_DEVNET", raising=False)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def devnet(devnets_home: Path) -> Iterator[Devnet]:
+    """A running devnet named `tests`: three providers with empty wallets, a requestor with 1000 tGLM."""
+    running = start_detached(NetworkOptions("tests", providers=3))
+    yield running
+    stop(running)

@@ -150,7 +150,8 @@ def test_the_end_is_reported_with_what_was_done_and_leaves_nothing(tmp_path: Pat
         assert found.states[-2]["state"] == ["Ready", "Terminated"]
         assert found.states[-1] == {
             "state": ["Terminated", None],
-            "reason": 'Interrupted by signal: 15: {"batches_done":1,"batches_pending":1,"cmds_done":2,"cmds_pending":2}',
+            "reason": "Interrupted by signal: 15: "
+            '{"batches_done":1,"batches_pending":1,"cmds_done":2,"cmds_pending":2}',
         }
         assert not found.folder.exists()
         with pytest.raises(ServiceBusError, match="endpoint address not found"):

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,8 @@ from requestor.errors import DevnetError
 
 if TYPE_CHECKING:
     from requestor.devnet.accounts import ProviderAccount
+    from requestor.devnet.network import NetworkOptions
     from requestor.devnet.state import Devnet
-
-_STOP_SECONDS = 20.0
 
 name_option = click.option(
     "--name",
@@ -58,7 +56,8 @@ def devnet() -> None:
 @click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty, instead of 1000 tGLM.")
 def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool) -> None:
     """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C."""
-    from requestor.devnet.network import NetworkOptions, start_detached
+    from requestor.devnet.network import NetworkOptions
+    from requestor.devnet.supervision import start_detached
 
     options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded)
     started = time.monotonic()
@@ -68,10 +67,9 @@ def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool) -> 
         asyncio.run(_foreground(options, started))
 
 
-async def _foreground(options: object, started: float) -> None:
-    from requestor.devnet.network import NetworkOptions, supervise
+async def _foreground(options: NetworkOptions, started: float) -> None:
+    from requestor.devnet.supervision import supervise
 
-    assert isinstance(options, NetworkOptions)
     shown: list[asyncio.Task[None]] = []
 
     def on_ready(devnet: Devnet) -> None:
@@ -117,26 +115,18 @@ def _show_ready(devnet: Devnet, seconds: float) -> None:
 @name_option
 def down(name: str | None) -> None:
     """Stop a devnet, and all that it started. Its logs stay."""
-    from requestor.devnet.network import release
-    from requestor.devnet.state import DEFAULT_NAME, NAME_VARIABLE, find_devnet, state_file
+    from requestor.devnet.state import DEFAULT_NAME, NAME_VARIABLE, devnet_folder, find_devnet, state_file
+    from requestor.devnet.supervision import clear, stop
 
     running = find_devnet(name)
     if running is None:
         wanted = name or os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
-        if state_file(wanted).exists():
-            release(wanted)
-            click.echo(f"The devnet {wanted} had been killed; what it left behind is gone.")
-            return
-        raise DevnetError(f"No devnet named {wanted} is running.")
-    os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while running.running and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if running.running:
-        os.kill(running.pid, signal.SIGKILL)  # its children die with it
-        while running.running:
-            time.sleep(0.05)
-        release(running.name)
+        if not state_file(wanted).exists():
+            raise DevnetError(f"No devnet named {wanted} is running.")
+        clear(devnet_folder(wanted))
+        click.echo(f"The devnet {wanted} had been killed; what it left behind is gone.")
+        return
+    stop(running)
     click.echo(f"The devnet {running.name} is stopped.")
 
 

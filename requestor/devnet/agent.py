@@ -171,7 +171,7 @@ class Agent:
             logger.info("agreement %s rejected: %s", agreement_id, reject.message)
             await self._rest.reject_agreement(agreement_id, reject.reason())
             return
-        task = self._agreements[agreement_id] = AgreementTask(agreement, self._host, self._on_end)
+        task = self._agreements[agreement_id] = AgreementTask(agreement, self._host, self._on_change)
         try:
             await self._rest.approve_agreement(agreement_id, _APPROVAL_SECONDS)
         except GolemError:
@@ -181,8 +181,10 @@ class Agent:
         task.begin()
         self._tell()
 
-    def _on_end(self, task: AgreementTask) -> None:
+    def _on_change(self, task: AgreementTask) -> None:
         self._tell()
+        if task.active:
+            return
         refused, self._refused = self._refused, {}
         for proposal in refused.values():
             task_again = asyncio.ensure_future(self._look_again(proposal))
@@ -204,7 +206,6 @@ class Agent:
             task.create_activity(event["activityId"])
         else:
             task.destroy_activity(event["activityId"])
-        self._tell()
 
     def _on_agreement_event(self, event: Mapping[str, Any]) -> None:
         task = self._agreements.get(event["agreementId"])

@@ -42,14 +42,14 @@ class Host:
 
 
 class AgreementTask:
-    """One approved agreement. `on_end` is called once, when its slot is free for another."""
+    """One approved agreement. `on_change` is called whenever its state has changed."""
 
-    def __init__(self, agreement: Mapping[str, Any], host: Host, on_end: Callable[[AgreementTask], None]) -> None:
+    def __init__(self, agreement: Mapping[str, Any], host: Host, on_change: Callable[[AgreementTask], None]) -> None:
         self.agreement_id = str(agreement["agreementId"])
         self.state = "Initialized"
         self.invoiced = asyncio.Event()
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
-        self._host, self._on_end = host, on_end
+        self._host, self._on_change = host, on_change
         self._package: str | None = demand.get("golem.srv.comp.task_package")
         self._counters: list[str] = offer["golem.com.usage.vector"]
         self._multi_activity = bool(demand.get("golem.srv.caps.multi-activity", False))
@@ -120,7 +120,7 @@ class AgreementTask:
                 }
                 await self._host.rest.set_activity_state(activity_id, state)
                 return
-            self.state = "Computing"
+            self._set_state("Computing")
             self._cancel_timer("idle")
             folder = self._host.folder / "activities" / activity_id
             folder.mkdir(parents=True)
@@ -147,7 +147,7 @@ class AgreementTask:
             await self._finish(self._unit)
             if not self.active:
                 return
-            self.state = "Idle"
+            self._set_state("Idle")
             if self._multi_activity:
                 self._wait_for_activity()
             else:
@@ -166,11 +166,14 @@ class AgreementTask:
     # ---- the end
 
     def _end(self, state: str) -> None:
-        self.state = state
         for name in list(self._timers):
             self._cancel_timer(name)
         self.billing.stop()
-        self._on_end(self)
+        self._set_state(state)
+
+    def _set_state(self, state: str) -> None:
+        self.state = state
+        self._on_change(self)
 
     async def _wind_up(self) -> None:
         async with self._activity:

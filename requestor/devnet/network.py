@@ -1,22 +1,15 @@
 """A devnet: chain, hub, image host, the requestor's daemon, and providers with an agent each.
 
-Everything is a child of the process that runs `Network.start`, and dies with it. `start_detached` makes such a
-process, which goes on until SIGTERM.
+Everything is a child of the process that runs `Network.start`, and dies with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 import secrets
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -30,8 +23,8 @@ from requestor.devnet.images import ImageHost
 from requestor.devnet.names import provider_name, provider_prices
 from requestor.devnet.ports import Ports
 from requestor.devnet.process import ChildProcess
-from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started, state_file
-from requestor.errors import DevnetError, RequestorError
+from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started
+from requestor.errors import DevnetError
 
 REQUESTOR_FUNDS = Decimal(1000)
 MAX_PROVIDERS = 50
@@ -100,7 +93,6 @@ class Network:
 
     async def start(self, on_progress: OnProgress = lambda _: None) -> Devnet:
         """Start everything; returns when providers offer themselves. Raises DevnetError, with nothing left running."""
-        claim(self.options.name)
         try:
             return await self._start(on_progress)
         except BaseException:
@@ -162,13 +154,12 @@ class Network:
         raise DevnetError(f"{waits[done.pop()].name} has ended. See {self._logs}.")
 
     async def stop(self) -> None:
-        """Stop everything, and delete all but the logs."""
+        """Stop everything."""
         parts = [*self._providers, self._requestor, self._hub, self._chain, self._images]
         # agents first: they say good-bye to their daemons
         await asyncio.gather(*(provider.agent.stop() for provider in self._providers), return_exceptions=True)
         await asyncio.gather(*(part.stop() for part in parts if part is not None), return_exceptions=True)
         self._ports.close()
-        release(self.options.name)
 
     def _daemon(self, name: str, payments: str | None) -> Daemon:
         assert self._hub is not None
@@ -206,103 +197,3 @@ class Network:
 def _node(name: str, daemon: Daemon) -> NodeState:
     settings = daemon.settings
     return NodeState(name, daemon.node_id, daemon.api_url, daemon.gsb_url, settings.app_key, str(settings.folder))
-
-
-def claim(name: str) -> None:
-    """Take the devnet's folder, and clear away what one that was killed left in it. Raises DevnetError if it runs."""
-    folder = devnet_folder(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = folder / "supervisor.pid"
-    with contextlib.suppress(OSError, ValueError):
-        pid, started = map(int, owner.read_text().split())
-        if process_started(pid) == started and pid != os.getpid():
-            raise DevnetError(
-                f"A devnet named {name} runs already: stop it with `nima-golem devnet down --name {name}`, "
-                "or start another one with --name."
-            )
-    for path in folder.iterdir():
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-    owner.write_text(f"{os.getpid()} {process_started(os.getpid())}")
-    (folder / "logs").mkdir()
-
-
-def release(name: str) -> None:
-    folder = devnet_folder(name)
-    state_file(name).unlink(missing_ok=True)
-    for part in ("daemons", "agents", "bin"):
-        shutil.rmtree(folder / part, ignore_errors=True)
-    (folder / "supervisor.pid").unlink(missing_ok=True)
-
-
-async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]) -> None:
-    """Run a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError where it cannot start, or breaks."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    network = Network(options)
-    asked = asyncio.ensure_future(stopped.wait())
-    starting = asyncio.ensure_future(network.start(on_progress))
-    await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        return
-    on_ready(starting.result())
-    watching = asyncio.ensure_future(network.watch())
-    try:
-        await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching.done():
-            watching.result()
-    finally:
-        watching.cancel()
-        await network.stop()
-
-
-def main() -> None:
-    """`python -m requestor.devnet.network OPTIONS FD`: options as JSON; the outcome of the start goes to `FD`."""
-    options = NetworkOptions(**json.loads(sys.argv[1]))
-    # opened with the first message, when the folder is ours
-    log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[log])
-    started = time.monotonic()
-    with os.fdopen(int(sys.argv[2]), "w") as outcome:
-
-        def on_ready(devnet: Devnet) -> None:
-            logger.info("ready after %.1f s", time.monotonic() - started)
-            outcome.write("ready")
-            outcome.close()
-
-        def on_progress(step: str) -> None:
-            logger.info("starting: %s", step)
-
-        try:
-            asyncio.run(supervise(options, on_progress, on_ready))
-        except RequestorError as error:
-            if outcome.closed:
-                logger.error("%s", error)
-            else:
-                outcome.write(str(error))
-            raise SystemExit(1) from error
-
-
-def start_detached(options: NetworkOptions) -> Devnet:
-    """Start a supervisor that outlives this process, and wait until its devnet is ready. Raises DevnetError."""
-    read, write = os.pipe()
-    with os.fdopen(read) as outcome:
-        subprocess.Popen(
-            [sys.executable, "-m", "requestor.devnet.network", json.dumps(asdict(options)), str(write)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(write,),
-            start_new_session=True,
-        )
-        os.close(write)
-        message = outcome.read()
-    if message != "ready":
-        raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
-    return Devnet.load(state_file(options.name))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,149 @@
+"""A devnet's life as a whole: who owns its folder, a supervisor in this process or in one of its own, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from requestor.devnet.network import Network, NetworkOptions, OnProgress
+from requestor.devnet.state import Devnet, devnet_folder, state_file
+from requestor.errors import DevnetError, RequestorError
+
+_STOP_SECONDS = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def claimed(name: str) -> Iterator[Path]:
+    """Own the devnet's folder, without what one that was killed left in it; at the end only the logs stay.
+
+    Raises DevnetError where a devnet of this name runs.
+    """
+    folder = devnet_folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # Linux lets go of it even where we are killed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DevnetError(
+                f"A devnet named {name} runs already: stop it with `nima-golem devnet down --name {name}`, "
+                "or start another one with --name."
+            ) from None
+        clear(folder)
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        (folder / "logs").mkdir()
+        try:
+            yield folder
+        finally:
+            clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Delete what a devnet keeps in its folder, but for its logs."""
+    (folder / "devnet.json").unlink(missing_ok=True)
+    for part in ("daemons", "agents", "bin"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+
+
+async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]) -> None:
+    """Run a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError where it cannot start, or breaks."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    with claimed(options.name):
+        network = Network(options)
+        asked = asyncio.ensure_future(stopped.wait())
+        starting = asyncio.ensure_future(network.start(on_progress))
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        on_ready(starting.result())
+        watching = asyncio.ensure_future(network.watch())
+        try:
+            await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            watching.cancel()
+            await network.stop()
+
+
+def main() -> None:
+    """`python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; the outcome of the start goes to `FD`."""
+    options = NetworkOptions(**json.loads(sys.argv[1]))
+    # opened with the first message, when the folder is ours
+    log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[log])
+    started = time.monotonic()
+    with os.fdopen(int(sys.argv[2]), "w") as outcome:
+
+        def on_ready(devnet: Devnet) -> None:
+            logger.info("ready after %.1f s", time.monotonic() - started)
+            outcome.write("ready")
+            outcome.close()
+
+        def on_progress(step: str) -> None:
+            logger.info("starting: %s", step)
+
+        try:
+            asyncio.run(supervise(options, on_progress, on_ready))
+        except RequestorError as error:
+            if outcome.closed:
+                logger.error("%s", error)
+            else:
+                outcome.write(str(error))
+            raise SystemExit(1) from error
+        except Exception:
+            logger.exception("the supervisor failed")
+            raise
+
+
+def start_detached(options: NetworkOptions) -> Devnet:
+    """Start a supervisor that outlives this process, and wait until its devnet is ready. Raises DevnetError."""
+    read, write = os.pipe()
+    with os.fdopen(read) as outcome:
+        subprocess.Popen(
+            [sys.executable, "-m", "requestor.devnet.supervision", json.dumps(asdict(options)), str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(write,),
+            start_new_session=True,
+        )
+        os.close(write)
+        message = outcome.read()
+    if message != "ready":
+        raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
+    return Devnet.load(state_file(options.name))
+
+
+def stop(devnet: Devnet) -> None:
+    """End a running devnet, and wait until all of it is gone."""
+    os.kill(devnet.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while devnet.running and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if devnet.running:
+        os.kill(devnet.pid, signal.SIGKILL)  # its children die with it
+        while devnet.running:
+            time.sleep(0.05)
+        clear(Path(devnet.folder))
+
+
+if __name__ == "__main__":
+    main()
