@@ -9,6 +9,8 @@ CVPR 2012.
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ VOTES = slice(2, 12)
 # Photos of AVA that are corrupt or missing in every known copy of the data set.
 KNOWN_BAD_IDS = frozenset({440774, 179118, 371434, 277832, 230701, 729377})
 
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+_DIGITS = 25  # too large for any column, and few enough to convert
 _SHOWN = 5  # malformed lines quoted in one message
 _INT32_MAX = 2**31 - 1
 
@@ -62,9 +66,7 @@ class Ratings:
         wanted = np.asarray(image_ids, dtype=np.int64)
         unknown = wanted[~self.known(wanted)]
         if len(unknown):
-            raise RatingsError(
-                f"{len(unknown)} image ids have no ratings in the AVA list, the first is {unknown[0]}."
-            )
+            raise RatingsError(f"{len(unknown)} image ids have no ratings in the AVA list, the first is {unknown[0]}.")
         order = np.argsort(self.image_ids)
         rows = order[np.searchsorted(self.image_ids, wanted, sorter=order)]
         return Ratings(self.image_ids[rows], self.votes[rows], self.tags[rows], self.challenges[rows])
@@ -84,18 +86,19 @@ def read_ratings(path: Path) -> Ratings:
     if path.is_dir():
         path = path / "AVA.txt"
     try:
-        with path.open(encoding="ascii", errors="replace") as lines:
-            table = np.loadtxt(lines, dtype=np.int64, comments=None, ndmin=2)
+        text = path.read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise RatingsError(
             f"{path}: cannot read the AVA list ({error.strerror}); give its path or its folder."
         ) from error
-    except (ValueError, OverflowError):
-        raise _malformed(path) from None
-    if table.size == 0:
+    if not text.strip():
         raise RatingsError(f"{path}: the AVA list is empty.")
+    try:
+        table = np.loadtxt(io.StringIO(text), dtype=np.int64, comments=None, ndmin=2)
+    except (ValueError, OverflowError):
+        raise _malformed(path, text) from None
     if not _well_formed(table):
-        raise _malformed(path)
+        raise _malformed(path, text)
     return Ratings(
         image_ids=table[:, 1].copy(),  # a view would keep the whole table alive
         votes=table[:, VOTES].astype(np.int32),
@@ -114,9 +117,9 @@ def _well_formed(table: NDArray[np.int64]) -> bool:
     )
 
 
-def _malformed(path: Path) -> RatingsError:
+def _malformed(path: Path, text: str) -> RatingsError:
     """The error for a list that did not pass, found by reading it again line by line."""
-    found = list(_faults(path))
+    found = list(_faults(text))
     shown = "; ".join(f"line {number}: {fault}" for number, fault in found[:_SHOWN])
     more = f" (and {len(found) - _SHOWN:,} more)" if len(found) > _SHOWN else ""
     rows = "row" if len(found) == 1 else "rows"
@@ -126,26 +129,24 @@ def _malformed(path: Path) -> RatingsError:
     )
 
 
-def _faults(path: Path) -> Iterator[tuple[int, str]]:
+def _faults(text: str) -> Iterator[tuple[int, str]]:
     first_seen: dict[int, int] = {}
-    with path.open(encoding="ascii", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            fields = line.split()
-            if not fields:
-                continue
-            try:
-                row = [int(field) for field in fields]
-            except ValueError:
-                wrong = next(field for field in fields if not field.lstrip("+-").isdigit())
-                yield number, f"{wrong[:20]!r} is no whole number"
-                continue
-            fault = _row_fault(row)
-            if fault is None and row[1] in first_seen:
-                fault = f"image {row[1]} was on line {first_seen[row[1]]} already"
-            if fault is None:
-                first_seen[row[1]] = number
-            else:
-                yield number, fault
+    for number, line in enumerate(io.StringIO(text), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        wrong = next((field for field in fields if not _WHOLE_NUMBER.fullmatch(field)), None)
+        if wrong is not None:
+            yield number, f"{wrong[:20]!r} is no whole number"
+            continue
+        row = [int(field[:_DIGITS]) for field in fields]
+        fault = _row_fault(row)
+        if fault is None and row[1] in first_seen:
+            fault = f"image {row[1]} was on line {first_seen[row[1]]} already"
+        if fault is None:
+            first_seen[row[1]] = number
+        else:
+            yield number, fault
 
 
 def _row_fault(row: list[int]) -> str | None:
