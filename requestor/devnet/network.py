@@ -64,9 +64,7 @@ class _Provider:
             f"The agent of {name}", [sys.executable, "-m", "requestor.devnet.agent", str(config)], log=log
         )
 
-    async def start(self) -> None:
-        await self.daemon.start(timeout=60)
-
+    async def start_agent(self) -> None:
         async def offering() -> bool:
             return self._report.exists()
 
@@ -124,7 +122,12 @@ class Network:
             settings = AgentSettings.from_json({**asdict(settings), **(self.options.agent or {})})
             self._providers.append(_Provider(name, daemon, settings, self._logs / f"{name}.agent.log"))
         on_progress(f"daemons of the requestor and {self.options.providers} providers")
-        await asyncio.gather(self._start_requestor(), *(provider.start() for provider in self._providers))
+        await asyncio.gather(
+            self._start_requestor(), *(provider.daemon.start(timeout=60) for provider in self._providers)
+        )
+        # only now, so that the first broadcast of their offers reaches the requestor
+        on_progress("agents of the providers")
+        await asyncio.gather(*(provider.start_agent() for provider in self._providers))
         devnet = self._state(subnet)
         devnet.save()
         return devnet
