@@ -105,8 +105,7 @@ class Daemon:
             "CENTRAL_NET_HOST": f"127.0.0.1:{settings.hub_port}",
             "YA_NET_RELAY_HOST": _NO_RELAY,
             "YA_CONSENT_STATS": "deny",
-            "MEAN_CYCLIC_BCAST_INTERVAL": "3s",  # offers reach nodes that start later
-            "OFFER_BROADCAST_DELAY": "0s",  # and those that run, at once instead of after 5 s
+            "MEAN_CYCLIC_BCAST_INTERVAL": "1s",  # a node listens to offers from its first demand on
             "PAYMENT_CYCLE_DEFAULT_INTERVAL": "20s",
             "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME": "10s",
         }

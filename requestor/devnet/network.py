@@ -125,7 +125,6 @@ class Network:
         await asyncio.gather(
             self._start_requestor(), *(provider.daemon.start(timeout=60) for provider in self._providers)
         )
-        # only now, so that the first broadcast of their offers reaches the requestor
         on_progress("agents of the providers")
         await asyncio.gather(*(provider.start_agent() for provider in self._providers))
         devnet = self._state(subnet)
