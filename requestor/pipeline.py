@@ -27,12 +27,13 @@ from nima.predictions import decode_predictions
 from nima.predictions import max_bytes as max_prediction_bytes
 from nima.shards import read_shard
 from nima.splits import Split
-from nima.training import default_plan, predict
+from nima.training import predict
 from nima.weights import fetch
 from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
 from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
+from requestor.plan import plan_for
 from requestor.progress import RunProgress
 from requestor.report import write_report
 from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
@@ -40,7 +41,7 @@ from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset, make_shards
 
 FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
-PATIENCE = 45.0  # seconds without any provider after which the user is told what may be wrong
+PATIENCE = 30.0  # seconds without any provider after which the user is told what may be wrong
 
 
 class TrainingRun:
@@ -129,7 +130,7 @@ class TrainingRun:
     def _prepare(self, dataset: Dataset) -> tuple[tuple[str, Path], TrainingPlan]:
         """The base model that every round starts from, in the store, and how clients train."""
         per_client = dataset.train_images // len(dataset.clients)
-        plan = default_plan(per_client, self._config.rounds, self._config.seed)
+        plan = plan_for(per_client, self._config.seed)
         if known := self._folder.read("base.json"):
             return (known["sha256"], self._folder.stored(known["sha256"])), plan
         weights = fetch(f"{self._config.backbone}-imagenet")
@@ -175,11 +176,13 @@ class TrainingRun:
                 failed += 1
                 self._folder.append_metrics({"round": number, "admitted": report.admitted, "updates": report.updates})
                 self._progress.note(f"round {number}: too few updates; the model stays as it was")
+                if not done and not report.admitted:  # what fails for everybody at once fails for the next ones, too
+                    raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
                 if failed == FAILED_ROUNDS:
-                    if state["best_round"]:
-                        self._progress.note("training ends here, with the best model so far")
-                        return
-                    raise TrainingFailed(f"No round brought enough updates. {_first_reasons(report)}")
+                    if not done:
+                        raise TrainingFailed(f"No round brought enough updates. {_first_reasons(report)}")
+                    self._progress.note("training ends here, with the best model so far")
+                    return
                 continue
             failed = 0
             done = number

@@ -106,7 +106,7 @@ class Wallet:
                         "YAGNA_APPKEY to one that `yagna app-key list` shows."
                     )
                 if response.status >= 400:
-                    raise GolemError(f"The yagna daemon answered {response.status} to {method} {path}: {text[:300]}")
+                    raise GolemError(f"The yagna daemon answered {response.status} to {method} {path}: {text[:1000]}")
                 return await response.json(content_type=None) if text else None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise DaemonUnreachable(
