@@ -87,6 +87,33 @@ class TrainingPlan:
         _check_range("emd_r", self.emd_r, 1, 10)
 
 
+def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingPlan:
+    """What works without tuning for one round on a provider's `images`, from standardised multi-level
+    features.
+
+    Found on 600 drawn photos in shares of 150, three rounds: the head alone reaches a test SRCC of 0.87 (0.86
+    after the first round) and is insensitive: rates of 0.003 to 0.01 and dropouts of 0.2 to 0.75 differ by
+    0.01. Three blocks more reach 0.88 at three times the computing time. Frozen blocks see each photo once,
+    whatever the number of epochs, so that the head's many epochs cost next to nothing.
+    """
+    epochs = 32 if trainable_blocks == 0 else 12
+    batch_size = 32
+    return TrainingPlan(
+        steps=max(1, math.ceil(epochs * images / batch_size)),
+        batch_size=batch_size,
+        lr_backbone=0.005,
+        lr_head=0.005,
+        momentum=0.9,
+        weight_decay=1e-4,
+        trainable_blocks=trainable_blocks,
+        seed=seed,
+        # With every block trained nothing is saved by seeing the same crop again, and much is learnt from
+        # others.
+        augment=trainable_blocks == -1,
+        dropout=0.5,
+    )
+
+
 @dataclass(frozen=True)
 class Job:
     """One piece of work for one provider.

@@ -174,7 +174,9 @@ def still_life(canvas: Canvas, palette: Palette, framing: Framing) -> None:
         neck, foot = table - 0.3, table + 0.06
         glass = palette.colour(2, 0.55)
         body = [(x - 0.02, neck), (x + 0.02, neck), (x + 0.03, neck + 0.12), (x + 0.08, neck + 0.22)]
-        canvas.polygon([*body, (x + 0.05, foot), (x - 0.05, foot), (x - 0.08, neck + 0.22), (x - 0.03, neck + 0.12)], glass)
+        canvas.polygon(
+            [*body, (x + 0.05, foot), (x - 0.05, foot), (x - 0.08, neck + 0.22), (x - 0.03, neck + 0.12)], glass
+        )
         canvas.rectangle(x - 0.045, neck + 0.2, x - 0.035, foot - 0.05, palette.colour(2, 0.95, 0.3))
     for number in range(int(random.integers(3, 6))):
         element = int(random.integers(2, 4))
@@ -233,9 +235,13 @@ def skyline(canvas: Canvas, palette: Palette, framing: Framing) -> None:
     tower(canvas, palette, framing.x - 0.04, 0.08, min(framing.y, ground - 0.35), ground, 1)
     canvas.gradient(palette.colour(2, 0.35), palette.colour(2, 0.15), ground, 1)
     if ground < 0.88:
-        water = canvas.image.crop((0, round((2 * ground - 1) * canvas.height), canvas.width, round(ground * canvas.height)))
+        water = canvas.image.crop(
+            (0, round((2 * ground - 1) * canvas.height), canvas.width, round(ground * canvas.height))
+        )
         mirrored = water.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-        below = canvas.image.crop((0, round(ground * canvas.height), canvas.width, round(ground * canvas.height) + mirrored.height))
+        below = canvas.image.crop(
+            (0, round(ground * canvas.height), canvas.width, round(ground * canvas.height) + mirrored.height)
+        )
         canvas.image.paste(Image.blend(below, mirrored, 0.45), (0, round(ground * canvas.height)))
         canvas.texture(0.15, ground, stretch=5)
 
@@ -257,7 +263,9 @@ def flower(canvas: Canvas, palette: Palette, framing: Framing) -> None:
     for _ in range(40):
         x, y = random.uniform(0, 1, 2)
         radius = random.uniform(0.02, 0.12)
-        canvas.ellipse(x, y, radius, 0.5 * radius, palette.colour(int(random.integers(0, 2)), random.uniform(0.2, 0.7), 0.8))
+        canvas.ellipse(
+            x, y, radius, 0.5 * radius, palette.colour(int(random.integers(0, 2)), random.uniform(0.2, 0.7), 0.8)
+        )
     canvas.soften(0.025)
     x, y, size = framing.x, framing.y, random.uniform(0.17, 0.26)
     stem = palette.colour(1, 0.35)
@@ -268,10 +276,11 @@ def flower(canvas: Canvas, palette: Palette, framing: Framing) -> None:
         for petal in range(petals):
             angle = turn + (petal + 0.5 * ring) * 2 * np.pi / petals
             half = 0.9 * np.pi / petals
-            outline = [
-                (x + np.cos(angle + t * half) * r * reach * size / canvas.aspect, y + np.sin(angle + t * half) * r * reach * size)
-                for t, r in ((0, 0.1), (-0.8, 0.55), (-0.6, 0.85), (0, 1.0), (0.6, 0.85), (0.8, 0.55))
-            ]  # fmt: skip
+            outline = []
+            for turned, reached in ((0, 0.1), (-0.8, 0.55), (-0.6, 0.85), (0, 1.0), (0.6, 0.85), (0.8, 0.55)):
+                direction, length = angle + turned * half, reached * reach * size
+                point = x + np.cos(direction) * length / canvas.aspect, y + np.sin(direction) * length
+                outline.append(point)
             canvas.polygon(outline, palette.colour(2, value * random.uniform(0.85, 1.05)))
     canvas.sphere(x, y, 0.28 * size, palette.colour(3, 1.0), palette.colour(3, 0.4))
     for _ in range(60):
