@@ -29,10 +29,8 @@ def checkpoint_of_keras(path: Path) -> bytes:
     """idealo's HDF5 file → the content of a checkpoint; raises `KerasWeightsError`."""
     network, dense = read_keras_nima(path)
     model = Nima("mobilenet_v1")
-    # Nima's blocks are those of the network, in its order.
-    state = {name.replace("features.", "blocks.", 1): tensor for name, tensor in network.items()}
-    state |= {f"head.1.{name}": tensor for name, tensor in dense.items()}
-    model.load_state_dict(state)
+    model.blocks.load_state_dict({name.removeprefix("features."): tensor for name, tensor in network.items()})
+    model.head.load_state_dict(dense)
     return encode(model, METADATA)
 
 
