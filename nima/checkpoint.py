@@ -65,7 +65,9 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
     try:
-        model = Nima(header["backbone"], multi_level=header["multi_level"])
+        # On the meta device nothing is initialised at random that the file replaces anyway.
+        with torch.device("meta"):
+            model = Nima(header["backbone"], multi_level=header["multi_level"])
     except BackboneError as error:
         raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
     expected = model.state_dict()
@@ -80,7 +82,8 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
             )
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{path} is broken: tensor {name!r} has values that are not finite.")
-    model.load_state_dict(state)
+    model.load_state_dict(state, assign=True)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), header["metadata"]
 
 

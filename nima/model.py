@@ -85,8 +85,8 @@ class Nima(nn.Module):
         self.head = nn.Linear(features, BUCKETS)
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_std", torch.ones(features))
-        self.register_buffer("mean", torch.tensor(self.entry.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(self.entry.std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(self.entry.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.entry.std).view(3, 1, 1))
         # Convolutions on CPUs run about twice as fast with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
