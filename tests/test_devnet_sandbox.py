@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,6 +233,20 @@ def test_the_sandbox_ends_with_the_process_that_booted_it(tmp_path: Path):
             return
         asyncio.run(asyncio.sleep(0.05))
     pytest.fail("the sandbox outlived its agent")
+
+
+def test_where_there_are_no_user_namespaces_it_says_so(tmp_path: Path):
+    code = (
+        "import asyncio, sys; from pathlib import Path; from requestor.devnet.sandbox import *\n"
+        "try: asyncio.run(Sandbox.boot(Layout.of_host({}), Path(sys.argv[1])))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'  # counts for the namespace that it runs in
+    shell_in_namespace = ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", forbid, "sh"]
+    command = [*shell_in_namespace, sys.executable, "-c", code, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    assert said.startswith("DevnetError The devnet could not make a sandbox for a task: unshare")
+    assert "user namespaces (sysctl" in said
 
 
 def _command_lines() -> str:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from requestor.errors import DevnetError
+from requestor.errors import DevnetError, RequestorError
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from requestor.devnet.accounts import ProviderAccount
     from requestor.devnet.network import NetworkOptions
     from requestor.devnet.state import Devnet
@@ -88,14 +90,14 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
 async def _show_changes(devnet: Devnet) -> None:
     """A line whenever a provider's state or account changes."""
     from requestor.devnet.accounts import provider_accounts
+    from requestor.devnet.pricing import plain
 
     last: dict[str, str] = {}
     while True:
-        with contextlib.suppress(DevnetError):
+        with contextlib.suppress(RequestorError):  # it may be stopping
             for account in await provider_accounts(devnet):
-                line = (
-                    f"{account.state}, {account.agreements} agreements, paid {account.paid} of {account.invoiced} GLM"
-                )
+                paid = f"paid {plain(account.paid)} of {plain(account.invoiced)} GLM"
+                line = f"{account.state}, {account.agreements} agreements, {paid}"
                 if last.get(account.name, "idle, 0 agreements, paid 0 of 0 GLM") != line:
                     click.echo(f"{time.strftime('%H:%M:%S')} {account.name}: {line}")
                 last[account.name] = line
@@ -136,8 +138,9 @@ def down(name: str | None) -> None:
 def status(name: str | None, as_json: bool) -> None:
     """Show the providers, what they do, and what they were paid."""
     from requestor.devnet.accounts import provider_accounts, requestor_wallet
+    from requestor.devnet.pricing import plain
 
-    async def read() -> tuple[list[ProviderAccount], object]:
+    async def read() -> tuple[list[ProviderAccount], Decimal | None]:
         return await provider_accounts(running), await requestor_wallet(running)
 
     running = _find(name)
@@ -152,14 +155,14 @@ def status(name: str | None, as_json: bool) -> None:
             "requestor": {
                 "node_id": running.requestor.node_id,
                 "api_url": running.requestor.api_url,
-                "wallet": None if wallet is None else str(wallet),
+                "wallet": None if wallet is None else plain(wallet),
             },
             "providers": [account.to_json() for account in accounts],
         }
         click.echo(json.dumps(value, indent=2))
         return
     click.echo(f"{running.name}: subnet {running.subnet}, {running.requestor.api_url}, logs in {running.logs}")
-    held = "no chain" if wallet is None else f"{wallet:f} tGLM"
+    held = "no chain" if wallet is None else f"{plain(wallet)} tGLM"
     click.echo(f"requestor {running.requestor.node_id}: {held}")
     _table(accounts)
 
@@ -200,9 +203,10 @@ def env(name: str | None, as_json: bool) -> None:
 @click.option("--lines", default=20, show_default=True, help="How many lines of each log.")
 def logs(who: str | None, name: str | None, lines: int) -> None:
     """Show the end of the logs: all of them, or those whose name holds WHO."""
-    from requestor.devnet.state import devnet_folder
+    from requestor.devnet.state import DEFAULT_NAME, devnet_folder, find_devnet
 
-    folder = devnet_folder(name or "default") / "logs"
+    running = find_devnet(name)
+    folder = running.logs if running else devnet_folder(name or DEFAULT_NAME) / "logs"
     found = [path for path in sorted(folder.glob("*.log")) if who is None or who in path.name]
     if not found:
         raise DevnetError(f"There is no such log in {folder}.")

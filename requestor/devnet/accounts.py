@@ -13,8 +13,9 @@ from typing import Any
 
 from requestor.devnet.daemons import find_yagna
 from requestor.devnet.ethereum import Node, Token
+from requestor.devnet.pricing import plain
 from requestor.devnet.rest import Rest
-from requestor.devnet.state import NETWORK, Devnet, NodeState
+from requestor.devnet.state import NETWORK, Devnet, NodeState, process_started
 from requestor.errors import DevnetError, GolemError
 
 _POLL_SECONDS = 0.5
@@ -38,7 +39,7 @@ class ProviderAccount:
     wallet: Decimal | None
 
     def to_json(self) -> dict[str, Any]:
-        return {key: str(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()}
+        return {key: plain(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()}
 
 
 async def provider_accounts(devnet: Devnet) -> list[ProviderAccount]:
@@ -64,18 +65,30 @@ async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
         if time.monotonic() - asked >= _PROCESS_SECONDS:
             await _process_payments(devnet)
             asked = time.monotonic()
-        async with Rest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
-            open_ = [invoice for invoice in await rest.invoices() if invoice["status"] == "ACCEPTED"]
+        owed = await _accepted(devnet)
         accounts = await provider_accounts(devnet)
-        if not open_ and all(account.accepted == account.paid for account in accounts):
+        unpaid = {account.name: owed.get(account.node_id, Decimal(0)) - account.paid for account in accounts}
+        waiting = {account.name for account in accounts if account.state != "stopped" and unpaid[account.name]}
+        if not waiting:
             return accounts
         if time.monotonic() > deadline:
-            unpaid = sum((account.accepted - account.paid for account in accounts), Decimal(0))
+            missing = ", ".join(f"{plain(unpaid[name])} to {name}" for name in sorted(waiting))
             raise DevnetError(
-                f"{len(open_)} accepted invoices over {unpaid} GLM were not settled within {timeout:g} s. "
+                f"Not all was settled within {timeout:g} s; missing GLM: {missing}. "
                 f"See {devnet.logs / 'requestor.log'}."
             )
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _accepted(devnet: Devnet) -> dict[str, Decimal]:
+    """What the requestor has promised to pay or has paid, by the provider's node id."""
+    owed: dict[str, Decimal] = {}
+    async with Rest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
+        for invoice in await rest.invoices():
+            if invoice["status"] in ("ACCEPTED", "SETTLED"):
+                issuer = invoice["issuerId"]
+                owed[issuer] = owed.get(issuer, Decimal(0)) + Decimal(invoice["amount"])
+    return owed
 
 
 async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
@@ -89,7 +102,8 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
                 accepted += amount if status in ("ACCEPTED", "SETTLED") else 0
                 paid += amount if status == "SETTLED" else 0
         report = json.loads((Path(devnet.folder) / "agents" / node.name / "agent.json").read_text())
-        agreements, state = report["agreements"], report["state"]
+        agreements = report["agreements"]
+        state = report["state"] if process_started(report["pid"]) is not None else "stopped"
     except (GolemError, OSError, ValueError):
         pass  # a provider may be gone
     wallet = await _wallet(devnet, node)

@@ -66,8 +66,8 @@ class AgentSettings:
         return cls.from_json(json.loads(path.read_text()))
 
     def save(self, path: Path) -> None:
+        path.touch(mode=0o600)  # it holds the app key
         path.write_text(json.dumps(asdict(self), indent=2))
-        path.chmod(0o600)
 
 
 class Agent:
@@ -127,17 +127,24 @@ class Agent:
         while True:
             try:
                 events = await self._rest.offer_events(self._offer_id, _POLL_SECONDS)
-            except RestError as error:
-                if error.status != 404:
-                    raise
-                logger.info("the offer has expired; publishing it again")
-                self._offer_id = await self._rest.publish_offer(self._properties, self._constraints)
+            except GolemError as error:
+                if isinstance(error, RestError) and error.status == 404:
+                    logger.info("the offer has expired; publishing it again")
+                    self._offer_id = await self._rest.publish_offer(self._properties, self._constraints)
+                else:
+                    await self._pause(error)
                 continue
             for event in events:
                 try:
                     await self._on_market_event(event)
-                except RestError as error:
+                except GolemError as error:
                     logger.warning("%s", error)
+
+    @staticmethod
+    async def _pause(error: GolemError) -> None:
+        """A single request may fail. Where the daemon is gone for good, the service bus says so."""
+        logger.warning("%s", error)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _on_market_event(self, event: Mapping[str, Any]) -> None:
         if event["eventType"] == "ProposalEvent":
@@ -228,9 +235,8 @@ class Agent:
         while True:
             try:
                 found = await events(after, timeout)
-            except RestError as error:
-                logger.warning("%s", error)
-                await asyncio.sleep(_PAUSE_SECONDS)
+            except GolemError as error:
+                await self._pause(error)
                 continue
             for event in found:
                 key = json.dumps(event, sort_keys=True)
@@ -242,7 +248,11 @@ class Agent:
     def _tell(self) -> None:
         """Leave word for `devnet status`, and for the network that waits for us."""
         states = [task.state for task in self._active()]
-        report = {"state": states[0].lower() if states else "idle", "agreements": len(self._agreements)}
+        report = {
+            "state": states[0].lower() if states else "idle",
+            "agreements": len(self._agreements),
+            "pid": os.getpid(),
+        }
         scratch = self._report.with_suffix(".tmp")
         scratch.write_text(json.dumps(report))
         os.replace(scratch, self._report)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from requestor.devnet.negotiation import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
-from requestor.devnet.pricing import LinearPricing
+from requestor.devnet.pricing import LinearPricing, plain
 from requestor.devnet.rest import Rest
 from requestor.errors import GolemError
 
@@ -88,12 +88,12 @@ class Billing:
         invoice = {
             "agreementId": self._agreement_id,
             "activityIds": list(self._costs),
-            "amount": _plain(amount),
+            "amount": plain(amount),
             "paymentDueDate": _date(time.time() + due),
         }
         invoice_id = await self._insist(lambda: self._rest.issue_invoice(invoice), first=_ISSUE_RETRY, factor=1.0)
         await self._insist(lambda: self._rest.send_invoice(invoice_id))
-        logger.info("invoice %s for %s GLM sent", invoice_id, _plain(amount))
+        logger.info("invoice %s for %s GLM sent", invoice_id, plain(amount))
         return invoice_id
 
     def handle_event(self, event: Mapping[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Billing:
         payable = timeout is not None and (final or now - self._last_payable >= timeout)
         note: dict[str, Any] = {
             "activityId": activity_id,
-            "totalAmountDue": _plain(self._terms.pricing.cost(usage)),
+            "totalAmountDue": plain(self._terms.pricing.cost(usage)),
             "usageCounterVector": list(usage),
         }
         if payable and timeout is not None:
@@ -164,10 +164,6 @@ class Billing:
                 logger.warning("%s; again in %.0f s", error, delay)
                 await asyncio.sleep(delay)
                 delay *= factor
-
-
-def _plain(amount: Decimal) -> str:
-    return format(amount.normalize(), "f")
 
 
 def _date(seconds: float) -> str:

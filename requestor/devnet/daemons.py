@@ -105,7 +105,9 @@ class Daemon:
             "CENTRAL_NET_HOST": f"127.0.0.1:{settings.hub_port}",
             "YA_NET_RELAY_HOST": _NO_RELAY,
             "YA_CONSENT_STATS": "deny",
-            "MEAN_CYCLIC_BCAST_INTERVAL": "1s",  # a node listens to offers from its first demand on
+            # a node listens to offers from its first demand on; these make it hear them soon after
+            "MEAN_CYCLIC_BCAST_INTERVAL": "1s",
+            "OFFER_BROADCAST_DELAY": "0s",
             "PAYMENT_CYCLE_DEFAULT_INTERVAL": "20s",
             "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME": "10s",
         }

@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -23,6 +24,7 @@ from requestor.devnet.images import ImageHost
 from requestor.devnet.names import provider_name, provider_prices
 from requestor.devnet.ports import Ports
 from requestor.devnet.process import ChildProcess
+from requestor.devnet.sandbox import Layout, Sandbox
 from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started
 from requestor.errors import DevnetError
 
@@ -102,7 +104,9 @@ class Network:
         self._images = ImageHost(self._ports.take())
         chain = Chain(self._ports.take(), log=self._logs / "chain.log")
         on_progress("chain, hub and image host")
-        await asyncio.gather(self._start_chain(chain, on_progress), self._hub.start(), self._images.start())
+        await asyncio.gather(
+            self._start_chain(chain, on_progress), self._hub.start(), self._images.start(), self._try_sandbox()
+        )
         payments = self._chain.payments_toml() if self._chain else None
         self._requestor = self._daemon("requestor", payments)
         subnet = self.options.subnet or f"devnet-{self.options.name}"
@@ -130,6 +134,12 @@ class Network:
         devnet = self._state(subnet)
         devnet.save()
         return devnet
+
+    async def _try_sandbox(self) -> None:
+        """Better to fail here than in every task."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
+            await sandbox.stop()
 
     async def _start_chain(self, chain: Chain, on_progress: OnProgress) -> None:
         try:

@@ -33,3 +33,8 @@ class LinearPricing:
             raise ValueError(f"usage has {len(usage)} counters, the agreement prices {len(rates)}")
         amounts = (rate * Decimal(repr(float(count))) for rate, count in zip(rates, usage, strict=True))
         return sum(amounts, start).quantize(_ATTO)
+
+
+def plain(amount: Decimal) -> str:
+    """GLM as a decimal number without an exponent and without trailing zeros."""
+    return format(amount.normalize(), "f")

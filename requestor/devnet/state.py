@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -127,8 +128,11 @@ def state_file(name: str) -> Path:
 
 
 def running_devnets() -> list[Devnet]:
-    """All that run, by name. What a killed devnet left behind is passed over."""
-    found = [Devnet.load(path) for path in sorted(devnets_folder().glob("*/devnet.json"))]
+    """All that run, by name. What a killed devnet, or another version of this program, left behind is passed over."""
+    found = []
+    for path in sorted(devnets_folder().glob("*/devnet.json")):
+        with contextlib.suppress(DevnetError):
+            found.append(Devnet.load(path))
     return [devnet for devnet in found if devnet.running]
 
 
