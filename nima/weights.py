@@ -30,6 +30,7 @@ Convert = Callable[[Path], bytes]
 Progress = Callable[[str, int, int], None]
 """Called with what is being fetched, the bytes so far and the bytes in all."""
 
+_CONVERSION = 2  # one more whenever converted files, such as the default model's checkpoint, come out differently
 _TIMEOUT_SECONDS = 30
 _BLOCK = 1 << 20
 
@@ -134,8 +135,8 @@ def cached_path(weights: Weights) -> Path | None:
 
 
 def _path_for(weights: Weights, source: Source) -> Path:
-    # Named by the source's hash too, so that a file from an older table is not taken for today's.
-    return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}.safetensors"
+    # Named by source and conversion too, so that a file from an older table or program is not taken for today's.
+    return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}-{_CONVERSION}.safetensors"
 
 
 def _keep(weights: Weights, source: Source, path: Path) -> Path:

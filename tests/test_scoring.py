@@ -134,10 +134,10 @@ def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: p
 
     scorer = Scorer(import_file("mobilenet_v1-ava", KERAS), device="cpu")
     differences, differences_nearest = [], []
-    for name in ("china.jpg", "kodim23.png", "chelsea.png", "flower.jpg"):
+    for name in ("china.jpg", "kodim23.png"):
         photo = Image.open(DATA / "photos" / name)
-        large = photo.resize((4000, 4000 * photo.height // photo.width), Image.Resampling.BICUBIC)
-        noise = np.random.default_rng(0).normal(0, 8, (large.height, large.width, 3))
+        large = photo.resize((3200, 3200 * photo.height // photo.width), Image.Resampling.BICUBIC)
+        noise = np.random.default_rng(0).integers(-14, 15, (large.height, large.width, 1), dtype=np.int16)
         large = Image.fromarray((np.asarray(large) + noise).clip(0, 255).astype(np.uint8))
         file = BytesIO()
         large.save(file, "JPEG", quality=92)
