@@ -27,7 +27,7 @@ from nima.predictions import decode_predictions
 from nima.predictions import max_bytes as max_prediction_bytes
 from nima.shards import read_shard
 from nima.splits import Split
-from nima.training import predict
+from nima.training import predict, standardise_features
 from nima.weights import fetch
 from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
@@ -40,6 +40,7 @@ from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough
 from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset, make_shards
 
+STANDARDISED = 64  # hold-out photos that the scale of the features is taken from
 FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
 PATIENCE = 30.0  # seconds without any provider after which the user is told what may be wrong
 
@@ -138,7 +139,8 @@ class TrainingRun:
             (np.asarray(read_shard(path).votes).sum(axis=0) for c in dataset.clients for path in c.paths[:1]),
             start=np.zeros(10),
         )
-        model = initial_model(self._config.backbone, weights, self._config.seed, prior=prior)
+        model = initial_model(self._config.backbone, weights, self._config.seed, prior=prior, multi_level=True)
+        standardise_features(model, read_shard(dataset.holdout.path).jpegs[:STANDARDISED])
         base = self._store_model(model)
         self._folder.write("base.json", {"sha256": base[0]})
         return base, plan
