@@ -7,12 +7,10 @@ from pathlib import Path
 
 import click
 
-DEFAULT = "mobilenet_v1-ava"
-
 
 @click.command(short_help="Score photos with a trained model; local, off-line.")
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", default=DEFAULT, show_default=True, help="A model's file, or a name of `models list`.")
+@click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
 @click.option("--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", show_default=True,
               help="Lines for people, or one JSON object a photo.")  # fmt: skip
 @click.option("-r", "--recursive", is_flag=True, help="Also the folders inside folders.")
@@ -23,7 +21,7 @@ DEFAULT = "mobilenet_v1-ava"
 def score(
     context: click.Context,
     photos: tuple[Path, ...],
-    model: str,
+    model: str | None,
     format_: str,
     recursive: bool,
     device: str,
@@ -41,16 +39,18 @@ def score(
         nima-golem score holiday/ --format jsonl > scores.jsonl
     """
     # Imported here, as `--help` should not wait for torch.
-    from nima.scoring import Scorer
+    from nima.scoring import DEFAULT_MODEL, Scorer
     from requestor import score_table
     from requestor.model_files import model_file
     from requestor.photo_files import photo_files
 
-    scorer = Scorer(model_file(model), device=device, batch_size=batch_size, threads=threads)
-    failed = False
+    scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device, batch_size=batch_size, threads=threads)
+    found, failed = False, False
     if format_ == "table":
         click.echo(score_table.HEADER)
     for scored in scorer.score(photo_files(photos, recursive)):
-        failed = failed or scored.error is not None
+        found, failed = True, failed or scored.error is not None
         click.echo(json.dumps(scored.as_row()) if format_ == "jsonl" else score_table.line(scored))
-    context.exit(1 if failed else 0)
+    if not found:
+        click.echo("There is no photo there; with -r, folders inside folders are searched too.", err=True)
+    context.exit(0 if found and not failed else 1)
