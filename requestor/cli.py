@@ -88,14 +88,15 @@ def main(ctx: click.Context) -> None:
 def read_settings(path: Path, ctx: click.Context) -> dict[str, dict[str, Any]]:
     """Defaults by command and option. Raises ConfigurationError for a file that is no TOML or names unknown ones."""
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} could not be read ({error}).") from error
     for name, options in settings.items():
         if name not in COMMANDS or not isinstance(options, dict):
             raise ConfigurationError(f"{path}: [{name}] is none of the commands {', '.join(COMMANDS)}.")
     chosen = ctx.invoked_subcommand
-    if chosen in settings and (command := main.get_command(ctx, chosen)) and not isinstance(command, click.Group):
+    command = main.get_command(ctx, chosen) if chosen is not None and chosen in settings else None
+    if chosen is not None and command is not None and not isinstance(command, click.Group):
         known = {option.lstrip("-"): p.name for p in command.params for option in p.opts}
         for option in settings[chosen]:
             if option not in known:

@@ -9,19 +9,17 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
 from nima.errors import NimaError
-from nima.files import sha256_of, write_atomically
+from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job, TrainingPlan
-from nima.metrics import Metrics, evaluate
+from nima.metrics import Metrics, Pairs, evaluate
 from nima.model import Nima, initial_model
 from nima.predictions import decode_predictions
 from nima.predictions import max_bytes as max_prediction_bytes
@@ -35,7 +33,7 @@ from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.plan import plan_for
 from requestor.progress import RunProgress
-from requestor.report import write_report
+from requestor.results import write_predictions, write_results
 from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
 from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset, make_shards
@@ -102,7 +100,7 @@ class TrainingRun:
             raise RunStopped(
                 f"Stopped after round {state['round']} of {self._config.rounds}; the same command goes on from there."
             )
-        return self._finish(backend, state, evaluation)
+        return write_results(self._config, self._folder, self._split, dataset, state, evaluation, backend.receipts())
 
     def _shard(self, ratings: Ratings) -> Dataset:
         store, home = self._folder.path / "store", self._folder.path / "holdout"
@@ -255,48 +253,11 @@ class TrainingRun:
                 "The trained model is kept: run the same command again to evaluate it."
             )
         image_ids, predicted = np.concatenate(ids), np.concatenate(predictions)
-        metrics = evaluate(predicted, ratings.select(image_ids).votes)
-        _write_predictions(self._folder.path / "predictions.csv", image_ids, predicted)
-        evaluation = {"metrics": metrics.as_dict()}
+        pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
+        write_predictions(self._folder.path / "predictions.csv", image_ids, predicted)
+        evaluation = {"metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals()}
         self._folder.write("evaluation.json", evaluation)
         return evaluation
-
-    def _finish(self, backend: Backend, state: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-        config, folder = self._config, self._folder
-        model, _ = checkpoint.load(folder.checkpoint(state["best_round"]))
-        receipts = backend.receipts()
-        spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
-        metrics = evaluation["metrics"]
-        metadata = {
-            "backbone": config.backbone, "rounds": state["round"], "best_round": state["best_round"],
-            "seed": config.seed, "backend": config.backend,
-            "split": {"name": self._split.name, "hash": self._split.hash}, "metrics": metrics, "spent_glm": str(spent),
-            "history": [entry.get("holdout") for entry in folder.metrics()],
-        }  # fmt: skip
-        model_file = folder.path / "model.safetensors"
-        checkpoint.save(model_file, model, metadata)
-        folder.write("receipt.json", {"spent_glm": str(spent), "providers": [r.to_json() for r in receipts]})
-        summary = {
-            "model": str(model_file),
-            "run_dir": str(folder.path),
-            "backend": config.backend,
-            "rounds": state["round"],
-            "budget_glm": float(config.budget),
-            "spent_glm": float(spent),
-            "providers": [{**r.to_json(), "paid_glm": float(r.paid_glm)} for r in receipts],
-            "metrics": {
-                "srcc": metrics["srcc_mean"],
-                "lcc": metrics["lcc_mean"],
-                "emd_r1": metrics["emd_r1"],
-                "emd_r2": metrics["emd_r2"],
-                "constant_emd_r1": metrics["constant_emd_r1"],
-                "n": metrics["n"],
-            },
-            "seconds": round(state["seconds"], 1),
-        }
-        write_report(folder.path / "report.html", summary, folder.metrics(), receipts)
-        folder.write("summary.json", summary)
-        return summary
 
     async def _show_cost(self, backend: Backend) -> None:
         """Once a second: who works, what it has cost; and a word where nobody turns up."""
@@ -319,12 +280,3 @@ class TrainingRun:
 def _first_reasons(report: RoundReport) -> str:
     reasons = report.failures()
     return "; ".join(dict.fromkeys(reasons[:3]))
-
-
-def _write_predictions(path: Path, image_ids: NDArray[Any], predicted: NDArray[Any]) -> None:
-    """CSV with image_id, p1..p10: what `nima-golem evaluate --predictions` reads."""
-    order = np.argsort(image_ids)
-    lines = ["image_id," + ",".join(f"p{rating}" for rating in range(1, 11))]
-    for row in order:
-        lines.append(f"{image_ids[row]}," + ",".join(repr(float(p)) for p in predicted[row]))
-    write_atomically(path, ("\n".join(lines) + "\n").encode())

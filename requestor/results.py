@@ -1,0 +1,87 @@
+"""What a finished run leaves in its folder: the model with its card, the predictions, the receipt, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima import checkpoint
+from nima.files import write_atomically
+from nima.model_card import model_card
+from nima.splits import Split
+from nima.weights import find
+from requestor.config import RunConfig
+from requestor.ledger import Receipt
+from requestor.report import write_report
+from requestor.run_dir import RunFolder
+from requestor.sharding import Dataset
+
+
+def write_results(
+    config: RunConfig,
+    folder: RunFolder,
+    split: Split,
+    dataset: Dataset,
+    state: dict[str, Any],
+    evaluation: dict[str, Any],
+    receipts: Sequence[Receipt],
+) -> dict[str, Any]:
+    """Write everything, the summary last: a folder that has it is finished. Returns the summary."""
+    spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
+    metrics = evaluation["metrics"]
+    providers = [receipt.to_json() for receipt in receipts]
+    start = find(f"{config.backbone}-imagenet")
+    metadata = {
+        "name": f"NIMA, {config.backbone}, trained on {config.ava.resolve().name}",
+        "backbone": config.backbone,
+        "data": config.ava.resolve().name,
+        "split": {"name": split.name, "hash": split.hash},
+        "train_images": dataset.train_images,
+        "starting_weights": start.name,
+        "licence": start.licence,
+        "backend": config.backend,
+        "rounds": state["round"],
+        "best_round": state["best_round"],
+        "seed": config.seed,
+        "spent_glm": str(spent),
+        "providers": providers,
+        "metrics": metrics,
+        "intervals": evaluation["intervals"],
+        "history": [entry["holdout"] for entry in folder.metrics() if "holdout" in entry],
+    }
+    model, _ = checkpoint.load(folder.checkpoint(state["best_round"]))
+    model_file = folder.path / "model.safetensors"
+    checkpoint.save(model_file, model, metadata)
+    write_atomically(folder.path / "MODEL_CARD.md", model_card(metadata).encode())
+    folder.write("receipt.json", {"spent_glm": str(spent), "providers": providers})
+    summary = {
+        "model": str(model_file),
+        "run_dir": str(folder.path),
+        "backend": config.backend,
+        "rounds": state["round"],
+        "budget_glm": float(config.budget),
+        "spent_glm": float(spent),
+        "providers": [{**provider, "paid_glm": float(provider["paid_glm"])} for provider in providers],
+        "metrics": {
+            "srcc": metrics["srcc_mean"],
+            "lcc": metrics["lcc_mean"],
+            **{name: metrics[name] for name in ("emd_r1", "emd_r2", "constant_emd_r1", "n")},
+        },
+        "seconds": round(state["seconds"], 1),
+    }
+    write_report(folder.path / "report.html", summary, folder.metrics(), receipts)
+    folder.write("summary.json", summary)
+    return summary
+
+
+def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
+    """CSV with image_id, p1..p10, by id: what `nima-golem evaluate --predictions` reads."""
+    lines = ["image_id," + ",".join(f"p{rating}" for rating in range(1, 11))]
+    for row in np.argsort(image_ids):
+        lines.append(f"{image_ids[row]}," + ",".join(repr(float(p)) for p in predicted[row]))
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
