@@ -126,6 +126,31 @@ def test_debit_notes_that_nobody_accepts_end_the_agreement(strict: Devnet):
     on(strict, use)
 
 
+def test_payable_debit_notes_that_nobody_pays_end_the_agreement(strict: Devnet):
+    async def use(requestor: Requestor) -> None:
+        agreement = await requestor.agree(**{ACCEPT_TIMEOUT: ACCEPT, DEBIT_NOTE_INTERVAL: 1, PAYMENT_TIMEOUT: 2})
+        await requestor.create_activity(agreement)
+
+        async def accept_all() -> None:
+            while True:
+                for note in await requestor.debit_notes(agreement):
+                    if note["status"] == "RECEIVED":
+                        await requestor.accept_debit_note(note)
+                await asyncio.sleep(0.2)
+
+        accepting = asyncio.ensure_future(accept_all())
+        try:
+            assert (await requestor.termination(agreement))["golem.provider.code"] == "DebitNoteNotPaid"
+        finally:
+            accepting.cancel()
+        await requestor.invoice(agreement)
+        notes = await requestor.debit_notes(agreement)
+        assert [note.get("paymentDueDate") is None for note in notes[:2]] == [True, False]
+        assert notes[-1].get("paymentDueDate") is not None, "the final note is payable"
+
+    on(strict, use)
+
+
 def test_an_agreement_ends_when_it_expires_even_amid_a_task(strict: Devnet):
     async def use(requestor: Requestor) -> None:
         agreement = await requestor.agree(expires_in=8, **{ACCEPT_TIMEOUT: None})

@@ -438,6 +438,16 @@ def test_paths_stay_in_their_volumes(tmp_path: Path, source: str, destination: s
     assert not Path("/etc/nima-golem-test").exists()
 
 
+def test_folders_are_not_packed(tmp_path: Path):
+    async def use(found: Activity) -> None:
+        await found.run(DEPLOY, START, sh("mkdir /golem/work/folder"))
+        packed = {"from": "/golem/work/folder", "to": "/golem/work/x.tar.gz", "format": "tar.gz"}
+        moved = await found.run_one({"transfer": packed})
+        assert moved["message"].endswith("IO error: Is a directory (os error 21)")
+
+    with_activity(tmp_path, use)
+
+
 def test_the_image_is_downloaded_once_and_checked(tmp_path: Path):
     (tmp_path / "www").mkdir()
     image = tmp_path / "www" / "image.gvmi"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from golem_requestor import Requestor
 
 from requestor.devnet.ethereum import Node, Token
 from requestor.devnet.network import NetworkOptions
@@ -194,6 +195,33 @@ def test_nothing_outlives_a_killed_supervisor(others: list[Devnet]):
     again = start_detached(NetworkOptions("killed", providers=1))
     others.append(again)
     assert again.running
+
+
+def test_a_provider_that_is_stopped_says_good_bye(others: list[Devnet]):
+    leaving = start_detached(NetworkOptions("leaving", providers=1))
+    others.append(leaving)
+    agent = json.loads((Path(leaving.folder) / "agents" / leaving.providers[0].name / "agent.json").read_text())
+
+    async def use() -> dict[str, Any]:
+        async with Requestor.on(leaving) as requestor:
+            agreement = await requestor.agree()
+            await requestor.create_activity(agreement)
+            os.kill(agent["pid"], signal.SIGTERM)
+            return await requestor.termination(agreement)
+
+    assert asyncio.run(use())["golem.provider.code"] == "Shutdown"
+    (provider,) = golem_json("devnet", "status", "--name", "leaving")["providers"]
+    assert provider["state"] == "stopped"
+    assert leaving.running
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from requestor.cli import main; main(['devnet', '--help'], standalone_mode=False); "
+        "print({'torch', 'yapapi', 'aiohttp'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.stdout.splitlines()[-1] == "set()"
 
 
 def test_ctrl_c_stops_a_devnet_in_the_foreground(devnets_home: Path):
