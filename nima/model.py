@@ -80,7 +80,8 @@ class Nima(nn.Module):
             load_classifier_state(network, parts, _read_state(weights))
         self.blocks = nn.ModuleList(parts.blocks)
         self.pool = parts.pool
-        features = sum(self._level_sizes()) if multi_level else self.entry.features
+        self.level_sizes = self._measure_levels() if multi_level else [self.entry.features]
+        features = sum(self.level_sizes)
         self.dropout = nn.Dropout(0.75)
         self.head = nn.Linear(features, BUCKETS)
         self.register_buffer("feature_mean", torch.zeros(features))
@@ -120,8 +121,13 @@ class Nima(nn.Module):
         with torch.no_grad():
             features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
         std = features.std(dim=0)
-        # A channel that is silent in the sample must not become the loudest where it is not.
-        self.feature_std.copy_(std.clamp_min(0.1 * std.median()) + torch.finfo(std.dtype).eps)
+        # A channel that is silent in the sample must not become the loudest of its level where it is not.
+        floors = [0.1 * level.median() + torch.finfo(std.dtype).tiny for level in std.split(self.level_sizes)]
+        self.feature_std.copy_(
+            torch.cat(
+                [level.clamp_min(floor) for level, floor in zip(std.split(self.level_sizes), floors, strict=True)]
+            )
+        )
         self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:
@@ -182,7 +188,7 @@ class Nima(nn.Module):
                 levels.append(self.entry.pool_level(x))
         return x, tuple(levels)
 
-    def _level_sizes(self) -> list[int]:
+    def _measure_levels(self) -> list[int]:
         training = self.training
         self.eval()
         with torch.no_grad():
