@@ -122,12 +122,9 @@ class Nima(nn.Module):
             features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
         std = features.std(dim=0)
         # A channel that is silent in the sample must not become the loudest of its level where it is not.
-        floors = [0.1 * level.median() + torch.finfo(std.dtype).tiny for level in std.split(self.level_sizes)]
-        self.feature_std.copy_(
-            torch.cat(
-                [level.clamp_min(floor) for level, floor in zip(std.split(self.level_sizes), floors, strict=True)]
-            )
-        )
+        floors = [0.1 * level.median() + torch.finfo(std.dtype).tiny for level in torch.split(std, self.level_sizes)]
+        per_channel = torch.repeat_interleave(torch.stack(floors), torch.tensor(self.level_sizes))
+        self.feature_std.copy_(torch.maximum(std, per_channel))
         self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:

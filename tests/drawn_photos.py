@@ -1,0 +1,34 @@
+"""Small drawn pictures for tests that need images, not photographs."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nima.shards import Shard, stored_jpeg
+
+
+def picture(seed: int, width: int = 300, height: int = 200) -> Image.Image:
+    """Coloured blobs: smooth enough for JPEG, different for each seed."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def votes_for(images: int, seed: int = 0) -> NDArray[np.int32]:
+    return np.random.default_rng(seed).integers(1, 40, (images, 10)).astype(np.int32)
+
+
+def shard(images: int, first: int = 0, size: int = 256) -> Shard:
+    """A shard in memory of that many pictures."""
+    jpegs = [stored_jpeg(picture(first + index), size) for index in range(images)]
+    return Shard(np.arange(first, first + images), votes_for(images, first), jpegs)
+
+
+def encoded(image: Image.Image, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()
