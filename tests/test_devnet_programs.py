@@ -148,21 +148,20 @@ def test_a_name_is_taken_while_its_devnet_runs(devnet: Devnet):
 
 
 @pytest.fixture
-def others(devnets_home: Path) -> Iterator[list[Devnet]]:
-    """Devnets to stop at the end, whatever happened."""
-    started: list[Devnet] = []
-    yield started
-    for devnet in started:
-        if devnet.running:
-            stop(devnet)
+def clean(devnets_home: Path) -> Iterator[None]:
+    """Whatever the test starts is stopped at its end."""
+    before = {found.pid for found in running_devnets()}
+    yield
+    for started in running_devnets():
+        if started.pid not in before:
+            stop(started)
 
 
-def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, others: list[Devnet]):
+def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, clean: None):
     ended = nima_golem("devnet", "up", "--detach", "--providers", "1", "--name", "beside", "--unfunded")
     assert ended.returncode == 0, ended.stderr
     beside = find_devnet("beside")
     assert beside is not None
-    others.append(beside)
     assert {found.name for found in running_devnets()} >= {"beside", devnet.name}
     assert not {beside.requestor.api_url, beside.requestor.gsb_url} & {
         devnet.requestor.api_url,
@@ -183,9 +182,8 @@ def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, others: list
     )
 
 
-def test_nothing_outlives_a_killed_supervisor(others: list[Devnet]):
+def test_nothing_outlives_a_killed_supervisor(clean: None):
     killed = start_detached(NetworkOptions("killed", providers=1))
-    others.append(killed)
     assert processes_of("killed")
     os.kill(killed.pid, signal.SIGKILL)
     assert gone("killed")
@@ -193,13 +191,11 @@ def test_nothing_outlives_a_killed_supervisor(others: list[Devnet]):
     ended = nima_golem("devnet", "down", "--name", "killed")
     assert "had been killed" in ended.stdout
     again = start_detached(NetworkOptions("killed", providers=1))
-    others.append(again)
     assert again.running
 
 
-def test_a_provider_that_is_stopped_says_good_bye(others: list[Devnet]):
+def test_a_provider_that_is_stopped_says_good_bye(clean: None):
     leaving = start_detached(NetworkOptions("leaving", providers=1))
-    others.append(leaving)
     agent = json.loads((Path(leaving.folder) / "agents" / leaving.providers[0].name / "agent.json").read_text())
 
     async def use() -> dict[str, Any]:
@@ -261,7 +257,7 @@ def test_mistakes_get_one_sentence(devnets_home: Path, arguments: tuple[str, ...
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_chain_is_not_needed(devnets_home: Path, others: list[Devnet], tmp_path: Path, monkeypatch: Any):
+def test_a_chain_is_not_needed(clean: None, tmp_path: Path, monkeypatch: Any):
     """Without npm there is no chain: programs run all the same, and nothing is settled."""
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "empty"))
     (tmp_path / "bin").mkdir()
@@ -272,7 +268,6 @@ def test_a_chain_is_not_needed(devnets_home: Path, others: list[Devnet], tmp_pat
     assert "It has no chain" in ended.stdout
     chainless = find_devnet("chainless")
     assert chainless is not None
-    others.append(chainless)
     assert chainless.chain is None
     assert run_program(chainless, tmp_path)["accepted"]
     ended = nima_golem("devnet", "settle", "--name", "chainless")

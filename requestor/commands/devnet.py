@@ -64,6 +64,7 @@ def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool) -> 
     options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded)
     started = time.monotonic()
     if detach:
+        click.echo(f"Starting the devnet {name}; the first time, this fetches the chain's programs.", err=True)
         _show_ready(start_detached(options), time.monotonic() - started)
     else:
         asyncio.run(_foreground(options, started))

@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,11 @@ class AgreementTask:
         self._counters: list[str] = offer["golem.com.usage.vector"]
         self._multi_activity = bool(demand.get("golem.srv.caps.multi-activity", False))
         self._expires = demand[EXPIRATION] / 1000
-        approved = agreement.get("approvedDate")
         terms = PaymentTerms.of_agreement(agreement, host.debit_note_interval)
         self.billing = Billing(
             host.rest,
             self.agreement_id,
-            datetime.fromisoformat(approved.replace("Z", "+00:00")).timestamp() if approved else time.time(),
+            time.time(),
             terms,
             self.break_,
         )
