@@ -19,7 +19,7 @@ from typing import Any
 from requestor.devnet.billing import Billing, PaymentTerms
 from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.negotiation import EXPIRATION
-from requestor.devnet.rest import Rest
+from requestor.devnet.rest import Rest, RestError
 from requestor.errors import GolemError
 from requestor.golem.gsb import ServiceBus
 
@@ -188,6 +188,8 @@ class AgreementTask:
                 await self._host.rest.terminate_agreement(self.agreement_id, reason)
                 return
             except GolemError as error:
+                if isinstance(error, RestError) and error.status in (404, 410):
+                    return  # the requestor was faster
                 logger.warning("agreement %s could not be terminated: %s", self.agreement_id, error)
                 await asyncio.sleep(delay)
                 delay = min(delay * _TERMINATE_FACTOR, _TERMINATE_LONGEST)

@@ -18,8 +18,9 @@ from typing import Any
 
 from requestor.devnet.batch import Batch, Command
 from requestor.devnet.runtime import DeploymentRefused, Runtime, RuntimeFailed
-from requestor.devnet.transfer import TransferFailed, Transfers, Volumes
+from requestor.devnet.transfer import Transfers
 from requestor.devnet.usage import Usage
+from requestor.devnet.volumes import TransferFailed, Volumes
 from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
 
 USAGE_INTERVAL = 1.0  # a daemon gives an activity up that has reported nothing for 10 s
