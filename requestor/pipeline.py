@@ -16,6 +16,7 @@ import numpy as np
 
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
+from nima.backbones import get
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job, TrainingPlan
@@ -132,7 +133,7 @@ class TrainingRun:
         plan = plan_for(per_client, self._config.seed)
         if known := self._folder.read("base.json"):
             return (known["sha256"], self._folder.stored(known["sha256"])), plan
-        weights = fetch(f"{self._config.backbone}-imagenet")
+        weights = fetch(get(self._config.backbone).weights)
         prior = sum(
             (np.asarray(read_shard(path).votes).sum(axis=0) for c in dataset.clients for path in c.paths[:1]),
             start=np.zeros(10),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima import checkpoint
+from nima.backbones import get
 from nima.files import write_atomically
 from nima.model_card import model_card
 from nima.splits import Split
@@ -35,7 +36,7 @@ def write_results(
     spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
     metrics = evaluation["metrics"]
     providers = [receipt.to_json() for receipt in receipts]
-    start = find(f"{config.backbone}-imagenet")
+    start = find(get(config.backbone).weights)
     metadata = {
         "name": f"NIMA, {config.backbone}, trained on {config.ava.resolve().name}",
         "backbone": config.backbone,

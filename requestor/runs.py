@@ -11,9 +11,9 @@ from pathlib import Path
 from nima.ava import read_ratings
 from nima.backbones import get
 from nima.splits import Split, random_split, read_split
+from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
-from requestor.budget import Budget
 from requestor.config import RunConfig, required_variable
 from requestor.devnet.state import find_devnet
 from requestor.golem.gftp import gftp_on_path
@@ -117,8 +117,7 @@ def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFo
         max_price=config.max_price,
         environment=_gftp_environment(environment, folder.path / "bin"),
     )
-    spent = folder.ledger.spent()
-    return GolemBackend(settings, Budget(config.budget, spent), folder.ledger, config.workers, inbox)
+    return GolemBackend(settings, Accounts(config.budget, folder.ledger), config.workers, inbox)
 
 
 def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:

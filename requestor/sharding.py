@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nima.ava import Ratings, image_path
-from nima.backbones import get
+from nima.ava import LONG_SIDE, Ratings, image_path
+from nima.backbones import Backbone, get
 from nima.errors import NimaError
 from nima.photos import PhotoError, open_photo
 from nima.shards import ShardInfo, stored_jpeg, write_shard
@@ -99,7 +99,7 @@ def make_shards(
     kept_home = min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * len(rows))))
     if len(rows) - kept_home < clients:
         raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
-    reader = _Reader(ava, ratings, get(backbone).stored_size, len(ratings), progress)
+    reader = _Reader(ava, ratings, get(backbone), len(ratings), progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
     parts = [_client(reader.shards(part, store, votes=True)) for part in np.array_split(rows[kept_home:], clients)]
     # Several shards even of few photos, so that all workers take part in the evaluation.
@@ -112,11 +112,11 @@ class _Reader:
     """Reads photos on all cores and remembers which could not be read."""
 
     def __init__(
-        self, ava: Path, ratings: Ratings, size: int, total: int, progress: Callable[[int, int], None]
+        self, ava: Path, ratings: Ratings, entry: Backbone, total: int, progress: Callable[[int, int], None]
     ) -> None:
         self._ava = ava
         self._ratings = ratings
-        self._size = size
+        self._entry = entry
         self._total = total
         self._progress = progress
         self._done = 0
@@ -156,7 +156,7 @@ class _Reader:
     def _stored(self, row: int) -> tuple[bytes | None, str | None]:
         path = image_path(self._ava, int(self._ratings.image_ids[row]))
         try:
-            return stored_jpeg(open_photo(path), self._size), None
+            return stored_jpeg(open_photo(path, LONG_SIDE), self._entry.stored_size, self._entry.resampling), None
         except PhotoError as error:
             return None, str(error)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requestor.budget import Budget, Price, parse_glm, show_glm
+from requestor.budget import Price, parse_glm, show_glm
 from requestor.errors import ConfigurationError
 
 
@@ -46,39 +46,3 @@ def test_a_price_at_full_load_counts_every_thread_and_the_start_fee() -> None:
     price = Price(start=Decimal("0.1"), wall_second=Decimal("0.001"), cpu_second=Decimal("0.01"))
     assert price.at_full_load(10, threads=4) == Decimal("0.1") + 10 * Decimal("0.041")
     assert price.first_hour(threads=1) == Decimal("0.1") + 3600 * Decimal("0.011")
-
-
-def test_promised_money_counts_as_spent() -> None:
-    budget = Budget(Decimal(10))
-    budget.promise("a", Decimal(6))
-    assert not budget.allows("b", Decimal(5))
-    assert budget.allows("b", Decimal(4))
-
-
-def test_raising_an_activitys_own_promise_does_not_count_it_twice() -> None:
-    budget = Budget(Decimal(10))
-    budget.promise("a", Decimal(6))
-    assert budget.allows("a", Decimal(10))
-    assert not budget.allows("a", Decimal("10.01"))
-
-
-def test_an_ended_activity_costs_what_it_reported() -> None:
-    budget = Budget(Decimal(10), already_spent=Decimal(1))
-    budget.promise("a", Decimal(6))
-    budget.report("a", Decimal(2))
-    assert budget.committed == 7
-    budget.settle("a")
-    assert budget.committed == budget.spent == 3
-
-
-costs = st.decimals(min_value=0, max_value=20, places=3)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), costs, costs), max_size=30))
-def test_no_sequence_of_allowed_promises_commits_more_than_the_cap(steps: list[tuple[str, Decimal, Decimal]]) -> None:
-    budget = Budget(Decimal(10))
-    for activity, at_most, share in steps:
-        if budget.allows(activity, at_most):
-            budget.promise(activity, at_most)
-            budget.report(activity, min(share, at_most))
-        assert budget.spent <= budget.committed <= budget.cap

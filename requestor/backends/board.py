@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -59,9 +59,14 @@ class Board:
         self._running[task.job.job_id] = task
         return task
 
-    async def wait_for_task(self, provider: Provider, held: Iterable[str]) -> Task | None:
-        """Like `take`, but waits until there is one; None once the provider is banned or the board closed."""
-        while not self._closed and not self.is_banned(provider.id):
+    async def wait_for_task(
+        self, provider: Provider, held: Iterable[str], can_wait: Callable[[], bool] = lambda: True
+    ) -> Task | None:
+        """Like `take`, but waits until there is one.
+
+        None once the provider is banned, the board closed, or waiting costs more than `can_wait` allows.
+        """
+        while not self._closed and not self.is_banned(provider.id) and can_wait():
             posted = self._posted
             if task := self.take(provider, held):
                 return task

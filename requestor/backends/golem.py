@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,11 +17,12 @@ from types import TracebackType
 from typing import Any, cast
 
 from nima.jobs import JobError, JobResult
+from requestor.accounts import RESERVE, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
-from requestor.budget import Budget, Price, show_glm
+from requestor.budget import Price, show_glm
 from requestor.golem.wallet import Connection, Wallet
-from requestor.ledger import Ledger, Receipt
+from requestor.ledger import Receipt
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
 import yapapi  # noqa: E402
@@ -42,7 +43,6 @@ JOBS = "/golem/jobs"
 LONGEST_RUN = timedelta(hours=4)
 CLOSING_SECONDS = 60.0  # for providers to end their activities, before we end them
 SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
-BILLING_SLACK = 15.0  # seconds that a provider may bill beyond what we saw: start-up, and the last usage report
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
 MEMORY_GIB = 1.5  # torch, a batch of 32 and a 10 MB shard
 
@@ -71,20 +71,12 @@ class GolemSettings:
 
 
 @dataclass
-class Activity:
-    """A warm provider: what it holds, what it costs."""
+class Hired:
+    """A warm provider, and the store files that it holds."""
 
     provider: Provider
-    price: Price
     threads: int
-    started: float = field(default_factory=time.monotonic)
-    ended: float | None = None
     held: set[str] = field(default_factory=set)
-
-    def worst_cost(self, more_seconds: float = 0.0) -> Decimal:
-        """The most that it can have cost, at full load, `more_seconds` from now."""
-        lived = (self.ended or time.monotonic()) - self.started
-        return self.price.at_full_load(lived + more_seconds + BILLING_SLACK, self.threads)
 
 
 class GolemBackend:
@@ -95,23 +87,21 @@ class GolemBackend:
     until the end, and is given to another when that provider fails.
 
     Args:
-        budget: asked before every task, told of every cost.
-        ledger: everything that costs money is on disk there before it is used.
+        accounts: asked before every task, told of every cost.
         workers: providers to hire.
         inbox: existing folder for the files that come back.
     """
 
     name = "golem"
 
-    def __init__(self, settings: GolemSettings, budget: Budget, ledger: Ledger, workers: int, inbox: Path) -> None:
+    def __init__(self, settings: GolemSettings, accounts: Accounts, workers: int, inbox: Path) -> None:
         self._settings = settings
-        self._budget = budget
-        self._ledger = ledger
+        self._accounts = accounts
+        self._ledger = accounts.ledger
         self._count = workers
         self._inbox = inbox
         self._board = Board(crew=workers)
-        self._activities: dict[str, Activity] = {}
-        self._agreement_of: dict[str, str] = {}
+        self._hired: dict[str, Hired] = {}
         self._wallet = Wallet(settings.connection)
         self._allocation: str | None = None
 
@@ -120,7 +110,7 @@ class GolemBackend:
             await self._wallet.release(leaked)
             self._ledger.record("allocation_released", id=leaked)
         connection = self._settings.connection
-        amount = self._budget.cap - self._budget.spent
+        amount = self._accounts.budget - self._accounts.spent
         # Our own allocation: yapapi's would live for ten years if this process were killed.
         self._allocation, address = await self._wallet.allocate(amount, LONGEST_RUN + timedelta(hours=1))
         self._ledger.record("allocation", id=self._allocation, amount=amount)
@@ -128,7 +118,7 @@ class GolemBackend:
         try:
             self._golem = yapapi.Golem(
                 budget=amount,
-                strategy=_Strategy(self._settings.max_price, self._board, self._worst_invoice),
+                strategy=_Strategy(self._settings.max_price, self._board, self._accounts),
                 subnet_tag=self._settings.subnet,
                 payment_driver=connection.driver,
                 payment_network=connection.network,
@@ -163,8 +153,7 @@ class GolemBackend:
         return self._board.run(tasks, seconds)
 
     def status(self) -> BackendStatus:
-        warm = {activity.provider.name for activity in self._activities.values() if activity.ended is None}
-        return BackendStatus(warm, self._budget.spent)
+        return BackendStatus({hired.provider.name for hired in self._hired.values()}, self._accounts.spent)
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()
@@ -203,19 +192,19 @@ class GolemBackend:
         self, context: WorkContext, seats: AsyncIterator[yapapi.Task[None, None]]
     ) -> AsyncGenerator[Script, Any]:
         """One provider, from its first task to its last. Raising makes yapapi end the agreement and refill the seat."""
-        activity = self._open_activity(context)
-        provider = activity.provider
+        hired = self._open_activity(context)
+        provider = hired.provider
         try:
             async for seat in seats:
-                while task := await self._board.wait_for_task(provider, activity.held):
-                    seconds = self._affordable(context.id, activity, task)
+                while task := await self._board.wait_for_task(provider, hired.held, self._accounts.can_wait):
+                    seconds = self._affordable(context.id, task)
                     if seconds is None:
                         self._board.give_back(task)
-                        self._board.withdraw(f"the budget of {show_glm(self._budget.cap)} does not allow another task")
+                        self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
                         continue
                     started = time.monotonic()
                     try:
-                        yield self._script(context, activity, task, seconds)
+                        yield self._script(context, hired, task, seconds)
                         result, output = self._collect(task)
                     except CommandExecutionError as error:  # the activity itself is still good
                         self._fail(context, task, provider, _describe(error), started)
@@ -228,46 +217,45 @@ class GolemBackend:
                         self._board.give_back(task)
                         raise
                     else:
-                        activity.held.update(path.name for path in task.store)
+                        hired.held.update(path.name for path in task.store)
                         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
                         seconds = time.monotonic() - started
                         self._board.complete(Outcome(task, provider, result, output, seconds=seconds))
+                    self._accounts.rest(context.id)
                     await self._meter(context)
                 if self._board.is_banned(provider.id):
                     raise _Dismissed(f"{provider.name} failed too often")
                 seat.accept_result()
         finally:
-            activity.ended = time.monotonic()
-            self._budget.settle(context.id)
+            del self._hired[context.id]
+            self._accounts.close(context.id)
 
-    def _open_activity(self, context: WorkContext) -> Activity:
-        linear: ComLinear = context._agreement.details.provider_view.extract(ComLinear)
-        offer = context._agreement.details.provider_view.properties
+    def _open_activity(self, context: WorkContext) -> Hired:
+        offer = context._agreement.details.provider_view
         provider = Provider(context.provider_id, context.provider_name or context.provider_id[:10])
-        activity = Activity(provider, _price(linear), _threads(offer))
-        self._activities[context.id] = activity
-        self._agreement_of[context.id] = context._agreement.id
-        self._budget.promise(context.id, activity.worst_cost())
-        return activity
+        hired = Hired(provider, _threads(offer.properties))
+        self._accounts.open(context.id, context._agreement.id, _price(offer.extract(ComLinear)), hired.threads)
+        self._hired[context.id] = hired
+        return hired
 
-    def _affordable(self, activity_id: str, activity: Activity, task: Task) -> float | None:
-        """Promise this attempt's worst cost; its time limit in seconds, or None if the budget has no room."""
+    def _affordable(self, activity: str, task: Task) -> float | None:
+        """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
+        reserve = RESERVE if task.job.kind == "train" else Decimal(0)
         seconds = task.seconds
-        while not self._budget.allows(activity_id, activity.worst_cost(seconds)):
+        while not self._accounts.promise(activity, seconds, reserve):
             seconds /= 2
             if seconds < SHORTEST_ATTEMPT:
                 return None
-        self._budget.promise(activity_id, activity.worst_cost(seconds))
         return seconds
 
-    def _script(self, context: WorkContext, activity: Activity, task: Task, seconds: float) -> Script:
+    def _script(self, context: WorkContext, hired: Hired, task: Task, seconds: float) -> Script:
         """Send what the provider lacks, run the program, fetch what it wrote."""
         folder = f"{JOBS}/{task.job.job_id}"
         script = context.new_script(timeout=timedelta(seconds=seconds))
         for path in task.store:
-            if path.name not in activity.held:
+            if path.name not in hired.held:
                 script.upload_file(str(path), f"{STORE}/{path.name}")
-        job = with_place(task, STORE, activity.threads).job
+        job = with_place(task, STORE, hired.threads).job
         script.upload_bytes(job.to_json().encode(), f"{folder}/job.json")
         if task.weights is not None:
             script.upload_file(str(task.weights), f"{folder}/weights.safetensors")
@@ -311,12 +299,7 @@ class GolemBackend:
         with suppress(Exception):
             cost = await context.get_cost()
             if cost is not None:
-                self._budget.report(context.id, Decimal(repr(cost)))
-
-    def _worst_invoice(self, agreement_id: str) -> Decimal:
-        """The most that an agreement may be invoiced at: its activities at full load for as long as they lived."""
-        own = [self._activities[name] for name, agreement in self._agreement_of.items() if agreement == agreement_id]
-        return sum((activity.worst_cost() for activity in own), Decimal(0))
+                self._accounts.report(context.id, Decimal(repr(cost)))
 
     def _on_event(self, event: events.Event) -> None:
         """Costs into the ledger. yapapi calls this for everything that happens."""
@@ -326,12 +309,10 @@ class GolemBackend:
             name = details.provider_node_info.name or provider[:10]
             self._ledger.record("agreement", agreement=event.agreement.id, provider=provider, name=name)
         elif isinstance(event, events.DebitNoteAccepted):
-            amount = Decimal(event.debit_note.total_amount_due)
-            activity = event.debit_note.activity_id
-            self._ledger.record("debit_note", agreement=event.agreement.id, activity=activity, amount=amount)
-            self._budget.report(activity, amount)
+            note = event.debit_note
+            self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))
         elif isinstance(event, events.InvoiceAccepted):
-            self._ledger.record("invoice", agreement=event.agreement.id, amount=Decimal(event.invoice.amount))
+            self._accounts.invoice(event.agreement.id, Decimal(event.invoice.amount))
         elif isinstance(event, events.PaymentFailed):
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 
@@ -343,10 +324,10 @@ class _Dismissed(Exception):
 class _Strategy(MarketStrategy):
     """Cheapest first, nobody above the price cap, nobody banned; no bill beyond what the time allows."""
 
-    def __init__(self, max_price: Decimal, board: Board, worst_invoice: Callable[[str], Decimal]) -> None:
+    def __init__(self, max_price: Decimal, board: Board, accounts: Accounts) -> None:
         self._max_price = max_price
         self._board = board
-        self._worst_invoice = worst_invoice
+        self._accounts = accounts
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
         demand.ensure("(golem.com.pricing.model=linear)")
@@ -361,10 +342,10 @@ class _Strategy(MarketStrategy):
         return float(SCORE_TRUSTED) / float(1 + first_hour)
 
     async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
-        return min(Decimal(invoice.amount), self._worst_invoice(invoice.agreement_id))
+        return self._accounts.accepted_amount(invoice.agreement_id, Decimal(invoice.amount))
 
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        return min(Decimal(debit_note.total_amount_due), self._worst_invoice(debit_note.agreement_id))
+        return self._accounts.accepted_amount(debit_note.agreement_id, Decimal(debit_note.total_amount_due))
 
 
 @dataclass
