@@ -55,12 +55,17 @@ class Accounts:
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._spent_before = self.ledger.spent()
+        self._earlier = self.ledger.costs()  # of agreements of earlier sessions
 
     def open(self, activity: str, agreement: str, price: Price, threads: int) -> None:
         """An activity has begun, and costs money from now on."""
         now = self.clock()
         self._activities[activity] = Activity(agreement, price, threads, started=now, busy_until=now)
+
+    def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:
+        """An agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
+        now = self.clock()
+        self._activities[agreement] = Activity(agreement, price, threads, now - age, busy_until=now, ended=now)
 
     def close(self, activity: str) -> None:
         """An activity has ended; its bill will come."""
@@ -97,7 +102,7 @@ class Accounts:
     def spent(self) -> Decimal:
         """GLM known to be owed or paid: invoices, and what running activities have reported."""
         running = (a.reported for a in self._activities.values() if a.agreement not in self._invoiced)
-        return self._spent_before + sum(self._invoiced.values(), Decimal(0)) + sum(running, Decimal(0))
+        return self._paid() + sum(running, Decimal(0))
 
     @property
     def committed(self) -> Decimal:
@@ -111,8 +116,7 @@ class Accounts:
         """
         own = [account for account in self._activities.values() if account.agreement == agreement]
         at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
-        paid = self._spent_before + sum((v for k, v in self._invoiced.items() if k != agreement), Decimal(0))
-        return amount if 0 <= amount <= min(at_most, self.budget - paid) else Decimal(0)
+        return amount if 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement)) else Decimal(0)
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
         """A debit note was accepted: `amount` is the activity's cost so far."""
@@ -123,11 +127,17 @@ class Accounts:
     def invoice(self, agreement: str, amount: Decimal) -> None:
         """An invoice was accepted: it replaces everything else that was known of the agreement."""
         self.ledger.record("invoice", agreement=agreement, amount=amount)
+        self._earlier.pop(agreement, None)
         self._invoiced[agreement] = amount
+
+    def _paid(self, but: str | None = None) -> Decimal:
+        """Bills that were accepted, in this session and before; those of one agreement can be left out."""
+        bills = {**self._earlier, **self._invoiced}
+        return sum((amount for agreement, amount in bills.items() if agreement != but), Decimal(0))
 
     def _committed(self, until: float) -> Decimal:
         open_bills = (_worst(a, until) for a in self._activities.values() if a.agreement not in self._invoiced)
-        return self._spent_before + sum(self._invoiced.values(), Decimal(0)) + sum(open_bills, Decimal(0))
+        return self._paid() + sum(open_bills, Decimal(0))
 
 
 def _worst(account: Activity, until: float) -> Decimal:

@@ -49,6 +49,15 @@ class Price:
     wall_second: Decimal
     cpu_second: Decimal
 
+    def to_text(self) -> str:
+        """The three numbers, exactly; `from_text` reads them."""
+        return f"{self.start} {self.wall_second} {self.cpu_second}"
+
+    @staticmethod
+    def from_text(text: str) -> Price:
+        start, wall_second, cpu_second = map(Decimal, text.split())
+        return Price(start, wall_second, cpu_second)
+
     def at_full_load(self, seconds: float, threads: int) -> Decimal:
         """The most that `seconds` of one activity can cost: every thread busy all the time, and the start fee."""
         rate = self.wall_second + threads * self.cpu_second

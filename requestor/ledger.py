@@ -33,7 +33,7 @@ class Ledger:
 
     Events and their fields:
         allocation {id, amount} · allocation_released {id}
-        agreement {agreement, provider, name} · task {agreement, job, ok}
+        agreement {agreement, provider, name, price, threads} · task {agreement, job, ok}
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
     """
 
@@ -71,16 +71,29 @@ class Ledger:
                 open_ids.remove(entry["id"])
         return open_ids
 
-    def receipts(self) -> list[Receipt]:
-        """One receipt a provider, in the order in which they were hired.
+    def open_agreements(self) -> list[dict[str, Any]]:
+        """The entries of agreements without an accepted invoice: after a kill, perhaps still running."""
+        entries = list(self.entries())
+        invoiced = {entry["agreement"] for entry in entries if entry["event"] == "invoice"}
+        return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in invoiced]
 
-        An agreement costs its accepted invoice; without one, the sum of its activities' last accepted debit notes.
-        """
+    def costs(self) -> dict[str, Decimal]:
+        """What each agreement costs: its accepted invoice, else its activities' last accepted debit notes."""
+        notes: dict[str, dict[str, Decimal]] = {}
+        invoices: dict[str, Decimal] = {}
+        for entry in self.entries():
+            if entry["event"] == "debit_note":
+                notes.setdefault(entry["agreement"], {})[entry["activity"]] = Decimal(entry["amount"])
+            elif entry["event"] == "invoice":
+                invoices[entry["agreement"]] = Decimal(entry["amount"])
+        return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
+
+    def receipts(self) -> list[Receipt]:
+        """One receipt a provider, in the order in which they were hired."""
+        costs = self.costs()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
         tasks: dict[str, int] = {}
-        notes: dict[str, dict[str, Decimal]] = {}
-        invoices: dict[str, Decimal] = {}
         for entry in self.entries():
             agreement = entry.get("agreement", "")
             if entry["event"] == "agreement":
@@ -88,23 +101,14 @@ class Ledger:
                 name_of[entry["provider"]] = entry["name"]
             elif entry["event"] == "task" and entry["ok"]:
                 tasks[agreement] = tasks.get(agreement, 0) + 1
-            elif entry["event"] == "debit_note":
-                notes.setdefault(agreement, {})[entry["activity"]] = Decimal(entry["amount"])
-            elif entry["event"] == "invoice":
-                invoices[agreement] = Decimal(entry["amount"])
-
-        def cost(agreement: str) -> Decimal:
-            unbilled = sum(notes.get(agreement, {}).values(), Decimal(0))
-            return invoices.get(agreement, unbilled)
-
         receipts = []
         for provider, name in name_of.items():
             own = [agreement for agreement, owner in provider_of.items() if owner == provider]
             done = sum(tasks.get(agreement, 0) for agreement in own)
-            paid = sum((cost(agreement) for agreement in own), Decimal(0))
+            paid = sum((costs.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
             receipts.append(Receipt(name, provider, len(own), done, paid))
         return receipts
 
     def spent(self) -> Decimal:
         """GLM accepted for payment so far."""
-        return sum((receipt.paid_glm for receipt in self.receipts()), Decimal(0))
+        return sum(self.costs().values(), Decimal(0))

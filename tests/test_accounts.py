@@ -96,7 +96,7 @@ def test_an_invoice_settles_its_agreement(accounts: Accounts, clock: Clock) -> N
 
 def test_what_earlier_sessions_of_the_run_spent_counts(tmp_path: Path, clock: Clock) -> None:
     first = accounts_with("10", tmp_path, clock)
-    first.ledger.record("agreement", agreement="old", provider="0x1", name="bold-fox")
+    first.ledger.record("agreement", agreement="old", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
     first.invoice("old", Decimal(9))
     second = accounts_with("10", tmp_path, clock)
     second.open("a", "new", WALL_ONLY, threads=1)
@@ -130,7 +130,7 @@ def test_no_simulated_run_pays_more_than_its_budget(seed: int, tmp_path: Path, c
             )
             threads = dice.choice([1, 4, 32])
             agreement = f"agreement-{hired}"
-            accounts.ledger.record("agreement", agreement=agreement, provider=f"0x{hired}", name=f"p{hired}")
+            accounts.ledger.record("agreement", agreement=agreement, provider=f"0x{hired}", name=f"p{hired}", price="0 0 0", threads=1)
             accounts.open(f"activity-{hired}", agreement, price, threads)
             alive[f"activity-{hired}"] = (agreement, price, threads, clock.now)
         elif move < 0.7 and alive:

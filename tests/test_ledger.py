@@ -13,7 +13,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def test_an_invoice_replaces_the_debit_notes_of_its_agreement(ledger: Ledger) -> None:
-    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox")
+    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
     ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.1"))
     ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.3"))
     ledger.record("debit_note", agreement="a1", activity="y", amount=Decimal("0.2"))
@@ -23,9 +23,9 @@ def test_an_invoice_replaces_the_debit_notes_of_its_agreement(ledger: Ledger) ->
 
 
 def test_receipts_count_agreements_and_finished_tasks_by_provider(ledger: Ledger) -> None:
-    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox")
-    ledger.record("agreement", agreement="a2", provider="0x2", name="calm-owl")
-    ledger.record("agreement", agreement="a3", provider="0x1", name="bold-fox")
+    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
+    ledger.record("agreement", agreement="a2", provider="0x2", name="calm-owl", price="0 0 0", threads=1)
+    ledger.record("agreement", agreement="a3", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
     ledger.record("task", agreement="a1", job="j1", ok=True)
     ledger.record("task", agreement="a3", job="j2", ok=True)
     ledger.record("task", agreement="a3", job="j3", ok=False)

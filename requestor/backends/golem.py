@@ -21,6 +21,7 @@ from requestor.accounts import RESERVE, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.budget import Price, show_glm
+from requestor.golem.orphans import settle_orphans
 from requestor.golem.wallet import Connection, Wallet
 from requestor.ledger import Receipt
 
@@ -116,6 +117,7 @@ class GolemBackend:
         self._ledger.record("allocation", id=self._allocation, amount=amount)
         os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
         try:
+            await settle_orphans(self._wallet, self._accounts, self._allocation)
             self._golem = yapapi.Golem(
                 budget=amount,
                 strategy=_Strategy(self._settings.max_price, self._board, self._accounts),
@@ -307,7 +309,14 @@ class GolemBackend:
             details = event.agreement.details
             provider = str(details.raw_details.offer.provider_id)
             name = details.provider_node_info.name or provider[:10]
-            self._ledger.record("agreement", agreement=event.agreement.id, provider=provider, name=name)
+            price, threads = (
+                _price(details.provider_view.extract(ComLinear)),
+                _threads(details.provider_view.properties),
+            )
+            self._ledger.record(
+                "agreement", agreement=event.agreement.id, provider=provider, name=name,
+                price=price.to_text(), threads=threads,
+            )  # fmt: skip
         elif isinstance(event, events.DebitNoteAccepted):
             note = event.debit_note
             self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))

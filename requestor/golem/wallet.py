@@ -88,8 +88,27 @@ class Wallet:
         try:
             await self._call("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
         except GolemError as error:
-            if "404" not in str(error) and "410" not in str(error):
+            if not any(f"answered {code} " in str(error) for code in (404, 410)):
                 raise
+
+    async def terminate(self, agreement_id: str, reason: str) -> None:
+        """End an agreement. One that has ended already, or is unknown by now, is no error."""
+        body = {"message": reason, "golem.requestor.code": "Cancelled"}
+        try:
+            await self._call("POST", f"/market-api/v1/agreements/{agreement_id}/terminate", body)
+        except GolemError as error:
+            if not any(f"answered {code} " in str(error) for code in (404, 409, 410)):
+                raise
+
+    async def invoices(self, agreement_id: str) -> list[dict[str, Any]]:
+        """The invoices that were received for an agreement: `invoiceId`, `amount`, `status` and more."""
+        invoices: list[dict[str, Any]] = await self._call("GET", "/payment-api/v1/invoices") or []
+        return [invoice for invoice in invoices if invoice["agreementId"] == agreement_id]
+
+    async def accept(self, invoice_id: str, amount: Decimal, allocation_id: str) -> None:
+        """Accept an invoice for payment from an allocation."""
+        body = {"totalAmountAccepted": str(amount), "allocationId": allocation_id}
+        await self._call("POST", f"/payment-api/v1/invoices/{invoice_id}/accept", body)
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         url = self._connection.api_url.rstrip("/") + path

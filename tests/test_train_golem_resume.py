@@ -1,0 +1,64 @@
+"""A run on Golem that is killed: the same command ends what was left running, pays for it once, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from requestor.devnet.accounts import requestor_wallet, settle
+from requestor.devnet.state import Devnet
+from requestor.ledger import Ledger
+from tests.ava_folder import make_ava_folder
+from tests.test_train_golem_errors import open_allocations
+
+pytestmark = pytest.mark.golem
+
+
+def command(ava: Path, run_dir: Path) -> list[str]:
+    options = ["--budget", "2GLM", "--rounds", "2", "--workers", "2", "--run-dir", str(run_dir), "--json"]
+    return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options]
+
+
+@pytest.mark.parametrize("moment", ["first agreement", "first task", "first round"])
+def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path: Path, devnet: Devnet) -> None:
+    import asyncio
+
+    ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
+    environment = os.environ | devnet.environment()
+    before = asyncio.run(requestor_wallet(devnet))
+    killed = subprocess.Popen(command(ava, run_dir), env=environment, stderr=subprocess.DEVNULL)
+    ledger = Ledger(run_dir / "ledger.jsonl")
+    deadline = time.monotonic() + 120
+    while not reached(moment, ledger, run_dir):
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    orphans = [entry["agreement"] for entry in ledger.open_agreements()]
+    assert len(orphans) > 0
+
+    done = subprocess.run(command(ava, run_dir), env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert ("round 1/2" in done.stderr) == (moment != "first round")
+    assert ledger.open_agreements() == []
+    assert set(orphans) <= {entry["agreement"] for entry in ledger.entries() if entry["event"] == "invoice"}
+    assert open_allocations(devnet) == []
+    accounts = asyncio.run(settle(devnet, 60))
+    assert all(account.state == "idle" for account in accounts)
+    left_the_wallet = before - asyncio.run(requestor_wallet(devnet))
+    assert left_the_wallet == ledger.spent() == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
+
+
+def reached(moment: str, ledger: Ledger, run_dir: Path) -> bool:
+    if moment == "first round":
+        return (run_dir / "state.json").exists()
+    return any(entry["event"] == moment.removeprefix("first ") for entry in ledger.entries())
