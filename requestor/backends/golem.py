@@ -307,16 +307,15 @@ class GolemBackend:
         """Costs into the ledger. yapapi calls this for everything that happens."""
         if isinstance(event, events.AgreementConfirmed):
             details = event.agreement.details
-            provider = str(details.raw_details.offer.provider_id)
-            name = details.provider_node_info.name or provider[:10]
-            price, threads = (
-                _price(details.provider_view.extract(ComLinear)),
-                _threads(details.provider_view.properties),
-            )
+            provider, offer = str(details.raw_details.offer.provider_id), details.provider_view
             self._ledger.record(
-                "agreement", agreement=event.agreement.id, provider=provider, name=name,
-                price=price.to_text(), threads=threads,
-            )  # fmt: skip
+                "agreement",
+                agreement=event.agreement.id,
+                provider=provider,
+                name=details.provider_node_info.name or provider[:10],
+                price=_price(offer.extract(ComLinear)).to_text(),
+                threads=_threads(offer.properties),
+            )
         elif isinstance(event, events.DebitNoteAccepted):
             note = event.debit_note
             self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))
