@@ -154,7 +154,7 @@ def _decode(jpeg: bytes, size: int) -> NDArray[np.uint8]:
 
 
 def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div(255)
+    return torch.from_numpy(np.array(pixels, order="C")).permute(2, 0, 1).float().div(255)
 
 
 def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
