@@ -25,9 +25,8 @@ def _torchvision() -> Any:
 
     Imported when a network of it is made: it takes as long as torch itself, and not every network is its.
 
-    Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one.
-    Importing it
-    then fails at the Python side of the two detection operators below, which no classifier uses: declaring
+    Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one. Importing
+    it then fails at the Python side of the two detection operators below, which no classifier uses: declaring
     their schemas is enough. Where the real operators load, the first import succeeds and nothing is declared.
     """
     try:
@@ -165,8 +164,7 @@ def _convnext(network: Any) -> Parts:
 
 
 class _PatchTokens(nn.Module):
-    """Images `[B, 3, 224, 224]` → tokens `[B, 1 + 196, 768]`: the class token and the patches, with
-    positions."""
+    """Images `[B, 3, 224, 224]` → tokens `[B, 1 + 196, 768]`: class token and patches, with positions."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()

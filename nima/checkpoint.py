@@ -1,5 +1,4 @@
-"""Models on disk: one safetensors file with the whole state, and what is known about it as JSON in its
-header.
+"""Models on disk: one safetensors file with the whole state, and what is known about it as JSON in its header.
 
 The bytes depend on the contents alone, so that a checkpoint can be named by its hash.
 """
@@ -54,8 +53,7 @@ def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
 def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     """The model of `path`, in evaluation mode, and its metadata.
 
-    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, or does not fit
-    its
+    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, or does not fit its
     backbone: tensors missing, unknown, of another shape or not finite.
     """
     try:
@@ -73,13 +71,9 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
         if name not in expected or name not in state:
-            raise CheckpointError(
-                f"{path} is broken: tensor {name!r} is {'unknown' if name in state else 'missing'}."
-            )
+            raise CheckpointError(f"{path} is broken: tensor {name!r} is {'unknown' if name in state else 'missing'}.")
         if state[name].shape != expected[name].shape or state[name].dtype != expected[name].dtype:
-            raise CheckpointError(
-                f"{path} is broken: tensor {name!r} has another shape or type than the model's."
-            )
+            raise CheckpointError(f"{path} is broken: tensor {name!r} has another shape or type than the model's.")
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{path} is broken: tensor {name!r} has values that are not finite.")
     model.load_state_dict(state, assign=True)
@@ -113,7 +107,5 @@ def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     ):
         raise CheckpointError(f"{path} is broken: its header does not say what it is.")
     if header["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {header['format']} and this program reads {FORMAT}; use a newer one."
-        )
+        raise CheckpointError(f"{path} has format {header['format']} and this program reads {FORMAT}; use a newer one.")
     return header

@@ -13,8 +13,7 @@ from nima.backbones import BackboneError, get, load_classifier_state, names_in_u
 
 
 def torchvision_state(path: Path, backbone: str) -> bytes:
-    """A state that torchvision saved, without the classifier; raises `BackboneError` where it does not
-    fit."""
+    """A state that torchvision saved, without the classifier; raises `BackboneError` where not."""
     return _fitted(backbone, _read(path))
 
 

@@ -1,5 +1,4 @@
-"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict
-JSON.
+"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict JSON.
 
 On a provider a job is a folder with `job.json`, and `weights.safetensors` where the job names its hash. The
 program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of
@@ -53,8 +52,7 @@ class TrainingPlan:
     steps, batch_size: optimiser steps, and images a step.
     lr_backbone, lr_head: learning rates of the two parameter groups.
     momentum, weight_decay: of SGD.
-    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1
-        everything.
+    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1 everything.
     seed: of the order of the images, their augmentation and the dropout.
     augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
     dropout: of the features before the head's dense layer, in training.
@@ -107,8 +105,7 @@ def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingP
         weight_decay=1e-4,
         trainable_blocks=trainable_blocks,
         seed=seed,
-        # With every block trained nothing is saved by seeing the same crop again, and much is learnt from
-        # others.
+        # With every block trained nothing is saved by seeing the same crop again, and much is learnt from others.
         augment=trainable_blocks == -1,
         dropout=0.5,
     )

@@ -11,8 +11,7 @@ def emd(p: Tensor, q: Tensor, r: float = 2.0) -> Tensor:
 
     .. math:: \frac{1}{B} \sum_b \Bigl( \frac{1}{N} \sum_k |CDF_{p_b}(k) - CDF_{q_b}(k)|^r \Bigr)^{1/r}
 
-    Talebi & Milanfar, "NIMA: Neural Image Assessment", 2017, eq. 1; r = 2 in training, r = 1 in reports. The
-    root
+    Talebi & Milanfar, "NIMA: Neural Image Assessment", 2017, eq. 1; r = 2 in training, r = 1 in reports. The root
     belongs to each image: taken over the whole batch it comes out about 18% too high.
 
     Args:
@@ -27,9 +26,7 @@ def emd(p: Tensor, q: Tensor, r: float = 2.0) -> Tensor:
         ValueError: shapes that differ or are not `[B, N]`, or r below 1.
     """
     if p.ndim != 2 or p.shape != q.shape:
-        raise ValueError(
-            f"emd needs two [B, N] tensors of equal shape, not {tuple(p.shape)} and {tuple(q.shape)}"
-        )
+        raise ValueError(f"emd needs two [B, N] tensors of equal shape, not {tuple(p.shape)} and {tuple(q.shape)}")
     if r < 1:
         raise ValueError(f"emd needs r of at least 1, not {r}")
     distance = torch.cumsum(p - q, dim=1).abs()

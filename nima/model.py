@@ -22,8 +22,7 @@ from nima.distribution import BUCKETS, normalise
 class Activations:
     """What the frozen blocks hand on to the trained ones.
 
-    maps: output of the last frozen block; of every block and the pooling, `[B, features]`, where all are
-        frozen.
+    maps: output of the last frozen block; of every block and the pooling, `[B, features]`, where all are frozen.
     levels: pooled output `[B, channels]` of each frozen block; empty without multi-level features.
     """
 
@@ -96,8 +95,7 @@ class Nima(nn.Module):
         return self.after_frozen(self.frozen(pixels))
 
     def frozen(self, pixels: Tensor) -> Activations:
-        """The part that `train_last` froze, without gradients: RGB pixels `[B, 3, H, W]` in 0..1 →
-        activations."""
+        """The part that `train_last` froze, without gradients: RGB pixels `[B, 3, H, W]` in 0..1 → activations."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_blocks == 0):
             x = (pixels.contiguous(memory_format=torch.channels_last) - self.mean) / self.std
             x, levels = self._run(x, 0, self.frozen_blocks)
@@ -128,8 +126,7 @@ class Nima(nn.Module):
         self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:
-        """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains
-        everything."""
+        """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything."""
         if blocks < -1:
             raise ValueError(f"the number of trained blocks must be -1 or more, not {blocks}")
         total = len(self.blocks)

@@ -104,8 +104,7 @@ def train(
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
-    """Fits `Nima.standardise_features` to a sample of stored images: a few dozen that no provider needs to
-    see."""
+    """Fits `Nima.standardise_features` to a few dozen stored images; no provider needs to see them."""
     size = model.entry.input_size
     model.standardise_features(
         _central_crops(jpegs[start : start + _FROZEN_BATCH], size) for start in range(0, len(jpegs), _FROZEN_BATCH)
