@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nima.errors import NimaError
@@ -94,7 +95,9 @@ def read_ratings(path: Path) -> Ratings:
     if not text.strip():
         raise RatingsError(f"{path}: the AVA list is empty.")
     try:
-        table = np.loadtxt(io.StringIO(text), dtype=np.int64, comments=None, ndmin=2)
+        # Quotes and words for missing values are faults here, like everything else that is no number.
+        rows = pd.read_csv(io.StringIO(text), sep=r"\s+", header=None, dtype=np.int64, na_filter=False, quoting=3)
+        table = rows.to_numpy()
     except (ValueError, OverflowError):
         raise _malformed(path, text) from None
     if not _well_formed(table):

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from nima import checkpoint
 from nima.backbones import get
 from nima.files import write_atomically
 from nima.model_card import model_card
+from nima.prediction_table import COLUMNS
 from nima.splits import Split
 from nima.weights import find
 from requestor.config import RunConfig
@@ -82,7 +84,6 @@ def write_results(
 
 def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
     """CSV with image_id, p1..p10, by id: what `nima-golem evaluate --predictions` reads."""
-    lines = ["image_id," + ",".join(f"p{rating}" for rating in range(1, 11))]
-    for row in np.argsort(image_ids):
-        lines.append(f"{image_ids[row]}," + ",".join(repr(float(p)) for p in predicted[row]))
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    table = pd.DataFrame(predicted, columns=COLUMNS[1:])
+    table.insert(0, COLUMNS[0], image_ids)
+    write_atomically(path, table.sort_values(COLUMNS[0]).to_csv(index=False).encode())
