@@ -54,7 +54,7 @@ def train(
     Steps go through the images of all shards in a random order, again and again, each time in a new one.
 
     Args:
-        shards: with votes; small enough together to be kept decoded batch by batch.
+        shards: with votes.
         plan: see `TrainingPlan`; the model's trained blocks are set to the plan's.
         progress: called after every step with its number, from 1, and its loss.
 

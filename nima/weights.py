@@ -7,7 +7,6 @@ checked against its hash and converted, once, to safetensors.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nima.errors import NimaError
-from nima.files import write_atomically
+from nima.files import FileError, sha256_of, write_atomically
 
 Convert = Callable[[Path], bytes]
 """A downloaded file → the content of the safetensors file to keep; raises `NimaError`."""
@@ -158,9 +157,9 @@ def _keep(weights: Weights, source: Source, path: Path) -> Path:
 
 def _check(source: Source, path: Path) -> None:
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path} could not be read: {error.strerror}.") from error
+        digest = sha256_of(path)
+    except FileError as error:
+        raise WeightsError(str(error)) from error
     if not digest.startswith(source.sha256):
         raise WeightsError(f"the file has the sha256 {digest} instead of {source.sha256}.")
 
