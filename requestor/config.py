@@ -14,39 +14,51 @@ from requestor.golem.networks import TOKENS
 BackendName = Literal["golem", "local"]
 
 
-@dataclass(frozen=True)
-class RunConfig:
+@dataclass(frozen=True, kw_only=True)
+class HiringConfig:
+    """Who computes, and for how much.
+
+    Attributes:
+        backend: Golem, or subprocesses of this machine.
+        workers: providers that work at a time.
+        budget: GLM that may leave the wallet, at most.
+        max_price: GLM that the first hour of one provider may cost at full load.
+        network: payment network.
+        subnet: Golem subnet whose providers are asked.
+    """
+
+    backend: BackendName
+    workers: int
+    budget: Decimal
+    max_price: Decimal
+    network: str
+    subnet: str
+
+    def __post_init__(self) -> None:
+        if self.network not in TOKENS:
+            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(HiringConfig):
     """What `nima-golem train` was asked to do.
 
     Attributes:
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
         run_dir: where the run lives.
-        backend: who computes.
-        budget: GLM that may leave the wallet, at most.
         backbone: a name of `nima.backbones`.
         rounds: federated rounds.
-        workers: providers that work at a time.
-        max_price: GLM that the first hour of one provider may cost at full load.
-        network: payment network.
-        subnet: Golem subnet whose providers are asked.
         seed: of everything that is random.
     """
 
     ava: Path
     run_dir: Path
-    backend: BackendName
-    budget: Decimal
     backbone: str
     rounds: int
-    workers: int
-    max_price: Decimal
-    network: str
-    subnet: str
     seed: int
 
     def __post_init__(self) -> None:
-        if self.network not in TOKENS:
-            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
+        super().__post_init__()
         if not (self.ava / "AVA.txt").is_file():
             raise ConfigurationError(
                 f"{self.ava / 'AVA.txt'} does not exist: --ava must name a folder with AVA.txt and images/."

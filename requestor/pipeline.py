@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +50,13 @@ class TrainingRun:
         self,
         config: RunConfig,
         folder: RunFolder,
-        make_backend: Callable[[Path], Backend],
+        backend: Backend,
         split: Split,
         progress: RunProgress,
     ) -> None:
         self._config = config
         self._folder = folder
-        self._make_backend = make_backend
+        self._backend = backend
         self._split = split
         self._progress = progress
         self._stopping = False
@@ -85,7 +84,7 @@ class TrainingRun:
             "seconds": 0.0,
         }
         evaluation = self._folder.read("evaluation.json")
-        backend = self._make_backend(self._folder.path / "inbox")
+        backend = self._backend
         if evaluation is None:
             async with backend:
                 ticker = asyncio.create_task(self._show_cost(backend))

@@ -14,7 +14,7 @@ from nima.splits import Split, random_split, read_split
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
-from requestor.config import RunConfig, required_variable
+from requestor.config import HiringConfig, RunConfig, required_variable
 from requestor.devnet.state import find_devnet
 from requestor.golem.gftp import gftp_on_path
 from requestor.pipeline import TrainingRun
@@ -24,11 +24,18 @@ from requestor.run_dir import RunFolder
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
-def golem_environment() -> dict[str, str]:
-    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none."""
-    if "YAGNA_APPKEY" not in os.environ and (devnet := find_devnet()) is not None:
-        return {**os.environ, **devnet.environment()}
-    return dict(os.environ)
+def environment_for(backend: str) -> dict[str, str]:
+    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none.
+
+    Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set.
+    """
+    environment = dict(os.environ)
+    if backend == "golem":
+        if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
+            environment |= devnet.environment()
+        for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
+            required_variable(environment, name)
+    return environment
 
 
 def open_run(
@@ -50,7 +57,7 @@ def open_run(
 
     Raises RequestorError and NimaError for everything that can be known to be wrong before the first provider is asked.
     """
-    environment = golem_environment() if backend == "golem" else dict(os.environ)
+    environment = environment_for(backend)
     get(backbone)
     config = RunConfig(
         ava=ava,
@@ -66,20 +73,12 @@ def open_run(
         seed=seed,
     )
     split = _test_split(config, test_ids)
-    if config.backend == "golem":
-        for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
-            required_variable(environment, name)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
     _log_to(folder.path / "log.txt")
 
-    def make_backend(inbox: Path) -> Backend:
-        if config.backend == "local":
-            return LocalBackend(config.workers, inbox)
-        return _golem_backend(config, environment, folder, inbox)
-
     progress = RunProgress()
-    return TrainingRun(config, folder, make_backend, split, progress), progress
+    return TrainingRun(config, folder, open_backend(config, folder, environment), split, progress), progress
 
 
 def _log_to(path: Path) -> None:
@@ -100,7 +99,11 @@ def _test_split(config: RunConfig, chosen: Path | None) -> Split:
     return random_split(read_ratings(config.ava).image_ids, config.seed, TEST_SHARE)
 
 
-def _golem_backend(config: RunConfig, environment: dict[str, str], folder: RunFolder, inbox: Path) -> Backend:
+def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str, str]) -> Backend:
+    """The backend that a configuration names; it puts what comes back into the folder's inbox."""
+    inbox = folder.path / "inbox"
+    if config.backend == "local":
+        return LocalBackend(config.workers, inbox)
     # yapapi takes seconds to import, and needs to be there for this backend only.
     from requestor.backends.golem import GolemBackend, GolemSettings
     from requestor.golem.wallet import Connection
