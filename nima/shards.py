@@ -2,7 +2,7 @@
 
 A shard is a safetensors file `<sha256>.safetensors` with
 
-    jpegs      uint8  [bytes]    the JPEGs, one after another
+    jpegs      uint8  [bytes]    the images, one after another: JPEGs, or PNGs where no digit may be lost
     offsets    int64  [n + 1]    where each begins; the last is the end
     image_ids  int64  [n]        AVA's ids, all different
     votes      int32  [n, 10]    counts of ratings 1..10; absent where photos are only to be scored
@@ -35,7 +35,7 @@ MAX_BYTES = 256 * 1024 * 1024
 
 JPEG_QUALITY = 90
 _MAX_SIDE = 1024
-_JPEG_START = b"\xff\xd8\xff"
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 class ShardError(NimaError):
@@ -69,9 +69,7 @@ class Shard:
         return len(self.jpegs)
 
 
-def stored_jpeg(
-    photo: Image.Image, size: int = 256, resampling: Image.Resampling = Image.Resampling.BILINEAR
-) -> bytes:
+def stored_jpeg(photo: Image.Image, size: int = 256, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> bytes:
     """An RGB photo as training stores it: squeezed to `size` × `size` pixels, as NIMA does, JPEG of quality
     90.
 
@@ -83,10 +81,17 @@ def stored_jpeg(
     return buffer.getvalue()
 
 
+def whole_png(photo: Image.Image, size: int, resampling: Image.Resampling) -> bytes:
+    """An RGB photo squeezed to `size` × `size` pixels as PNG, for models that learnt from whole photos."""
+    buffer = io.BytesIO()
+    photo.resize((size, size), resampling).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
-    """RGB pixels uint8 `[H, W, 3]` of a shard's image; raises `ShardError` if it is no JPEG of ≤ 1024 px."""
+    """RGB pixels uint8 `[H, W, 3]` of a shard's image; raises `ShardError` if it is no JPEG or PNG of ≤ 1024 px."""
     try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG", "PNG"]) as image:
             if max(image.size) > _MAX_SIDE:
                 raise ShardError(f"An image of the shard is {image.width} × {image.height} pixels large.")
             return np.asarray(image.convert("RGB"))
@@ -94,9 +99,7 @@ def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
         raise ShardError(f"An image of the shard could not be decoded ({error}).") from error
 
 
-def write_shard(
-    folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]
-) -> ShardInfo:
+def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]) -> ShardInfo:
     """Writes a shard into `folder`, atomically, under the name that its content gives it.
 
     Args:
@@ -118,9 +121,7 @@ def write_shard(
     _unpack(tensors)
     content = save(tensors)
     if len(content) > MAX_BYTES:
-        raise ShardError(
-            f"A shard of {len(jpegs)} images is larger than {MAX_BYTES} bytes; make more shards."
-        )
+        raise ShardError(f"A shard of {len(jpegs)} images is larger than {MAX_BYTES} bytes; make more shards.")
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{sha256}.safetensors"
     try:
@@ -166,8 +167,8 @@ def _unpack(tensors: dict[str, NDArray[Any]]) -> Shard:
         raise ShardError(f"the votes are not {BUCKETS} counts for each image, with at least one vote.")
     data = jpegs.tobytes()
     images = [data[start:stop] for start, stop in pairwise(offsets)]
-    if not all(image.startswith(_JPEG_START) for image in images):
-        raise ShardError("an image is not a JPEG.")
+    if not all(image.startswith(_STARTS) for image in images):
+        raise ShardError("an image is neither a JPEG nor a PNG.")
     return Shard(image_ids, votes, images)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nima.ava import Ratings, image_path
+from nima.ava import Ratings
 from nima.errors import NimaError
 from nima.metrics import Metrics, Pairs
 from nima.prediction_table import PredictionTable
@@ -19,12 +17,6 @@ from nima.splits import KNOWN_HASHES, Split, check_comparable, read_split
 
 MISSING_LIMIT = 0.05
 """Share of a split's images that may lack a rating or a prediction; AVA's official list itself lacks 0.35%."""
-
-Predict = Callable[[Path, Path, NDArray[np.int64], Callable[[int, int], None]], PredictionTable]
-"""(model file, AVA folder, ids int64 `[n]`, progress) → predictions of those images that can be read.
-
-The one thing that differs between this machine and providers: see `predict_locally`.
-"""
 
 
 @dataclass(frozen=True)
@@ -72,27 +64,6 @@ def evaluate_table(
     table = table.select(usable)
     pairs = Pairs.of(table.probabilities, ratings.select(table.image_ids).votes)
     return Evaluation(pairs.metrics(), pairs.intervals(resamples) if resamples else {}, split, missing, model)
-
-
-def predict_locally(
-    model: Path, folder: Path, image_ids: NDArray[np.int64], progress: Callable[[int, int], None]
-) -> PredictionTable:
-    """Score photos of an AVA folder on this machine. Raises `NimaError` where none can be read."""
-    from nima.scoring import Scorer
-
-    ids = image_ids.tolist()
-    readable, probabilities, problems = [], [], []
-    scores = Scorer(model).score(image_path(folder, image_id) for image_id in ids)
-    for done, (image_id, score) in enumerate(zip(ids, scores, strict=True), start=1):
-        if score.probabilities is None:
-            problems.append(str(score.error))
-        else:
-            readable.append(image_id)
-            probabilities.append(score.probabilities)
-        progress(done, len(ids))
-    if not readable:
-        raise NimaError(f"No photo of the split can be read: {problems[0]}")
-    return PredictionTable(np.array(readable, dtype=np.int64), np.array(probabilities))
 
 
 def split_of(ava: Path, ids: Path | None) -> Split | None:

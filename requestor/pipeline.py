@@ -18,7 +18,7 @@ from nima.ava import Ratings, read_ratings
 from nima.backbones import get
 from nima.errors import NimaError
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, Job, TrainingPlan
+from nima.jobs import PROTOCOL, Job, TrainingPlan, default_plan
 from nima.metrics import Metrics, Pairs, evaluate
 from nima.model import Nima, initial_model
 from nima.predictions import decode_predictions
@@ -31,7 +31,6 @@ from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
 from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
-from requestor.plan import plan_for
 from requestor.progress import RunProgress
 from requestor.results import write_predictions, write_results
 from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
@@ -129,7 +128,7 @@ class TrainingRun:
     def _prepare(self, dataset: Dataset) -> tuple[tuple[str, Path], TrainingPlan]:
         """The base model that every round starts from, in the store, and how clients train."""
         per_client = dataset.train_images // len(dataset.clients)
-        plan = plan_for(per_client, self._config.seed)
+        plan = default_plan(per_client, self._config.seed)
         if known := self._folder.read("base.json"):
             return (known["sha256"], self._folder.stored(known["sha256"])), plan
         weights = fetch(get(self._config.backbone).weights)

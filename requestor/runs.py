@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nima.ava import read_ratings
 from nima.backbones import get
+from nima.files import sha256_of
+from nima.prediction_table import PredictionTable
 from nima.splits import Split, random_split, read_split
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
@@ -18,9 +24,12 @@ from requestor.config import HiringConfig, RunConfig, required_variable
 from requestor.devnet.state import find_devnet
 from requestor.golem.gftp import gftp_on_path
 from requestor.pipeline import TrainingRun
+from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
 
+EVALUATION_WORKERS = 3
+EVALUATION_MAX_PRICE = Decimal(1)
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
@@ -75,13 +84,13 @@ def open_run(
     split = _test_split(config, test_ids)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
-    _log_to(folder.path / "log.txt")
+    log_to(folder.path / "log.txt")
 
     progress = RunProgress()
     return TrainingRun(config, folder, open_backend(config, folder, environment), split, progress), progress
 
 
-def _log_to(path: Path) -> None:
+def log_to(path: Path) -> None:
     """Everything that yapapi and we have to say goes into the run's folder; the terminal is for people."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -97,6 +106,26 @@ def _test_split(config: RunConfig, chosen: Path | None) -> Split:
     if chosen is not None or listed.exists():
         return read_split(listed)
     return random_split(read_ratings(config.ava).image_ids, config.seed, TEST_SHARE)
+
+
+def predict_with(
+    backend: str, budget: Decimal | None, model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress
+) -> PredictionTable:
+    """Predictions of a model from a backend's providers; the folder `runs/evaluate-…` keeps what was sent and paid."""
+    environment = environment_for(backend)
+    config = HiringConfig(
+        backend="golem" if backend == "golem" else "local",
+        workers=EVALUATION_WORKERS,
+        budget=budget or Decimal(0),
+        max_price=EVALUATION_MAX_PRICE,
+        network=environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
+        subnet=environment.get("YAGNA_SUBNET", "public"),
+    )
+    identity = {"model": sha256_of(model), "ava": str(ava.resolve())}
+    folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
+    log_to(folder.path / "log.txt")
+    chosen = open_backend(config, folder, environment)
+    return asyncio.run(predict_on(chosen, model, ava, image_ids, folder.path / "store", progress))
 
 
 def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str, str]) -> Backend:

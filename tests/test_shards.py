@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from nima import shards
 from nima.files import sha256_of
-from nima.shards import ShardError, decode_jpeg, read_shard, stored_jpeg, write_shard
+from nima.shards import ShardError, decode_jpeg, read_shard, stored_jpeg, whole_png, write_shard
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -160,12 +160,12 @@ def test_contents_that_make_no_shard_are_not_written(tmp_path: Path, contents: t
 @pytest.mark.parametrize(
     "jpeg",
     [
-        encoded(picture(0), "PNG"),
+        encoded(picture(0), "GIF"),
         encoded(Image.new("RGB", (1025, 8)), "JPEG"),
         stored_jpeg(picture(0))[:900],
         b"\xff\xd8\xff",
     ],
-    ids=["png", "too large", "cut off", "only a beginning"],
+    ids=["gif", "too large", "cut off", "only a beginning"],
 )
 def test_images_that_are_not_what_they_should_be_are_refused(jpeg: bytes) -> None:
     with pytest.raises(ShardError, match="image of the shard"):
@@ -176,3 +176,10 @@ def test_a_grey_jpeg_is_decoded_to_three_channels() -> None:
     buffer = io.BytesIO()
     picture(0).convert("L").save(buffer, "JPEG")
     assert decode_jpeg(buffer.getvalue()).shape == (200, 300, 3)
+
+
+def test_a_whole_photo_is_stored_without_losing_a_digit(tmp_path: Path) -> None:
+    photo = picture(3)
+    squeezed = photo.resize((64, 64), Image.Resampling.NEAREST)
+    info = write_shard(tmp_path, [1], None, [whole_png(photo, 64, Image.Resampling.NEAREST)])
+    np.testing.assert_array_equal(decode_jpeg(read_shard(info.path).jpegs[0]), np.asarray(squeezed))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from requestor.commands.amount import Amount
 from requestor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--model", help="Score the photos with this model first: a file, or a name of `models list`.")
 @click.option("--ava", type=click.Path(path_type=Path), required=True,
               help="AVA.txt, or the folder with it; with --model also with images/<id>.jpg.")  # fmt: skip
+@click.option("--backend", type=click.Choice(["here", "local", "golem"]), default="here", show_default=True,
+              help="Who scores the photos for --model: this process, subprocesses, or Golem providers.")  # fmt: skip
+@click.option("--budget", type=Amount(), help="With --backend golem: the most that may leave your wallet.")
 @click.option("--ids", type=click.Path(path_type=Path),
               help="File of the ids to evaluate. [default: splits/test.txt beside AVA.txt, else all]")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0, 100_000), default=1000, show_default=True,
@@ -32,6 +37,8 @@ def evaluate(
     predictions: Path | None,
     model: str | None,
     ava: Path,
+    backend: str,
+    budget: Decimal | None,
     ids: Path | None,
     bootstrap: int,
     compare: Path | None,
@@ -54,11 +61,13 @@ def evaluate(
 
     if (predictions is None) == (model is None):
         raise ConfigurationError("Give either --predictions FILE or --model MODEL.")
+    if backend == "golem" and budget is None:
+        raise ConfigurationError("--backend golem pays providers: say how much they may cost, as in --budget 0.1GLM.")
     other = read_evaluation(compare) if compare else None
     ratings = read_ratings(ava)
     split = split_of(ava if ava.is_dir() else ava.parent, ids) if predictions is None or ids is not None else None
     if model is not None:
-        evaluation = _of_model(model, ava, ratings, split, bootstrap)
+        evaluation = _of_model(model, ava, ratings, split, bootstrap, backend, budget)
     else:
         from nima.prediction_table import read_prediction_table
 
@@ -75,11 +84,13 @@ def evaluate(
         click.echo("\n".join(evaluation_table.lines(evaluation, other)))
 
 
-def _of_model(model: str, ava: Path, ratings: Ratings, split: Split | None, bootstrap: int) -> Evaluation:
+def _of_model(
+    model: str, ava: Path, ratings: Ratings, split: Split | None, bootstrap: int, backend: str, budget: Decimal | None
+) -> Evaluation:
     from nima.checkpoint import read_metadata
     from nima.splits import Split
     from requestor.bar import progress_bar
-    from requestor.evaluation import check_not_trained_on, evaluate_table, predict_locally
+    from requestor.evaluation import check_not_trained_on, evaluate_table
     from requestor.model_files import model_file
 
     if not ava.is_dir():
@@ -92,5 +103,12 @@ def _of_model(model: str, ava: Path, ratings: Ratings, split: Split | None, boot
         click.echo(warning, err=True)
     with progress_bar("Scoring") as progress:
         rated = split.image_ids[ratings.known(split.image_ids)]
-        table = predict_locally(path, ava, rated, progress)
+        if backend == "here":
+            from requestor.prediction import predict_here
+
+            table = predict_here(path, ava, rated, progress)
+        else:
+            from requestor.runs import predict_with
+
+            table = predict_with(backend, budget, path, ava, rated, progress)
     return evaluate_table(table, ratings, split, bootstrap, str(metadata.get("name", path.stem)))

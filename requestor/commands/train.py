@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestor.budget import parse_glm, show_glm
+from requestor.budget import show_glm
+from requestor.commands.amount import Amount
 from requestor.errors import RunStopped
 from requestor.golem.networks import TOKENS, is_real_money
 
 if TYPE_CHECKING:
     from requestor.pipeline import TrainingRun
-
-
-class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
-    """An amount of GLM, exactly."""
-
-    name = "GLM"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        return value if isinstance(value, Decimal) else parse_glm(str(value))
 
 
 @click.command(short_help="Train a model on Golem providers (or on local subprocesses).")
@@ -34,7 +26,7 @@ class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's n
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
               help="Golem providers, or subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Federated rounds.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Federated rounds.")
 @click.option("--workers", type=click.IntRange(1, 1000), default=3, show_default=True, help="Providers at a time.")
 @click.option("--max-price", type=Amount(), default="1GLM", show_default=True,
               help="What one provider may cost in its first hour at full load.")  # fmt: skip

@@ -1,0 +1,116 @@
+"""A model's predictions for photos of AVA: here, or on providers, from the same bytes and with the same digits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima import checkpoint
+from nima.ava import LONG_SIDE, image_path
+from nima.backbones import Backbone
+from nima.errors import NimaError
+from nima.files import sha256_of
+from nima.jobs import PROTOCOL, Job
+from nima.photos import PhotoError, open_photo
+from nima.prediction_table import PredictionTable
+from nima.predictions import decode_predictions, max_bytes
+from nima.shards import read_shard, stored_jpeg, whole_png, write_shard
+from nima.training import predict
+from requestor.backends.base import Backend, Task
+from requestor.errors import TrainingFailed
+from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS
+
+SHARD_IMAGES = 600  # at a time; the same here and on providers, so that equal batches give equal digits
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some photos as the model's shards hold them."""
+
+    image_ids: NDArray[np.int64]
+    images: list[bytes]
+
+
+def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> PredictionTable:
+    """Predict on this machine, for those of the photos that can be read. Raises `NimaError` where none can."""
+    network, _ = checkpoint.load(model)
+    ids, probabilities = [], []
+    for part in _parts(model, ava, image_ids, progress):
+        ids.append(part.image_ids)
+        probabilities.append(predict(network, part.images))
+    return _table(ids, probabilities)
+
+
+async def predict_on(
+    backend: Backend, model: Path, ava: Path, image_ids: NDArray[np.int64], store: Path, progress: Progress
+) -> PredictionTable:
+    """Predict on a backend's providers; they are sent the model and the photos, never the ratings.
+
+    Args:
+        store: existing folder for the files that are sent.
+
+    Raises TrainingFailed where a part of the photos came back from nobody; what `predict_here` raises.
+    """
+    network, _ = checkpoint.load(model)
+    base = store / f"{sha256_of(model)}.safetensors"
+    if not base.exists():
+        os.link(model, base) if model.stat().st_dev == store.stat().st_dev else base.write_bytes(model.read_bytes())
+    tasks = []
+    for number, part in enumerate(_parts(model, ava, image_ids, progress)):
+        shard = write_shard(store, part.image_ids, None, part.images)
+        job = Job(
+            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{number:04d}", backbone=network.backbone, store="/",
+            base=base.stem, shards=(shard.sha256,), plan=None, threads=0,
+        )  # fmt: skip
+        tasks.append(Task(job, (base, shard.path), None, ATTEMPT_SECONDS, max_bytes(shard.images)))
+    ids, probabilities = [], []
+    async with backend:
+        async for outcome in backend.run(tasks, ROUND_SECONDS):
+            asked = read_shard(outcome.task.store[1]).image_ids
+            if outcome.output is None:
+                raise TrainingFailed(f"Nobody could predict a part of the photos: {outcome.error}.")
+            probabilities.append(decode_predictions(outcome.output, asked))
+            ids.append(asked)
+            progress(sum(map(len, ids)), len(image_ids))
+    return _table(ids, probabilities)
+
+
+def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:
+    network, metadata = checkpoint.load(model)
+    whole = metadata.get("preparation") == "whole"
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for ids in np.array_split(image_ids, max(1, -(-len(image_ids) // SHARD_IMAGES))):
+            paths = [image_path(ava, int(image_id)) for image_id in ids]
+            images = list(pool.map(lambda path: _stored(path, network.entry, whole), paths))
+            done += len(ids)
+            progress(done, len(image_ids))
+            readable = [index for index, image in enumerate(images) if image is not None]
+            if readable:
+                yield _Part(ids[readable], [image for image in images if image is not None])
+
+
+def _stored(path: Path, entry: Backbone, whole: bool) -> bytes | None:
+    try:
+        photo = open_photo(path, LONG_SIDE)
+    except PhotoError:
+        return None
+    if whole:
+        return whole_png(photo, entry.input_size, entry.resampling)
+    return stored_jpeg(photo, entry.stored_size, entry.resampling)
+
+
+def _table(ids: list[NDArray[np.int64]], probabilities: list[NDArray[np.float32]]) -> PredictionTable:
+    if not ids:
+        raise NimaError("No photo of the split can be read.")
+    image_ids, predicted = np.concatenate(ids), np.concatenate(probabilities).astype(np.float64)
+    order = np.argsort(image_ids)
+    return PredictionTable(image_ids[order], predicted[order])
