@@ -1,71 +1,187 @@
-"""Admission: whether what a provider sent may touch the model. A verdict is a value with a reason."""
+"""Admission: whether what a provider sent may touch the model. A verdict is a value with a reason.
+
+The checks go from cheap to dear, and each can rely on those before it: the claims in the result, then the file (its
+size before anything is read, safetensors header, names, shapes and types, finiteness), then the norm, then whether it
+has been seen before, and last what it does to the model.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nima.errors import NimaError
-from nima.jobs import TrainingPlan
+from nima.files import sha256_of
 from nima.update import decode_update, schema_of
+from requestor.aggregation import norm
 from requestor.backends.base import Outcome
+from requestor.parameters import flatten, moved
 
-LONGEST_STEP = 1.0  # relative to the norm of the trained parameters; honest rounds move them by a few per cent
+Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
+Evaluate = Callable[[Mapping[str, Tensor]], float]
+"""Trained parameters by name → EMD on the hold-out."""
+
+WORST_EMD = 1.02  # of what may be admitted, relative to the round's model
+LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
+LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
+FASTEST = 30.0  # speed relative to the median of the known ones
+ENOUGH_KNOWN = 3  # values that a median needs before anybody is held against it
+CLOCK_SLACK = 1.05  # between a provider's clock and ours
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """admitted, or the reason why not; `norm` of the update where it could be read, else NaN."""
+    """What was found, and a sentence for people.
 
-    admitted: bool
+    norm: of the update; emd: on the hold-out, of the round's model with this update alone; both NaN where they were
+        not reached.
+    content: hash of the update's values, None where there were none.
+    """
+
+    kind: Kind
     reason: str
     norm: float = math.nan
+    emd: float = math.nan
+    content: str | None = None
+
+    @property
+    def admitted(self) -> bool:
+        return self.kind == "admitted"
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """An update that passed: name → float32 array, and the samples that we assigned for it."""
+class History:
+    """What rounds that moved the model admitted: all contents, and norms and speeds (samples/s) of the last of them."""
 
-    delta: dict[str, NDArray[np.float32]]
-    samples: int
+    contents: frozenset[str] = frozenset()
+    norms: tuple[float, ...] = ()
+    speeds: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, rounds: Iterable[Mapping[str, Any]]) -> History:
+        """From the lines of `metrics.jsonl`, so that a resumed run knows all that it knew.
+
+        A round that left the model as it was does not count: its updates fit the next one as well.
+        """
+        admitted = [
+            [update for update in line["updates"] if update["admitted"]] for line in rounds if line.get("moved")
+        ]
+        last = admitted[-1] if admitted else []
+        return cls(
+            frozenset(update["content"] for updates in admitted for update in updates),
+            tuple(update["norm"] for update in last),
+            tuple(update["samples"] / update["seconds"] for update in last if update["seconds"] > 0),
+        )
 
 
-def admit_update(outcome: Outcome, trained: dict[str, torch.Tensor]) -> tuple[Verdict, Admitted | None]:
-    """Check one training outcome against the round's parameters (name → float32 tensor).
+class _Refused(Exception):
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: Kind = kind
 
-    The size was capped by the backend before the file was opened; `decode_update` checks the schema strictly and
-    that every value is finite; here follow the task's own facts and the norm.
+
+class Admission:
+    """Judges the updates of one round, as they arrive.
+
+    Args:
+        weights: the round's trained parameters, name → float32 tensor; must not change while the round goes on.
+        evaluate: None admits without a look at the hold-out.
+        history: of the rounds before.
     """
-    plan = outcome.task.job.plan
-    if outcome.error is not None or outcome.result is None or outcome.output is None or plan is None:
-        return Verdict(False, outcome.error or "no update came back"), None
-    assigned = plan.steps * plan.batch_size
-    if (outcome.result.job_id, outcome.result.kind) != (outcome.task.job.job_id, "train"):
-        return Verdict(False, "the result is of another job"), None
-    if outcome.result.samples > assigned:
-        return Verdict(False, f"it claims {outcome.result.samples} samples of {assigned} assigned"), None
-    try:
-        delta = decode_update(outcome.output, schema_of(trained))
-    except NimaError as error:
-        return Verdict(False, str(error)), None
-    arrays = {name: values.numpy() for name, values in delta.items()}
-    norm = _norm(arrays)
-    limit = LONGEST_STEP * max(_norm({name: values.numpy() for name, values in trained.items()}), 1e-12)
-    if norm == 0:
-        return Verdict(False, "the update is zero: no work was done", norm), None
-    if norm > limit:
-        return Verdict(False, f"the update's norm {norm:.3g} is beyond {limit:.3g}", norm), None
-    return Verdict(True, "admitted", norm), Admitted(arrays, _samples(plan))
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: History | None = None
+    ) -> None:
+        history = history or History()
+        self._weights = weights
+        self._schema = schema_of(weights)
+        self._weights_norm = norm(flatten(weights))
+        self._evaluate = evaluate
+        self.emd = evaluate(weights) if evaluate else math.nan
+        self._contents = set(history.contents)
+        self._norms = list(history.norms)
+        self._speeds = list(history.speeds)
+
+    def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
+        """The verdict on the outcome of a task of so many samples, and the update `[values]` where it is admitted.
+
+        The file is read once, and may be deleted afterwards.
+        """
+        length, emd, content = math.nan, math.nan, None
+        try:
+            self._check_claims(outcome, samples)
+            values = self._read(outcome)
+            length = norm(values)
+            self._check_norm(length)
+            content = hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+            if content in self._contents:
+                raise _Refused("replay", "it is a copy of an update that came before")
+            emd = self.emd_with(values)
+            if emd > WORST_EMD * self.emd:
+                raise _Refused("harmful", f"alone it worsens the hold-out EMD from {self.emd:.4f} to {emd:.4f}")
+        except _Refused as refused:
+            return Verdict(refused.kind, str(refused), length, emd, content), None
+        self._contents.add(content)
+        self._norms.append(length)
+        if outcome.seconds > 0:
+            self._speeds.append(samples / outcome.seconds)
+        return Verdict("admitted", "admitted", length, emd, content), values
+
+    def emd_with(self, step: NDArray[np.floating]) -> float:
+        """EMD on the hold-out after `step` `[values]`; NaN where there is no hold-out."""
+        return self._evaluate(moved(self._weights, step)) if self._evaluate else math.nan
+
+    def allows(self, emd: float) -> bool:
+        """Whether a model of this EMD on the hold-out is good enough to replace the round's."""
+        return not emd > WORST_EMD * self.emd
+
+    def _check_claims(self, outcome: Outcome, samples: int) -> None:
+        result = outcome.result
+        if outcome.error is not None or result is None or outcome.output is None:
+            raise _Refused("no update", outcome.error or "no update came back")
+        if (result.job_id, result.kind) != (outcome.task.job.job_id, "train"):
+            raise _Refused("malformed", "the result is of another job")
+        if result.samples != samples:
+            raise _Refused("implausible", f"it claims {result.samples} samples of {samples} assigned")
+        if result.seconds > CLOCK_SLACK * outcome.seconds + 1:
+            raise _Refused(
+                "implausible", f"it claims {result.seconds:.0f} s of work in the {outcome.seconds:.0f} s that it took"
+            )
+        typical = _typical(self._speeds)
+        if typical and samples > FASTEST * typical * outcome.seconds:
+            times = samples / max(outcome.seconds, 1e-9) / typical
+            raise _Refused("implausible", f"it came {times:.0f} times as fast as others work")
+
+    def _read(self, outcome: Outcome) -> NDArray[np.float32]:
+        assert outcome.output is not None
+        assert outcome.result is not None
+        try:
+            values = flatten(decode_update(outcome.output, self._schema))
+            if sha256_of(outcome.output) != outcome.result.output_sha256:
+                raise _Refused("malformed", "the file is not the one that its result names")
+        except NimaError as error:
+            raise _Refused("malformed", str(error)) from error
+        return values
+
+    def _check_norm(self, length: float) -> None:
+        if length == 0:
+            raise _Refused("no work", "the update is zero")
+        limit = LONGEST_STEP * self._weights_norm
+        if length > limit > 0:
+            raise _Refused("implausible", f"its norm {length:.3g} is beyond {limit:.3g}")
+        typical = _typical(self._norms)
+        if typical and not SHORTEST * typical <= length <= LONGEST * typical:
+            raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
 
 
-def _samples(plan: TrainingPlan) -> int:
-    return plan.steps * plan.batch_size
-
-
-def _norm(arrays: dict[str, NDArray[np.float32]]) -> float:
-    """Euclidean norm over all parameters, in float64."""
-    return math.sqrt(sum(float(np.square(values, dtype=np.float64).sum()) for values in arrays.values()))
+def _typical(known: Sequence[float]) -> float | None:
+    """The median, which a minority of liars cannot move far; None while too few are known."""
+    return median(known) if len(known) >= ENOUGH_KNOWN else None

@@ -1,61 +1,67 @@
-"""One federated round: send the weights out, take the updates in, average what is admitted."""
+"""One federated round: send the weights out, judge the updates that come in, and step the model by what is admitted."""
 
 from __future__ import annotations
 
+import asyncio
+import math
+import shutil
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, Job, TrainingPlan
+from nima.jobs import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
-from requestor.admission import Admitted, Verdict, admit_update
-from requestor.aggregation import weighted_mean
-from requestor.backends.base import Backend, Outcome, Task
+from requestor.admission import Admission, Evaluate, History, Verdict
+from requestor.aggregation import RULES, Rule, StoredUpdate
+from requestor.assignment import Assignment, Client, Frame, assign
+from requestor.backends.base import Backend, Outcome
+from requestor.closing import RoundLimits, until
+from requestor.parameters import moved
+from requestor.providers import Providers
+from requestor.server_optimizer import State
 
-ROUND_SECONDS = 1800.0  # after which a round closes with what it has
-ATTEMPT_SECONDS = 900.0  # of one task on one provider, its first transfers included
-QUORUM = 0.5  # share of the round's updates without which the model stays as it is
-
-
-@dataclass(frozen=True)
-class Client:
-    """A part of the training images that is trained on as one: the shards' hashes, paths and image counts."""
-
-    shards: tuple[str, ...]
-    paths: tuple[Path, ...]
-    images: tuple[int, ...]
-
-    def for_round(self, number: int, samples: int) -> Client:
-        """The shards that a round needs for so many samples: the next ones in turn, at least one."""
-        start = number % len(self.shards)
-        order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
-        chosen: list[int] = []
-        for index in order:
-            chosen.append(index)
-            if sum(self.images[i] for i in chosen) >= samples:
-                break
-        return Client(
-            tuple(self.shards[i] for i in chosen),
-            tuple(self.paths[i] for i in chosen),
-            tuple(self.images[i] for i in chosen),
-        )
+LIMITS = RoundLimits()
+ROUND_SECONDS = LIMITS.seconds
+ATTEMPT_SECONDS = LIMITS.attempt
+ATTEMPTS = 2  # of a client's work in one round: what one provider did badly another does again, if there is time
 
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a round did. `updates`: one entry a task, for metrics.jsonl: provider, verdict, samples, seconds, loss."""
+    """What a round did.
+
+    admitted: updates that were.
+    loss: their mean training loss, as the providers claim it; NaN without any.
+    updates: one entry an outcome, for metrics.jsonl: provider, verdict, samples, seconds, loss, …
+    moved: whether the model was; reason: why, or why not.
+    emd: of the new model on the gate's hold-out photos; None where the model did not move, or there is no gate.
+    server: state of the server's optimiser after the round.
+    """
 
     number: int
     admitted: int
     loss: float
     updates: list[dict[str, Any]]
+    moved: bool = False
+    reason: str = ""
+    emd: float | None = None
+    server: State = field(default_factory=dict)
 
     def failures(self) -> list[str]:
         return [f"{entry['provider']}: {entry['verdict']}" for entry in self.updates if not entry["admitted"]]
+
+
+def enough(report: RoundReport) -> bool:
+    """Whether the round moved the model."""
+    return report.moved
 
 
 async def run_round(
@@ -68,8 +74,17 @@ async def run_round(
     weights: dict[str, torch.Tensor],
     folder: Path,
     on_outcome: Callable[[Outcome, Verdict], None],
+    *,
+    rule: Rule = RULES["mean"],
+    server: State | None = None,
+    evaluate: Evaluate | None = None,
+    history: History | None = None,
+    providers: Providers | None = None,
+    limits: RoundLimits = LIMITS,
 ) -> RoundReport:
-    """Train every client once from `weights`, and move `weights` in place by the weighted mean of the admitted updates.
+    """Train every client once from `weights`, and move `weights` in place by what the rule makes of the updates.
+
+    It ends within `limits.longest` and the time of judging, whatever the backend does.
 
     Args:
         number: of the round, from 1; goes into the seeds.
@@ -77,60 +92,167 @@ async def run_round(
         plan: for every client; its seed is the run's.
         base: hash and path of the base model, over which providers lay the weights.
         weights: the trained parameters, name → float32 tensor.
-        folder: existing, for the weights file.
+        folder: existing, for the weights and the updates while the round goes on.
         on_outcome: called as each outcome is judged.
+        rule: how updates become a step; server: its state after the last round that moved the model.
+        evaluate: the gate's eyes; None admits updates without a look at the hold-out, and never rolls back.
+        history: what was admitted before.
+        providers: told who brought what.
+        limits: how long to wait, and for how many.
 
     Returns:
-        The report. With less than a quorum of admitted updates `weights` are untouched and `admitted` says so.
+        The report. Without a quorum of admitted updates, or where their combination worsens the hold-out,
+        `weights` are untouched, the server's state is the old one, and the report says why.
     """
+    server, providers = server or {}, providers or Providers()
     weights_file = folder / f"round-{number:04d}.safetensors"
+    updates_folder = folder / f"round-{number:04d}-updates"
+    shutil.rmtree(updates_folder, ignore_errors=True)  # of a run that was killed
+    updates_folder.mkdir()
     encode_weights(weights_file, weights)
-    weights_hash = sha256_of(weights_file)
     largest = max_bytes(schema_of(weights))
-    tasks = []
-    for index, client in enumerate(clients):
-        part = client.for_round(number - 1, plan.steps * plan.batch_size)
-        job = Job(
-            protocol=PROTOCOL, kind="train", job_id=f"round-{number:04d}-client-{index:04d}", backbone=backbone,
-            store="/", base=base[0], shards=part.shards, threads=0, weights=weights_hash,
-            plan=replace(plan, seed=plan.seed + 1_000_003 * number + index),
-        )  # fmt: skip
-        tasks.append(Task(job, (base[1], *part.paths), weights_file, ATTEMPT_SECONDS, largest))
+    frame = Frame(number, plan, base, backbone, (sha256_of(weights_file), weights_file), largest, limits.attempt)
+    assignments = [
+        assign(frame, index, client, providers.relative_speed(index)) for index, client in enumerate(clients)
+    ]
+    admission = await asyncio.to_thread(Admission, weights, evaluate, history)
+    try:
+        collection = _Collection(admission, providers, limits, updates_folder, on_outcome)
+        await collection.collect(backend, assignments)
+        report = RoundReport(number, len(collection.updates), collection.loss, collection.entries, server=server)
+        quorum = limits.quorum_of(len(assignments))
+        if report.admitted < quorum:
+            return replace(report, reason=f"{report.admitted} updates of the {quorum} that it takes were admitted")
+        step, next_server = await asyncio.to_thread(_step, rule, collection.updates, server)
+        emd = await asyncio.to_thread(admission.emd_with, step)
+        if not admission.allows(emd):
+            reason = f"together the updates worsen the hold-out EMD from {admission.emd:.4f} to {emd:.4f}: rolled back"
+            return replace(report, reason=reason)
+        for name, values in moved(weights, step).items():
+            weights[name].copy_(values)
+        known_emd = emd if math.isfinite(emd) else None
+        return replace(report, moved=True, reason="the model moved", emd=known_emd, server=next_server)
+    finally:
+        weights_file.unlink(missing_ok=True)
+        shutil.rmtree(updates_folder, ignore_errors=True)
 
-    admitted: list[Admitted] = []
-    updates: list[dict[str, Any]] = []
-    losses: list[float] = []
-    async for outcome in backend.run(tasks, ROUND_SECONDS):
-        verdict, update = admit_update(outcome, weights)
+
+class _Collection:
+    """The updates of one round, judged as they come in until the round closes."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        providers: Providers,
+        limits: RoundLimits,
+        folder: Path,
+        on_outcome: Callable[[Outcome, Verdict], None],
+    ) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.updates: list[StoredUpdate] = []
+        self._losses: list[float] = []
+        self._admission = admission
+        self._providers = providers
+        self._limits = limits
+        self._folder = folder
+        self._on_outcome = on_outcome
+        self._started = time.monotonic()
+        self._answered: list[float] = []
+        self._admitted: list[float] = []
+
+    @property
+    def loss(self) -> float:
+        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+
+    async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
+        """Run all assignments; what was refused is given to another provider, if it is needed and there is time."""
+        tasks, waiting = len(assignments), list(assignments)
+        for _ in range(ATTEMPTS):
+            refused = await self._attempt(backend, waiting, tasks)
+            if not refused or len(self.updates) >= self._limits.needed(tasks) or self._elapsed() >= self._closes(tasks):
+                break
+            waiting = [_again(assignment) for assignment in refused]
+        # Sums in floating point depend on their order, and the order of arrival is chance.
+        self.updates.sort(key=lambda update: update.path)
+
+    async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
+        """One run of the backend; returns the assignments whose results were refused."""
+        waiting = {assignment.task.job.job_id: assignment for assignment in assignments}
+        refused = []
+        outcomes = backend.run([a.task for a in assignments], self._limits.longest - self._elapsed())
+        async with aclosing(until(outcomes, lambda: self._started + self._closes(tasks))) as arriving:
+            async for outcome in arriving:
+                assignment = waiting.pop(outcome.task.job.job_id, None)
+                if assignment is None:
+                    continue  # of a round that is over
+                verdict = await self._take(outcome, assignment)
+                if verdict.kind not in ("admitted", "no update"):
+                    refused.append(assignment)
+        for assignment in waiting.values():
+            await self._take(Outcome(assignment.task, None, error="the round closed before it came"), assignment)
+        return refused
+
+    async def _take(self, outcome: Outcome, assignment: Assignment) -> Verdict:
+        arrived = self._elapsed()
+        verdict, values = await asyncio.to_thread(self._admission.judge, outcome, assignment.samples)
         if outcome.output is not None:
             outcome.output.unlink(missing_ok=True)
-        if update is not None:
-            admitted.append(update)
+        if values is not None:
+            path = self._folder / outcome.task.job.job_id
+            self.updates.append(StoredUpdate.write(path, values, assignment.samples))
+            self._admitted.append(arrived)
             if outcome.result is not None and outcome.result.loss is not None:
-                losses.append(outcome.result.loss)
-        updates.append(_entry(outcome, verdict))
-        on_outcome(outcome, verdict)
-    weights_file.unlink()
-    if len(admitted) >= QUORUM * len(tasks):
-        mean = weighted_mean((update.delta, update.samples) for update in admitted)
-        for name, values in mean.items():
-            weights[name] += torch.from_numpy(values).float()
-    loss = sum(losses) / len(losses) if losses else float("nan")
-    return RoundReport(number, len(admitted), loss, updates)
+                self._losses.append(outcome.result.loss)
+        if verdict.kind != "no update":
+            self._answered.append(arrived)
+        self._tell_providers(outcome, verdict, assignment)
+        self.entries.append(_entry(outcome, verdict, assignment))
+        self._on_outcome(outcome, verdict)
+        return verdict
+
+    def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:
+        if outcome.provider is None or verdict.kind == "no update":
+            return  # failed attempts are counted by the backend, which sees each of them
+        if verdict.admitted:
+            self._providers.admitted(outcome.provider, assignment.client, assignment.samples, outcome.seconds)
+        else:
+            self._providers.refused(outcome.provider, verdict)
+
+    def _closes(self, tasks: int) -> float:
+        return self._limits.closing_time(tasks, self._answered, self._admitted)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
 
 
-def enough(report: RoundReport) -> bool:
-    """Whether the round moved the model."""
-    return report.admitted >= QUORUM * len(report.updates)
+def _again(assignment: Assignment) -> Assignment:
+    """The same work under another name, so that nothing late of the first attempt can be taken for it."""
+    job = assignment.task.job
+    return replace(assignment, task=replace(assignment.task, job=replace(job, job_id=f"{job.job_id}-again")))
 
 
-def _entry(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
+def _step(rule: Rule, updates: Sequence[StoredUpdate], server: State) -> tuple[NDArray[np.float64], State]:
+    return rule.server(rule.combine(updates), server)
+
+
+def _entry(outcome: Outcome, verdict: Verdict, assignment: Assignment) -> dict[str, Any]:
     return {
         "job": outcome.task.job.job_id,
+        "client": assignment.client,
         "provider": outcome.provider.name if outcome.provider else None,
+        "provider_id": outcome.provider.id if outcome.provider else None,
         "admitted": verdict.admitted,
+        "kind": verdict.kind,
         "verdict": verdict.reason,
-        "norm": verdict.norm if verdict.norm == verdict.norm else None,
+        "norm": _finite(verdict.norm),
+        "emd": _finite(verdict.emd),
+        "content": verdict.content,
+        "samples": assignment.samples,
         "loss": outcome.result.loss if outcome.result else None,
         "seconds": round(outcome.seconds, 2),
     }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None

@@ -18,7 +18,7 @@ from nima.backbones import Backbone, get
 from nima.errors import NimaError
 from nima.photos import PhotoError, open_photo
 from nima.shards import ShardInfo, stored_jpeg, write_shard
-from requestor.rounds import Client
+from requestor.assignment import Client
 
 HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
 HOLDOUT_LIMIT = 2000  # … and no more than these
