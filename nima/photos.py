@@ -22,6 +22,9 @@ from nima.errors import NimaError
 MAX_PIXELS = 178_956_970
 """Pillow's own limit against decompression bombs, and above what cameras make."""
 
+AVA_LONG_SIDE = 800
+"""The longer side of AVA's largest photos, in pixels: models that learnt from them want no more."""
+
 # fmt: off
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm",

@@ -6,10 +6,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nima import ava, checkpoint
+from nima import checkpoint
 from nima.backbones import Backbone
-from nima.distribution import BUCKETS, mean, standard_deviation
+from nima.distribution import BUCKETS
 from nima.errors import NimaError
 from nima.files import sha256_of
-from nima.percentiles import ava_percentile
-from nima.photos import PhotoError, Source, read_photo
+from nima.photos import AVA_LONG_SIDE, PhotoError, Source, read_photo
+from nima.score import Score
 from nima.shards import stored_jpeg
 from nima.training import central_crop
 from nima.weights import WEIGHTS, Progress, fetch
@@ -33,34 +32,6 @@ DEFAULT_MODEL = "mobilenet_v1-ava"
 
 class ScoringError(NimaError):
     """A model or a device that does not exist."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a model says of one photo; where `error` says why there is no score, the other results are None.
-
-    path: as given; empty for a photo that was given as bytes or pixels.
-    aesthetic_score: the predicted mean rating, 1 to 10.
-    std: standard deviation of the predicted ratings, 0 to 4.5: how much people would disagree.
-    probabilities: of the ratings 1..10; they sum to 1.
-    percentile: share of AVA's photos with a lower mean rating, 0 to 100.
-    model: name and the first digits of the file's hash.
-    width, height: of the upright photo, in pixels.
-    """
-
-    path: str
-    aesthetic_score: float | None
-    std: float | None
-    probabilities: tuple[float, ...] | None
-    percentile: float | None
-    model: str
-    width: int | None
-    height: int | None
-    error: str | None
-
-    def as_row(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 class Scorer:
@@ -115,7 +86,7 @@ class Scorer:
         path = str(photo) if isinstance(photo, (str, Path)) else ""
         try:
             # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
-            opened = read_photo(photo, long_side=ava.LONG_SIDE)
+            opened = read_photo(photo, long_side=AVA_LONG_SIDE)
         except PhotoError as error:
             return _Prepared(path, None, None, None, str(error))
         prepare = whole_photo if self._whole else stored_photo
@@ -125,22 +96,12 @@ class Scorer:
         pixels = [photo.pixels for photo in batch if photo.pixels is not None]
         predicted = iter(self._predict(torch.stack(pixels)) if pixels else np.empty((0, BUCKETS)))
         for photo in batch:
-            if photo.pixels is None:
-                yield Score(photo.path, None, None, None, None, self.model, None, None, photo.error)
-                continue
-            probabilities = next(predicted)
-            score = float(mean(probabilities))
-            yield Score(
-                path=photo.path,
-                aesthetic_score=score,
-                std=float(standard_deviation(probabilities)),
-                probabilities=tuple(probabilities.tolist()),
-                percentile=ava_percentile(score),
-                model=self.model,
-                width=photo.width,
-                height=photo.height,
-                error=None,
-            )
+            if photo.error is not None:
+                yield Score.failed(photo.path, self.model, photo.error)
+            else:
+                assert photo.width is not None
+                assert photo.height is not None
+                yield Score.of(photo.path, next(predicted), self.model, photo.width, photo.height)
 
     def _predict(self, pixels: Tensor) -> NDArray[np.float64]:
         with torch.inference_mode():

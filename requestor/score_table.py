@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from nima.scoring import Score
+import unicodedata
+from collections.abc import Iterable, Iterator
 
-HEADER = "score   spread  in AVA     1 … 10      photo"
+from nima.score import Score
 
+_HEADER = "score  spread  stars  in AVA     1 … 10      "
 _BARS = "▁▂▃▄▅▆▇█"
+_MIN_NAME = 16
 
 
-def line(score: Score) -> str:
-    """One photo: mean ± standard deviation, percentile among AVA's photos, probabilities of 1..10, path."""
-    path = printable(score.path)
+def as_table(scores: Iterable[Score], width: int | None = None) -> Iterator[str]:
+    """A header and a line a photo: mean, standard deviation, stars, percentile among AVA's photos, probabilities of
+    1..10, path.
+
+    width: of the terminal in columns; a path that would be longer loses its beginning.
+    """
+    room = None if width is None else max(_MIN_NAME, width - len(_HEADER))
+    yield f"{_HEADER}photo\n"
+    for score in scores:
+        yield f"{_line(score, room)}\n"
+
+
+def _line(score: Score, room: int | None) -> str:
     if score.error is not None:
-        return f"{'–':<8}{'':<8}{'':<11}{'':<12}{printable(score.error)}"
-    assert score.aesthetic_score is not None
-    assert score.std is not None
-    assert score.percentile is not None
+        reason = printable(score.error)
+        return f"{'–':<7}{reason if room is None else _ending(reason, room + len(_HEADER) - 7)}"
+    assert score.stars is not None
     assert score.probabilities is not None
+    stars = "★" * score.stars + "☆" * (5 - score.stars)
     place = f"above {score.percentile:.0f}%"
-    return f"{score.aesthetic_score:<8.2f}±{score.std:<7.2f}{place:<11}{histogram(score.probabilities):<12}{path}"
+    name = printable(score.path)
+    return (
+        f"{score.aesthetic_score:<7.2f}±{score.std:<7.2f}{stars}  {place:<11}{histogram(score.probabilities):<12}"
+        f"{name if room is None else _ending(name, room)}"
+    )
 
 
 def histogram(probabilities: tuple[float, ...]) -> str:
@@ -31,3 +48,21 @@ def histogram(probabilities: tuple[float, ...]) -> str:
 def printable(text: str) -> str:
     """A file's name may hold anything, terminal commands too."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _ending(text: str, room: int) -> str:
+    """`text`, or as much of its end as `room` columns hold."""
+    if sum(map(_columns, text)) <= room:
+        return text
+    room -= 1
+    start = len(text)
+    while start > 0 and (room := room - _columns(text[start - 1])) >= 0:
+        start -= 1
+    return "…" + text[start:]
+
+
+def _columns(character: str) -> int:
+    """How many columns of a terminal a character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ava_folder import make_ava_folder
 from PIL import Image
+from spread_model import save_spread_model
 
 from nima import checkpoint
 from nima.model import initial_model
-from nima.scoring import Score, Scorer, ScoringError, find_model
+from nima.score import Score
+from nima.scoring import Scorer, ScoringError, find_model
 from nima.shards import stored_jpeg
 from nima.training import predict
 
@@ -26,16 +27,8 @@ needs_weights = pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's we
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with random weights, whose scores differ from photo to photo."""
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    untrained = initial_model("mobilenet_v1", None, seed=3)
-    torch.manual_seed(3)
-    for module in untrained.modules():
-        if isinstance(module, torch.nn.Conv2d):  # which by default lets little of a photo through all the layers
-            torch.nn.init.kaiming_normal_(module.weight)
-    with torch.no_grad():
-        untrained.head.weight.mul_(20)
-    checkpoint.save(path, untrained, {})
+    save_spread_model(path)
     return path
 
 

@@ -2,55 +2,150 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from requestor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from nima.score import Score
+
 
 @click.command(short_help="Score photos with a trained model; local, off-line.")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
-@click.option("--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", show_default=True,
-              help="Lines for people, or one JSON object a photo.")  # fmt: skip
+@click.argument("photos", nargs=-1, type=click.Path())
 @click.option("-r", "--recursive", is_flag=True, help="Also the folders inside folders.")
+@click.option("--stdin", is_flag=True, help="Also the paths that stdin lists, one a line; a PHOTO of - means the same.")
+@click.option("-0", "--null", is_flag=True, help="Paths on stdin end in a zero byte, as `find -print0` writes them.")
+@click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
+@click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table",
+              show_default=True, help="A table for people, or rows for programs; jsonl and csv stream.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to stdout.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Only the N best.")
+@click.option("--min-score", type=click.FloatRange(1, 10), metavar="X", help="Only those that score X or more.")
+@click.option("--sort", type=click.Choice(["score", "spread", "path", "input"]),
+              help="Best first, most disputed first, by name, or as they come. "
+              "[default: score for a table, else input]")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Photos at a time.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but what makes it fail.")
+@click.option("-v", "--verbose", is_flag=True, help="The model, each photo that fails, and the rate, on stderr.")
 @click.pass_context
 def score(
     context: click.Context,
-    photos: tuple[Path, ...],
+    photos: tuple[str, ...],
+    recursive: bool,
+    stdin: bool,
+    null: bool,
     model: str | None,
     format_: str,
-    recursive: bool,
+    output: Path | None,
+    top: int | None,
+    min_score: float | None,
+    sort: str | None,
     device: str,
     batch_size: int,
     threads: int | None,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
-    """Score PHOTOS, which are files or folders: the mean rating from 1 to 10 that people would give.
+    """Score PHOTOS, which are files, folders or patterns: the mean rating from 1 to 10 that people would give.
 
-    Beside it: the spread of their ratings, the share of AVA's photos that score lower, and the probability of each
-    rating. The first use fetches the model. A photo that cannot be read gets a line that says why, and the exit code
-    is 1 in the end.
+    Beside it: the spread of their ratings, the share of AVA's photos that score lower, stars by that share, and the
+    probability of each rating. The first use fetches the model.
+
+    A photo that cannot be read gets a row that says why (none with --top or --min-score, which ask for certain
+    photos), and the exit code is 1 in the end.
 
     \b
+    Examples:
         nima-golem score photo.jpg
-        nima-golem score holiday/ --format jsonl > scores.jsonl
+        nima-golem score -r holiday/ --top 20
+        nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
+        find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
     # Imported here, as `--help` should not wait for torch.
     from nima.scoring import DEFAULT_MODEL, Scorer
-    from requestor import score_table
     from requestor.model_files import model_file
-    from requestor.photo_files import photo_files
+    from requestor.photo_files import listed_paths, photo_files
+    from requestor.score_formats import as_csv, as_json, as_json_lines
+    from requestor.score_table import as_table, printable
+    from requestor.selection import Selection
 
+    listed = stdin or null or "-" in photos
+    if not photos and not listed:
+        raise click.UsageError("Give photos, folders or patterns, or --stdin for a list of them.")
+
+    def inputs() -> Iterator[str]:
+        yield from (path for path in photos if path != "-")
+        if listed:
+            yield from listed_paths(sys.stdin.buffer, b"\0" if null else b"\n")
+
+    def note(text: str) -> None:
+        if not quiet:
+            click.echo(text, err=True)
+
+    selection = Selection(sort or ("score" if format_ == "table" else "input"), top, min_score)  # type: ignore[arg-type]
     scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device, batch_size=batch_size, threads=threads)
-    found, failed = False, False
-    if format_ == "table":
-        click.echo(score_table.HEADER)
-    for scored in scorer.score(photo_files(photos, recursive)):
-        found, failed = True, failed or scored.error is not None
-        click.echo(json.dumps(scored.as_row()) if format_ == "jsonl" else score_table.line(scored))
-    if not found:
+    if verbose:
+        note(f"{scorer.model} on {scorer.device}")
+    started = time.monotonic()
+    done = failed = 0
+
+    def counted(scores: Iterable[Score]) -> Iterator[Score]:
+        nonlocal done, failed
+        for scored in scores:
+            done += 1
+            if scored.error is not None:
+                failed += 1
+                if verbose:
+                    note(printable(scored.error))
+            yield scored
+
+    with _destination(output) as file:
+        scores = counted(scorer.score(photo_files(inputs(), recursive)))
+        streams = format_ != "table" and selection.order == "input" and top is None
+        # Rows that stream to the terminal show by themselves how far it has come.
+        if sys.stderr.isatty() and not quiet and not (streams and file.isatty()):
+            from requestor.scoring_progress import with_progress
+
+            count = None if listed else lambda: sum(1 for _ in photo_files(inputs(), recursive))
+            scores = with_progress(scores, count)
+        chosen = selection.of(scores)
+        if format_ == "table":
+            # From here on a list, so that the progress bar has left the terminal before the table comes.
+            text = as_table(list(chosen), shutil.get_terminal_size().columns if file.isatty() else None)
+        else:
+            text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen)
+        for line in text:
+            file.write(line.encode("utf-8", "surrogateescape"))  # a path comes out as the bytes that it is
+            file.flush()
+    if verbose:
+        seconds = time.monotonic() - started
+        note(f"{done} photos in {seconds:.1f} s ({done / seconds:.1f} a second)")
+    if failed:
+        note(f"{failed} of {done} photos could not be read.")
+    if not done:
         click.echo("There is no photo there; with -r, folders inside folders are searched too.", err=True)
-    context.exit(0 if found and not failed else 1)
+    context.exit(0 if done and not failed else 1)
+
+
+def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
+    """The file that rows go to. Raises `ConfigurationError`."""
+    from nima.photos import SUFFIXES
+
+    if output is None:
+        return nullcontext(sys.stdout.buffer)
+    if output.suffix.lower() in SUFFIXES:
+        raise ConfigurationError(f"--output {output} has the name of a photo, which it might replace.")
+    try:
+        return output.open("wb")
+    except OSError as error:
+        raise ConfigurationError(f"--output {output} cannot be written ({error.strerror}).") from error

@@ -1,0 +1,66 @@
+"""What a model says of one photo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nima.distribution import mean, standard_deviation
+from nima.percentiles import ava_percentile
+from nima.percentiles import stars as stars_of
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model says of one photo; where `error` says why there is no score, the other results are None.
+
+    path: as given; empty for a photo that was given as bytes or pixels.
+    aesthetic_score: the predicted mean rating, 1 to 10.
+    std: standard deviation of the predicted ratings, 0 to 4.5: how much people would disagree.
+    probabilities: of the ratings 1..10; they sum to 1.
+    percentile: share of AVA's photos with a lower mean rating, 0 to 100.
+    stars: 1 to 5, by percentile.
+    model: name and the first digits of the file's hash.
+    width, height: of the upright photo, in pixels.
+    """
+
+    path: str
+    aesthetic_score: float | None
+    std: float | None
+    probabilities: tuple[float, ...] | None
+    percentile: float | None
+    stars: int | None
+    model: str
+    width: int | None
+    height: int | None
+    error: str | None
+
+    @classmethod
+    def of(cls, path: str, probabilities: ArrayLike, model: str, width: int, height: int) -> Score:
+        """All that follows from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
+        score = float(mean(probabilities))
+        percentile = ava_percentile(score)
+        return cls(
+            path=path,
+            aesthetic_score=score,
+            std=float(standard_deviation(probabilities)),
+            probabilities=tuple(np.asarray(probabilities, dtype=np.float64).tolist()),
+            percentile=percentile,
+            stars=stars_of(percentile),
+            model=model,
+            width=width,
+            height=height,
+            error=None,
+        )
+
+    @classmethod
+    def failed(cls, path: str, model: str, error: str) -> Score:
+        """A photo that could not be scored; `error` is a sentence that says why."""
+        return cls(path, None, None, None, None, None, model, None, None, error)
+
+    def as_row(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
