@@ -23,6 +23,7 @@ COMMANDS = {
         "requestor.commands.train:train",
         "Train a model on Golem providers (or on local subprocesses).",
     ),
+    "runs": ("requestor.commands.runs:runs", "List, show, resume and remove training runs."),
     "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",

@@ -53,7 +53,7 @@ class TrainingRun:
         split: Split,
         progress: RunProgress,
     ) -> None:
-        self._config = config
+        self.config = config
         self._folder = folder
         self._backend = backend
         self._split = split
@@ -73,7 +73,7 @@ class TrainingRun:
             self._progress.note(f"{self._folder.path} is finished; choose another --run-dir to train again.")
             return dict(summary)
         started = time.monotonic()
-        ratings = read_ratings(self._config.ava)
+        ratings = read_ratings(self.config.ava)
         dataset = await asyncio.to_thread(self._shard, ratings)
         base, plan = await asyncio.to_thread(self._prepare, dataset)
         state = self._folder.read("state.json") or {
@@ -97,16 +97,16 @@ class TrainingRun:
         self._folder.write("state.json", state)
         if evaluation is None:
             raise RunStopped(
-                f"Stopped after round {state['round']} of {self._config.rounds}; the same command goes on from there."
+                f"Stopped after round {state['round']} of {self.config.rounds}; the same command goes on from there."
             )
-        return write_results(self._config, self._folder, self._split, dataset, state, evaluation, backend.receipts())
+        return write_results(self.config, self._folder, self._split, dataset, state, evaluation, backend.receipts())
 
     def _shard(self, ratings: Ratings) -> Dataset:
         store, home = self._folder.path / "store", self._folder.path / "holdout"
         if content := self._folder.read("dataset.json"):
             return Dataset.from_json(content, store, home)
         self._progress.stage("Reading photos", len(ratings))
-        config = self._config
+        config = self.config
         dataset = make_shards(
             config.ava, ratings, self._split.image_ids, config.workers, config.backbone, config.seed, store, home,
             self._on_photo,
@@ -128,15 +128,15 @@ class TrainingRun:
     def _prepare(self, dataset: Dataset) -> tuple[tuple[str, Path], TrainingPlan]:
         """The base model that every round starts from, in the store, and how clients train."""
         per_client = dataset.train_images // len(dataset.clients)
-        plan = default_plan(per_client, self._config.seed)
+        plan = default_plan(per_client, self.config.seed)
         if known := self._folder.read("base.json"):
             return (known["sha256"], self._folder.stored(known["sha256"])), plan
-        weights = fetch(get(self._config.backbone).weights)
+        weights = fetch(get(self.config.backbone).weights)
         prior = sum(
             (np.asarray(read_shard(path).votes).sum(axis=0) for c in dataset.clients for path in c.paths[:1]),
             start=np.zeros(10),
         )
-        model = initial_model(self._config.backbone, weights, self._config.seed, prior=prior, multi_level=True)
+        model = initial_model(self.config.backbone, weights, self.config.seed, prior=prior, multi_level=True)
         standardise_features(model, read_shard(dataset.holdout.path).jpegs[:STANDARDISED])
         base = self._store_model(model)
         self._folder.write("base.json", {"sha256": base[0]})
@@ -163,12 +163,12 @@ class TrainingRun:
         done = state["round"]
         model, _ = checkpoint.load(self._folder.checkpoint(done) if done else base[1])
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
-        self._progress.stage("Training", self._config.rounds, done)
+        self._progress.stage("Training", self.config.rounds, done)
         failed = 0
-        while done < self._config.rounds and not self._stopping:
+        while done < self.config.rounds and not self._stopping:
             number = done + 1
             report = await run_round(
-                number, backend, dataset.clients, plan, base, self._config.backbone, weights,
+                number, backend, dataset.clients, plan, base, self.config.backbone, weights,
                 self._folder.path / "rounds", self._on_outcome,
             )  # fmt: skip
             if not enough(report):
@@ -214,7 +214,7 @@ class TrainingRun:
             }
         )
         self._progress.note(
-            f"round {report.number}/{self._config.rounds}: loss {report.loss:.4f}, "
+            f"round {report.number}/{self.config.rounds}: loss {report.loss:.4f}, "
             f"hold-out SRCC {metrics.srcc_mean:.3f}, "
             f"EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f}), "
             f"{report.admitted}/{len(report.updates)} updates"
@@ -229,7 +229,7 @@ class TrainingRun:
         tasks = []
         for index, (shard, shard_path) in enumerate(zip(dataset.test.shards, dataset.test.paths, strict=True)):
             job = Job(
-                protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=self._config.backbone,
+                protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=self.config.backbone,
                 store="/", base=sha256, shards=(shard,), plan=None, threads=0,
             )  # fmt: skip
             largest = max_prediction_bytes(dataset.test.images[index])
@@ -243,6 +243,7 @@ class TrainingRun:
                     raise NimaError(outcome.error or "no predictions came back")
                 predictions.append(decode_predictions(outcome.output, asked))
                 ids.append(asked)
+                outcome.output.unlink()
             except NimaError as error:
                 problems.append(f"{outcome.provider.name if outcome.provider else 'nobody'}: {error}")
             self._progress.advance_to(len(ids) + len(problems))
@@ -264,14 +265,14 @@ class TrainingRun:
         warned = False
         while True:
             status = backend.status()
-            self._progress.cost(len(status.providers), status.spent, self._config.budget)
+            self._progress.cost(len(status.providers), status.spent, self.config.budget)
             if status.providers:
                 waiting_since, warned = time.monotonic(), False
             elif not warned and time.monotonic() - waiting_since > PATIENCE:
                 warned = True
                 self._progress.note(
-                    f"No provider has taken the work for {PATIENCE:.0f} s: is anybody in subnet {self._config.subnet} "
-                    f"that takes {self._config.network}, at or under --max-price {self._config.max_price}?"
+                    f"No provider has taken the work for {PATIENCE:.0f} s: is anybody in subnet {self.config.subnet} "
+                    f"that takes {self.config.network}, at or under --max-price {self.config.max_price}?"
                 )
             await asyncio.sleep(1)
 

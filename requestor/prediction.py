@@ -78,6 +78,7 @@ async def predict_on(
             if outcome.output is None:
                 raise TrainingFailed(f"Nobody could predict a part of the photos: {outcome.error}.")
             probabilities.append(decode_predictions(outcome.output, asked))
+            outcome.output.unlink()
             ids.append(asked)
             progress(sum(map(len, ids)), len(image_ids))
     return _table(ids, probabilities)

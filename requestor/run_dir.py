@@ -1,6 +1,7 @@
 """A run's folder: everything that a run knows is here, written so that a kill at any moment leaves it readable.
 
 run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
+options.json     the options of the last command, for `nima-golem runs resume`
 dataset.json     shards and split, once sharding is done
 store/           content-addressed files that providers are sent: shards and the base model
 holdout/         the shard that never leaves this machine

@@ -84,6 +84,12 @@ def open_run(
     split = _test_split(config, test_ids)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
+    options = {
+        "ava": ava.resolve(), "budget": budget, "backend": backend, "backbone": backbone, "rounds": rounds,
+        "workers": workers, "max_price": max_price, "test_ids": test_ids and test_ids.resolve(), "network": network,
+        "subnet": subnet, "seed": seed,
+    }  # fmt: skip
+    folder.write("options.json", {name: None if value is None else str(value) for name, value in options.items()})
     log_to(folder.path / "log.txt")
 
     progress = RunProgress()

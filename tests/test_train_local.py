@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from nima import checkpoint
+from requestor.ledger import Ledger
 from tests.ava_folder import make_ava_folder
 
 
@@ -74,7 +77,9 @@ def test_the_folder_holds_report_receipt_and_predictions(
     assert list((run_dir / "inbox").iterdir()) == []
 
 
-def test_a_finished_run_is_not_trained_again(ava: Path, finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_a_finished_run_is_not_trained_again(
+    ava: Path, finished: tuple[subprocess.CompletedProcess[str], Path]
+) -> None:
     done, run_dir = finished
     again = train(ava, run_dir)
     assert again.returncode == 0
@@ -102,6 +107,41 @@ def test_a_killed_run_goes_on_to_the_same_model(
     assert resumed.returncode == 0, resumed.stderr
     assert "round 1/2" not in resumed.stderr
     assert (run_dir / "predictions.csv").read_bytes() == (finished[1] / "predictions.csv").read_bytes()
+
+
+def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "requestor.cli", "runs", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, timeout=250)
+
+
+def test_runs_are_listed_shown_and_resumed(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, run_dir = finished
+    (row,) = map(json.loads, runs("list", "--root", str(run_dir.parent), "--json").stdout.splitlines())
+    assert (row["run"], row["state"], row["rounds"], row["backend"]) == (str(run_dir), "finished", "2/2", "local")
+    assert "finished" in runs("show", str(run_dir)).stdout
+    resumed = runs("resume", str(run_dir), "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout == done.stdout
+
+
+def test_a_run_that_may_owe_money_is_not_removed_without_force(
+    finished: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[1], run_dir)
+    Ledger(run_dir / "ledger.jsonl").record("allocation", id="a1", amount=Decimal(2))
+    refused = runs("rm", str(run_dir))
+    assert refused.returncode == 1
+    assert "may still owe money" in refused.stderr
+    assert run_dir.exists()
+    assert runs("rm", str(run_dir), "--force").returncode == 0
+    assert not run_dir.exists()
+
+
+def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:
+    done = runs("show", str(tmp_path))
+    assert done.returncode == 1
+    assert "holds no training run" in done.stderr
 
 
 def test_ctrl_c_stops_cleanly_and_leaves_no_process(ava: Path, tmp_path: Path) -> None:

@@ -56,16 +56,14 @@ def train(
     # Imported here, as `--help` and a mistyped option should not wait for torch.
     from requestor.runs import open_run
 
-    if is_real_money(network or "hoodi") and backend == "golem" and not yes:
-        click.confirm(
-            f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?",
-            abort=True,
-            err=True,
-        )
     run, progress = open_run(
         ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds, workers=workers,
         max_price=max_price, test_ids=test_ids, run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip
+    network = run.config.network  # perhaps the environment's
+    if is_real_money(network) and backend == "golem" and not yes:
+        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?"
+        click.confirm(question, abort=True, err=True)
     with progress:
         summary = asyncio.run(_with_signals(run))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))

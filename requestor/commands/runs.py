@@ -1,0 +1,131 @@
+"""`nima-golem runs`: the training runs in a folder, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from requestor.errors import RunFolderError
+from requestor.ledger import Ledger
+
+folder_argument = click.argument("run", type=click.Path(path_type=Path))
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the folder of a run tells without opening it for work."""
+
+    run: str
+    state: str
+    rounds: str
+    backend: str
+    spent_glm: str
+    srcc: float | None
+    open_allocations: list[str]
+    open_agreements: list[str]
+
+
+def read_run(folder: Path) -> RunState:
+    """Raises RunFolderError where the folder holds no run."""
+    identity, options = _read(folder, "run.json"), _read(folder, "options.json") or {}
+    if identity is None or "rounds" not in identity:
+        raise RunFolderError(f"{folder} holds no training run; see `nima-golem runs list`.")
+    state, summary = _read(folder, "state.json") or {"round": 0}, _read(folder, "summary.json")
+    ledger = Ledger(folder / "ledger.jsonl")
+    return RunState(
+        run=str(folder),
+        state="finished" if summary else "not finished",
+        rounds=f"{state['round']}/{identity['rounds']}",
+        backend=str(options.get("backend", "?")),
+        spent_glm=str(ledger.spent()),
+        srcc=summary["metrics"]["srcc"] if summary else None,
+        open_allocations=ledger.open_allocations(),
+        open_agreements=[entry["agreement"] for entry in ledger.open_agreements()],
+    )
+
+
+@click.group(short_help="List, show, resume and remove training runs.")
+def runs() -> None:
+    """Training runs: every one is a folder, by default below ./runs."""
+
+
+@runs.command("list", short_help="All runs below a folder.")
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(root: Path, as_json: bool) -> None:
+    """List the runs below a folder."""
+    folders = [path.parent for path in sorted(root.glob("*/run.json"))]
+    found = [folder for folder in folders if "rounds" in _read(folder, "run.json")]  # evaluations have none
+    for folder in found:
+        run = read_run(folder)
+        if as_json:
+            click.echo(json.dumps(asdict(run)))
+        else:
+            srcc = "" if run.srcc is None else f"SRCC {run.srcc:.3f}"
+            spent = f"{Decimal(run.spent_glm):.6f} GLM"
+            click.echo(f"{run.run:<40} {run.state:<13} round {run.rounds:<8} {run.backend:<6} {spent:<14} {srcc}")
+    if not found and not as_json:
+        click.echo(f"No runs below {root}.")
+
+
+@runs.command(short_help="What is known about a run.")
+@folder_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show(run: Path, as_json: bool) -> None:
+    """Show the state of RUN, a run's folder: rounds, cost, results, and what it left open on Golem."""
+    state = read_run(run)
+    if as_json:
+        click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
+        return
+    for name, value in asdict(state).items():
+        click.echo(f"{name.replace('_', ' '):<18}{', '.join(value) if isinstance(value, list) else value}")
+    for receipt in Ledger(run / "ledger.jsonl").receipts():
+        click.echo(f"  {receipt.name:<24}{receipt.tasks:>4} tasks  {receipt.paid_glm:.6f} GLM")
+
+
+@runs.command(short_help="Go on with a run.")
+@folder_argument
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
+@click.pass_context
+def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
+    """Go on with RUN after a crash or Ctrl-C, with the options that it was started with."""
+    from requestor.commands.train import train
+
+    read_run(run)
+    options = _read(run, "options.json")
+    if options is None:
+        raise RunFolderError(f"{run} does not tell its options: give the `nima-golem train` command again.")
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    arguments += ["--run-dir", str(run), *(["--json"] if as_json else []), *(["--yes"] if yes else [])]
+    with train.make_context("train", arguments, parent=ctx) as context:
+        train.invoke(context)
+
+
+@runs.command(short_help="Remove a run's folder.")
+@folder_argument
+@click.option("--force", is_flag=True, help="Also where money may still be open.")
+def rm(run: Path, force: bool) -> None:
+    """Remove RUN, its model and its receipts."""
+    state = read_run(run)
+    if (state.open_agreements or state.open_allocations) and not force:
+        raise RunFolderError(
+            f"{run} was killed and may still owe money ({len(state.open_agreements)} agreements, "
+            f"{len(state.open_allocations)} allocations): resume it, which settles them, or remove it with --force."
+        )
+    shutil.rmtree(run)
+
+
+def _read(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{folder / name} could not be read ({error}).") from error
