@@ -134,7 +134,7 @@ class _Reader:
                     readable.append(row)
                     jpegs.append(jpeg)
             if not jpegs:
-                raise NimaError(f"No photo of a whole shard could be read in {self._ava / 'images'}.")
+                raise self._incomplete()
             chosen_votes = self._ratings.votes[readable] if votes else None
             yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
 
@@ -163,10 +163,13 @@ class _Reader:
     def _skip(self, problem: str) -> None:
         self.skipped.append(problem)
         if len(self.skipped) > max(SHOWN_IDS, UNREADABLE_LIMIT * self._total):
-            raise NimaError(
-                f"More than {UNREADABLE_LIMIT:.0%} of the photos in {self._ava / 'images'} are missing or unreadable: "
-                f"{'; '.join(self.skipped[:SHOWN_IDS])} … Complete the data set, or take the rows out of AVA.txt."
-            )
+            raise self._incomplete()
+
+    def _incomplete(self) -> NimaError:
+        return NimaError(
+            f"Too many of the photos in {self._ava / 'images'} are missing or unreadable: "
+            f"{'; '.join(self.skipped[:SHOWN_IDS])} … Complete the data set, or take the rows out of AVA.txt."
+        )
 
 
 def _client(shards: Iterator[ShardInfo]) -> Client:
