@@ -26,10 +26,12 @@ from requestor.backends.base import Outcome
 from requestor.parameters import flatten, moved
 
 Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
-Evaluate = Callable[[Mapping[str, Tensor]], float]
-"""Trained parameters by name → EMD on the hold-out."""
+Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
+"""Trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
 
-WORST_EMD = 1.02  # of what may be admitted, relative to the round's model
+WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
+DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance
+ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
 LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
 LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
 FASTEST = 30.0  # speed relative to the median of the known ones
@@ -41,7 +43,7 @@ CLOCK_SLACK = 1.05  # between a provider's clock and ours
 class Verdict:
     """What was found, and a sentence for people.
 
-    norm: of the update; emd: on the hold-out, of the round's model with this update alone; both NaN where they were
+    norm: of the update; emd: on the hold-out, of the round's model with half of this update; both NaN where they were
         not reached.
     content: hash of the update's values, None where there were none.
     """
@@ -82,6 +84,30 @@ class History:
         )
 
 
+class Gate:
+    """Judges weights by what they make of the hold-out, relative to the round's model and to nothing else.
+
+    An absolute bound holds however many providers are hostile, where one relative to the other updates fails at half.
+    Honest updates of small data sets overfit: at full length most of them worsen the hold-out although their average
+    improves it. So a half of each is tried, in which drift counts for a quarter, and flipped or mislabelled work still
+    for most.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], evaluate: Evaluate) -> None:
+        self._weights = weights
+        self._evaluate = evaluate
+        self._before = evaluate(weights)
+        self.before = float(self._before.mean())
+
+    def try_step(self, step: NDArray[np.floating]) -> tuple[float, bool]:
+        """Mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
+        after = self._evaluate(moved(self._weights, step))
+        growth = after - self._before
+        chance = DEVIATIONS * float(growth.std()) / math.sqrt(len(growth))
+        # Written so that NaN fails.
+        return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
+
+
 class _Refused(Exception):
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(reason)
@@ -101,11 +127,9 @@ class Admission:
         self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: History | None = None
     ) -> None:
         history = history or History()
-        self._weights = weights
         self._schema = schema_of(weights)
         self._weights_norm = norm(flatten(weights))
-        self._evaluate = evaluate
-        self.emd = evaluate(weights) if evaluate else math.nan
+        self.gate = Gate(weights, evaluate) if evaluate else None
         self._contents = set(history.contents)
         self._norms = list(history.norms)
         self._speeds = list(history.speeds)
@@ -124,9 +148,10 @@ class Admission:
             content = hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
             if content in self._contents:
                 raise _Refused("replay", "it is a copy of an update that came before")
-            emd = self.emd_with(values)
-            if emd > WORST_EMD * self.emd:
-                raise _Refused("harmful", f"alone it worsens the hold-out EMD from {self.emd:.4f} to {emd:.4f}")
+            if self.gate is not None:
+                emd, good = self.gate.try_step(ALONE * values)
+                if not good:
+                    raise _Refused("harmful", f"it worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}")
         except _Refused as refused:
             return Verdict(refused.kind, str(refused), length, emd, content), None
         self._contents.add(content)
@@ -134,14 +159,6 @@ class Admission:
         if outcome.seconds > 0:
             self._speeds.append(samples / outcome.seconds)
         return Verdict("admitted", "admitted", length, emd, content), values
-
-    def emd_with(self, step: NDArray[np.floating]) -> float:
-        """EMD on the hold-out after `step` `[values]`; NaN where there is no hold-out."""
-        return self._evaluate(moved(self._weights, step)) if self._evaluate else math.nan
-
-    def allows(self, emd: float) -> bool:
-        """Whether a model of this EMD on the hold-out is good enough to replace the round's."""
-        return not emd > WORST_EMD * self.emd
 
     def _check_claims(self, outcome: Outcome, samples: int) -> None:
         result = outcome.result

@@ -124,14 +124,17 @@ async def run_round(
         if report.admitted < quorum:
             return replace(report, reason=f"{report.admitted} updates of the {quorum} that it takes were admitted")
         step, next_server = await asyncio.to_thread(_step, rule, collection.updates, server)
-        emd = await asyncio.to_thread(admission.emd_with, step)
-        if not admission.allows(emd):
-            reason = f"together the updates worsen the hold-out EMD from {admission.emd:.4f} to {emd:.4f}: rolled back"
-            return replace(report, reason=reason)
+        emd = None
+        if gate := admission.gate:
+            emd, good = await asyncio.to_thread(gate.try_step, step)
+            if not good:
+                reason = (
+                    f"the updates together worsen the hold-out EMD from {gate.before:.4f} to {emd:.4f}: rolled back"
+                )
+                return replace(report, reason=reason)
         for name, values in moved(weights, step).items():
             weights[name].copy_(values)
-        known_emd = emd if math.isfinite(emd) else None
-        return replace(report, moved=True, reason="the model moved", emd=known_emd, server=next_server)
+        return replace(report, moved=True, reason="the model moved", emd=emd, server=next_server)
     finally:
         weights_file.unlink(missing_ok=True)
         shutil.rmtree(updates_folder, ignore_errors=True)
