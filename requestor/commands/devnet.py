@@ -56,12 +56,21 @@ def devnet() -> None:
 @click.option("--name", envvar="NIMA_GOLEM_DEVNET", default="default", show_default=True, help="Its name.")
 @click.option("--subnet", default="", help="Its subnet.  [default: devnet-NAME]")
 @click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty, instead of 1000 tGLM.")
-def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool) -> None:
-    """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C."""
+@click.option("--fault", "faults", default="", metavar="KIND[:COUNT],…", help="What the last providers do wrong.")
+def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool, faults: str) -> None:
+    """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C.
+
+    \b
+    Faults, one a provider; the last ones get them, in the order given (docs/devnet.md says what each does):
+        crash, hang, drop, refuse, overcharge, slow:FACTOR
+        garbage, truncated, oversized, pickle, zip-slip, stale, replay
+        wrong-shape, nan, zero, flip, scale, label-flip
+    As in: nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
+    """
     from requestor.devnet.network import NetworkOptions
     from requestor.devnet.supervision import start_detached
 
-    options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded)
+    options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults)
     started = time.monotonic()
     if detach:
         click.echo(f"Starting the devnet {name}; the first time, this fetches the chain's programs.", err=True)
@@ -227,10 +236,12 @@ def _find(name: str | None) -> Devnet:
 
 
 def _table(accounts: list[ProviderAccount]) -> None:
-    click.echo(f"{'provider':<18} {'state':<12} {'agreements':>10} {'invoiced':>22} {'paid':>22} {'wallet':>22}")
+    header = f"{'provider':<18} {'state':<12} {'agreements':>10} {'invoiced':>22} {'paid':>22} {'wallet':>22}"
+    click.echo(header + ("  fault" if any(account.fault for account in accounts) else ""))
     for account in accounts:
         wallet = "" if account.wallet is None else f"{account.wallet:.12f}"
         click.echo(
             f"{account.name:<18} {account.state:<12} {account.agreements:>10} "
             f"{account.invoiced:>22.12f} {account.paid:>22.12f} {wallet:>22}"
+            + (f"  {account.fault}" if account.fault else "")
         )

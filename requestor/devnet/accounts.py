@@ -26,7 +26,8 @@ _PROCESS_SECONDS = 4.0
 class ProviderAccount:
     """A provider's invoices by what became of them, and its wallet; GLM.
 
-    `state`: idle, initialized, computing, or stopped. `wallet` is None where the devnet has no chain.
+    `state`: idle, initialized, computing, or stopped. `wallet` is None where the devnet has no chain. `fault`: empty
+    for an honest provider.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ProviderAccount:
     accepted: Decimal
     paid: Decimal
     wallet: Decimal | None
+    fault: str
 
     def to_json(self) -> dict[str, Any]:
         return {key: plain(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()}
@@ -107,7 +109,9 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
     except (GolemError, OSError, ValueError):
         pass  # a provider may be gone
     wallet = await _wallet(devnet, node)
-    return ProviderAccount(node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet)
+    return ProviderAccount(
+        node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet, fault=node.fault
+    )
 
 
 async def _wallet(devnet: Devnet, node: NodeState) -> Decimal | None:

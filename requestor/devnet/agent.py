@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from requestor.devnet.agreement import IDLE_SECONDS, AgreementTask, Host
+from requestor.devnet.faults.kinds import make_fault
 from requestor.devnet.negotiation import Counter, Reject, Terms, negotiate, review
 from requestor.devnet.offer import Hardware, constraints, properties
 from requestor.devnet.pricing import LinearPricing
@@ -43,6 +44,7 @@ class AgentSettings:
     Attributes:
         folder: its working folder: activities, cache, and `agent.json`, its `AgentReport`.
         coefficients: prices in GLM: per CPU second, per second, per activity.
+        fault: what is wrong with it, as `faults.kinds.parse_faults` names it; empty for an honest provider.
     """
 
     name: str
@@ -55,6 +57,7 @@ class AgentSettings:
     coefficients: tuple[float, ...]
     terms: Terms = field(default_factory=Terms)
     idle_seconds: float = IDLE_SECONDS
+    fault: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AgentSettings:
@@ -77,7 +80,8 @@ class Agent:
         self._settings, self._rest = settings, rest
         folder = Path(settings.folder)
         self._report = folder / "agent.json"
-        self._host = Host(rest, bus, folder, settings.idle_seconds, settings.terms.debit_note_interval)
+        self._fault = make_fault(settings.fault, folder)
+        self._host = Host(rest, bus, folder, self._fault, settings.idle_seconds, settings.terms.debit_note_interval)
         self._properties = properties(
             name=settings.name,
             subnet=settings.subnet,
@@ -177,6 +181,9 @@ class Agent:
             reject = answer if isinstance(answer, Reject) else Reject(answer.reason, final=True)
             logger.info("agreement %s rejected: %s", agreement_id, reject.message)
             await self._rest.reject_agreement(agreement_id, reject.reason())
+            return
+        if not self._fault.signs():
+            logger.info("agreement %s is left unanswered", agreement_id)
             return
         task = self._agreements[agreement_id] = AgreementTask(agreement, self._host, self._on_change)
         try:

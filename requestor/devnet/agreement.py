@@ -18,6 +18,7 @@ from typing import Any
 
 from requestor.devnet.billing import Billing, PaymentTerms
 from requestor.devnet.exe_unit import ExeUnit
+from requestor.devnet.faults.fault import Fault
 from requestor.devnet.negotiation import EXPIRATION
 from requestor.devnet.rest import Rest, RestError
 from requestor.errors import GolemError
@@ -36,6 +37,7 @@ class Host:
     rest: Rest
     bus: ServiceBus
     folder: Path
+    fault: Fault
     idle_seconds: float = IDLE_SECONDS
     debit_note_interval: float = 120.0
 
@@ -59,6 +61,7 @@ class AgreementTask:
             self.agreement_id,
             time.time(),
             terms,
+            host.fault,
             self.break_,
         )
         self._unit: ExeUnit | None = None
@@ -129,6 +132,7 @@ class AgreementTask:
                 cache=self._host.folder / "cache",
                 package=self._package,
                 counters=self._counters,
+                fault=self._host.fault,
             )
             try:
                 await unit.start()

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from requestor.devnet.faults.fault import Fault
 from requestor.devnet.negotiation import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.devnet.pricing import LinearPricing, plain
 from requestor.devnet.rest import Rest
@@ -53,9 +54,11 @@ class PaymentTerms:
 class Billing:
     """The bills of one agreement, approved at `approved` (Unix seconds)."""
 
-    def __init__(self, rest: Rest, agreement_id: str, approved: float, terms: PaymentTerms, on_break: OnBreak) -> None:
+    def __init__(
+        self, rest: Rest, agreement_id: str, approved: float, terms: PaymentTerms, fault: Fault, on_break: OnBreak
+    ) -> None:
         self._rest, self._agreement_id, self._approved, self._terms = rest, agreement_id, approved, terms
-        self._on_break = on_break
+        self._fault, self._on_break = fault, on_break
         self._costs: dict[str, Decimal] = {}  # of activities that have ended
         self._activity_of: dict[str, str] = {}  # debit note → activity
         self._deadlines: dict[str, asyncio.TimerHandle] = {}  # debit note → until when it must be accepted
@@ -78,7 +81,7 @@ class Billing:
 
     async def final_note(self, activity_id: str, usage: Sequence[float]) -> None:
         """The last debit note of an activity, sent until it arrives; its amount goes into the invoice."""
-        self._costs[activity_id] = self._terms.pricing.cost(usage)
+        self._costs[activity_id] = self._amount(usage)
         await self._insist(lambda: self._debit_note(activity_id, usage, final=True))
 
     async def invoice(self) -> str:
@@ -121,7 +124,7 @@ class Billing:
         payable = timeout is not None and (final or now - self._last_payable >= timeout)
         note: dict[str, Any] = {
             "activityId": activity_id,
-            "totalAmountDue": plain(self._terms.pricing.cost(usage)),
+            "totalAmountDue": plain(self._amount(usage)),
             "usageCounterVector": list(usage),
         }
         if payable and timeout is not None:
@@ -143,6 +146,9 @@ class Billing:
                 "DebitNotesDeadline",
                 f"Requestor isn't accepting DebitNotes in time ({self._terms.accept_timeout:g}s).",
             )
+
+    def _amount(self, usage: Sequence[float]) -> Decimal:
+        return self._fault.bill(self._terms.pricing.cost(usage))
 
     def _settle(self, timers: dict[str, asyncio.TimerHandle], note: str) -> None:
         """Amounts are cumulative: one accepted note settles the earlier ones of its activity, too."""

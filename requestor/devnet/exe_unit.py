@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from requestor.devnet.batch import Batch, Command
+from requestor.devnet.faults.fault import Fault
+from requestor.devnet.faults.work import Work
 from requestor.devnet.runtime import DeploymentRefused, Runtime, RuntimeFailed
 from requestor.devnet.transfer import Transfers
 from requestor.devnet.usage import Usage
@@ -43,7 +45,8 @@ class ExeUnit:
     """The exe-unit of one activity.
 
     `folder` becomes the activity's and is deleted with it; `cache` holds images and outlives it; `package` is the
-    demand's task package, None where it has none; `counters` is the agreement's usage vector.
+    demand's task package, None where it has none; `counters` is the agreement's usage vector; `fault` is the
+    provider's, None where it is honest.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class ExeUnit:
         cache: Path,
         package: str | None,
         counters: Sequence[str],
+        fault: Fault | None = None,
     ) -> None:
         self.activity_id = activity_id
         self._bus, self._cache, self._package, self._counters = bus, cache, package, tuple(counters)
         self._address = f"/public/exeunit/{activity_id}"
+        self._fault = fault or Fault(folder)
         self._usage = Usage()
         self._runtime = Runtime(folder, self._usage)
         self._transfers = Transfers(bus, folder / "transfers", Volumes({}))
@@ -175,6 +180,7 @@ class ExeUnit:
             commands = tuple(Command.parse(item) for item in message["exeScript"])
         except (ValueError, TypeError, AttributeError) as error:
             raise ServiceBusFault({"badRequest": str(error)}) from error
+        self._fault.receives([command.kind for command in commands])
         batch = self._batches[batch_id] = Batch(batch_id, commands)
         self._spawn(self._run_batch(batch))
         return batch_id
@@ -296,12 +302,17 @@ class ExeUnit:
             batch.progress(index, None, moved, moved)
 
     async def _run(self, batch: Batch, index: int, arguments: Mapping[str, Any]) -> None:
+        entry_point = str(arguments.get("entry_point", ""))
+        args = [str(argument) for argument in arguments.get("args") or ()]
         code = await self._runtime_call(
-            self._runtime.run(
-                str(arguments.get("entry_point", "")),
-                [str(argument) for argument in arguments.get("args") or ()],
-                lambda data: batch.output(index, "stdout", data),
-                lambda data: batch.output(index, "stderr", data),
+            self._fault.run(
+                Work((entry_point, *args), self._transfers.volumes.folders),
+                lambda: self._runtime.run(
+                    entry_point,
+                    args,
+                    lambda data: batch.output(index, "stdout", data),
+                    lambda data: batch.output(index, "stderr", data),
+                ),
             )
         )
         if code:

@@ -19,6 +19,7 @@ from pathlib import Path
 from requestor.devnet.agent import AgentSettings
 from requestor.devnet.chain import Chain, ChainUnavailable
 from requestor.devnet.daemons import Daemon, DaemonSettings
+from requestor.devnet.faults.kinds import parse_faults
 from requestor.devnet.hub import Hub
 from requestor.devnet.images import ImageHost
 from requestor.devnet.names import provider_name, provider_prices
@@ -39,25 +40,36 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class NetworkOptions:
     """What to start. `funded`: whether the requestor's wallet holds any GLM. `agent`: fields of `AgentSettings` that
-    every provider gets instead of its defaults, such as `idle_seconds` or `terms`."""
+    every provider gets instead of its defaults, such as `idle_seconds` or `terms`. `faults`: as `parse_faults` takes
+    them; the last providers have them, in that order."""
 
     name: str
     providers: int = 3
     subnet: str = ""
     funded: bool = True
     agent: dict[str, object] | None = None
+    faults: str = ""
 
     def __post_init__(self) -> None:
         devnet_folder(self.name)
         if not 1 <= self.providers <= MAX_PROVIDERS:
             raise DevnetError(f"A devnet has 1 to {MAX_PROVIDERS} providers, not {self.providers}.")
+        faulty = len(parse_faults(self.faults))
+        if faulty > self.providers:
+            raise DevnetError(f"There are {faulty} faults for {self.providers} providers; each has one at most.")
+
+    def fault_of(self, index: int) -> str:
+        """The fault of a provider, by its number from 0; empty for an honest one."""
+        faults = parse_faults(self.faults)
+        first = self.providers - len(faults)
+        return faults[index - first] if index >= first else ""
 
 
 class _Provider:
     """A daemon and the agent on it."""
 
     def __init__(self, name: str, daemon: Daemon, settings: AgentSettings, log: Path) -> None:
-        self.name, self.daemon, self._settings = name, daemon, settings
+        self.name, self.daemon, self.fault = name, daemon, settings.fault
         folder = Path(settings.folder)
         self._report, config = folder / "agent.json", folder / "config.json"
         folder.mkdir(parents=True)
@@ -122,6 +134,7 @@ class Network:
                 app_key=daemon.settings.app_key,
                 folder=str(self.folder / "agents" / name),
                 coefficients=provider_prices(index),
+                fault=self.options.fault_of(index),
             )
             settings = AgentSettings.from_json({**asdict(settings), **(self.options.agent or {})})
             self._providers.append(_Provider(name, daemon, settings, self._logs / f"{name}.agent.log"))
@@ -199,13 +212,14 @@ class Network:
             pid_started=started,
             subnet=subnet,
             requestor=_node("requestor", self._requestor),
-            providers=tuple(_node(provider.name, provider.daemon) for provider in self._providers),
+            providers=tuple(_node(provider.name, provider.daemon, provider.fault) for provider in self._providers),
             chain=ChainState(self._chain.node.url, self._chain.token.address) if self._chain else None,
             image_url=self._images.url,
             image_hash=self._images.sha3,
         )
 
 
-def _node(name: str, daemon: Daemon) -> NodeState:
+def _node(name: str, daemon: Daemon, fault: str = "") -> NodeState:
     settings = daemon.settings
-    return NodeState(name, daemon.node_id, daemon.api_url, daemon.gsb_url, settings.app_key, str(settings.folder))
+    urls = daemon.api_url, daemon.gsb_url
+    return NodeState(name, daemon.node_id, *urls, settings.app_key, str(settings.folder), fault)

@@ -22,7 +22,7 @@ PLATFORM = f"{DRIVER}-{NETWORK}-tglm"
 
 @dataclass(frozen=True)
 class NodeState:
-    """One daemon: where it listens and who it is."""
+    """One daemon: where it listens and who it is. `fault`: what is wrong with the provider on it; empty if nothing."""
 
     name: str
     node_id: str
@@ -30,6 +30,7 @@ class NodeState:
     gsb_url: str
     app_key: str
     folder: str
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -231,8 +231,19 @@ def _check(file: Path, digest: bytes | None) -> None:
 
 
 def _copy_descriptor(descriptor: int, file: Path) -> None:
-    with os.fdopen(os.dup(descriptor), "rb") as source, file.open("wb") as target:
-        shutil.copyfileobj(source, target, _CHUNK)
+    """Copy a file; its holes stay holes, so that a sparse file takes no more room as a copy."""
+    size, end = os.fstat(descriptor).st_size, 0
+    with file.open("wb", buffering=0) as target:
+        while end < size:
+            try:
+                start = os.lseek(descriptor, end, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole is left
+                break
+            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+            for offset in range(start, end, _CHUNK):
+                content = os.pread(descriptor, min(_CHUNK, end - offset), offset)
+                os.pwrite(target.fileno(), content, offset)
+        target.truncate(size)
 
 
 @contextlib.contextmanager

@@ -20,11 +20,11 @@ class Volumes:
     """An activity's volumes: absolute path in the container → folder on the host."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = dict(folders)
+        self.folders = dict(folders)
 
     def resolve(self, path: str) -> tuple[Path, tuple[str, ...]]:
         """The volume's host folder and the names below it. Raises TransferFailed where no volume holds `path`."""
-        inside = [volume for volume in self._folders if path == volume or path.startswith(volume + "/")]
+        inside = [volume for volume in self.folders if path == volume or path.startswith(volume + "/")]
         if not inside:
             raise TransferFailed(f"IO error: path not found in container: {path}")
         volume = max(inside, key=len)
@@ -34,7 +34,7 @@ class Volumes:
         names = tuple(name for name in rest.split("/") if name not in ("", "."))
         if ".." in names:
             raise TransferFailed(f"IO error: path not found in container: {path}")
-        return self._folders[volume], names
+        return self.folders[volume], names
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[int]:

@@ -1,0 +1,71 @@
+"""Providers that fail, dawdle, leave, or take too much money; what they send, if anything, is honest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from requestor.devnet.faults.fault import Execute, Fault, vanish
+from requestor.devnet.faults.work import Work
+
+CRASH_SECONDS = 1.0  # into the task
+OVERCHARGE = 100
+
+
+class Crash(Fault):
+    """Dies a second into its first task, and never comes back: agent, exe-unit and task; its daemon stays."""
+
+    async def run(self, work: Work, execute: Execute) -> int:
+        await asyncio.wait({asyncio.ensure_future(execute())}, timeout=CRASH_SECONDS)
+        vanish()
+        raise AssertionError("this process has ended")
+
+
+class Hang(Fault):
+    """Never ends a task, and bills the time."""
+
+    async def run(self, work: Work, execute: Execute) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets this event")
+
+
+class Slow(Fault):
+    """Takes FACTOR times as long as it would."""
+
+    def __init__(self, folder: Path, factor: float) -> None:
+        super().__init__(folder)
+        self.factor = factor
+
+    async def run(self, work: Work, execute: Execute) -> int:
+        started = time.monotonic()
+        code = await execute()
+        await asyncio.sleep((self.factor - 1) * (time.monotonic() - started))
+        return code
+
+
+class Drop(Fault):
+    """Does its first task well, and is gone when the second one arrives."""
+
+    _tasks = 0
+
+    def receives(self, kinds: Sequence[str]) -> None:
+        self._tasks += "run" in kinds
+        if self._tasks > 1:
+            vanish()
+
+
+class Refuse(Fault):
+    """Negotiates, and never signs an agreement."""
+
+    def signs(self) -> bool:
+        return False
+
+
+class Overcharge(Fault):
+    """Asks for 100 times what usage and price come to, in debit notes and invoices."""
+
+    def bill(self, amount: Decimal) -> Decimal:
+        return OVERCHARGE * amount

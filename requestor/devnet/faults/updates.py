@@ -1,0 +1,113 @@
+"""Providers that send a well-formed lie: the safetensors files that a task writes, with other values in them.
+
+All floating-point tensors are altered, in any project's files; in this project's updates (`nima.update`) that is the
+delta that they stand for. Label-flip lies earlier, and knows this project's jobs only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nima.files import write_atomically
+from requestor.devnet.faults.fault import Execute, Fault
+from requestor.devnet.faults.files import FileFault
+from requestor.devnet.faults.work import Work
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Tensors = dict[str, NDArray[np.floating]]
+
+SCALE = 100
+_SCALES = "scales"  # of an update's tensors: not a value of the delta, but its size
+
+
+class TensorFault(FileFault):
+    """Changes the floating-point tensors of every safetensors file; other files stay as they are."""
+
+    def alter(self, work: Work, path: Path) -> None:
+        if path.suffix == ".safetensors":
+            super().alter(work, path)
+
+    def instead_of(self, path: Path) -> bytes:
+        # Not above: every agent imports this module, and only the few with such a fault need numpy.
+        import numpy as np
+        from safetensors.numpy import load, save
+
+        tensors = load(path.read_bytes())
+        floats = {name: values for name, values in tensors.items() if np.issubdtype(values.dtype, np.floating)}
+        changed = {name: np.ascontiguousarray(values) for name, values in self.changed(floats).items()}
+        content: bytes = save({**tensors, **changed})
+        return content
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        """Those that are other than they were."""
+        raise NotImplementedError
+
+
+class WrongShape(TensorFault):
+    """Every tensor has a row more."""
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        import numpy as np
+
+        return {name: np.concatenate([values, values[:1]]) for name, values in tensors.items() if values.ndim}
+
+
+class NotANumber(TensorFault):
+    """The first value of every tensor is NaN."""
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        for values in tensors.values():
+            values.flat[:1] = float("nan")
+        return tensors
+
+
+class Zero(TensorFault):
+    """All values are zero: no work."""
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        return {name: values * 0 for name, values in tensors.items()}
+
+
+class Flip(TensorFault):
+    """All values have the other sign."""
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        return {name: -values for name, values in tensors.items() if name != _SCALES}
+
+
+class Scale(TensorFault):
+    """All values are 100 times as large."""
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        scaled = {_SCALES: tensors[_SCALES]} if _SCALES in tensors else tensors
+        return {name: values * values.dtype.type(SCALE) for name, values in scaled.items()}
+
+
+class LabelFlip(Fault):
+    """Trains this project's jobs on reversed votes: 10 for 1, 9 for 2, and so on."""
+
+    async def run(self, work: Work, execute: Execute) -> int:
+        job_file = work.host_path(work.argv[-1])
+        if job_file is not None and job_file.name == "job.json":
+            _flip_labels(job_file, work)
+        return await execute()
+
+
+def _flip_labels(job_file: Path, work: Work) -> None:
+    from nima.jobs import Job
+    from nima.shards import read_shard, write_shard
+
+    job = Job.from_json(job_file.read_text())
+    flipped = []
+    for sha256 in job.shards:
+        path = work.host_path(f"{job.store}/{sha256}.safetensors")
+        assert path is not None, "a job's store is a volume"
+        shard = read_shard(path)
+        votes = None if shard.votes is None else shard.votes[:, ::-1]
+        flipped.append(write_shard(path.parent, shard.image_ids, votes, shard.jpegs).sha256)
+    write_atomically(job_file, replace(job, shards=tuple(flipped)).to_json().encode())

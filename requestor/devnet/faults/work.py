@@ -1,0 +1,66 @@
+"""One program that a provider runs for somebody, and the files that it leaves in the activity's volumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nima.files import sha256_of, write_atomically
+from nima.jobs import RESULT_FILE
+
+_Stamp = tuple[int, int, int]  # inode, time of change, size
+
+
+class Work:
+    """To be made before the program runs, so that it knows afterwards what was written.
+
+    Args:
+        argv: the program and its arguments.
+        volumes: path in the container → folder on the host.
+    """
+
+    def __init__(self, argv: Sequence[str], volumes: Mapping[str, Path]) -> None:
+        self.argv = tuple(argv)
+        self._volumes = dict(volumes)
+        self._before = dict(self._files())
+
+    def host_path(self, path: str) -> Path | None:
+        """The host's file at a path of the container, None where no volume holds it."""
+        for volume, folder in self._volumes.items():
+            if path.startswith(volume + "/") and ".." not in path.split("/"):
+                return folder / path[len(volume) + 1 :]
+        return None
+
+    def outputs(self) -> list[Path]:
+        """What the program has written, but for a `result.json` that only speaks of the file beside it."""
+        written = sorted(path for path, stamp in self._files() if self._before.get(path) != stamp)
+        beside = {path.parent for path in written if path.name != RESULT_FILE}
+        return [path for path in written if path.name != RESULT_FILE or path.parent not in beside]
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Another content for an output; a `result.json` beside it that knows its hash learns the new one."""
+        write_atomically(path, content)
+        self.describe(path, output_sha256=sha256_of(path))
+
+    def describe(self, path: Path, **changes: str) -> None:
+        """Change what the `result.json` beside an output says, if there is one that names the file."""
+        described = path.with_name(RESULT_FILE)
+        try:
+            result = json.loads(described.read_text())
+        except (OSError, ValueError):
+            return
+        if isinstance(result, dict) and result.get("output") == path.name:
+            write_atomically(described, json.dumps({**result, **changes}, indent=1).encode())
+
+    def _files(self) -> Iterator[tuple[Path, _Stamp]]:
+        """All plain files of the volumes; links are not followed."""
+        for volume in self._volumes.values():
+            for folder, _, names in os.walk(volume):
+                for name in names:
+                    path = Path(folder, name)
+                    found = path.lstat()
+                    if stat.S_ISREG(found.st_mode):
+                        yield path, (found.st_ino, found.st_mtime_ns, found.st_size)
