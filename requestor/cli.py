@@ -24,6 +24,7 @@ COMMANDS = {
         "Train a model on Golem providers (or on local subprocesses).",
     ),
     "runs": ("requestor.commands.runs:runs", "List, show, resume and remove training runs."),
+    "offers": ("requestor.commands.offers:offers", "Show who offers to compute on Golem, and at what price."),
     "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",

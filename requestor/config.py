@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from requestor.devnet.state import find_devnet
 from requestor.errors import AppKeyMissing, ConfigurationError
 from requestor.golem.networks import TOKENS
 
@@ -77,6 +78,14 @@ class RunConfig(HiringConfig):
             "rounds": self.rounds,
             "seed": self.seed,
         }
+
+
+def golem_environment() -> dict[str, str]:
+    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none."""
+    environment = dict(os.environ)
+    if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
+        environment |= devnet.environment()
+    return environment
 
 
 def required_variable(environment: dict[str, str], name: str) -> str:

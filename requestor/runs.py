@@ -20,8 +20,7 @@ from nima.splits import Split, random_split, read_split
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
-from requestor.config import HiringConfig, RunConfig, required_variable
-from requestor.devnet.state import find_devnet
+from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
 from requestor.golem.gftp import gftp_on_path
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
@@ -33,18 +32,11 @@ EVALUATION_MAX_PRICE = Decimal(1)
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
-def environment_for(backend: str) -> dict[str, str]:
-    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none.
-
-    Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set.
-    """
-    environment = dict(os.environ)
+def check_environment(backend: str, environment: dict[str, str]) -> None:
+    """Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set."""
     if backend == "golem":
-        if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
-            environment |= devnet.environment()
         for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
             required_variable(environment, name)
-    return environment
 
 
 def open_run(
@@ -66,7 +58,7 @@ def open_run(
 
     Raises RequestorError and NimaError for everything that can be known to be wrong before the first provider is asked.
     """
-    environment = environment_for(backend)
+    environment = golem_environment() if backend == "golem" else dict(os.environ)
     get(backbone)
     config = RunConfig(
         ava=ava,
@@ -82,6 +74,7 @@ def open_run(
         seed=seed,
     )
     split = _test_split(config, test_ids)
+    check_environment(backend, environment)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
     options = {
@@ -118,7 +111,8 @@ def predict_with(
     backend: str, budget: Decimal | None, model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress
 ) -> PredictionTable:
     """Predictions of a model from a backend's providers; the folder `runs/evaluate-…` keeps what was sent and paid."""
-    environment = environment_for(backend)
+    environment = golem_environment() if backend == "golem" else dict(os.environ)
+    check_environment(backend, environment)
     config = HiringConfig(
         backend="golem" if backend == "golem" else "local",
         workers=EVALUATION_WORKERS,

@@ -52,7 +52,7 @@ class Wallet:
 
     async def address(self) -> str:
         """The node id of the app key's identity, which is also its wallet's address: 0x and 40 hex digits."""
-        me: dict[str, Any] = await self._call("GET", "/me")
+        me: dict[str, Any] = await self.call("GET", "/me")
         return str(me["identity"])
 
     async def allocate(self, amount: Decimal, lifetime: timedelta) -> tuple[str, str]:
@@ -69,7 +69,7 @@ class Wallet:
             "makeDeposit": False,
         }
         try:
-            allocation: dict[str, Any] = await self._call("POST", "/payment-api/v1/allocations", request)
+            allocation: dict[str, Any] = await self.call("POST", "/payment-api/v1/allocations", request)
         except GolemError as error:
             if _INSUFFICIENT_FUNDS not in str(error):
                 raise
@@ -86,7 +86,7 @@ class Wallet:
     async def release(self, allocation_id: str) -> None:
         """Give a reservation back. One that is gone already is no error."""
         try:
-            await self._call("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
+            await self.call("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
         except GolemError as error:
             if not any(f"answered {code} " in str(error) for code in (404, 410)):
                 raise
@@ -95,22 +95,23 @@ class Wallet:
         """End an agreement. One that has ended already, or is unknown by now, is no error."""
         body = {"message": reason, "golem.requestor.code": "Cancelled"}
         try:
-            await self._call("POST", f"/market-api/v1/agreements/{agreement_id}/terminate", body)
+            await self.call("POST", f"/market-api/v1/agreements/{agreement_id}/terminate", body)
         except GolemError as error:
             if not any(f"answered {code} " in str(error) for code in (404, 409, 410)):
                 raise
 
     async def invoices(self, agreement_id: str) -> list[dict[str, Any]]:
         """The invoices that were received for an agreement: `invoiceId`, `amount`, `status` and more."""
-        invoices: list[dict[str, Any]] = await self._call("GET", "/payment-api/v1/invoices") or []
+        invoices: list[dict[str, Any]] = await self.call("GET", "/payment-api/v1/invoices") or []
         return [invoice for invoice in invoices if invoice["agreementId"] == agreement_id]
 
     async def accept(self, invoice_id: str, amount: Decimal, allocation_id: str) -> None:
         """Accept an invoice for payment from an allocation."""
         body = {"totalAmountAccepted": str(amount), "allocationId": allocation_id}
-        await self._call("POST", f"/payment-api/v1/invoices/{invoice_id}/accept", body)
+        await self.call("POST", f"/payment-api/v1/invoices/{invoice_id}/accept", body)
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One request to the daemon: JSON in, JSON out."""
         url = self._connection.api_url.rstrip("/") + path
         headers = {"Authorization": f"Bearer {self._connection.app_key}"}
         try:

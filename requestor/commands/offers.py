@@ -1,0 +1,49 @@
+"""`nima-golem offers`: who would compute, and for how much."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import click
+
+from requestor.golem.networks import TOKENS
+
+
+@click.command(short_help="Show who offers to compute on Golem, and at what price.")
+@click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
+@click.option("--subnet", help="Golem subnet. [default: the devnet's, or public]")
+@click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long to listen.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def offers(network: str | None, subnet: str | None, seconds: float, as_json: bool) -> None:
+    """Listen to the market, and list the providers that answer, cheapest first. Nothing is hired or paid."""
+    from requestor.config import golem_environment, required_variable
+    from requestor.golem.market import scan_offers
+    from requestor.golem.wallet import Connection
+
+    environment = golem_environment()
+    connection = Connection(
+        api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
+        app_key=required_variable(environment, "YAGNA_APPKEY"),
+        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
+    )
+    found = asyncio.run(scan_offers(connection, subnet or environment.get("YAGNA_SUBNET", "public"), seconds))
+    if not as_json and found:
+        columns = ("threads", "GiB", "start", "CPU hour", "hour", "first hour")
+        click.echo(f"{'provider':<28}" + "".join(f"{name:>11}" for name in columns))
+    for offer in found:
+        glm = {
+            "start_glm": offer.price.start,
+            "cpu_hour_glm": offer.cpu_hour,
+            "hour_glm": offer.wall_hour,
+            "first_hour_glm": offer.first_hour,
+        }
+        if as_json:
+            row = {"provider_id": offer.provider_id, "name": offer.name, "threads": offer.threads}
+            exact = {name: str(amount) for name, amount in glm.items()}
+            click.echo(json.dumps({**row, "memory_gib": offer.memory_gib, **exact}))
+        else:
+            money = "".join(f"{amount:>11.4f}" for amount in glm.values())
+            click.echo(f"{offer.name:<28}{offer.threads:>11}{offer.memory_gib:>11.1f}{money}")
+    if not found:
+        click.echo("Nobody offers anything there; is the daemon connected, and the subnet right?", err=True)
