@@ -12,22 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from nima import checkpoint
 from nima.backbones import Backbone
-from nima.distribution import BUCKETS
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.photos import AVA_LONG_SIDE, PhotoError, Source, read_photo
 from nima.score import Score
+from nima.score_cache import HashedFile, KnownScore, ScoreCache
 from nima.shards import stored_jpeg
 from nima.training import central_crop
 from nima.weights import WEIGHTS, Progress, fetch
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
+
+_PREPARATION = 1  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
 
 
 class ScoringError(NimaError):
@@ -42,6 +43,7 @@ class Scorer:
         device: "cpu", "cuda", "mps", or "auto" for the fastest that is there.
         batch_size: photos that go through the network at a time; changes scores by rounding only.
         threads: how many photos are decoded at a time; all cores where None.
+        cache: where scores of files are looked up, and kept.
 
     Raises:
         WeightsError: the default model could not be fetched.
@@ -56,15 +58,19 @@ class Scorer:
         device: str = "auto",
         batch_size: int = 16,
         threads: int | None = None,
+        cache: ScoreCache | None = None,
     ) -> None:
         path = find_model(DEFAULT_MODEL) if model is None else model
         network, metadata = checkpoint.load(path)
+        sha256 = sha256_of(path)
         self.device = _device(device)
-        self.model = f"{metadata.get('name', path.stem)}@{sha256_of(path)[:8]}"
+        self.model = f"{metadata.get('name', path.stem)}@{sha256[:8]}"
         self._network = network.to(self.device)
         self._whole = metadata.get("preparation") == "whole"
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
+        self._cache = cache
+        self._cache_key = f"{sha256}/{_PREPARATION}"
 
     def score(self, photos: Iterable[Source]) -> Iterator[Score]:
         """Score photos (paths, bytes of files, or Pillow's images) in order; one that cannot be read gets an error.
@@ -73,7 +79,7 @@ class Scorer:
         """
         with ThreadPoolExecutor(self._threads) as pool:
             waiting = iter(photos)
-            ahead: deque[Future[_Prepared]] = deque()
+            ahead: deque[Future[_Prepared | Score]] = deque()
             while True:
                 for photo in islice(waiting, 2 * self._batch_size - len(ahead)):
                     ahead.append(pool.submit(self._prepare, photo))
@@ -82,44 +88,55 @@ class Scorer:
                 batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
                 yield from self._score(batch)
 
-    def _prepare(self, photo: Source) -> _Prepared:
+    def _prepare(self, photo: Source) -> _Prepared | Score:
+        """What the network takes; or the score at once, where it is known or there can be none."""
         path = str(photo) if isinstance(photo, (str, Path)) else ""
+        file = self._cache.identify(Path(path)) if self._cache is not None and path else None
+        if self._cache is not None and file is not None:
+            known = self._cache.find(file.sha256, self._cache_key)
+            if known is not None:
+                return Score.of(path, known.probabilities, self.model, known.width, known.height)
         try:
             # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
             opened = read_photo(photo, long_side=AVA_LONG_SIDE)
         except PhotoError as error:
-            return _Prepared(path, None, None, None, str(error))
+            return Score.failed(path, self.model, str(error))
         prepare = whole_photo if self._whole else stored_photo
-        return _Prepared(path, prepare(opened.image, self._network.entry), opened.width, opened.height, None)
+        return _Prepared(path, prepare(opened.image, self._network.entry), opened.width, opened.height, file)
 
-    def _score(self, batch: list[_Prepared]) -> Iterator[Score]:
-        pixels = [photo.pixels for photo in batch if photo.pixels is not None]
-        predicted = iter(self._predict(torch.stack(pixels)) if pixels else np.empty((0, BUCKETS)))
+    def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
+        prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
+        predicted = self._predict([photo.pixels for photo in prepared]) if prepared else []
+        if self._cache is not None:
+            found = zip(prepared, predicted, strict=True)
+            self._cache.add(
+                self._cache_key,
+                ((photo.file, KnownScore(tuple(p), photo.width, photo.height)) for photo, p in found if photo.file),
+            )
+        probabilities = iter(predicted)
         for photo in batch:
-            if photo.error is not None:
-                yield Score.failed(photo.path, self.model, photo.error)
+            if isinstance(photo, Score):
+                yield photo
             else:
-                assert photo.width is not None
-                assert photo.height is not None
-                yield Score.of(photo.path, next(predicted), self.model, photo.width, photo.height)
+                yield Score.of(photo.path, next(probabilities), self.model, photo.width, photo.height)
 
-    def _predict(self, pixels: Tensor) -> NDArray[np.float64]:
+    def _predict(self, pixels: list[Tensor]) -> list[list[float]]:
         with torch.inference_mode():
-            logits = self._network(pixels.to(self.device))
+            logits = self._network(torch.stack(pixels).to(self.device))
         # In float64 the ten add up to 1 as closely as anyone will check.
-        probabilities: NDArray[np.float64] = logits.cpu().double().softmax(dim=1).numpy()
+        probabilities: list[list[float]] = logits.cpu().double().softmax(dim=1).tolist()
         return probabilities
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A photo on its way: `pixels` is float32 `[3, H, W]` in 0..1, or None where `error` says why."""
+    """A photo on its way to the network: `pixels` is float32 `[3, H, W]` in 0..1; `file` is for the cache."""
 
     path: str
-    pixels: Tensor | None
-    width: int | None
-    height: int | None
-    error: str | None
+    pixels: Tensor
+    width: int
+    height: int
+    file: HashedFile | None
 
 
 def whole_photo(image: Image.Image, entry: Backbone) -> Tensor:

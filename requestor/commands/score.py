@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 @click.option("--sort", type=click.Choice(["score", "spread", "path", "input"]),
               help="Best first, most disputed first, by name, or as they come. "
               "[default: score for a table, else input]")  # fmt: skip
+@click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Keep scores there (SQLite); photos and models that it knows are not scored again.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Photos at a time.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
@@ -50,6 +52,7 @@ def score(
     top: int | None,
     min_score: float | None,
     sort: str | None,
+    cache: Path | None,
     device: str,
     batch_size: int,
     threads: int | None,
@@ -72,6 +75,7 @@ def score(
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
     # Imported here, as `--help` should not wait for torch.
+    from nima.score_cache import ScoreCache
     from nima.scoring import DEFAULT_MODEL, Scorer
     from requestor.model_files import model_file
     from requestor.photo_files import listed_paths, photo_files
@@ -93,7 +97,13 @@ def score(
             click.echo(text, err=True)
 
     selection = Selection(sort or ("score" if format_ == "table" else "input"), top, min_score)  # type: ignore[arg-type]
-    scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device, batch_size=batch_size, threads=threads)
+    scorer = Scorer(
+        model_file(model or DEFAULT_MODEL),
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+        cache=None if cache is None else ScoreCache(cache),
+    )
     if verbose:
         note(f"{scorer.model} on {scorer.device}")
     started = time.monotonic()
