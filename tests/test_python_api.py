@@ -1,0 +1,40 @@
+"""The package as a library: what its documentation shows works, and importing it costs nothing."""
+
+from __future__ import annotations
+
+import doctest
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nima
+from nima.weights import import_file
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
+
+
+def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
+    program = "import sys, nima; dir(nima); print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_all_public_names_are_there() -> None:
+    assert {getattr(nima, name).__name__ for name in nima.__all__} == set(nima.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Scorers'"):
+        nima.Scorers  # noqa: B018
+
+
+@pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
+def test_the_documentation_of_the_package_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    import_file("mobilenet_v1-ava", KERAS)
+    shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    results = doctest.testmod(nima)
+    assert results.attempted >= 4
+    assert results.failed == 0
