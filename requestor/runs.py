@@ -14,18 +14,24 @@ from numpy.typing import NDArray
 
 from nima.ava import read_ratings
 from nima.backbones import get
+from nima.checkpoint import encode
 from nima.files import sha256_of
+from nima.jobs import default_plan
+from nima.model import initial_model
 from nima.prediction_table import PredictionTable
 from nima.splits import Split, random_split, read_split
+from nima.update import max_bytes, schema_of
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
+from requestor.estimate import Assumptions, Stage, estimate
 from requestor.golem.gftp import gftp_on_path
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
+from requestor.sharding import holdout_images
 
 EVALUATION_WORKERS = 3
 EVALUATION_MAX_PRICE = Decimal(1)
@@ -73,7 +79,7 @@ def open_run(
         subnet=subnet or environment.get("YAGNA_SUBNET", "public"),
         seed=seed,
     )
-    split = _test_split(config, test_ids)
+    split = test_split(config.ava, test_ids, config.seed)
     check_environment(backend, environment)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
@@ -100,11 +106,24 @@ def log_to(path: Path) -> None:
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 
-def _test_split(config: RunConfig, chosen: Path | None) -> Split:
-    listed = chosen or config.ava / "splits" / "test.txt"
+def test_split(ava: Path, chosen: Path | None, seed: int) -> Split:
+    """The photos to test on: a chosen list, or the data set's own, or a random tenth."""
+    listed = chosen or ava / "splits" / "test.txt"
     if chosen is not None or listed.exists():
         return read_split(listed)
-    return random_split(read_ratings(config.ava).image_ids, config.seed, TEST_SHARE)
+    return random_split(read_ratings(ava).image_ids, seed, TEST_SHARE)
+
+
+def estimate_run(
+    ava: Path, test_ids: Path | None, backbone: str, rounds: int, workers: int, seed: int, assumptions: Assumptions
+) -> list[Stage]:
+    """What a run with these options would do and cost; reads AVA.txt only."""
+    image_ids = read_ratings(ava).image_ids
+    tested = int(np.isin(image_ids, test_split(ava, test_ids, seed).image_ids).sum())
+    train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
+    model = initial_model(backbone, None, seed, multi_level=True)
+    trained = schema_of(model.trainable_parameters(default_plan(1, seed).trainable_blocks))
+    return estimate(train_images, tested, rounds, workers, len(encode(model, {})), max_bytes(trained), assumptions)
 
 
 def predict_with(

@@ -27,6 +27,11 @@ UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA i
 SHOWN_IDS = 5
 
 
+def holdout_images(images: int) -> int:
+    """How many of so many training photos never leave this machine."""
+    return min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * images)))
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The sharded data set of one run. Every `Client` is a list of shards."""
@@ -96,7 +101,7 @@ def make_shards(
     test_rows = np.flatnonzero(tested)
     if len(test_rows) == 0:
         raise NimaError(f"None of the test ids has a rating in {ava / 'AVA.txt'}: nothing to evaluate on.")
-    kept_home = min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * len(rows))))
+    kept_home = holdout_images(len(rows))
     if len(rows) - kept_home < clients:
         raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
     reader = _Reader(ava, ratings, get(backbone), len(ratings), progress)

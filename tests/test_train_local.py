@@ -109,6 +109,16 @@ def test_a_killed_run_goes_on_to_the_same_model(
     assert (run_dir / "predictions.csv").read_bytes() == (finished[1] / "predictions.csv").read_bytes()
 
 
+def test_an_estimate_spends_nothing_and_names_its_assumptions(ava: Path, tmp_path: Path) -> None:
+    done = train(ava, tmp_path / "run", "--estimate")
+    assert done.returncode == 0, done.stderr
+    estimate = json.loads(done.stdout)
+    assert 0 < estimate["glm"] < 2
+    assert estimate["glm"] == pytest.approx(sum(stage["glm"] for stage in estimate["stages"]))
+    assert "uplink" in estimate["assumptions"]
+    assert not (tmp_path / "run").exists()
+
+
 def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "requestor.cli", "runs", *arguments]
     return subprocess.run(program, capture_output=True, text=True, timeout=250)

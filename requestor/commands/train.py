@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 @click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
 @click.option("--subnet", help="Golem subnet. [default: the devnet's, or public]")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random.")
+@click.option("--estimate", is_flag=True, help="Only say what the run would do and cost; nothing is spent.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 def train(
     ava: Path, budget: Decimal, backend: str, backbone: str, rounds: int, workers: int, max_price: Decimal,
-    test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int, yes: bool,
-    as_json: bool,
+    test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int, estimate: bool,
+    yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -56,6 +57,9 @@ def train(
     # Imported here, as `--help` and a mistyped option should not wait for torch.
     from requestor.runs import open_run
 
+    if estimate:
+        _show_estimate(ava, test_ids, backbone, rounds, workers, seed, budget, as_json)
+        return
     run, progress = open_run(
         ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds, workers=workers,
         max_price=max_price, test_ids=test_ids, run_dir=run_dir, network=network, subnet=subnet, seed=seed,
@@ -67,6 +71,27 @@ def train(
     with progress:
         summary = asyncio.run(_with_signals(run))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
+
+
+def _show_estimate(
+    ava: Path,
+    test_ids: Path | None,
+    backbone: str,
+    rounds: int,
+    workers: int,
+    seed: int,
+    budget: Decimal,
+    as_json: bool,
+) -> None:
+    from requestor import estimate
+    from requestor.runs import estimate_run
+
+    assumptions = estimate.Assumptions()
+    stages = estimate_run(ava, test_ids, backbone, rounds, workers, seed, assumptions)
+    if as_json:
+        click.echo(json.dumps(estimate.as_json(stages, assumptions)))
+    else:
+        click.echo("\n".join(estimate.for_people(stages, assumptions, budget)))
 
 
 async def _with_signals(run: TrainingRun) -> dict[str, Any]:

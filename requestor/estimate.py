@@ -1,0 +1,121 @@
+"""What a run will do and cost, before anything is spent: a model of a few lines, with its assumptions named."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from requestor.budget import Price
+
+HOUR = Decimal(3600)
+# yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
+GOLEM_DEFAULT_PRICE = Price(Decimal(0), Decimal("0.005") / HOUR, Decimal("0.025") / HOUR)
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What is not known before a run.
+
+    Attributes:
+        images_a_core_second: photos through MobileNetV2's frozen blocks and the head's training.
+        job_seconds: start of the program on a provider, torch's import most of it.
+        uplink: bytes a second from this machine to all providers together.
+        photo_bytes: of one photo at 256 px.
+        threads: that a provider has, and bills.
+        price: of a provider.
+    """
+
+    images_a_core_second: float = 30.0
+    job_seconds: float = 4.0
+    uplink: float = 20e6 / 8
+    photo_bytes: int = 20_000
+    threads: int = 4
+    price: Price = GOLEM_DEFAULT_PRICE
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: bytes sent from here, wall seconds, GLM for all providers."""
+
+    name: str
+    sent: int
+    seconds: float
+    glm: Decimal
+
+
+def estimate(
+    train_images: int,
+    test_images: int,
+    rounds: int,
+    workers: int,
+    base_bytes: int,
+    update_bytes: int,
+    assumptions: Assumptions,
+) -> list[Stage]:
+    """The stages of a run.
+
+    Args:
+        train_images, test_images: that are sent to providers.
+        workers: among whom they are divided evenly.
+        base_bytes: of the base model, sent to every provider twice: to train from, and the result to evaluate.
+        update_bytes: of the trained weights, sent to every provider in every round.
+    """
+    a = assumptions
+
+    def stage(name: str, sent: int, images: int, jobs: int) -> Stage:
+        computing = jobs * a.job_seconds + images / workers / a.images_a_core_second / a.threads
+        seconds = sent / a.uplink + computing
+        # Everybody is billed for the wall time of the stage, and for the CPU time that they use of it.
+        cpu = workers * computing * a.threads
+        glm = Decimal(str(workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
+        return Stage(name, sent, seconds, glm)
+
+    hiring = Stage("hire and send the photos", 0, 0.0, workers * a.price.start)
+    first = stage(hiring.name, train_images * a.photo_bytes + workers * base_bytes, 0, 0)
+    return [
+        Stage(first.name, first.sent, first.seconds, first.glm + hiring.glm),
+        stage(f"{rounds} rounds", rounds * workers * update_bytes, rounds * train_images, rounds),
+        stage("evaluate", test_images * a.photo_bytes + workers * base_bytes, test_images, 1),
+    ]
+
+
+def as_json(stages: list[Stage], assumptions: Assumptions) -> dict[str, Any]:
+    """For `--json`: the stages, their sums and the assumptions."""
+    rows = [{**asdict(stage), "glm": float(stage.glm)} for stage in stages]
+    return {
+        "stages": rows,
+        "sent": sum(stage.sent for stage in stages),
+        "seconds": sum(stage.seconds for stage in stages),
+        "glm": float(sum((stage.glm for stage in stages), Decimal(0))),
+        "assumptions": {**asdict(assumptions), "price": assumptions.price.to_text()},
+    }
+
+
+def for_people(stages: list[Stage], assumptions: Assumptions, budget: Decimal) -> list[str]:
+    """A table, the sum beside the budget, and what it rests on."""
+    lines = [f"{'stage':<28}{'sent':>12}{'time':>10}{'GLM':>12}"]
+    for stage in stages:
+        lines.append(f"{stage.name:<28}{stage.sent / 1e6:>9.1f} MB{_duration(stage.seconds):>10}{stage.glm:>12.5f}")
+    total = sum((stage.glm for stage in stages), Decimal(0))
+    seconds = sum(stage.seconds for stage in stages)
+    a = assumptions
+    price = a.price
+    lines += [
+        f"{'in all':<28}{sum(s.sent for s in stages) / 1e6:>9.1f} MB{_duration(seconds):>10}{total:>12.5f}",
+        "",
+        f"That is {total / budget:.1%} of the budget of {budget} GLM. It assumes:",
+        f"  providers with {a.threads} threads at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
+        f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start} GLM to start (see `nima-golem offers`);",
+        f"  {a.images_a_core_second:.0f} photos a core and second, {a.job_seconds:.0f} s to start a job;",
+        f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.photo_bytes / 1000:.0f} kB a photo.",
+    ]
+    if total > budget:
+        lines.append("  It does not fit: training stops when the money is gone, with what it has reached by then.")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
