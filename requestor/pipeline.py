@@ -27,14 +27,18 @@ from nima.shards import read_shard
 from nima.splits import Split
 from nima.training import predict, standardise_features
 from nima.weights import fetch
-from requestor.admission import Verdict
+from requestor.admission import History, Verdict
+from requestor.aggregation import RULES
 from requestor.backends.base import Backend, Outcome, Task
 from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
+from requestor.holdout import Holdout
 from requestor.progress import RunProgress
+from requestor.providers import Providers
 from requestor.results import write_predictions, write_results
 from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
 from requestor.run_dir import RunFolder
+from requestor.server_optimizer import load_state, save_state
 from requestor.sharding import Dataset, make_shards
 
 STANDARDISED = 64  # hold-out photos that the scale of the features is taken from
@@ -163,18 +167,26 @@ class TrainingRun:
         done = state["round"]
         model, _ = checkpoint.load(self._folder.checkpoint(done) if done else base[1])
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
+        gate = await asyncio.to_thread(Holdout, model, holdout, plan.trainable_blocks)
+        providers = Providers()
+        providers.resume(self._rounds_done(done))
+        server = load_state(self._folder.server_state(done))
         self._progress.stage("Training", self.config.rounds, done)
         failed = 0
         while done < self.config.rounds and not self._stopping:
             number = done + 1
             report = await run_round(
                 number, backend, dataset.clients, plan, base, self.config.backbone, weights,
-                self._folder.path / "rounds", self._on_outcome,
+                self._folder.path / "rounds", self._on_outcome, rule=RULES["mean"], server=server, evaluate=gate,
+                history=History.of(self._rounds_done(done)), providers=providers,
             )  # fmt: skip
+            server = report.server
             if not enough(report):
                 failed += 1
-                self._folder.append_metrics({"round": number, "admitted": report.admitted, "updates": report.updates})
-                self._progress.note(f"round {number}: too few updates; the model stays as it was")
+                self._folder.append_metrics(
+                    {"round": number, "moved": False, "admitted": report.admitted, "updates": report.updates}
+                )
+                self._progress.note(f"round {number}: {report.reason}; the model stays as it was")
                 if not done and not report.admitted:  # what fails for everybody at once fails for the next ones, too
                     raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
                 if failed == FAILED_ROUNDS:
@@ -189,12 +201,17 @@ class TrainingRun:
             predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
             metrics = evaluate(predicted, holdout.votes)
             checkpoint.save(self._folder.checkpoint(number), model, {"round": number, "holdout": metrics.as_dict()})
+            save_state(self._folder.server_state(number), server)
             self._note_round(report, metrics, backend)
             if state["best_emd"] is None or metrics.emd_r1 < state["best_emd"]:
                 state["best_emd"], state["best_round"] = metrics.emd_r1, number
             state["round"] = number
             self._folder.write("state.json", state)
             self._progress.advance_to(number)
+
+    def _rounds_done(self, done: int) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl that count; a round that was killed before its end is done again."""
+        return [line for line in self._folder.metrics() if line["round"] <= done]
 
     def _on_outcome(self, outcome: Outcome, verdict: Verdict) -> None:
         if not verdict.admitted:
@@ -206,6 +223,7 @@ class TrainingRun:
         self._folder.append_metrics(
             {
                 "round": report.number,
+                "moved": True,
                 "admitted": report.admitted,
                 "loss": report.loss if math.isfinite(report.loss) else None,
                 "holdout": metrics.as_dict(),

@@ -6,7 +6,7 @@ dataset.json     shards and split, once sharding is done
 store/           content-addressed files that providers are sent: shards and the base model
 holdout/         the shard that never leaves this machine
 state.json       the last round that counts, and the best one
-rounds/          a checkpoint after every round
+rounds/          a checkpoint after every round, and the state of the server's optimiser
 inbox/           what providers sent, until it is admitted
 metrics.jsonl    one line a round, verdicts included
 ledger.jsonl     every coin
@@ -101,3 +101,6 @@ class RunFolder:
 
     def checkpoint(self, number: int) -> Path:
         return self.path / "rounds" / f"{number:04d}.safetensors"
+
+    def server_state(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.server.safetensors"
