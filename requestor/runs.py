@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
 from requestor.estimate import Assumptions, Stage, estimate
-from requestor.golem.gftp import gftp_on_path
+from requestor.golem.gftp import our_gftp_on_path
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
@@ -35,6 +34,7 @@ from requestor.sharding import holdout_images
 
 EVALUATION_WORKERS = 3
 EVALUATION_MAX_PRICE = Decimal(1)
+LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; the largest backbone's update has 172 MB
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
@@ -172,10 +172,6 @@ def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str,
 
 
 def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
-    """What yapapi's `gftp` process needs: the service bus, and itself on PATH, ours where Golem's own is absent."""
-    variables: dict[str, str] = {
-        name: environment[name] for name in ("GSB_URL", "PATH", "YAGNA_DATADIR") if name in environment
-    }
-    if shutil.which("gftp", path=variables.get("PATH")) is None:
-        variables |= gftp_on_path(folder)
-    return variables
+    """What yapapi's `gftp` process needs: the service bus, and ours on PATH, since Golem's own takes in any size."""
+    variables = {name: environment[name] for name in ("GSB_URL", "YAGNA_DATADIR") if name in environment}
+    return variables | our_gftp_on_path(folder, LARGEST_UPLOAD)

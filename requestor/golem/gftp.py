@@ -19,7 +19,15 @@ from pathlib import Path
 
 from requestor.errors import TransferError
 from requestor.golem import gftp_protocol
-from requestor.golem.gftp_protocol import CHUNK, MAX_FILE, PartialFile, number, parse_url, sha3_256
+from requestor.golem.gftp_protocol import (
+    CHUNK,
+    MAX_FILE,
+    MAX_RECEIVE_VARIABLE,
+    PartialFile,
+    number,
+    parse_url,
+    sha3_256,
+)
 from requestor.golem.gsb import ServiceBus, ServiceBusError
 
 IN_FLIGHT = 8
@@ -138,25 +146,37 @@ def _explained(what: str) -> Iterator[None]:
 def gftp_on_path(folder: Path) -> dict[str, str]:
     """Makes sure that yapapi finds a program `gftp`: returns the variables to export, if any.
 
-    Where Golem's own is on PATH, none. Otherwise PATH, led by `folder`, into which an executable of that name is
-    written.
+    Where Golem's own is on PATH, none. Otherwise PATH, led by `folder`, as `our_gftp_on_path` makes it.
     """
-    if shutil.which("gftp") is not None:
-        return {}
+    return {} if shutil.which("gftp") is not None else our_gftp_on_path(folder)
+
+
+def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, str]:
+    """Makes yapapi start this program, even where Golem's own is on PATH: returns the variables to export.
+
+    PATH is led by `folder`, into which an executable named `gftp` is written.
+
+    Args:
+        max_receive: bytes that any file taken in may have, which Golem's own does not limit; None: `MAX_FILE`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "gftp"
     unfinished = folder / f".gftp-{os.getpid()}"
     unfinished.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp "$@"\n')
     unfinished.chmod(0o755)
     unfinished.replace(program)
-    return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)])}
+    limit = {} if max_receive is None else {MAX_RECEIVE_VARIABLE: str(max_receive)}
+    return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)]), **limit}
 
 
 def main() -> None:
     from requestor.golem.gftp_json_rpc import VERSION, serve_standard_streams
 
     if sys.argv[1:] == ["server"]:
-        asyncio.run(serve_standard_streams())
+        try:
+            asyncio.run(serve_standard_streams())
+        except TransferError as error:
+            raise SystemExit(str(error)) from error
     elif sys.argv[1:] in (["--version"], ["version"]):
         print(VERSION)
     else:

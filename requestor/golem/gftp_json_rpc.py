@@ -13,8 +13,9 @@ import resource
 import sys
 from pathlib import Path
 
-from requestor.errors import RequestorError
+from requestor.errors import RequestorError, TransferError
 from requestor.golem.gftp import download, upload
+from requestor.golem.gftp_protocol import MAX_FILE, MAX_RECEIVE_VARIABLE
 from requestor.golem.gftp_server import FileServer
 from requestor.golem.gsb import ServiceBus
 
@@ -103,8 +104,18 @@ async def _answer(server: FileServer, gsb_url: str, line: bytes) -> tuple[dict[s
     return {"jsonrpc": "2.0", "id": identifier, "error": {"code": code, "message": message}}, False
 
 
+def _max_receive() -> int:
+    text = os.environ.get(MAX_RECEIVE_VARIABLE, str(MAX_FILE))
+    if not text.isdecimal():
+        raise TransferError(f"{MAX_RECEIVE_VARIABLE} is {text!r}, not a number of bytes.")
+    return int(text)
+
+
 async def serve_standard_streams() -> None:
-    """Answers requests until `shutdown` or the end of stdin. The daemon is the one that GSB_URL names."""
+    """Answers requests until `shutdown` or the end of stdin. The daemon is the one that GSB_URL names.
+
+    Raises TransferError where NIMA_GOLEM_GFTP_MAX_RECEIVE is no number of bytes.
+    """
     gsb_url = os.environ.get("GSB_URL") or _DEFAULT_GSB_URL
     if "://" not in gsb_url and not gsb_url.startswith("unix:"):
         gsb_url = f"tcp://{gsb_url}"  # yagna takes a bare HOST:PORT, too
@@ -116,7 +127,7 @@ async def serve_standard_streams() -> None:
     stopped = asyncio.Event()
     running: set[asyncio.Task[None]] = set()
 
-    async with FileServer(gsb_url) as server:
+    async with FileServer(gsb_url, max_bytes=_max_receive()) as server:
 
         async def respond(line: bytes) -> None:
             response, shutdown = await _answer(server, gsb_url, line)

@@ -27,6 +27,8 @@ MAX_CHUNK = 4 * 1024 * 1024
 """Bytes of the largest chunk served."""
 MAX_FILE = 4 * 1024**3
 """Bytes of the largest file taken in where the caller names no cap."""
+MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
+"""Environment variable that names `gftp server` another cap, in bytes."""
 
 _URL = re.compile(r"gftp://(0x[0-9a-fA-F]{40})/([0-9A-Za-z]{1,128})")
 
