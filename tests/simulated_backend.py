@@ -1,0 +1,46 @@
+"""A backend for tests: one provider a task, each behaving as it is told, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
+
+from requestor.backends.base import BackendStatus, Outcome, Task
+from requestor.ledger import Receipt
+
+Behaviour = Callable[[Task], Awaitable[Outcome]]
+
+
+class SimulatedBackend:
+    """Hands every task to `behave`; unlike a real backend it keeps no deadline, so that others must."""
+
+    name = "simulated"
+
+    def __init__(self, behave: Behaviour) -> None:
+        self._behave = behave
+        self.tasks: list[Task] = []
+
+    async def __aenter__(self) -> SimulatedBackend:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        self.tasks += tasks
+        running = [asyncio.ensure_future(self._behave(task)) for task in tasks]
+        try:
+            for ended in asyncio.as_completed(running):
+                yield await ended
+        finally:
+            for one in running:
+                one.cancel()
+
+    def status(self) -> BackendStatus:
+        return BackendStatus()
+
+    def receipts(self) -> list[Receipt]:
+        return []
