@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,8 +24,8 @@ from yapapi.storage.gftp import GftpProvider
 from requestor.devnet.daemons import Daemon
 from requestor.devnet.ports import Ports
 from requestor.errors import TransferError
-from requestor.golem.gftp import download, gftp_on_path, upload
-from requestor.golem.gftp_protocol import CHUNK, parse_url
+from requestor.golem.gftp import download, gftp_on_path, our_gftp_on_path, upload
+from requestor.golem.gftp_protocol import CHUNK, MAX_RECEIVE_VARIABLE, parse_url
 from requestor.golem.gftp_server import FileServer
 from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
 
@@ -337,12 +338,12 @@ def test_an_uploader_may_start_over(two_daemons: TwoDaemons, tmp_path: Path) -> 
 class Program:
     """`gftp server`, asked over its stdin."""
 
-    def __init__(self, gsb_url: str) -> None:
+    def __init__(self, gsb_url: str, **variables: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "requestor.golem.gftp", "server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"GSB_URL": gsb_url},
+            env=os.environ | {"GSB_URL": gsb_url} | variables,
         )
 
     def say(self, line: str) -> Any:
@@ -395,6 +396,34 @@ def test_golems_own_gftp_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(golems.parent))
     assert gftp_on_path(tmp_path / "bin") == {}
     assert not (tmp_path / "bin").exists()
+
+
+def test_golems_own_gftp_is_passed_over_for_a_cap_on_what_is_taken_in(tmp_path: Path) -> None:
+    variables = our_gftp_on_path(tmp_path / "bin", max_receive=1000)
+    assert shutil.which("gftp", path=variables["PATH"]) == str(tmp_path / "bin" / "gftp")
+    assert variables[MAX_RECEIVE_VARIABLE] == "1000"
+
+
+def test_the_program_takes_in_no_more_than_the_cap_says(two_daemons: TwoDaemons, tmp_path: Path) -> None:
+    program = Program(two_daemons.requestor.gsb_url, **{MAX_RECEIVE_VARIABLE: "1000"})
+    (tmp_path / "fits").write_bytes(CONTENT[:1000])
+    (tmp_path / "too large").write_bytes(CONTENT[:1001])
+    try:
+        for name in ("fits", "too large"):
+            expected = program.ask("receive", output_file=str(tmp_path / "received" / name))["result"]
+            answer = program.ask("upload", file=str(tmp_path / name), url=expected["url"])
+        assert "more than the 1000 bytes that are allowed" in answer["error"]["message"]
+        assert program.ask("shutdown")["result"] == "ok"
+    finally:
+        program.process.kill()
+        program.process.wait()
+    assert visible(tmp_path / "received") == ["fits"]
+
+
+def test_a_cap_that_is_no_number_is_refused() -> None:
+    program = Program("tcp://127.0.0.1:1", **{MAX_RECEIVE_VARIABLE: "2GB"})
+    assert program.process.communicate(timeout=30)[0] == b""
+    assert program.process.returncode == 1
 
 
 def test_the_program_downloads_and_uploads_too(program: Program, two_daemons: TwoDaemons, tmp_path: Path) -> None:

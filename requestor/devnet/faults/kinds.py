@@ -40,9 +40,11 @@ def make_fault(name: str, folder: Path) -> Fault:
 
     Raises DevnetError.
     """
+    return _known(name, folder) if name else Fault(folder)
+
+
+def _known(name: str, folder: Path) -> Fault:
     kind, _, parameter = name.partition(":")
-    if not name:
-        return Fault(folder)
     if kind == SLOW:
         return Slow(folder, _factor(parameter))
     if name not in KINDS:
@@ -59,7 +61,7 @@ def parse_faults(text: str) -> tuple[str, ...]:
     for part in text.split(",") if text else []:
         kind, *numbers = part.strip().split(":")
         name = f"{kind}:{numbers.pop(0)}" if kind == SLOW and numbers else kind
-        make_fault(name, Path())
+        _known(name, Path())
         count = numbers.pop(0) if numbers else "1"
         if numbers or not count.isdecimal() or int(count) < 1:
             raise DevnetError(f"{part.strip()!r} is no fault with a count; write {name} or {name}:2.")
