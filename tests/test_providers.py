@@ -1,0 +1,134 @@
+"""Who is out, for how long, and how fast the others are."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from requestor.admission import Kind, Verdict
+from requestor.backends.base import Provider
+from requestor.errors import ConfigurationError
+from requestor.providers import BanList, Providers, ban_list
+
+FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
+
+
+@pytest.mark.parametrize(
+    ("kind", "until_out"), [("malformed", 2), ("implausible", 2), ("harmful", 3), ("no work", 1), ("replay", 1)]
+)
+def test_how_often_in_a_row_something_is_forgiven(kind: Kind, until_out: int) -> None:
+    providers = Providers()
+    for _ in range(until_out):
+        assert not providers.is_banned(FOX.id)
+        providers.refused(FOX, Verdict(kind, "a reason"))
+    assert providers.is_banned(FOX.id)
+    assert not providers.is_banned(OWL.id)
+    assert providers.standings()[FOX.id].banned == "a reason"
+
+
+def test_two_failures_in_a_row_put_a_provider_out() -> None:
+    providers = Providers()
+    providers.failed(FOX, "it hung")
+    assert not providers.is_banned(FOX.id)
+    providers.failed(FOX, "it hung")
+    assert providers.standings()[FOX.id].banned == "failed too often: it hung"
+
+
+def test_good_work_makes_up_for_failures() -> None:
+    providers = Providers()
+    for _ in range(5):
+        providers.failed(FOX, "it hung")
+        providers.admitted(FOX, client=0, samples=10, seconds=1)
+    assert not providers.is_banned(FOX.id)
+    assert providers.standings()[FOX.id].failures == 5
+
+
+@given(st.lists(st.sampled_from([*get_args(Kind), "failed"]), max_size=30))
+def test_nobody_comes_back_in_the_same_run(events: list[str]) -> None:
+    providers = Providers()
+    was_out = False
+    for event in events:
+        if event == "failed":
+            providers.failed(FOX, "it hung")
+        elif event == "admitted":
+            providers.admitted(FOX, client=0, samples=1, seconds=1)
+        else:
+            providers.refused(FOX, Verdict(event, "a reason"))  # type: ignore[arg-type]
+        assert providers.is_banned(FOX.id) >= was_out
+        was_out = providers.is_banned(FOX.id)
+
+
+def test_speed_is_measured_and_relative_to_the_typical_provider() -> None:
+    providers = Providers()
+    assert providers.relative_speed(0) is None
+    for client, (provider, seconds) in enumerate([(FOX, 10), (OWL, 20), (ELK, 80)]):
+        providers.admitted(provider, client, samples=100, seconds=seconds)
+    assert providers.standings()[FOX.id].speed == 10
+    assert [providers.relative_speed(client) for client in range(3)] == [2, 1, 0.25]
+    assert providers.relative_speed(3) is None
+    providers.admitted(FOX, 2, samples=100, seconds=10)  # has taken over the elk's client
+    assert providers.relative_speed(2) == 2
+    assert providers.relative_speed(0) is None
+
+
+def test_a_resumed_run_knows_the_speeds_again() -> None:
+    update = {"provider": FOX.name, "provider_id": FOX.id, "client": 4, "samples": 100, "seconds": 5.0}
+    refused = {"admitted": False, "provider": None, "provider_id": None}
+    providers = Providers()
+    providers.resume([{"round": 1, "updates": [{**update, "admitted": True}, refused]}])
+    assert providers.standings()[FOX.id].speed == 20
+    assert providers.relative_speed(4) == 1
+
+
+def test_who_sent_bad_work_is_out_in_the_next_run_until_pardoned(tmp_path: Path) -> None:
+    bans = BanList(tmp_path / "data" / "bans.json")
+    Providers(bans).refused(FOX, Verdict("replay", "it is a copy"))
+    assert Providers(bans).is_banned(FOX.id)
+    assert (bans.read()[FOX.id].name, bans.read()[FOX.id].reason) == (FOX.name, "it is a copy")
+    assert bans.pardon(FOX.id)
+    assert not bans.pardon(FOX.id)
+    assert not Providers(bans).is_banned(FOX.id)
+
+
+def test_who_only_failed_may_try_again_in_the_next_run(tmp_path: Path) -> None:
+    bans = BanList(tmp_path / "bans.json")
+    providers = Providers(bans)
+    for _ in range(3):
+        providers.failed(FOX, "it hung")
+    assert providers.is_banned(FOX.id)
+    assert not Providers(bans).is_banned(FOX.id)
+
+
+def _ban_ten(path: Path, first: int) -> None:
+    for number in range(first, first + 10):
+        BanList(path).add(Provider(str(number), "name"), "reason")
+
+
+def test_runs_that_ban_at_the_same_time_do_not_forget_each_others_bans(tmp_path: Path) -> None:
+    path = tmp_path / "bans.json"
+    processes = [multiprocessing.Process(target=_ban_ten, args=(path, first)) for first in (0, 10)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert len(BanList(path).read()) == 20
+
+
+@pytest.mark.parametrize("content", ["half a", "[]", '{"0x1": {"name": "fox"}}', '{"0x1": 3}'])
+def test_a_damaged_list_is_said_to_be(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "bans.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"bans\.json is no list of bans"):
+        BanList(path).read()
+
+
+def test_the_list_lies_in_the_users_data_folder(tmp_path: Path) -> None:
+    bans = ban_list({"XDG_DATA_HOME": str(tmp_path)})
+    bans.add(FOX, "a reason")
+    assert list(json.loads((tmp_path / "nima-golem" / "banned-providers.json").read_text())) == [FOX.id]
