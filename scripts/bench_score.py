@@ -1,0 +1,104 @@
+"""How fast photos are scored, against what decoding alone and the network alone allow, measured in turn in one run.
+
+    python scripts/bench_score.py --photos 96
+
+Decoding and the network share the cores. Where both keep all of them busy, no program can exceed
+1 / (1/decoding + 1/network), which is the limit to compare with; the slower of the two is the limit only for a network
+that runs elsewhere (a GPU).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+
+from nima.photos import AVA_LONG_SIDE, read_photo
+from nima.scoring import DEFAULT_MODEL, Scorer, find_model
+
+WIDTH, HEIGHT = 4000, 3000
+DISTINCT = 8
+
+
+def draw_photos(folder: Path, photos: int) -> list[Path]:
+    """JPEGs of 12 megapixels and about 5 MB each, the weight of a phone's photo; a few drawn ones under many names."""
+    paths = [folder / f"{index:05}.jpg" for index in range(photos)]
+    for index, path in enumerate(paths):
+        if index >= DISTINCT:
+            path.hardlink_to(paths[index % DISTINCT])
+            continue
+        random = np.random.default_rng(index)
+        coarse = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), dtype=np.int16)
+        grain = random.normal(0, 5, (HEIGHT, WIDTH, 1)).astype(np.int16)
+        Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(path, quality=92)
+    return paths
+
+
+def rate(photos: int, work: Callable[[], object]) -> float:
+    """Photos a second."""
+    started = time.perf_counter()
+    work()
+    return photos / (time.perf_counter() - started)
+
+
+def decode_all(paths: list[Path], threads: int) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda path: read_photo(path, AVA_LONG_SIDE), paths):
+            pass
+
+
+def predict_all(scorer: Scorer, photos: int, batch_size: int) -> None:
+    batch = [torch.rand(3, 224, 224) for _ in range(batch_size)]
+    for _ in range(photos // batch_size):
+        scorer.predict(batch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=500, help="12-megapixel photos a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    options = parser.parse_args()
+    threads = os.cpu_count() or 1
+    photos = options.photos // options.batch_size * options.batch_size
+    scorer = Scorer(find_model(options.model), device=options.device, batch_size=options.batch_size, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = draw_photos(Path(folder), photos)
+        predict_all(scorer, options.batch_size, options.batch_size)
+        rounds = []
+        for _ in range(options.rounds):
+            decoding = rate(photos, lambda: decode_all(paths, threads))
+            network = rate(photos, lambda: predict_all(scorer, photos, options.batch_size))
+            whole = rate(photos, lambda: list(scorer.score(paths)))
+            rounds.append((decoding, network, whole))
+    decoding, network, whole = (median(values) for values in zip(*rounds, strict=True))
+    shared = 1 / (1 / decoding + 1 / network)
+    result = {
+        "photos": photos,
+        "cores": threads,
+        "decoding_per_second": round(decoding, 2),
+        "network_per_second": round(network, 2),
+        "scoring_per_second": round(whole, 2),
+        "of_the_slower": round(whole / min(decoding, network), 3),
+        "of_the_shared_cores": round(whole / shared, 3),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
