@@ -1,0 +1,71 @@
+"""Every block of commands in the README runs as it stands, one after another, in a folder as the demo leaves it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nima import checkpoint
+from nima.model import initial_model
+from nima.splits import read_ids
+from requestor.prediction import predict_here
+from requestor.results import write_predictions
+from tests.ava_folder import make_ava_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [
+    block for block in re.findall(r"(?:^    .*\n)+", README, re.MULTILINE) if re.match(r"    (nima-golem|\./)", block)
+]
+
+pytestmark = [pytest.mark.golem, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("readme")
+    ava = make_ava_folder(folder / "demo" / "tiny-ava")
+    (folder / "demo" / "run").mkdir()
+    model = folder / "demo" / "run" / "model.safetensors"
+    checkpoint.save(model, initial_model("mobilenet_v3_small", None, seed=1), {})
+    table = predict_here(model, ava, read_ids(ava / "splits" / "test.txt"), lambda done, total: None)
+    write_predictions(folder / "demo" / "run" / "predictions.csv", table.image_ids, table.probabilities)
+    shutil.copy(ava / "images" / "1000.jpg", folder / "photo.jpg")
+    shutil.copytree(ava / "images", folder / "holiday")
+    program = ROOT / "tests" / "programs" / "hello_golem.py"
+    (folder / "my_requestor.py").write_text(
+        f"import runpy, sys\nsys.argv[1:] = ['photo.jpg', '.']\nrunpy.run_path({str(program)!r}, run_name='__main__')\n"
+    )
+    yield folder
+    subprocess.run([sys.executable, "-m", "requestor.cli", "devnet", "down"], env=environment(folder), check=False)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
+    kept.pop("NIMA_GOLEM_DEVNET", None)
+    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+    return kept | {"XDG_DATA_HOME": str(folder / "share"), "PATH": path, "NIMA_GOLEM_TRAIN_ROUNDS": "1"}
+
+
+def test_the_two_commands_at_the_top_are_the_scripts_that_other_tests_and_ci_run() -> None:
+    first = [line.split()[0] for line in BLOCKS[0].splitlines()]
+    assert first == ["./scripts/demo", "./scripts/test"]
+    assert all(os.access(ROOT / script, os.X_OK) for script in first)
+    assert "./scripts/test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("block", BLOCKS[1:], ids=lambda block: block.split()[1] + " " + block.split()[2])
+def test_the_commands_of_a_section_run(block: str, folder: Path) -> None:
+    script = "set -eu\n" + block
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=350
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
