@@ -2,8 +2,8 @@
 
 On a provider a job is a folder with `job.json`, and `weights.safetensors` where the job names its hash. The
 program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of
-a training, `predictions.safetensors` of an evaluation. Base models and shards lie in the store, by content:
-`<sha256>.safetensors`.
+a training, `predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and
+shards lie in the store, by content: `<sha256>.safetensors`.
 
 Both sides distrust each other, so reading is strict: an unknown key, a wrong type, a number out of its range
 or another protocol raises `JobError`. This module needs the standard library only.
@@ -29,12 +29,16 @@ WEIGHTS_FILE = "weights.safetensors"
 RESULT_FILE = "result.json"
 UPDATE_FILE = "update.safetensors"
 PREDICTIONS_FILE = "predictions.safetensors"
+FEATURES_FILE = "features.safetensors"
 
 MAX_RESULT_BYTES = 64 * 1024
 """A `result.json` is a few hundred bytes; nobody should read more than this from a provider."""
 
-Kind = Literal["train", "evaluate", "benchmark"]
+Kind = Literal["train", "evaluate", "embed", "benchmark"]
 KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+
+OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
+"""What a job of each kind writes beside its result; a benchmark writes nothing."""
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -165,7 +169,7 @@ class JobResult:
     """What became of a job, in the provider's own words: nothing here is to be believed without a check.
 
     kind: of the job; None where the program could not read its job.
-    samples: images trained on (counted once a step they took part in), predicted, or timed.
+    samples: images trained on (counted once a step they took part in), predicted, embedded, or timed.
     seconds: wall-clock time of the work itself, without start-up.
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
     output, output_sha256: name and content of the file beside the result; None where there is none.
@@ -202,8 +206,8 @@ class JobResult:
             _check_range("loss", self.loss, 0, 1)
         _check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
         _check(
-            self.output in (None, UPDATE_FILE, PREDICTIONS_FILE),
-            f"the output must be {UPDATE_FILE} or {PREDICTIONS_FILE}",
+            self.output in (None, *OUTPUT_FILES.values()),
+            f"the output must be one of {', '.join(OUTPUT_FILES.values())}",
         )
         if self.output_sha256 is not None:
             _check_sha256("output_sha256", self.output_sha256)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nima.distribution import normalise
@@ -64,43 +64,52 @@ def train(
     """
     started = time.perf_counter()
     jpegs, targets = _examples(shards)
+    model.train_last(plan.trainable_blocks)
+    model.train()
     random = np.random.default_rng(plan.seed)
-    losses: list[float] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)  # of dropout
-        model.train_last(plan.trainable_blocks)
-        model.train()
-        model.dropout.p = plan.dropout
-        optimizer = torch.optim.SGD(
-            model.parameter_groups(plan.lr_backbone, plan.lr_head),
-            momentum=plan.momentum,
-            weight_decay=plan.weight_decay,
-        )
-        cached = None if plan.augment else _frozen_activations(model, jpegs)
-        for step, batch in enumerate(_batches(len(jpegs), plan, random), start=1):
-            if cached is None:
-                images = [jpegs[index] for index in batch]
-                size = model.entry.input_size
-                pixels = _random_crops(images, size, random) if plan.augment else _central_crops(images, size)
-                activations = model.frozen(pixels)
-            else:
-                activations = cached.take(batch)
-            loss = emd(model.after_frozen(activations).softmax(dim=1), targets[batch], plan.emd_r)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.item())
-            if not np.isfinite(losses[-1]):
-                raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
-            if progress is not None:
-                progress(step, losses[-1])
-    model.eval()
-    return TrainingReport(
-        samples=plan.steps * min(plan.batch_size, len(jpegs)),
-        steps=plan.steps,
-        loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
-        seconds=time.perf_counter() - started,
-    )
+    cached = None if plan.augment else _frozen_activations(model, jpegs)
+
+    def rate(batch: NDArray[np.int64]) -> Tensor:
+        if cached is not None:
+            return model.after_frozen(cached.take(batch))
+        images = [jpegs[index] for index in batch]
+        size = model.entry.input_size
+        pixels = _random_crops(images, size, random) if plan.augment else _central_crops(images, size)
+        return model.after_frozen(model.frozen(pixels))
+
+    return _descend(model, rate, targets, plan, random, progress, started)
+
+
+def train_head(
+    model: Nima,
+    features: NDArray[np.float16],
+    votes: ArrayLike,
+    plan: TrainingPlan,
+    progress: Callable[[int, float], None] | None = None,
+) -> TrainingReport:
+    """Trains the head of `model` in place on features that were computed before; thousands of images a second.
+
+    The same as `train` with no block trained, but for the rounding of the features.
+
+    Args:
+        features: float16 `[n, features]`, as of `nima.features.embed`.
+        votes: counts `[n, 10]`.
+        plan: trains no block and does not augment.
+        progress: as for `train`.
+
+    Raises:
+        TrainingError: no images, or a loss that is no longer finite.
+    """
+    if plan.trainable_blocks != 0 or plan.augment:
+        raise ValueError("from features, only the head can be trained, and not from augmented images")
+    if len(features) == 0:
+        raise TrainingError("Training needs at least one image.")
+    targets = torch.from_numpy(normalise(votes)).float()
+    model.train_last(0)
+    model.train()
+    inputs = torch.from_numpy(features)
+    random, started = np.random.default_rng(plan.seed), time.perf_counter()
+    return _descend(model, lambda batch: model.rate(inputs[batch].float()), targets, plan, random, progress, started)
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
@@ -188,6 +197,44 @@ def _frozen_activations(model: Nima, jpegs: Sequence[bytes]) -> Activations | No
         if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
             return None
     return Activations.concatenate(parts)
+
+
+def _descend(
+    model: Nima,
+    rate: Callable[[NDArray[np.int64]], Tensor],
+    targets: Tensor,
+    plan: TrainingPlan,
+    random: np.random.Generator,
+    progress: Callable[[int, float], None] | None,
+    started: float,
+) -> TrainingReport:
+    """The steps of a plan. rate: indices of a batch → logits `[B, 10]`; targets: probabilities `[n, 10]`."""
+    losses: list[float] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)  # of dropout
+        model.dropout.p = plan.dropout
+        optimizer = torch.optim.SGD(
+            model.parameter_groups(plan.lr_backbone, plan.lr_head),
+            momentum=plan.momentum,
+            weight_decay=plan.weight_decay,
+        )
+        for step, batch in enumerate(_batches(len(targets), plan, random), start=1):
+            loss = emd(rate(batch).softmax(dim=1), targets[batch], plan.emd_r)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(loss.item())
+            if not np.isfinite(losses[-1]):
+                raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
+            if progress is not None:
+                progress(step, losses[-1])
+    model.eval()
+    return TrainingReport(
+        samples=plan.steps * min(plan.batch_size, len(targets)),
+        steps=plan.steps,
+        loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _random_crops(jpegs: Sequence[bytes], size: int, random: np.random.Generator) -> Tensor:

@@ -13,8 +13,10 @@ import torch
 
 from nima import checkpoint
 from nima.errors import NimaError
+from nima.features import embed, encode_features
 from nima.files import check_content, sha256_of
 from nima.jobs import (
+    FEATURES_FILE,
     PREDICTIONS_FILE,
     PROTOCOL,
     UPDATE_FILE,
@@ -64,6 +66,14 @@ def _evaluate(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobRe
     return _success(job, len(image_ids), time.perf_counter() - started, None, folder / PREDICTIONS_FILE)
 
 
+def _embed(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
+    started = time.perf_counter()
+    features = np.concatenate([embed(model, shard.jpegs) for shard in shards])
+    image_ids = np.concatenate([shard.image_ids for shard in shards])
+    encode_features(folder / FEATURES_FILE, image_ids, features)
+    return _success(job, len(image_ids), time.perf_counter() - started, None, folder / FEATURES_FILE)
+
+
 def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
     """How fast this machine trains by the plan, or predicts where there is none; nothing is kept."""
     images = job.plan.batch_size if job.plan else _BENCHMARK_IMAGES
@@ -79,6 +89,7 @@ def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobR
 _KINDS: dict[Kind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "embed": _embed,
     "benchmark": _benchmark,
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from nima.jobs import JobError, JobResult
+from nima.jobs import OUTPUT_FILES, JobError, JobResult
 from requestor.accounts import RESERVE, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
@@ -242,7 +242,7 @@ class GolemBackend:
 
     def _affordable(self, activity: str, task: Task) -> float | None:
         """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
-        reserve = RESERVE if task.job.kind == "train" else Decimal(0)
+        reserve = Decimal(0) if task.job.kind == "evaluate" else RESERVE
         seconds = task.seconds
         while not self._accounts.promise(activity, seconds, reserve):
             seconds /= 2
@@ -263,9 +263,9 @@ class GolemBackend:
             script.upload_file(str(task.weights), f"{folder}/weights.safetensors")
         script.run(self._settings.python, "-m", "provider_image", f"{folder}/job.json")
         script.download_file(f"{folder}/result.json", str(self._result_file(task)))
-        output = {"train": "update", "evaluate": "predictions"}.get(task.job.kind)
+        output = OUTPUT_FILES.get(task.job.kind)
         if output is not None:
-            script.download_file(f"{folder}/{output}.safetensors", str(self._output_file(task)))
+            script.download_file(f"{folder}/{output}", str(self._output_file(task)))
         return script
 
     def _collect(self, task: Task) -> tuple[JobResult, Path | None]:

@@ -1,0 +1,268 @@
+"""Embed first: providers compute what a frozen backbone sees in each photo, and the head is trained here, in seconds.
+
+Nothing is approximate about it: the head sees the features of all photos at once, as if one machine had computed
+them, however many providers did. They never see a vote. And unlike an update, a feature can be checked: a few photos
+of every shard are computed again on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nima import checkpoint
+from nima.ava import Ratings
+from nima.errors import NimaError
+from nima.features import decode_features, max_bytes
+from nima.files import sha256_of
+from nima.jobs import PROTOCOL, Job, TrainingPlan, default_plan
+from nima.metrics import Metrics, evaluate
+from nima.model import Nima
+from nima.shards import Shard, read_shard, write_shard
+from nima.training import predict, train_head
+from requestor.admission import Verdict
+from requestor.backends.base import Backend, Outcome, Task
+from requestor.closing import RoundLimits, until
+from requestor.errors import TrainingFailed
+from requestor.providers import Providers
+from requestor.sharding import Dataset
+from requestor.spot_check import spot_check
+
+PASSES = 3  # over the shards that are still missing
+LEAST_SHARE = 0.5  # of the photos without whose features no head is trained
+SHARD_SECONDS = 30.0  # that a shard may take on average, transfers included
+MOST_STEPS = 20_000  # of the head's training: a minute on one core, eleven epochs of 60,000 photos
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What came of it.
+
+    model: the base model with a trained head; path: its checkpoint.
+    images: whose features it was trained on, of all that were to be embedded.
+    holdout: metrics on the photos that stayed at home.
+    """
+
+    model: Nima
+    path: Path
+    images: int
+    holdout: Metrics
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A shard as it is sent, and where its features are kept once they were checked."""
+
+    index: int
+    sha256: str
+    path: Path
+    images: int
+    features: Path
+
+
+async def embed_and_train(
+    backend: Backend,
+    dataset: Dataset,
+    ratings: Ratings,
+    base: tuple[str, Path],
+    folder: Path,
+    seed: int,
+    on_outcome: Callable[[Outcome, Verdict], None],
+    *,
+    votes_travel: bool = False,
+    providers: Providers | None = None,
+    limits: RoundLimits | None = None,
+) -> Embedding:
+    """Have all training shards embedded, then train the head on the features.
+
+    It ends within bounds, whatever the backend does. Features that were checked are kept in the folder, and a call
+    that finds them there does not ask for them again; one that finds the finished model returns that.
+
+    Args:
+        backend: entered.
+        dataset: its clients' shards are embedded, with or without votes in them.
+        ratings: the votes of all these photos, which stay here.
+        base: hash and path of the base model, whose features are standardised.
+        folder: existing and empty, or of the same call before.
+        seed: of the head's training.
+        on_outcome: called as each outcome is judged.
+        votes_travel: send shards as they are. For runs that go on with rounds, which need the votes on providers
+            anyway, so that each photo goes up once; otherwise they are sent without votes.
+        providers: told whose features were wrong.
+        limits: how long to wait for one pass over the shards; more time is added for each shard.
+
+    Raises:
+        TrainingFailed: features of less than half of the photos came back.
+    """
+    finished = folder / "model.safetensors"
+    if finished.exists():
+        model, metadata = await asyncio.to_thread(checkpoint.load, finished)
+        return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
+    model, _ = await asyncio.to_thread(checkpoint.load, base[1])
+    parts = await asyncio.to_thread(_parts, dataset, folder, votes_travel)
+    collection = _Collection(model, base, parts, providers or Providers(), limits or RoundLimits(), on_outcome)
+    await collection.collect(backend)
+    present = [part for part in parts if part.features.exists()]
+    images, wanted = sum(part.images for part in present), sum(part.images for part in parts)
+    if images < LEAST_SHARE * wanted:
+        raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
+    await asyncio.to_thread(_train, model, present, ratings, seed)
+    holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
+    metrics = await asyncio.to_thread(_evaluate, model, holdout)
+    checkpoint.save(finished, model, {"images": images, "holdout": metrics.as_dict()})
+    return Embedding(model, finished, images, metrics)
+
+
+def head_plan(images: int, seed: int) -> TrainingPlan:
+    """How the head is trained on the features of so many photos: as on a provider, but never for long."""
+    plan = default_plan(images, seed)
+    return replace(plan, steps=min(plan.steps, MOST_STEPS))
+
+
+class _Refused(Exception):
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+class _Collection:
+    """Gets the features of all parts, and lets nobody's into the folder that were not checked."""
+
+    def __init__(
+        self,
+        model: Nima,
+        base: tuple[str, Path],
+        parts: Sequence[_Part],
+        providers: Providers,
+        limits: RoundLimits,
+        on_outcome: Callable[[Outcome, Verdict], None],
+    ) -> None:
+        self._model = model
+        self._base = base
+        self._parts = parts
+        self._providers = providers
+        self._limits = limits
+        self._on_outcome = on_outcome
+        self._reasons: list[str] = []
+
+    def reasons(self) -> str:
+        """Why shards were not embedded: the first three reasons."""
+        return "; ".join(list(dict.fromkeys(self._reasons))[:3])
+
+    async def collect(self, backend: Backend) -> None:
+        """What one provider failed to do, or did wrong, is asked for again in the next pass."""
+        for number in range(PASSES):
+            missing = [part for part in self._parts if not part.features.exists()]
+            if not missing:
+                return
+            await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing})
+
+    async def _pass(self, backend: Backend, waiting: dict[str, _Part]) -> None:
+        """One run of the backend; it closes as a round does, and leaves stragglers to the next pass."""
+        started, answered, admitted = time.monotonic(), list[float](), list[float]()
+        limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
+        tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
+
+        def closes() -> float:
+            return started + limits.closing_time(len(tasks), answered, admitted)
+
+        async with aclosing(until(backend.run(tasks, limits.longest), closes)) as arriving:
+            async for outcome in arriving:
+                arrived = time.monotonic() - started
+                part = waiting.pop(outcome.task.job.job_id, None)
+                if part is None:
+                    continue  # of a pass that is over
+                verdict = await asyncio.to_thread(self._judge, outcome, part)
+                if verdict.kind != "no update":
+                    answered.append(arrived)
+                if verdict.admitted:
+                    admitted.append(arrived)
+                else:
+                    self._note(outcome, verdict)
+                self._on_outcome(outcome, verdict)
+
+    def _task(self, job_id: str, part: _Part) -> Task:
+        job = Job(
+            protocol=PROTOCOL, kind="embed", job_id=job_id, backbone=self._model.backbone, store="/",
+            base=self._base[0], shards=(part.sha256,), plan=None, threads=0,
+        )  # fmt: skip
+        largest = max_bytes(part.images, self._model.head.in_features)
+        return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
+
+    def _note(self, outcome: Outcome, verdict: Verdict) -> None:
+        name = outcome.provider.name if outcome.provider else "nobody"
+        self._reasons.append(f"{name}: {verdict.reason}")
+        if outcome.provider is not None and verdict.kind != "no update":
+            self._providers.refused(outcome.provider, verdict)
+
+    def _judge(self, outcome: Outcome, part: _Part) -> Verdict:
+        """Check what came back; move it to its place if it is good, and delete it otherwise."""
+        try:
+            if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
+                return Verdict("no update", "it is not given tasks any more")
+            self._check(outcome, read_shard(part.path))
+            assert outcome.output is not None
+            outcome.output.replace(part.features)
+            return Verdict("admitted", "admitted")
+        except _Refused as refused:
+            return refused.verdict
+        finally:
+            if outcome.output is not None:
+                outcome.output.unlink(missing_ok=True)
+
+    def _check(self, outcome: Outcome, shard: Shard) -> None:
+        """Raise `_Refused` unless these are the features of the shard, as far as a few photos can tell."""
+        result = outcome.result
+        if outcome.error is not None or result is None or outcome.output is None:
+            raise _Refused(Verdict("no update", outcome.error or "no features came back"))
+        if (result.job_id, result.kind) != (outcome.task.job.job_id, "embed"):
+            raise _Refused(Verdict("malformed", "the result is of another job"))
+        try:
+            claimed = decode_features(outcome.output, shard.image_ids, self._model.head.in_features)
+            if sha256_of(outcome.output) != result.output_sha256:
+                raise _Refused(Verdict("malformed", "the file is not the one that its result names"))
+        except NimaError as error:
+            raise _Refused(Verdict("malformed", str(error))) from error
+        if wrong := spot_check(self._model, shard, claimed):
+            raise _Refused(Verdict("no work", wrong))
+
+
+def _parts(dataset: Dataset, folder: Path, votes_travel: bool) -> list[_Part]:
+    """The shards to send. Those of the data set, where votes may travel or they have none; else copies without."""
+    sent, features = folder / "shards", folder / "features"
+    sent.mkdir(exist_ok=True)
+    features.mkdir(exist_ok=True)
+    parts: list[_Part] = []
+    for client in dataset.clients:
+        for sha256, path, images in zip(client.shards, client.paths, client.images, strict=True):
+            shard = read_shard(path)
+            name, place = sha256, path
+            if shard.votes is not None and not votes_travel:
+                copy = write_shard(sent, shard.image_ids, None, shard.jpegs)
+                name, place = copy.sha256, copy.path
+            parts.append(_Part(len(parts), name, place, images, features / f"{name}.safetensors"))
+    return parts
+
+
+def _train(model: Nima, parts: Sequence[_Part], ratings: Ratings, seed: int) -> None:
+    """The head, on the features of all parts; in memory they take 1.3 GB for all of AVA and MobileNetV2."""
+    images, size = sum(part.images for part in parts), model.head.in_features
+    features, ids = np.empty((images, size), dtype=np.float16), np.empty(images, dtype=np.int64)
+    start = 0
+    for part in parts:
+        image_ids, rows = read_shard(part.path).image_ids, slice(start, start + part.images)
+        ids[rows], features[rows] = image_ids, decode_features(part.features, image_ids, size)
+        start += part.images
+    train_head(model, features, ratings.select(ids).votes, head_plan(images, seed))
+
+
+def _evaluate(model: Nima, holdout: Shard) -> Metrics:
+    if holdout.votes is None:
+        raise ValueError("a hold-out without votes cannot judge anything")
+    return evaluate(predict(model, holdout.jpegs), holdout.votes)
