@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 @click.option("--sort", type=click.Choice(["score", "spread", "path", "input"]),
               help="Best first, most disputed first, by name, or as they come. "
               "[default: score for a table, else input]")  # fmt: skip
+@click.option("--copy-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Copy the photos of all rows there; nothing is replaced.")  # fmt: skip
+@click.option("--link-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="The same with symbolic links.")  # fmt: skip
+@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars; ratings that are there stay.")
+@click.option("--xmp-style", type=click.Choice(["darktable", "lightroom"]), default="darktable", show_default=True,
+              help="photo.jpg.xmp, or photo.xmp.")  # fmt: skip
+@click.option("--overwrite-ratings", is_flag=True, help="With --xmp, also replace the ratings that are there.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied, linked and rated.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Keep scores there (SQLite); photos and models that it knows are not scored again.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -52,6 +61,12 @@ def score(
     top: int | None,
     min_score: float | None,
     sort: str | None,
+    copy_to: Path | None,
+    link_to: Path | None,
+    xmp: bool,
+    xmp_style: str,
+    overwrite_ratings: bool,
+    dry_run: bool,
     cache: Path | None,
     device: str,
     batch_size: int,
@@ -70,7 +85,8 @@ def score(
     \b
     Examples:
         nima-golem score photo.jpg
-        nima-golem score -r holiday/ --top 20
+        nima-golem score -r holiday/ --top 20 --copy-to best/
+        nima-golem score -r holiday/ --xmp --dry-run
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
@@ -78,6 +94,7 @@ def score(
     from nima.score_cache import ScoreCache
     from nima.scoring import DEFAULT_MODEL, Scorer
     from requestor.model_files import model_file
+    from requestor.photo_actions import PhotoActions
     from requestor.photo_files import listed_paths, photo_files
     from requestor.score_formats import as_csv, as_json, as_json_lines
     from requestor.score_table import as_table, printable
@@ -106,6 +123,14 @@ def score(
     )
     if verbose:
         note(f"{scorer.model} on {scorer.device}")
+    actions = PhotoActions(
+        note=lambda text: click.echo(text, err=True),
+        copy_to=copy_to,
+        link_to=link_to,
+        xmp=xmp_style if xmp else None,  # type: ignore[arg-type]  # click has checked it
+        overwrite_ratings=overwrite_ratings,
+        dry_run=dry_run,
+    )
     started = time.monotonic()
     done = failed = 0
 
@@ -128,7 +153,7 @@ def score(
 
             count = None if listed else lambda: sum(1 for _ in photo_files(inputs(), recursive))
             scores = with_progress(scores, count)
-        chosen = selection.of(scores)
+        chosen = actions.on(selection.of(scores))
         if format_ == "table":
             # From here on a list, so that the progress bar has left the terminal before the table comes.
             text = as_table(list(chosen), shutil.get_terminal_size().columns if file.isatty() else None)
@@ -144,7 +169,7 @@ def score(
         note(f"{failed} of {done} photos could not be read.")
     if not done:
         click.echo("There is no photo there; with -r, folders inside folders are searched too.", err=True)
-    context.exit(0 if done and not failed else 1)
+    context.exit(0 if done and not failed and not actions.failures else 1)
 
 
 def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
