@@ -16,12 +16,10 @@ import numpy as np
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
 from nima.backbones import get
-from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job, TrainingPlan, default_plan
 from nima.metrics import Metrics, Pairs, evaluate
 from nima.model import Nima, initial_model
-from nima.predictions import decode_predictions
 from nima.predictions import max_bytes as max_prediction_bytes
 from nima.shards import read_shard
 from nima.splits import Split
@@ -33,10 +31,11 @@ from requestor.backends.base import Backend, Outcome, Task
 from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.holdout import Holdout
+from requestor.prediction import collect_predictions
 from requestor.progress import RunProgress
 from requestor.providers import Providers
 from requestor.results import write_predictions, write_results
-from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS, RoundReport, enough, run_round
+from requestor.rounds import ATTEMPT_SECONDS, RoundReport, enough, run_round
 from requestor.run_dir import RunFolder
 from requestor.server_optimizer import load_state, save_state
 from requestor.sharding import Dataset, make_shards
@@ -172,12 +171,18 @@ class TrainingRun:
         providers.resume(self._rounds_done(done))
         server = load_state(self._folder.server_state(done))
         self._progress.stage("Training", self.config.rounds, done)
+
+        def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
+            self._on_outcome(outcome, verdict)
+            if outcome.provider is not None and providers.is_banned(outcome.provider.id):
+                backend.dismiss(outcome.provider.id)
+
         failed = 0
         while done < self.config.rounds and not self._stopping:
             number = done + 1
             report = await run_round(
                 number, backend, dataset.clients, plan, base, self.config.backbone, weights,
-                self._folder.path / "rounds", self._on_outcome, rule=RULES["mean"], server=server, evaluate=gate,
+                self._folder.path / "rounds", on_outcome, rule=RULES["mean"], server=server, evaluate=gate,
                 history=History.of(self._rounds_done(done)), providers=providers,
             )  # fmt: skip
             server = report.server
@@ -253,24 +258,20 @@ class TrainingRun:
             largest = max_prediction_bytes(dataset.test.images[index])
             tasks.append(Task(job, (path, shard_path), None, ATTEMPT_SECONDS, largest))
         self._progress.stage("Evaluating", len(tasks))
-        ids, predictions, problems = [], [], []
-        async for outcome in backend.run(tasks, ROUND_SECONDS):
-            asked = read_shard(outcome.task.store[1]).image_ids
-            try:
-                if outcome.output is None:
-                    raise NimaError(outcome.error or "no predictions came back")
-                predictions.append(decode_predictions(outcome.output, asked))
-                ids.append(asked)
-                outcome.output.unlink()
-            except NimaError as error:
-                problems.append(f"{outcome.provider.name if outcome.provider else 'nobody'}: {error}")
-            self._progress.advance_to(len(ids) + len(problems))
+        done = 0
+
+        def on_part(photos: int) -> None:
+            nonlocal done
+            done += 1
+            self._progress.advance_to(done)
+
+        parts, problems = await collect_predictions(backend, tasks, on_part)
         if problems:
             raise TrainingFailed(
                 f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "
                 "The trained model is kept: run the same command again to evaluate it."
             )
-        image_ids, predicted = np.concatenate(ids), np.concatenate(predictions)
+        image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
         write_predictions(self._folder.path / "predictions.csv", image_ids, predicted)
         evaluation = {"metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals()}

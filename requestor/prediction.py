@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,16 @@ from nima.prediction_table import PredictionTable
 from nima.predictions import decode_predictions, max_bytes
 from nima.shards import read_shard, stored_jpeg, whole_png, write_shard
 from nima.training import predict
-from requestor.backends.base import Backend, Task
+from requestor.backends.base import Backend, Task, renamed
 from requestor.errors import TrainingFailed
 from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS
 
+PASSES = 5  # over what was refused
 SHARD_IMAGES = 600  # at a time; the same here and on providers, so that equal batches give equal digits
 
 Progress = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,57 @@ async def predict_on(
             base=base.stem, shards=(shard.sha256,), plan=None, threads=0,
         )  # fmt: skip
         tasks.append(Task(job, (base, shard.path), None, ATTEMPT_SECONDS, max_bytes(shard.images)))
-    ids, probabilities = [], []
+    done = 0
+
+    def on_part(photos: int) -> None:
+        nonlocal done
+        done += photos
+        progress(done, len(image_ids))
+
     async with backend:
-        async for outcome in backend.run(tasks, ROUND_SECONDS):
+        parts, problems = await collect_predictions(backend, tasks, on_part)
+    if problems:
+        raise TrainingFailed(f"Nobody could predict a part of the photos: {problems[0]}.")
+    return _table([part[0] for part in parts], [part[1] for part in parts])
+
+
+async def collect_predictions(
+    backend: Backend, tasks: Sequence[Task], on_part: Callable[[int], None]
+) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
+    """Have evaluation tasks done, each on the shard that is the second of its files.
+
+    Who sends anything but predictions of the photos that were asked for is given no more tasks, and another does the
+    work again. Whether they are the model's predictions is not known.
+
+    Args:
+        on_part: called with the photos of each task that is done.
+
+    Returns:
+        Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, and why the others were not.
+    """
+    parts, problems, waiting = [], [], list(tasks)
+    for _ in range(PASSES):
+        refused: list[tuple[Task, str]] = []
+        async for outcome in backend.run(waiting, ROUND_SECONDS):
+            name = outcome.provider.name if outcome.provider else "nobody"
             asked = read_shard(outcome.task.store[1]).image_ids
             if outcome.output is None:
-                raise TrainingFailed(f"Nobody could predict a part of the photos: {outcome.error}.")
-            probabilities.append(decode_predictions(outcome.output, asked))
-            outcome.output.unlink()
-            ids.append(asked)
-            progress(sum(map(len, ids)), len(image_ids))
-    return _table(ids, probabilities)
+                problems.append(f"{name}: {outcome.error or 'no predictions came back'}")
+                continue
+            try:
+                parts.append((asked, decode_predictions(outcome.output, asked)))
+                on_part(len(asked))
+            except NimaError as error:
+                logger.warning("%s: %s", name, error)
+                refused.append((outcome.task, f"{name}: {error}"))
+                if outcome.provider is not None:
+                    backend.dismiss(outcome.provider.id)
+            finally:
+                outcome.output.unlink(missing_ok=True)
+        waiting = [renamed(task) for task, _ in refused]
+        if not waiting:
+            break
+    return parts, problems + [problem for _, problem in refused]
 
 
 def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:

@@ -20,6 +20,7 @@ class SimulatedBackend:
     def __init__(self, behave: Behaviour) -> None:
         self._behave = behave
         self.tasks: list[Task] = []
+        self.dismissed: list[str] = []
 
     async def __aenter__(self) -> SimulatedBackend:
         return self
@@ -38,6 +39,9 @@ class SimulatedBackend:
         finally:
             for one in running:
                 one.cancel()
+
+    def dismiss(self, provider_id: str) -> None:
+        self.dismissed.append(provider_id)
 
     def status(self) -> BackendStatus:
         return BackendStatus()

@@ -69,6 +69,19 @@ def test_a_task_that_fails_too_often_ends_with_its_last_error() -> None:
     assert outcome.error == f"failure {ATTEMPTS - 1}"
 
 
+def test_a_provider_that_was_dismissed_is_given_nothing_more() -> None:
+    async def scenario() -> None:
+        board = Board()
+        running = asyncio.create_task(collect(board, [task("a")], 5.0))
+        await asyncio.sleep(0)
+        board.dismiss(FOX.id)
+        assert board.take(FOX, ()) is None
+        assert await board.wait_for_task(FOX, ()) is None
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_a_provider_that_failed_too_often_is_given_nothing_more() -> None:
     async def scenario() -> None:
         board = Board()
@@ -149,3 +162,12 @@ def test_a_closed_board_lets_everybody_go() -> None:
         return await asyncio.wait_for(waiting, 5.0)
 
     assert asyncio.run(scenario()) is None
+
+
+def test_a_board_that_was_given_up_ends_later_rounds_at_once() -> None:
+    async def scenario() -> list[Outcome]:
+        board = Board()
+        board.abandon("nobody is left")
+        return await asyncio.wait_for(collect(board, [task("a"), task("b")], 60.0), 5.0)
+
+    assert [outcome.error for outcome in asyncio.run(scenario())] == ["nobody is left"] * 2

@@ -18,6 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nima.features import decode_features, encode_features
 from nima.files import read_bounded, sha256_of
 from nima.jobs import Job, JobError, JobResult, default_plan
 from nima.shards import read_shard, write_shard
@@ -133,6 +134,16 @@ def test_label_flip_trains_on_reversed_votes(tmp_path: Path):
     (read,) = trained_on
     assert read.votes.tolist() == votes[:, ::-1].tolist()
     assert read.image_ids.tolist() == [7, 8]
+
+
+def test_bad_features_are_those_of_other_photos(tmp_path: Path):
+    provider = Provider(tmp_path, "bad-features")
+    features = np.arange(6, dtype=np.float16).reshape(3, 2)
+    ids = np.array([7, 8, 9])
+    path = provider.jobs / "features.safetensors"
+    provider.run(lambda: encode_features(path, ids, features))
+    assert decode_features(path, ids, 2).tolist() == [[4, 5], [0, 1], [2, 3]]
+    torch.testing.assert_close(delta(provider.train())["weight"], DELTA["weight"], rtol=1e-3, atol=0)
 
 
 # ---- whole files, of any project

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,11 @@ class Task:
     weights: Path | None
     seconds: float
     largest_output: int
+
+
+def renamed(task: Task) -> Task:
+    """The same work under another name, so that nothing late of an earlier attempt can be taken for it."""
+    return replace(task, job=replace(task.job, job_id=f"{task.job.job_id}-again"))
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,10 @@ class Backend(Protocol):
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         """Run all tasks; yields exactly one outcome a task, as they end, within `seconds` from now."""
+        ...
+
+    def dismiss(self, provider_id: str) -> None:
+        """Give a provider no more tasks: what it brought was no good."""
         ...
 
     def status(self) -> BackendStatus: ...

@@ -32,6 +32,7 @@ class Board:
         self._seen: set[str] = set()
         self._gathering_until: float | None = None
         self._closed = False
+        self._given_up: str | None = None
         self._pending: list[Task] = []
         self._running: dict[str, Task] = {}
         self._failed_by: dict[str, list[str]] = {}
@@ -42,6 +43,11 @@ class Board:
 
     def is_banned(self, provider_id: str) -> bool:
         return self._strikes.get(provider_id, 0) >= STRIKES
+
+    def dismiss(self, provider_id: str) -> None:
+        """A provider is given no more tasks, whatever it did so far."""
+        self._strikes[provider_id] = STRIKES
+        self._notify()
 
     def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
         """The task that suits this provider best, or None. `held`: names of the store files it has."""
@@ -123,7 +129,8 @@ class Board:
         self._pending.clear()
 
     def abandon(self, reason: str) -> None:
-        """There is no provider left and none will come: every open task ends now."""
+        """There is no provider left and none will come: every open task ends now, and every later one at once."""
+        self._given_up = reason
         self._pending.extend(self._running.values())
         self._running.clear()
         self.withdraw(reason)
@@ -133,6 +140,8 @@ class Board:
         deadline = time.monotonic() + seconds
         left = {task.job.job_id: task for task in tasks}
         self._pending.extend(tasks)
+        if self._given_up is not None:
+            self.withdraw(self._given_up)
         if self._gathering_until is None:
             self._gathering_until = time.monotonic() + GATHERING_SECONDS
         self._notify()

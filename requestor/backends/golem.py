@@ -42,7 +42,8 @@ STORE = "/golem/store"  # the image's VOLUMEs; transfers reach nothing else
 JOBS = "/golem/jobs"
 # Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
 LONGEST_RUN = timedelta(hours=4)
-CLOSING_SECONDS = 60.0  # for providers to end their activities, before we end them
+JOB_ATTEMPTS = 5  # to publish the demand
+CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
 SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
 MEMORY_GIB = 1.5  # torch, a batch of 32 and a 10 MB shard
@@ -103,6 +104,7 @@ class GolemBackend:
         self._inbox = inbox
         self._board = Board(crew=workers)
         self._hired: dict[str, Hired] = {}
+        self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
         self._allocation: str | None = None
 
@@ -145,14 +147,18 @@ class GolemBackend:
             if error is not None:
                 self._job.cancel()
             await self._end_job()
-            await self._golem.stop(wait_for_payments=True)
+            # A job that yapapi failed to end would keep it waiting for ever.
+            await asyncio.wait_for(self._golem.stop(wait_for_payments=True), CLOSING_SECONDS)
+        except asyncio.TimeoutError:
+            logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
         finally:
             await self._release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        if self._job.done():
-            asyncio.get_running_loop().call_soon(self._board.abandon, "the Golem job has ended")
         return self._board.run(tasks, seconds)
+
+    def dismiss(self, provider_id: str) -> None:
+        self._board.dismiss(provider_id)
 
     def status(self) -> BackendStatus:
         return BackendStatus({hired.provider.name for hired in self._hired.values()}, self._accounts.spent)
@@ -167,28 +173,48 @@ class GolemBackend:
             self._allocation = None
 
     async def _run_job(self) -> None:
-        """The one yapapi job. It ends by itself only at its time limit, which yapapi does not tell anybody."""
+        """The one yapapi job. yapapi gives it up for a single request to the market that fails; it is begun anew then.
+
+        Its time limit, too, ends it without a word.
+        """
         reason = f"the Golem job has ended (its time limit is {LONGEST_RUN})"
         try:
-            async for _ in self._golem.execute_tasks(
-                self._worker,
-                [yapapi.Task(data=None) for _ in range(self._count)],
-                payload=_ProviderImage(self._settings.image),
-                max_workers=self._count,
-                timeout=LONGEST_RUN,
-            ):
-                pass
-        except Exception as error:
-            reason = f"the Golem job broke off: {type(error).__name__}: {error}"
+            for _ in range(JOB_ATTEMPTS):
+                self._demand_failed.clear()
+                job = asyncio.create_task(self._execute_job())
+                failed = asyncio.create_task(self._demand_failed.wait())
+                try:
+                    await asyncio.wait({job, failed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    failed.cancel()
+                    job.cancel()
+                    await asyncio.wait({job}, timeout=CLOSING_SECONDS)
+                if not self._demand_failed.is_set():
+                    if job.done() and not job.cancelled() and (error := job.exception()):
+                        reason = f"the Golem job broke off: {type(error).__name__}: {error}"
+                    break
+                reason = "the demand could not be published on the market"
+                await asyncio.sleep(2)
         finally:
+            logger.info("%s", reason)
             self._board.abandon(reason)
+
+    async def _execute_job(self) -> None:
+        async for _ in self._golem.execute_tasks(
+            self._worker,
+            [yapapi.Task(data=None) for _ in range(self._count)],
+            payload=_ProviderImage(self._settings.image),
+            max_workers=self._count,
+            timeout=LONGEST_RUN,
+        ):
+            pass
 
     async def _end_job(self) -> None:
         """Wait until every seat has been left. Where nobody works, nobody leaves the seats, so the job is cancelled."""
         if self.status().providers:
             await asyncio.wait([self._job], timeout=CLOSING_SECONDS)
         self._job.cancel()
-        await asyncio.gather(self._job, return_exceptions=True)
+        await asyncio.wait([self._job], timeout=2 * CLOSING_SECONDS)
 
     async def _worker(
         self, context: WorkContext, seats: AsyncIterator[yapapi.Task[None, None]]
@@ -226,7 +252,7 @@ class GolemBackend:
                     self._accounts.rest(context.id)
                     await self._meter(context)
                 if self._board.is_banned(provider.id):
-                    raise _Dismissed(f"{provider.name} failed too often")
+                    raise _Dismissed(f"{provider.name} is given no more tasks")
                 seat.accept_result()
         finally:
             del self._hired[context.id]
@@ -321,6 +347,12 @@ class GolemBackend:
             self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))
         elif isinstance(event, events.InvoiceAccepted):
             self._accounts.invoice(event.agreement.id, Decimal(event.invoice.amount))
+        elif isinstance(event, events.SubscriptionFailed):
+            logger.warning("the demand could not be published: %s", event.reason)
+            self._demand_failed.set()
+        elif isinstance(event, events.JobFinished | events.WorkerFinished | events.ActivityCreateFailed):
+            if event.exc_info:
+                logger.warning("%s", type(event).__name__, exc_info=event.exc_info)
         elif isinstance(event, events.PaymentFailed):
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 

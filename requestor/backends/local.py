@@ -67,10 +67,10 @@ class LocalBackend:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        if all(self._board.is_banned(worker.provider.id) for worker in self._workers):
-            tasks_left = "every local worker has failed too often"
-            asyncio.get_running_loop().call_soon(self._board.abandon, tasks_left)
         return self._board.run(tasks, seconds)
+
+    def dismiss(self, provider_id: str) -> None:
+        self._board.dismiss(provider_id)
 
     def status(self) -> BackendStatus:
         return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0))

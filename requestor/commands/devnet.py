@@ -64,7 +64,7 @@ def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool, fau
     Faults, one a provider; the last ones get them, in the order given (docs/devnet.md says what each does):
         crash, hang, drop, refuse, overcharge, slow:FACTOR
         garbage, truncated, oversized, pickle, zip-slip, stale, replay
-        wrong-shape, nan, zero, flip, scale, label-flip
+        wrong-shape, nan, zero, flip, scale, label-flip, bad-features
     As in: nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
     """
     from requestor.devnet.network import NetworkOptions

@@ -8,7 +8,7 @@ from pathlib import Path
 from requestor.devnet.faults.conduct import Crash, Drop, Hang, Overcharge, Refuse, Slow
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.files import Garbage, Oversized, Pickle, Replay, Stale, Truncated, ZipSlip
-from requestor.devnet.faults.updates import Flip, LabelFlip, NotANumber, Scale, WrongShape, Zero
+from requestor.devnet.faults.updates import BadFeatures, Flip, LabelFlip, NotANumber, Scale, WrongShape, Zero
 from requestor.errors import DevnetError
 
 KINDS: dict[str, Callable[[Path], Fault]] = {
@@ -30,6 +30,7 @@ KINDS: dict[str, Callable[[Path], Fault]] = {
     "flip": Flip,
     "scale": Scale,
     "label-flip": LabelFlip,
+    "bad-features": BadFeatures,
 }
 SLOW = "slow"  # the only kind that takes a parameter
 MAX_SLOWNESS = 1000.0

@@ -1,7 +1,7 @@
 """Providers that send a well-formed lie: the safetensors files that a task writes, with other values in them.
 
 All floating-point tensors are altered, in any project's files; in this project's updates (`nima.update`) that is the
-delta that they stand for. Label-flip lies earlier, and knows this project's jobs only.
+delta that they stand for. Label-flip, which lies earlier, and bad-features know this project's jobs only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nima.files import write_atomically
+from nima.jobs import FEATURES_FILE
 from requestor.devnet.faults.fault import Execute, Fault
 from requestor.devnet.faults.files import FileFault
 from requestor.devnet.faults.work import Work
@@ -86,6 +87,19 @@ class Scale(TensorFault):
     def changed(self, tensors: Tensors) -> Tensors:
         scaled = {_SCALES: tensors[_SCALES]} if _SCALES in tensors else tensors
         return {name: values * values.dtype.type(SCALE) for name, values in scaled.items()}
+
+
+class BadFeatures(TensorFault):
+    """Every row of `features.safetensors` is its neighbour's: each photo has the features of another."""
+
+    def alter(self, work: Work, path: Path) -> None:
+        if path.name == FEATURES_FILE:
+            super().alter(work, path)
+
+    def changed(self, tensors: Tensors) -> Tensors:
+        import numpy as np
+
+        return {name: np.roll(values, 1, axis=0) for name, values in tensors.items()}
 
 
 class LabelFlip(Fault):
