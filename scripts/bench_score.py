@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +30,7 @@ from nima.scoring import DEFAULT_MODEL, Scorer, find_model
 
 WIDTH, HEIGHT = 4000, 3000
 DISTINCT = 8
+MEASURED = ("decoding", "network", "scoring")
 
 
 def draw_photos(folder: Path, photos: int) -> list[Path]:
@@ -46,11 +48,18 @@ def draw_photos(folder: Path, photos: int) -> list[Path]:
     return paths
 
 
-def rate(photos: int, work: Callable[[], object]) -> float:
-    """Photos a second."""
-    started = time.perf_counter()
+@dataclass(frozen=True)
+class Pace:
+    """Photos a second, and seconds of one core a photo, which other programs on the machine disturb less."""
+
+    rate: float
+    core_seconds: float
+
+
+def pace(photos: int, work: Callable[[], object]) -> Pace:
+    started, cores_started = time.perf_counter(), time.process_time()
     work()
-    return photos / (time.perf_counter() - started)
+    return Pace(photos / (time.perf_counter() - started), (time.process_time() - cores_started) / photos)
 
 
 def decode_all(paths: list[Path], threads: int) -> None:
@@ -81,20 +90,24 @@ def main() -> None:
         predict_all(scorer, options.batch_size, options.batch_size)
         rounds = []
         for _ in range(options.rounds):
-            decoding = rate(photos, lambda: decode_all(paths, threads))
-            network = rate(photos, lambda: predict_all(scorer, photos, options.batch_size))
-            whole = rate(photos, lambda: list(scorer.score(paths)))
+            decoding = pace(photos, lambda: decode_all(paths, threads))
+            network = pace(photos, lambda: predict_all(scorer, photos, options.batch_size))
+            whole = pace(photos, lambda: list(scorer.score(paths)))
             rounds.append((decoding, network, whole))
-    decoding, network, whole = (median(values) for values in zip(*rounds, strict=True))
-    shared = 1 / (1 / decoding + 1 / network)
+    shared = [1 / (1 / decoding.rate + 1 / network.rate) for decoding, network, _ in rounds]
     result = {
         "photos": photos,
         "cores": threads,
-        "decoding_per_second": round(decoding, 2),
-        "network_per_second": round(network, 2),
-        "scoring_per_second": round(whole, 2),
-        "of_the_slower": round(whole / min(decoding, network), 3),
-        "of_the_shared_cores": round(whole / shared, 3),
+        "per_second": {
+            name: round(median(one[index].rate for one in rounds), 2) for index, name in enumerate(MEASURED)
+        },
+        "core_milliseconds": {
+            name: round(1000 * median(one[index].core_seconds for one in rounds), 1)
+            for index, name in enumerate(MEASURED)
+        },
+        # Of each round, as the machine may be slower in another.
+        "of_the_slower": round(median(whole.rate / min(d.rate, n.rate) for d, n, whole in rounds), 3),
+        "of_the_shared_cores": round(median(one[2].rate / limit for one, limit in zip(rounds, shared, strict=True)), 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     print(json.dumps(result))
