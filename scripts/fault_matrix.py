@@ -1,0 +1,135 @@
+"""What hostile providers can do to a training: one run on a devnet for every kind of fault, held against an honest one.
+
+    python scripts/fault_matrix.py tiny-ava matrix            # all kinds, 3 of 8 providers each; an hour or two
+    python scripts/fault_matrix.py tiny-ava matrix --kinds flip,scale
+
+Prints a table, and writes `matrix.json` and each run's folder into the output folder. Kinds whose results are there are
+not run again. The outcome that is asked for: every run ends by itself, with a test SRCC within 0.02 of the honest one's,
+within the budget, and with the wallet charged to the last digit what the ledger says. Exit code 1 where one does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from requestor.devnet.accounts import requestor_wallet, settle
+from requestor.devnet.faults.kinds import KINDS
+from requestor.devnet.network import NetworkOptions
+from requestor.devnet.supervision import start_detached, stop
+from requestor.ledger import Ledger
+
+HONEST = "honest"
+ALL = (*KINDS, "slow:4")
+TOLERANCE = 0.02  # of the SRCC
+RUN_SECONDS = 2 * 3600.0
+
+
+@click.command()
+@click.argument("ava", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("output", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--kinds", default=",".join(ALL), help="Kinds of faults, with commas. [default: all]")
+@click.option("--providers", default=8, show_default=True)
+@click.option("--hostile", default=3, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, rounds: int) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ["XDG_DATA_HOME"] = str(output.absolute() / "share")  # no bans beyond these runs
+    file = output / "matrix.json"
+    results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    for kind in (HONEST, *kinds.split(",")):
+        if kind not in results:
+            faults = "" if kind == HONEST else f"{kind}:{hostile}"
+            options = NetworkOptions("fault-matrix", providers=providers, faults=faults)
+            results[kind] = run(options, ava.absolute(), output / kind.replace(":", "-"), rounds)
+            file.write_text(json.dumps(results, indent=1))
+        show(kind, results)
+    sys.exit(0 if all(good(kind, results) for kind in results) else 1)
+
+
+def run(options: NetworkOptions, ava: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """One training on a devnet of its own, and what became of it."""
+    devnet = start_detached(options)
+    try:
+        started, before = time.monotonic(), asyncio.run(requestor_wallet(devnet))
+        train = ["--budget", "2GLM", "--rounds", str(rounds), "--workers", str(options.providers)]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--run-dir", str(folder), *train],
+                env={**os.environ, **devnet.environment(), "OMP_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+                timeout=RUN_SECONDS,
+            )
+            code, said = done.returncode, done.stderr.strip().splitlines()[-1:]
+        except subprocess.TimeoutExpired:
+            code, said = -1, [f"it did not end within {RUN_SECONDS:g} s"]
+        seconds = time.monotonic() - started
+        accounts = asyncio.run(settle(devnet, 120))
+        after = asyncio.run(requestor_wallet(devnet))
+    finally:
+        stop(devnet)
+    assert before is not None
+    assert after is not None
+    hostile = {account.name for account in accounts if account.fault}
+    updates = [update for line in _lines(folder / "metrics.jsonl") for update in line["updates"]]
+    evaluation = json.loads(_text(folder / "evaluation.json") or "{}")
+    return {
+        "exit_code": code,
+        "said": " ".join(said),
+        "seconds": round(seconds, 1),
+        "srcc": evaluation.get("metrics", {}).get("srcc_mean"),
+        "emd": evaluation.get("metrics", {}).get("emd_r1"),
+        "moved": sum(bool(line.get("moved", True)) for line in _lines(folder / "metrics.jsonl")),
+        "hostile": dict(Counter(update["kind"] for update in updates if update["provider"] in hostile)),
+        "others": dict(Counter(update["kind"] for update in updates if update["provider"] not in hostile)),
+        "paid_glm": str(before - after),
+        "ledger_glm": str(Ledger(folder / "ledger.jsonl").spent()),
+        "paid_to_hostile_glm": str(sum((one.paid for one in accounts if one.fault), Decimal(0))),
+    }
+
+
+def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
+    result, honest = results[kind], results[HONEST]["srcc"]
+    if result["exit_code"] or result["srcc"] is None or honest is None:
+        return False
+    paid, ledger = Decimal(result["paid_glm"]), Decimal(result["ledger_glm"])
+    return result["srcc"] > honest - TOLERANCE and paid == ledger <= 2
+
+
+def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
+    if kind == HONEST:
+        click.echo(
+            f"{'fault':<13} {'ends':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  from hostile ones"
+        )
+    result, honest = results[kind], results[HONEST]["srcc"]
+    srcc = result["srcc"]
+    known = srcc is not None and honest is not None
+    found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["hostile"].items()))
+    click.echo(
+        f"{kind:<13} {result['exit_code']:>5} {result['seconds']:>8.0f} {srcc if srcc is not None else 0:>7.4f} "
+        f"{srcc - honest if known else 0:>+7.4f} {Decimal(result['paid_glm']):>9.6f}  "
+        f"{'yes' if good(kind, results) else 'NO':<4}  {found} {result['said'] if result['exit_code'] else ''}"
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _text(path).splitlines()]
+
+
+if __name__ == "__main__":
+    main()

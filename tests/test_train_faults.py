@@ -1,0 +1,101 @@
+"""Training on a devnet where half of the providers are hostile: it ends with a model, and refuses what is not owed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from requestor.devnet.accounts import ProviderAccount, requestor_wallet, settle
+from requestor.devnet.network import NetworkOptions
+from requestor.devnet.supervision import start_detached, stop
+from requestor.ledger import Ledger
+from tests.ava_folder import make_ava_folder
+from tests.test_train_golem_errors import open_allocations
+
+pytestmark = pytest.mark.golem
+
+FAULTS = ["garbage", "zero", "overcharge"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that ended by itself. `paid`: GLM that left the wallet; `accounts`: by fault, empty for honest ones."""
+
+    folder: Path
+    summary: dict[str, Any]
+    paid: Decimal
+    accounts: dict[str, list[ProviderAccount]]
+
+    def updates(self, fault: str) -> list[dict[str, Any]]:
+        """What became of those that providers with this fault sent."""
+        names = {account.name for account in self.accounts[fault]}
+        rounds = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        return [update for line in rounds for update in line["updates"] if update["provider"] in names]
+
+
+@pytest.fixture(scope="module")
+def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp("faults")
+    ava, run = make_ava_folder(folder / "ava", images=96, tested=16), folder / "run"
+    devnet = start_detached(NetworkOptions("hostile", providers=6, faults=",".join(FAULTS)))
+    try:
+        before = asyncio.run(requestor_wallet(devnet))
+        options = ["--budget", "2GLM", "--rounds", "2", "--workers", "6", "--run-dir", str(run), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options],
+            env={**os.environ, **devnet.environment()},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr
+        assert open_allocations(devnet) == []
+        accounts = asyncio.run(settle(devnet, 60))
+        by_fault = {fault: [one for one in accounts if one.fault == fault] for fault in ("", *FAULTS)}
+        paid = before - asyncio.run(requestor_wallet(devnet))
+        yield Trained(run, json.loads(done.stdout), paid, by_fault)
+    finally:
+        stop(devnet)
+
+
+def test_both_rounds_moved_the_model(trained: Trained) -> None:
+    assert trained.summary["rounds"] == 2
+    assert trained.summary["metrics"]["srcc"] > 0.8
+    assert trained.summary["metrics"]["n"] == 16
+
+
+def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> None:
+    (zero,) = trained.updates("zero")  # after which nobody asks it for another
+    assert (zero["kind"], zero["verdict"]) == ("no work", "the update is zero")
+    garbage = trained.updates("garbage")
+    assert garbage
+    for update in garbage:
+        assert update["kind"] == "malformed"
+        assert "it is no safetensors file" in update["verdict"]
+    honest = [update["kind"] for update in trained.updates("")]
+    assert set(honest) <= {"admitted", "harmful"}  # by chance, an honest one may be
+    assert honest.count("admitted") > len(honest) / 2
+
+
+def test_who_overcharges_is_not_paid(trained: Trained) -> None:
+    (account,) = trained.accounts["overcharge"]
+    assert account.invoiced > 0
+    assert account.accepted == account.paid == account.wallet == 0
+    assert all(account.paid == account.invoiced > 0 for account in trained.accounts[""])
+
+
+def test_what_left_the_wallet_is_what_the_ledger_says(trained: Trained) -> None:
+    receipt = json.loads((trained.folder / "receipt.json").read_text())
+    received = [one.wallet for accounts in trained.accounts.values() for one in accounts]
+    ledger = Ledger(trained.folder / "ledger.jsonl").spent()
+    assert 0 < trained.paid == ledger == Decimal(receipt["spent_glm"]) == sum(received, Decimal(0)) <= 2
