@@ -59,6 +59,7 @@ class Accounts:
 
     def open(self, activity: str, agreement: str, price: Price, threads: int) -> None:
         """An activity has begun, and costs money from now on."""
+        self.ledger.record("activity", agreement=agreement, activity=activity)
         now = self.clock()
         self._activities[activity] = Activity(agreement, price, threads, started=now, busy_until=now)
 

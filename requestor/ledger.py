@@ -33,7 +33,8 @@ class Ledger:
 
     Events and their fields:
         allocation {id, amount} · allocation_released {id}
-        agreement {agreement, provider, name, price, threads} · task {agreement, job, ok}
+        agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
+        activity {agreement, activity} · task {agreement, job, ok}
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
     """
 
@@ -72,10 +73,14 @@ class Ledger:
         return open_ids
 
     def open_agreements(self) -> list[dict[str, Any]]:
-        """The entries of agreements without an accepted invoice: after a kill, perhaps still running."""
+        """The entries of agreements that have not ended, or are not billed yet: after a kill, perhaps still running."""
         entries = list(self.entries())
-        invoiced = {entry["agreement"] for entry in entries if entry["event"] == "invoice"}
-        return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in invoiced]
+        closed = {entry["agreement"] for entry in entries if entry["event"] in ("invoice", "agreement_ended")}
+        return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
+
+    def has_activity(self, agreement: str) -> bool:
+        """Whether anything was run under an agreement, so that a bill is to come."""
+        return any(entry["event"] == "activity" and entry["agreement"] == agreement for entry in self.entries())
 
     def costs(self) -> dict[str, Decimal]:
         """What each agreement costs: its accepted invoice, else its activities' last accepted debit notes."""

@@ -19,15 +19,19 @@ logger = logging.getLogger(__name__)
 
 
 async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str) -> None:
-    """End every agreement of the ledger that has no accepted invoice, and accept the invoice that follows.
+    """End every agreement of the ledger that is still open, and accept the invoice that follows, if anything was run.
 
     Raises what `Wallet` raises.
     """
     orphans = {entry["agreement"]: entry for entry in accounts.ledger.open_agreements()}
     for agreement, entry in orphans.items():
         await wallet.terminate(agreement, "The requestor was killed; its run is resumed.")
+        if not accounts.ledger.has_activity(agreement):
+            accounts.ledger.record("agreement_ended", agreement=agreement)
+            continue
         age = (datetime.now(timezone.utc) - datetime.fromisoformat(entry["time"])).total_seconds()
         accounts.adopt(agreement, Price.from_text(entry["price"]), entry["threads"], age)
+    orphans = {agreement: entry for agreement, entry in orphans.items() if accounts.ledger.has_activity(agreement)}
     deadline = time.monotonic() + PATIENCE
     while orphans and time.monotonic() < deadline:
         for agreement in list(orphans):
