@@ -3,9 +3,10 @@
     python scripts/fault_matrix.py tiny-ava matrix            # all kinds, 3 of 8 providers each; an hour or two
     python scripts/fault_matrix.py tiny-ava matrix --kinds flip,scale
 
-Prints a table, and writes `matrix.json` and each run's folder into the output folder. Kinds whose results are there are
-not run again. The outcome that is asked for: every run ends by itself, with a test SRCC within 0.02 of the honest one's,
-within the budget, and with the wallet charged to the last digit what the ledger says. Exit code 1 where one does not.
+Prints a table, and writes `matrix.json` and each run's folder into the output folder. Kinds whose results are there
+are not run again. The outcome that is asked for: every run ends by itself, with a test SRCC within 0.02 of the honest
+one's, within the budget, and with the wallet charged to the last digit what the ledger says. Exit code 1 where one
+does not.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
 def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
     if kind == HONEST:
         click.echo(
-            f"{'fault':<13} {'ends':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  from hostile ones"
+            f"{'fault':<13} {'exit':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  hostile updates"
         )
     result, honest = results[kind], results[HONEST]["srcc"]
     srcc = result["srcc"]
