@@ -60,7 +60,5 @@ def percentile(value: ArrayLike, population: ArrayLike) -> NDArray[np.float64]:
 def _ten_buckets(values: Any) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim == 0 or array.shape[-1] != BUCKETS:
-        raise DistributionError(
-            f"A rating distribution has {BUCKETS} buckets; the shape here is {array.shape}."
-        )
+        raise DistributionError(f"A rating distribution has {BUCKETS} buckets; the shape here is {array.shape}.")
     return array

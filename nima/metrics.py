@@ -77,9 +77,7 @@ class Pairs:
     @classmethod
     def merge(cls, parts: Sequence[Pairs]) -> Pairs:
         """All images of several parts as one."""
-        return cls(
-            np.concatenate([part.predicted for part in parts]), np.concatenate([part.rated for part in parts])
-        )
+        return cls(np.concatenate([part.predicted for part in parts]), np.concatenate([part.rated for part in parts]))
 
     def metrics(self) -> Metrics:
         images = self._images

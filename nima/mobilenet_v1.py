@@ -90,9 +90,7 @@ def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             for layer, name in zip(layers, convolutions, strict=True):
                 _read_convolution(file, layer, name, state)
             dense = {
-                "weight": _read(
-                    file, "dense_1", "kernel", torch.empty(10, FEATURES), lambda kernel: kernel.T
-                ),
+                "weight": _read(file, "dense_1", "kernel", torch.empty(10, FEATURES), lambda kernel: kernel.T),
                 "bias": _read(file, "dense_1", "bias", torch.empty(10)),
             }
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -68,9 +68,7 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
     Each value comes back with an error of at most max(2⁻¹¹ |value|, 2⁻²⁵ scale), but for float32's own
     rounding. Raises `UpdateError` where a delta is not finite.
     """
-    deltas = {
-        name: trained[name].detach().float() - received[name].detach().float() for name in sorted(trained)
-    }
+    deltas = {name: trained[name].detach().float() - received[name].detach().float() for name in sorted(trained)}
     _check_finite(deltas, "The update")
     scales = torch.tensor([delta.abs().max() if delta.numel() else 0.0 for delta in deltas.values()])
     tensors = {

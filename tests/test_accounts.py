@@ -130,7 +130,9 @@ def test_no_simulated_run_pays_more_than_its_budget(seed: int, tmp_path: Path, c
             )
             threads = dice.choice([1, 4, 32])
             agreement = f"agreement-{hired}"
-            accounts.ledger.record("agreement", agreement=agreement, provider=f"0x{hired}", name=f"p{hired}", price="0 0 0", threads=1)
+            accounts.ledger.record(
+                "agreement", agreement=agreement, provider=f"0x{hired}", name=f"p{hired}", price="0 0 0", threads=1
+            )
             accounts.open(f"activity-{hired}", agreement, price, threads)
             alive[f"activity-{hired}"] = (agreement, price, threads, clock.now)
         elif move < 0.7 and alive:

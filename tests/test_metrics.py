@@ -77,16 +77,12 @@ def test_correlations_are_scipys_ties_included(sample: Pairs) -> None:
     metrics = sample.metrics()
     for name, (x, y) in {"mean": mean, "std": std}.items():
         if np.ptp(x) > 1e-9 and np.ptp(y) > 1e-9:
-            assert getattr(metrics, f"srcc_{name}") == pytest.approx(
-                stats.spearmanr(x, y).statistic, abs=1e-12
-            )
+            assert getattr(metrics, f"srcc_{name}") == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
             assert getattr(metrics, f"lcc_{name}") == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
 
 
 @given(pairs(), st.data())
-def test_merging_shards_in_any_order_gives_the_metrics_of_the_whole(
-    whole: Pairs, data: st.DataObject
-) -> None:
+def test_merging_shards_in_any_order_gives_the_metrics_of_the_whole(whole: Pairs, data: st.DataObject) -> None:
     n = len(whole.rated)
     order = np.array(data.draw(st.permutations(range(n))))
     cuts = sorted(data.draw(st.sets(st.integers(1, n - 1), max_size=4)))
@@ -124,9 +120,7 @@ def test_emd_is_symmetric_and_bounded(sample: Pairs) -> None:
         (np.ones((1, 10)), np.zeros((1, 10))),
     ],
 )
-def test_what_is_no_distribution_is_refused(
-    predicted: NDArray[np.float64], rated: NDArray[np.float64]
-) -> None:
+def test_what_is_no_distribution_is_refused(predicted: NDArray[np.float64], rated: NDArray[np.float64]) -> None:
     with pytest.raises(DistributionError):
         evaluate(predicted, rated)
 
@@ -159,9 +153,7 @@ def test_a_resample_is_the_metric_of_the_images_drawn() -> None:
 def test_the_published_figures_of_idealos_model_on_ava() -> None:
     published = io.loadmat(PUBLISHED)
     image_ids = published["labels"][:, 0].astype(np.int64)
-    metrics = evaluate(
-        published["predictions"].reshape(-1, 10), read_ratings(DATA / "ava").select(image_ids).votes
-    )
+    metrics = evaluate(published["predictions"].reshape(-1, 10), read_ratings(DATA / "ava").select(image_ids).votes)
     expected = {
         "srcc_mean": 0.59496,
         "lcc_mean": 0.61297,

@@ -209,7 +209,10 @@ class Exploit:
 
 @pytest.mark.parametrize("content", [{"a": Exploit()}, {"a": 1}, [torch.zeros(1)], Exploit()])
 def test_nothing_but_tensors_is_unpickled(tmp_path: Path, content: object) -> None:
-    for name, save in (("zip", torch.save), ("plain", lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2)))):
+    for name, save in (
+        ("zip", torch.save),
+        ("plain", lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))),
+    ):
         save(content, tmp_path / name)
         with pytest.raises(weights.NimaError, match=r"is not a file of weights alone|does not hold a state"):
             torchvision_state(tmp_path / name, BACKBONE)
