@@ -68,7 +68,8 @@ def test_nothing_is_imported_by_name_in_a_string() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "import_module"
     }
-    assert users <= {"requestor/cli.py"}
+    # Lazily: the command line its commands, `nima` its public names.
+    assert users <= {"requestor/cli.py", "nima/__init__.py"}
 
 
 def test_no_module_is_a_drawer_for_everything() -> None:
