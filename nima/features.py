@@ -1,7 +1,8 @@
 """What a frozen backbone sees in photos: the head's input, computed once, and all that its training needs.
 
 MLSP (arXiv 1904.01382) trains so: pooled features of every level of a backbone that is never touched, and a shallow
-head on them. They are kept before standardisation, as fp16, in a safetensors file with
+head on them. They are standardised as the model standardises them, which also is what lets fp16 hold them: a channel
+whose mean is a thousand times its deviation would lose all that it says. A safetensors file has
 
     image_ids  int64    [n]
     features   float16  [n, features]    all finite
@@ -31,7 +32,7 @@ class FeaturesError(NimaError):
 
 
 def embed(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float16]:
-    """Features float16 `[n, features]` of stored images, from their central crops.
+    """Standardised features float16 `[n, features]` of stored images, from their central crops.
 
     The batch size changes them by rounding only. Raises `ShardError` where an image cannot be decoded.
     """

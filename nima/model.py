@@ -105,15 +105,15 @@ class Nima(nn.Module):
 
     def after_frozen(self, activations: Activations) -> Tensor:
         """The rest: activations → logits `[B, 10]`."""
-        return self.rate(self._features(activations))
+        return self.rate(self._standardised(activations))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """The head's input before it is standardised: RGB pixels `[B, 3, H, W]` in 0..1 → `[B, features]`."""
-        return self._features(self.frozen(pixels))
+        """What the head sees, pooled and standardised: RGB pixels `[B, 3, H, W]` in 0..1 → `[B, features]`."""
+        return self._standardised(self.frozen(pixels))
 
     def rate(self, features: Tensor) -> Tensor:
-        """What the head makes of `features`: `[B, features]` → logits `[B, 10]`."""
-        logits: Tensor = self.head(self.dropout((features - self.feature_mean) / self.feature_std))
+        """What the head makes of features: `[B, features]` → logits `[B, 10]`."""
+        logits: Tensor = self.head(self.dropout(features))
         return logits
 
     def standardise_features(self, pixels: Iterable[Tensor]) -> None:
@@ -124,7 +124,7 @@ class Nima(nn.Module):
         """
         self.eval()
         with torch.no_grad():
-            features = torch.cat([self.features(batch) for batch in pixels])
+            features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
         std = features.std(dim=0)
         # A channel that is silent in the sample must not become the loudest of its level where it is not.
         floors = [0.1 * level.median() + torch.finfo(std.dtype).tiny for level in torch.split(std, self.level_sizes)]
@@ -172,6 +172,9 @@ class Nima(nn.Module):
             if isinstance(module, _BatchNorm):
                 module.eval()
         return self
+
+    def _standardised(self, activations: Activations) -> Tensor:
+        return (self._features(activations) - self.feature_mean) / self.feature_std
 
     def _features(self, activations: Activations) -> Tensor:
         features, levels = self._run(activations.maps, self.frozen_blocks, len(self.blocks))

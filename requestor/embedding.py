@@ -150,6 +150,7 @@ class _Collection:
         self._limits = limits
         self._on_outcome = on_outcome
         self._reasons: list[str] = []
+        self._sent_by: dict[str, list[_Part]] = {}
 
     def reasons(self) -> str:
         """Why shards were not embedded: the first three reasons."""
@@ -184,7 +185,7 @@ class _Collection:
                 if verdict.admitted:
                     admitted.append(arrived)
                 else:
-                    self._note(outcome, verdict)
+                    self._note(backend, outcome, verdict)
                 self._on_outcome(outcome, verdict)
 
     def _task(self, job_id: str, part: _Part) -> Task:
@@ -195,20 +196,27 @@ class _Collection:
         largest = max_bytes(part.images, self._model.head.in_features)
         return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
 
-    def _note(self, outcome: Outcome, verdict: Verdict) -> None:
+    def _note(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
+        """Who was caught gets no more tasks, and nothing that it sent before is believed either."""
         name = outcome.provider.name if outcome.provider else "nobody"
         self._reasons.append(f"{name}: {verdict.reason}")
-        if outcome.provider is not None and verdict.kind != "no update":
-            self._providers.refused(outcome.provider, verdict)
+        if outcome.provider is None or verdict.kind == "no update":
+            return
+        self._providers.refused(outcome.provider, verdict)
+        backend.dismiss(outcome.provider.id)
+        for part in self._sent_by.pop(outcome.provider.id, []):
+            part.features.unlink()
 
     def _judge(self, outcome: Outcome, part: _Part) -> Verdict:
         """Check what came back; move it to its place if it is good, and delete it otherwise."""
         try:
             if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
-                return Verdict("no update", "it is not given tasks any more")
+                return Verdict("no update", "what it sent before was refused")
             self._check(outcome, read_shard(part.path))
             assert outcome.output is not None
             outcome.output.replace(part.features)
+            if outcome.provider is not None:
+                self._sent_by.setdefault(outcome.provider.id, []).append(part)
             return Verdict("admitted", "admitted")
         except _Refused as refused:
             return refused.verdict

@@ -55,7 +55,8 @@ RESULT = JobResult(
 
 
 def test_a_job_comes_back() -> None:
-    for job in (JOB, dataclasses.replace(JOB, kind="evaluate", plan=None, weights=None)):
+    planless = dataclasses.replace(JOB, plan=None, weights=None, kind="evaluate")
+    for job in (JOB, planless, dataclasses.replace(planless, kind="embed")):
         assert Job.from_json(job.to_json()) == job
 
 

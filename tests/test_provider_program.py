@@ -16,6 +16,7 @@ import torch
 from drawn_photos import shard
 
 from nima import checkpoint
+from nima.features import decode_features, embed
 from nima.files import sha256_of
 from nima.jobs import Job, JobResult, TrainingPlan
 from nima.model import Nima, initial_model
@@ -125,6 +126,16 @@ def test_an_evaluation_sends_back_the_predictions_of_its_images(provider: Provid
     np.testing.assert_allclose(there, here, atol=1e-5)
     with pytest.raises(PredictionsError, match="not about the images"):
         decode_predictions(folder / "predictions.safetensors", image_ids[::-1].copy())
+
+
+def test_an_embedding_sends_back_the_features_of_its_images(provider: Provider) -> None:
+    code, result, folder = provider.run(provider.job("embed", kind="embed", plan=None), "embed")
+    assert (code, result.ok, result.samples, result.output) == (0, True, 11, "features.safetensors")
+    assert result.output_sha256 == sha256_of(folder / "features.safetensors")
+    here = embed(provider.model, shard(6).jpegs + shard(5, first=50).jpegs)
+    image_ids = np.array([*range(6), *range(50, 55)])
+    there = decode_features(folder / "features.safetensors", image_ids, provider.model.head.in_features)
+    np.testing.assert_allclose(there.astype(np.float32), here.astype(np.float32), rtol=2e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("plan", [None, dataclasses.replace(PLAN, steps=1)])
