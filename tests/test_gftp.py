@@ -414,6 +414,7 @@ def test_the_program_takes_in_no_more_than_the_cap_says(two_daemons: TwoDaemons,
             answer = program.ask("upload", file=str(tmp_path / name), url=expected["url"])
         assert "more than the 1000 bytes that are allowed" in answer["error"]["message"]
         assert program.ask("shutdown")["result"] == "ok"
+        program.process.wait(timeout=30)
     finally:
         program.process.kill()
         program.process.wait()
