@@ -16,7 +16,7 @@ from nima.shards import Shard
 from nima.training import central_crop
 
 PHOTOS = 256  # enough to tell a few per cent apart, as the same photos are compared; each costs time for every update
-BATCH = 32
+BATCH = 16
 
 
 class Holdout:
