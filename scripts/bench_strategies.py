@@ -1,0 +1,255 @@
+"""How good a model becomes, and what that costs: embed + head, federated rounds of the head, rounds of three blocks.
+
+    python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3]
+
+The data set is what scripts/make_tiny_ava.py draws. Four providers work as real provider programs on this machine, one
+thread each. Core seconds are the processor time that those programs took, their start (importing torch, mostly)
+included. Bytes are counted as they would travel: a file of the store goes up
+once to each provider. GLM are what golemsp's default prices make of the core seconds, each provider being paid for the
+time that it computes, and for none in which it waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from nima import checkpoint
+from nima.ava import Ratings, read_ratings
+from nima.backbones import get
+from nima.files import sha256_of
+from nima.jobs import default_plan
+from nima.metrics import Metrics, evaluate
+from nima.model import Nima, initial_model
+from nima.shards import read_shard
+from nima.splits import read_split
+from nima.training import predict, standardise_features
+from nima.weights import fetch
+from requestor.backends.base import Backend, BackendStatus, Outcome, Task
+from requestor.backends.local import LocalBackend
+from requestor.embedding import embed_and_train
+from requestor.estimate import GOLEM_DEFAULT_PRICE
+from requestor.holdout import Holdout
+from requestor.ledger import Receipt
+from requestor.rounds import run_round
+from requestor.sharding import Dataset, make_shards
+
+BACKBONE = "mobilenet_v2"
+PROVIDERS = 4
+TUNED_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of all providers together: seconds of a core, and bytes to and from them."""
+
+    core_seconds: float = 0.0
+    up: int = 0
+    down: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+
+    @property
+    def glm(self) -> float:
+        return self.core_seconds * float(GOLEM_DEFAULT_PRICE.wall_second + GOLEM_DEFAULT_PRICE.cpu_second)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy, one seed."""
+
+    strategy: str
+    seed: int
+    srcc: float
+    emd: float
+    constant_emd: float
+    cost: Cost
+
+
+class Meter(Backend):
+    """A backend that counts what passes through it."""
+
+    name = "local"
+
+    def __init__(self, inner: LocalBackend) -> None:
+        self._inner = inner
+        self._held: dict[str, set[str]] = {}
+        self._traffic = Cost()
+        self._cores = _children_seconds()
+
+    @property
+    def cost(self) -> Cost:
+        """Since the beginning."""
+        return replace(self._traffic, core_seconds=_children_seconds() - self._cores)
+
+    async def __aenter__(self) -> Meter:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._inner.__aexit__(kind, error, trace)
+
+    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        async for outcome in self._inner.run(tasks, seconds):
+            assert outcome.provider is not None, outcome.error
+            held = self._held.setdefault(outcome.provider.id, set())
+            sent = [path for path in outcome.task.store if path.name not in held]
+            held.update(path.name for path in sent)
+            up = sum(path.stat().st_size for path in [*sent, *filter(None, [outcome.task.weights])])
+            down = outcome.output.stat().st_size if outcome.output else 0
+            self._traffic += Cost(up=up, down=down)
+            yield outcome
+
+    def dismiss(self, provider_id: str) -> None:
+        self._inner.dismiss(provider_id)
+
+    def status(self) -> BackendStatus:
+        return self._inner.status()
+
+    def receipts(self) -> list[Receipt]:
+        return self._inner.receipts()
+
+
+class Bench:
+    """The strategies on one data set with one seed, which also decides who gets which photos."""
+
+    def __init__(self, ava: Path, seed: int, folder: Path) -> None:
+        self._seed = seed
+        self._folder = folder
+        for name in ("store", "home", "inbox"):
+            (folder / name).mkdir(parents=True)
+        self._ratings: Ratings = read_ratings(ava)
+        tested = read_split(ava / "splits" / "test.txt").image_ids
+        self._dataset: Dataset = make_shards(
+            ava, self._ratings, tested, PROVIDERS, BACKBONE, seed, folder / "store", folder / "home", lambda *_: None
+        )
+        self._holdout = read_shard(self._dataset.holdout.path)
+        self._base = self._store(self._initial_model())
+
+    async def embed(self, tuned_rounds: int) -> list[Row]:
+        """Embed and train the head; then rounds of the last blocks from there, among the same providers."""
+        async with self._providers() as providers:
+            folder = self._folder / "embedding"
+            folder.mkdir()
+            embedding = await embed_and_train(
+                providers, self._dataset, self._ratings, self._base, folder, self._seed, lambda *_: None,
+                votes_travel=tuned_rounds > 0,
+            )  # fmt: skip
+            rows = [self._row("embed + head", embedding.model, providers)]
+            rows += await self._rounds("embed + head, then", embedding.model, TUNED_BLOCKS, tuned_rounds, providers)
+        return rows
+
+    async def rounds(self, blocks: int, rounds: int) -> list[Row]:
+        """Federated rounds from the beginning."""
+        async with self._providers() as providers:
+            model, _ = checkpoint.load(self._base[1])
+            return await self._rounds("", model, blocks, rounds, providers)
+
+    async def _rounds(self, begun: str, model: Nima, blocks: int, rounds: int, providers: Meter) -> list[Row]:
+        plan = default_plan(self._dataset.train_images // PROVIDERS, self._seed, blocks)
+        folder = self._folder / f"rounds-{begun}-{blocks}"
+        folder.mkdir()
+        weights = {name: p.detach().clone() for name, p in model.trainable_parameters(blocks).items()}
+        gate = Holdout(model, self._holdout, blocks)
+        what, rows = "the head" if blocks == 0 else f"the last {blocks} blocks", []
+        for number in range(1, rounds + 1):
+            await run_round(
+                number, providers, self._dataset.clients, plan, self._base, BACKBONE, weights, folder, lambda *_: None,
+                evaluate=gate,
+            )  # fmt: skip
+            model.load_state_dict(weights, strict=False)
+            plural = "" if number == 1 else "s"
+            rows.append(self._row(f"{begun} {number} round{plural} of {what}".strip(), model, providers))
+        return rows
+
+    def _row(self, strategy: str, model: Nima, providers: Meter) -> Row:
+        metrics = self._test(model)
+        row = Row(strategy, self._seed, metrics.srcc_mean, metrics.emd_r1, metrics.constant_emd_r1, providers.cost)
+        print(json.dumps({**asdict(row), "glm": row.cost.glm}), flush=True)
+        return row
+
+    def _test(self, model: Nima) -> Metrics:
+        shards = [read_shard(path) for path in self._dataset.test.paths]
+        ids = np.concatenate([shard.image_ids for shard in shards])
+        predicted = np.concatenate([predict(model, shard.jpegs) for shard in shards])
+        return evaluate(predicted, self._ratings.select(ids).votes)
+
+    def _initial_model(self) -> Nima:
+        """As every run begins."""
+        prior = sum(
+            (np.asarray(read_shard(path).votes).sum(axis=0) for c in self._dataset.clients for path in c.paths),
+            start=np.zeros(10),
+        )
+        model = initial_model(BACKBONE, fetch(get(BACKBONE).weights), self._seed, prior=prior, multi_level=True)
+        standardise_features(model, self._holdout.jpegs[:64])
+        return model
+
+    def _store(self, model: Nima) -> tuple[str, Path]:
+        draft = self._folder / "store" / "draft"
+        checkpoint.save(draft, model, {})
+        sha256 = sha256_of(draft)
+        return sha256, draft.rename(self._folder / "store" / f"{sha256}.safetensors")
+
+    def _providers(self) -> Meter:
+        return Meter(LocalBackend(PROVIDERS, self._folder / "inbox"))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Means over the seeds, as Markdown, in the order in which strategies came."""
+    lines = [
+        "| strategy | test SRCC | test EMD | core seconds | MB up | MB down | GLM |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        same = [row for row in rows if row.strategy == strategy]
+        cost, n = sum((row.cost for row in same), Cost()), len(same)
+        lines.append(
+            f"| {strategy} | {np.mean([row.srcc for row in same]):.3f} | {np.mean([row.emd for row in same]):.4f} "
+            f"| {cost.core_seconds / n:.0f} | {cost.up / n / 1e6:.1f} "
+            f"| {cost.down / n / 1e6:.2f} | {cost.glm / n:.5f} |"
+        )
+    return "\n".join(lines)
+
+
+def _children_seconds() -> float:
+    """Processor seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def measure(arguments: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    for seed in arguments.seeds:
+        with tempfile.TemporaryDirectory(prefix="nima-golem-bench-") as folder:
+            bench = Bench(arguments.ava, seed, Path(folder))
+            rows += await bench.embed(arguments.tuned_rounds)
+            rows += await bench.rounds(0, arguments.rounds)
+            rows += await bench.rounds(TUNED_BLOCKS, arguments.tuned_rounds)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("ava", type=Path, help="a folder in AVA's layout, with splits/test.txt")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--rounds", type=int, default=6, help="of the head alone")
+    parser.add_argument("--tuned-rounds", type=int, default=3, help="of the last blocks")
+    rows: list[Any] = asyncio.run(measure(parser.parse_args()))
+    print(f"\n{table(rows)}\n\nPredicting the mean distribution: EMD {rows[0].constant_emd:.4f}.")
+
+
+if __name__ == "__main__":
+    main()
