@@ -61,6 +61,8 @@ class TrainingPlan:
     augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
     dropout: of the features before the head's dense layer, in training.
     emd_r: the exponent of the EMD loss (NIMA trains with 2).
+    proximal: µ of FedProx, which adds µ/2·‖w − w₀‖² to the loss, with the received parameters w₀: clients whose photos
+        differ stay closer together (Li et al. 2020, arXiv 1812.06127, eq. 2). 0 is FedAvg.
     """
 
     steps: int
@@ -74,6 +76,7 @@ class TrainingPlan:
     augment: bool
     dropout: float = 0.75
     emd_r: float = 2.0
+    proximal: float = 0.0
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -87,6 +90,7 @@ class TrainingPlan:
         _check_range("seed", self.seed, 0, 2**63 - 1)
         _check_range("dropout", self.dropout, 0, 0.99)
         _check_range("emd_r", self.emd_r, 1, 10)
+        _check_range("proximal", self.proximal, 0, 1000)
 
 
 def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingPlan:

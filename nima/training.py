@@ -218,10 +218,15 @@ def _descend(
             momentum=plan.momentum,
             weight_decay=plan.weight_decay,
         )
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        received = [parameter.detach().clone() for parameter in trained]
         for step, batch in enumerate(_batches(len(targets), plan, random), start=1):
             loss = emd(rate(batch).softmax(dim=1), targets[batch], plan.emd_r)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if plan.proximal > 0:
+                for parameter, start in zip(trained, received, strict=True):
+                    parameter.grad.add_(parameter.detach() - start, alpha=plan.proximal)
             optimizer.step()
             losses.append(loss.item())
             if not np.isfinite(losses[-1]):

@@ -113,6 +113,7 @@ def test_a_job_with_one_thing_wrong_is_refused(change: dict[str, Any]) -> None:
         {"seed": -1},
         {"augment": 1},
         {"dropout": 1.0},
+        {"proximal": -1.0},
         {"emd_r": 0.5},
         {"nesterov": True},
     ],

@@ -196,3 +196,18 @@ def test_shards_without_votes_or_images_are_refused(twelve: Shard, fresh: Callab
 def test_images_made_for_a_smaller_backbone_are_refused(fresh: Callable[..., Nima]) -> None:
     with pytest.raises(TrainingError, match="too small for this backbone"):
         predict(fresh(), shard(1, size=200).jpegs)
+
+
+def test_fedprox_pulls_every_step_back_to_the_received_parameters(fresh: Callable[..., Nima], twelve: Shard) -> None:
+    def after(steps: int, proximal: float) -> torch.Tensor:
+        model = fresh()
+        train(model, [twelve], dataclasses.replace(PLAN, momentum=0.0, steps=steps, proximal=proximal))
+        return model.head.weight.detach().double()
+
+    received = fresh().head.weight.detach().double()
+    once = after(1, 0.0)
+    # Nothing has moved before the first step; in the second, the gradient of µ/2·‖w − w₀‖² is µ·(w − w₀).
+    assert torch.equal(after(1, 50.0), once)
+    pull = after(2, 50.0) - after(2, 0.0)
+    torch.testing.assert_close(pull, -PLAN.lr_head * 50.0 * (once - received), rtol=1e-3, atol=1e-7)
+    assert pull.abs().max() > 1e-6
