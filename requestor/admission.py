@@ -145,7 +145,7 @@ class Admission:
             values = self._read(outcome)
             length = norm(values)
             self._check_norm(length)
-            content = hashlib.sha256(values).hexdigest()
+            content = hashlib.sha256(values.data).hexdigest()
             if content in self._contents:
                 raise _Refused("replay", "it is a copy of an update that came before")
             if self.gate is not None:
