@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.admission import Kind, Verdict
 from requestor.backends.base import Provider
-from requestor.bans import BanList, ban_list
-from requestor.cli import main as nima_golem
 from requestor.errors import ConfigurationError
-from requestor.providers import Providers
+from requestor.providers import BanList, Providers, ban_list
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
 
@@ -135,23 +132,3 @@ def test_the_list_lies_in_the_users_data_folder(tmp_path: Path) -> None:
     bans = ban_list({"XDG_DATA_HOME": str(tmp_path)})
     bans.add(FOX, "a reason")
     assert list(json.loads((tmp_path / "nima-golem" / "banned-providers.json").read_text())) == [FOX.id]
-
-
-def command(home: Path, *arguments: str) -> Result:
-    return CliRunner(env={"XDG_DATA_HOME": str(home)}).invoke(nima_golem, ["providers", *arguments])
-
-
-def test_the_command_lists_and_pardons(tmp_path: Path) -> None:
-    assert command(tmp_path, "list").output == "Nobody is banned.\n"
-    ban_list({"XDG_DATA_HOME": str(tmp_path)}).add(Provider("0x9", "evil\x1b[2J"), "it is a copy")
-    row = json.loads(command(tmp_path, "list", "--json").output)
-    assert (row["provider_id"], row["name"], row["reason"]) == ("0x9", "evil [2J", "it is a copy")
-    assert "it is a copy" in command(tmp_path, "list").output
-    assert command(tmp_path, "pardon", "0x9").output == "0x9 may be hired again.\n"
-    assert command(tmp_path, "list", "--json").output == ""
-
-
-def test_a_pardon_for_somebody_who_is_not_banned_says_so(tmp_path: Path) -> None:
-    done = command(tmp_path, "pardon", "0x9")
-    assert done.exit_code == 2
-    assert "0x9 is not banned" in done.output
