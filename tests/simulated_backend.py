@@ -43,9 +43,6 @@ class SimulatedBackend:
     def dismiss(self, provider_id: str) -> None:
         self.dismissed.append(provider_id)
 
-    def dismiss(self, provider_id: str) -> None:
-        """Nobody comes back here: each provider does one task."""
-
     def status(self) -> BackendStatus:
         return BackendStatus()
 
