@@ -152,7 +152,9 @@ def _mean_without_extremes(updates: Sequence[Update], trim: int) -> Vector:
     """The mean of each coordinate's values but its `trim` largest and smallest; needs the memory of `STACK`."""
     result = np.empty(_common_size(updates))
     for start, stop in _blocks(len(result), max(1, STACK // len(updates))):
-        stack = np.stack([update.values[start:stop] for update in updates])
+        stack = np.empty((len(updates), stop - start), np.float32)
+        for row, update in zip(stack, updates, strict=True):
+            row[:] = update.values[start:stop]  # one by one: what is mapped counts as memory, and in large pieces
         stack.sort(axis=0)
         result[start:stop] = stack[trim : len(updates) - trim].mean(axis=0, dtype=np.float64)
     return result
