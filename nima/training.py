@@ -89,7 +89,9 @@ def train_head(
 ) -> TrainingReport:
     """Trains the head of `model` in place on features that were computed before; thousands of images a second.
 
-    The same as `train` with no block trained, but for the rounding of the features.
+    The same steps as `train` takes with no block trained, but for the rounding of the features. The head that remains
+    is the mean of those after each step of the last half (Polyak & Juditsky 1992, doi:10.1137/0330046): steps of one
+    length end somewhere near the best head of this problem, and on average nearer.
 
     Args:
         features: float16 `[n, features]`, as of `nima.features.embed`.
@@ -109,7 +111,24 @@ def train_head(
     model.train()
     inputs = torch.from_numpy(features)
     random, started = np.random.default_rng(plan.seed), time.perf_counter()
-    return _descend(model, lambda batch: model.rate(inputs[batch].float()), targets, plan, random, progress, started)
+    averaged = plan.steps - plan.steps // 2
+    sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in model.head.parameters()]
+
+    def on_step(step: int, loss: float) -> None:
+        if step > plan.steps - averaged:
+            for total, parameter in zip(sums, model.head.parameters(), strict=True):
+                total.add_(parameter.detach())
+        if progress is not None:
+            progress(step, loss)
+
+    def rate(batch: NDArray[np.int64]) -> Tensor:
+        return model.rate(inputs[batch].float())
+
+    report = _descend(model, rate, targets, plan, random, on_step, started)
+    with torch.no_grad():
+        for total, parameter in zip(sums, model.head.parameters(), strict=True):
+            parameter.copy_(total / averaged)
+    return report
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:

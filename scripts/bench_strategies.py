@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -247,7 +246,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--rounds", type=int, default=6, help="of the head alone")
     parser.add_argument("--tuned-rounds", type=int, default=3, help="of the last blocks")
-    rows: list[Any] = asyncio.run(measure(parser.parse_args()))
+    rows = asyncio.run(measure(parser.parse_args()))
     print(f"\n{table(rows)}\n\nPredicting the mean distribution: EMD {rows[0].constant_emd:.4f}.")
 
 
