@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from browser import Browser, start_browser
 
 from requestor.devnet.daemons import Daemon, DaemonSettings
 from requestor.devnet.hub import Hub
@@ -81,3 +83,14 @@ def devnet(devnets_home: Path) -> Iterator[Devnet]:
     running = start_detached(NetworkOptions("tests", providers=3))
     yield running
     stop(running)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium without a window."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromedriver = shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("needs chromium and chromedriver (Debian's packages chromium and chromium-driver)")
+    with start_browser(chromedriver, chromium, tmp_path_factory.mktemp("browser")) as running:
+        yield running
