@@ -25,6 +25,7 @@ COMMANDS = {
     ),
     "runs": ("requestor.commands.runs:runs", "List, show, resume and remove training runs."),
     "offers": ("requestor.commands.offers:offers", "Show who offers to compute on Golem, and at what price."),
+    "providers": ("requestor.commands.providers:providers", "List the providers that are banned, and pardon them."),
     "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",

@@ -49,6 +49,8 @@ class RunConfig(HiringConfig):
         run_dir: where the run lives.
         backbone: a name of `nima.backbones`.
         rounds: federated rounds.
+        aggregation: how a round's updates become a step of the model, a name of `requestor.aggregation.RULES`.
+        proximal: FedProx's mu, at least 0.
         seed: of everything that is random.
     """
 
@@ -56,6 +58,8 @@ class RunConfig(HiringConfig):
     run_dir: Path
     backbone: str
     rounds: int
+    aggregation: str
+    proximal: float
     seed: int
 
     def __post_init__(self) -> None:
@@ -76,6 +80,8 @@ class RunConfig(HiringConfig):
             "backbone": self.backbone,
             "workers": self.workers,
             "rounds": self.rounds,
+            "aggregation": self.aggregation,
+            "proximal": self.proximal,
             "seed": self.seed,
         }
 

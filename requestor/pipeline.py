@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from nima.weights import fetch
 from requestor.admission import History, Verdict
 from requestor.aggregation import RULES
 from requestor.backends.base import Backend, Outcome, Task
+from requestor.bans import ban_list
 from requestor.config import RunConfig
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.holdout import Holdout
@@ -131,7 +133,7 @@ class TrainingRun:
     def _prepare(self, dataset: Dataset) -> tuple[tuple[str, Path], TrainingPlan]:
         """The base model that every round starts from, in the store, and how clients train."""
         per_client = dataset.train_images // len(dataset.clients)
-        plan = default_plan(per_client, self.config.seed)
+        plan = replace(default_plan(per_client, self.config.seed), proximal=self.config.proximal)
         if known := self._folder.read("base.json"):
             return (known["sha256"], self._folder.stored(known["sha256"])), plan
         weights = fetch(get(self.config.backbone).weights)
@@ -167,23 +169,25 @@ class TrainingRun:
         model, _ = checkpoint.load(self._folder.checkpoint(done) if done else base[1])
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
         gate = await asyncio.to_thread(Holdout, model, holdout, plan.trainable_blocks)
-        providers = Providers()
+        providers = self._providers(backend)
         providers.resume(self._rounds_done(done))
         server = load_state(self._folder.server_state(done))
         self._progress.stage("Training", self.config.rounds, done)
 
         def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
             self._on_outcome(outcome, verdict)
-            if outcome.provider is not None and providers.is_banned(outcome.provider.id):
-                backend.dismiss(outcome.provider.id)
+            provider = outcome.provider
+            if provider is not None and providers.is_banned(provider.id):
+                backend.dismiss(provider.id)
+                self._progress.note(f"  {provider.name} gets no more work")
 
         failed = 0
         while done < self.config.rounds and not self._stopping:
             number = done + 1
             report = await run_round(
                 number, backend, dataset.clients, plan, base, self.config.backbone, weights,
-                self._folder.path / "rounds", on_outcome, rule=RULES["mean"], server=server, evaluate=gate,
-                history=History.of(self._rounds_done(done)), providers=providers,
+                self._folder.path / "rounds", on_outcome, rule=RULES[self.config.aggregation], server=server,
+                evaluate=gate, history=History.of(self._rounds_done(done)), providers=providers,
             )  # fmt: skip
             server = report.server
             if not enough(report):
@@ -213,6 +217,13 @@ class TrainingRun:
             state["round"] = number
             self._folder.write("state.json", state)
             self._progress.advance_to(number)
+
+    def _providers(self, backend: Backend) -> Providers:
+        """Who may be given tasks; those whom an earlier run caught are not hired at all."""
+        providers = Providers(ban_list() if self.config.backend == "golem" else None)
+        for provider_id in providers.standings():
+            backend.dismiss(provider_id)
+        return providers
 
     def _rounds_done(self, done: int) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl that count; a round that was killed before its end is done again."""

@@ -52,6 +52,8 @@ def open_run(
     backend: str,
     backbone: str,
     rounds: int,
+    aggregation: str,
+    proximal: float,
     workers: int,
     max_price: Decimal,
     test_ids: Path | None,
@@ -73,6 +75,8 @@ def open_run(
         budget=budget,
         backbone=backbone,
         rounds=rounds,
+        aggregation=aggregation,
+        proximal=proximal,
         workers=workers,
         max_price=max_price,
         network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
@@ -85,8 +89,8 @@ def open_run(
 
     options = {
         "ava": ava.resolve(), "budget": budget, "backend": backend, "backbone": backbone, "rounds": rounds,
-        "workers": workers, "max_price": max_price, "test_ids": test_ids and test_ids.resolve(), "network": network,
-        "subnet": subnet, "seed": seed,
+        "aggregation": aggregation, "proximal": proximal, "workers": workers, "max_price": max_price,
+        "test_ids": test_ids and test_ids.resolve(), "network": network, "subnet": subnet, "seed": seed,
     }  # fmt: skip
     folder.write("options.json", {name: None if value is None else str(value) for name, value in options.items()})
     log_to(folder.path / "log.txt")

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.admission import Kind, Verdict
 from requestor.backends.base import Provider
+from requestor.bans import BanList, ban_list
+from requestor.cli import main as nima_golem
 from requestor.errors import ConfigurationError
-from requestor.providers import BanList, Providers, ban_list
+from requestor.providers import Providers
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
 
@@ -32,34 +35,23 @@ def test_how_often_in_a_row_something_is_forgiven(kind: Kind, until_out: int) ->
     assert providers.standings()[FOX.id].banned == "a reason"
 
 
-def test_two_failures_in_a_row_put_a_provider_out() -> None:
-    providers = Providers()
-    providers.failed(FOX, "it hung")
-    assert not providers.is_banned(FOX.id)
-    providers.failed(FOX, "it hung")
-    assert providers.standings()[FOX.id].banned == "failed too often: it hung"
-
-
-def test_good_work_makes_up_for_failures() -> None:
+def test_good_work_makes_up_for_bad() -> None:
     providers = Providers()
     for _ in range(5):
-        providers.failed(FOX, "it hung")
+        providers.refused(FOX, Verdict("harmful", "a reason"))
         providers.admitted(FOX, client=0, samples=10, seconds=1)
     assert not providers.is_banned(FOX.id)
-    assert providers.standings()[FOX.id].failures == 5
 
 
-@given(st.lists(st.sampled_from([*get_args(Kind), "failed"]), max_size=30))
-def test_nobody_comes_back_in_the_same_run(events: list[str]) -> None:
+@given(st.lists(st.sampled_from(sorted({*get_args(Kind)} - {"no update"})), max_size=30))
+def test_nobody_comes_back_in_the_same_run(events: list[Kind]) -> None:
     providers = Providers()
     was_out = False
     for event in events:
-        if event == "failed":
-            providers.failed(FOX, "it hung")
-        elif event == "admitted":
+        if event == "admitted":
             providers.admitted(FOX, client=0, samples=1, seconds=1)
         else:
-            providers.refused(FOX, Verdict(event, "a reason"))  # type: ignore[arg-type]
+            providers.refused(FOX, Verdict(event, "a reason"))
         assert providers.is_banned(FOX.id) >= was_out
         was_out = providers.is_banned(FOX.id)
 
@@ -96,13 +88,10 @@ def test_who_sent_bad_work_is_out_in_the_next_run_until_pardoned(tmp_path: Path)
     assert not Providers(bans).is_banned(FOX.id)
 
 
-def test_who_only_failed_may_try_again_in_the_next_run(tmp_path: Path) -> None:
+def test_who_may_still_work_is_on_no_list(tmp_path: Path) -> None:
     bans = BanList(tmp_path / "bans.json")
-    providers = Providers(bans)
-    for _ in range(3):
-        providers.failed(FOX, "it hung")
-    assert providers.is_banned(FOX.id)
-    assert not Providers(bans).is_banned(FOX.id)
+    Providers(bans).refused(FOX, Verdict("harmful", "a reason"))
+    assert bans.read() == {}
 
 
 def _ban_ten(path: Path, first: int) -> None:
@@ -132,3 +121,23 @@ def test_the_list_lies_in_the_users_data_folder(tmp_path: Path) -> None:
     bans = ban_list({"XDG_DATA_HOME": str(tmp_path)})
     bans.add(FOX, "a reason")
     assert list(json.loads((tmp_path / "nima-golem" / "banned-providers.json").read_text())) == [FOX.id]
+
+
+def command(home: Path, *arguments: str) -> Result:
+    return CliRunner(env={"XDG_DATA_HOME": str(home)}).invoke(nima_golem, ["providers", *arguments])
+
+
+def test_the_command_lists_and_pardons(tmp_path: Path) -> None:
+    assert command(tmp_path, "list").output == "Nobody is banned.\n"
+    ban_list({"XDG_DATA_HOME": str(tmp_path)}).add(Provider("0x9", "evil\x1b[2J"), "it is a copy")
+    row = json.loads(command(tmp_path, "list", "--json").output)
+    assert (row["provider_id"], row["name"], row["reason"]) == ("0x9", "evil [2J", "it is a copy")
+    assert "it is a copy" in command(tmp_path, "list").output
+    assert command(tmp_path, "pardon", "0x9").output == "0x9 may be hired again.\n"
+    assert command(tmp_path, "list", "--json").output == ""
+
+
+def test_a_pardon_for_somebody_who_is_not_banned_says_so(tmp_path: Path) -> None:
+    done = command(tmp_path, "pardon", "0x9")
+    assert done.exit_code == 2
+    assert "0x9 is not banned" in done.output

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from requestor.bans import ban_list
 from requestor.devnet.accounts import ProviderAccount, requestor_wallet, settle
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
@@ -77,6 +78,8 @@ def test_both_rounds_moved_the_model(trained: Trained) -> None:
 def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> None:
     (zero,) = trained.updates("zero")  # after which nobody asks it for another
     assert (zero["kind"], zero["verdict"]) == ("no work", "the update is zero")
+    (liar,) = trained.accounts["zero"]
+    assert ban_list().read()[zero["provider_id"]].name == liar.name  # and no later run asks it either
     garbage = trained.updates("garbage")
     assert garbage
     for update in garbage:

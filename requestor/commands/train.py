@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from requestor.aggregation import RULES
 from requestor.budget import show_glm
 from requestor.commands.amount import Amount
 from requestor.errors import RunStopped
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
               help="Golem providers, or subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Federated rounds.")
+@click.option("--aggregation", type=click.Choice(list(RULES)), default="mean", show_default=True,
+              help="How a round's updates become a step of the model.")  # fmt: skip
+@click.option("--proximal", type=click.FloatRange(0, 10), default=0.0, show_default=True,
+              help="FedProx's mu: holds clients' models together where their photos differ much.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 1000), default=3, show_default=True, help="Providers at a time.")
 @click.option("--max-price", type=Amount(), default="1GLM", show_default=True,
               help="What one provider may cost in its first hour at full load.")  # fmt: skip
@@ -41,9 +46,9 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 def train(
-    ava: Path, budget: Decimal, backend: str, backbone: str, rounds: int, workers: int, max_price: Decimal,
-    test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int, estimate: bool,
-    yes: bool, as_json: bool,
+    ava: Path, budget: Decimal, backend: str, backbone: str, rounds: int, aggregation: str, proximal: float,
+    workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None,
+    subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -61,8 +66,9 @@ def train(
         _show_estimate(ava, test_ids, backbone, rounds, workers, seed, budget, as_json)
         return
     run, progress = open_run(
-        ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds, workers=workers,
-        max_price=max_price, test_ids=test_ids, run_dir=run_dir, network=network, subnet=subnet, seed=seed,
+        ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds,
+        aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
+        run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip
     network = run.config.network  # perhaps the environment's
     if is_real_money(network) and backend == "golem" and not yes:

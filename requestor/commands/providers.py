@@ -1,0 +1,42 @@
+"""`nima-golem providers`: those that are not hired any more, and their pardon."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from requestor.errors import ConfigurationError
+
+
+@click.group(short_help="List the providers that are banned, and pardon them.")
+def providers() -> None:
+    """Providers that sent bad work are not hired again, by no run, until they are pardoned."""
+
+
+@providers.command("list", short_help="Who is banned, and why.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(as_json: bool) -> None:
+    """List the banned providers, the last one banned at the end."""
+    from requestor.bans import ban_list
+
+    bans = ban_list().read()
+    for provider_id, ban in bans.items():
+        if as_json:
+            click.echo(json.dumps({"provider_id": provider_id, **asdict(ban)}))
+        else:
+            click.echo(f"{provider_id}  {ban.name:<24} {ban.since}  {ban.reason}")
+    if not bans and not as_json:
+        click.echo("Nobody is banned.")
+
+
+@providers.command(short_help="Hire a provider again.")
+@click.argument("provider_id")
+def pardon(provider_id: str) -> None:
+    """Take a provider off the list, so that it can be hired again."""
+    from requestor.bans import ban_list
+
+    if not ban_list().pardon(provider_id):
+        raise ConfigurationError(f"{provider_id} is not banned; see `nima-golem providers list`.")
+    click.echo(f"{provider_id} may be hired again.")
