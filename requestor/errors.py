@@ -9,6 +9,8 @@ RequestorError            anything below; the command line prints it and exits w
 │   └── WalletEmpty
 ├── TransferError         gftp
 ├── DevnetError           the local Golem could not start, stop or be found
+├── ImageError            a provider image that is broken, or could not be built, verified or pushed
+├── ImageMismatch         providers run another version of this program
 ├── TrainingFailed        the run ended without a model
 └── RunStopped            Ctrl-C; the same command goes on
 """
@@ -49,6 +51,14 @@ class TransferError(RequestorError):
 
 
 class DevnetError(RequestorError):
+    pass
+
+
+class ImageError(RequestorError):
+    pass
+
+
+class ImageMismatch(RequestorError):
     pass
 
 
