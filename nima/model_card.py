@@ -6,16 +6,18 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-_LIMITS = """\
-- It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a photo.
-  That is taste, not quality: other people, other times and other purposes rate otherwise.
-- Scores gather around the middle. Read the percentile, and compare photos with each other, not with an absolute mark.
-- The whole frame is squeezed to a small square: it cannot see whether a large print would be sharp, and it does not
-  know what a photo is about.
-- Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.
-"""
+LIMITS = (
+    "It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a "
+    "photo. That is taste, not quality: other people, other times and other purposes rate otherwise.",
+    "Scores gather around the middle. Read the percentile, and compare photos with each other, not with an absolute "
+    "mark.",
+    "The whole frame is squeezed to a small square: it cannot see whether a large print would be sharp, and it does "
+    "not know what a photo is about.",
+    "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
+)
 
 # key of the metrics, what people call it, key of the constant prediction's figure
 _METRICS = (
@@ -44,6 +46,43 @@ _FACTS = (
 )
 
 
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric for people: its name, the model's figure, its interval, and what a constant prediction gets.
+
+    low, high, constant: None where they are not known.
+    """
+
+    name: str
+    model: float
+    low: float | None
+    high: float | None
+    constant: float | None
+
+    @property
+    def interval(self) -> str:
+        return "–" if self.low is None else f"{self.low:.4f} … {self.high:.4f}"
+
+
+def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of how a model was made, as (name, value); see `model_card`."""
+    return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
+
+
+def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
+    """`metrics` and `intervals` as `nima.metrics` has them."""
+    return [
+        MetricRow(
+            name,
+            metrics[key],
+            *intervals.get(key, (None, None)),
+            constant=metrics.get(constant) if constant else 0.0,
+        )
+        for key, name, constant in _METRICS
+        if key in metrics
+    ]
+
+
 def model_card(metadata: Mapping[str, Any]) -> str:
     """The card as Markdown.
 
@@ -63,9 +102,8 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "## Training"
     yield ""
-    for key, name in _FACTS:
-        if key in metadata:
-            yield f"- {name}: {_inline(metadata[key])}"
+    for name, value in facts(metadata):
+        yield f"- {name}: {_inline(value)}"
     split = metadata.get("split")
     yield (
         f"- Split: {_inline(split['name'])}, test ids with the SHA-256 `{_inline(split['hash'])}`"
@@ -77,7 +115,8 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {})
     yield "## Limits"
     yield ""
-    yield _LIMITS.rstrip("\n")
+    for limit in LIMITS:
+        yield f"- {limit}"
 
 
 def _providers(providers: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -104,13 +143,9 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
     yield ""
     yield "| metric | model | 95% interval | constant |"
     yield "|---|---|---|---|"
-    for key, name, constant in _METRICS:
-        if key in metrics:
-            low, high = intervals.get(key, (None, None))
-            interval = "–" if low is None else f"{low:.4f} … {high:.4f}"
-            baseline = metrics.get(constant) if constant else 0.0
-            beside = "–" if baseline is None else f"{baseline:.4f}"
-            yield f"| {name} | {metrics[key]:.4f} | {interval} | {beside} |"
+    for row in metric_rows(metrics, intervals):
+        beside = "–" if row.constant is None else f"{row.constant:.4f}"
+        yield f"| {row.name} | {row.model:.4f} | {row.interval} | {beside} |"
     yield ""
 
 

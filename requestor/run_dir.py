@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,49 @@ from requestor.errors import RunFolderError
 from requestor.ledger import Ledger
 
 
-class RunFolder:
+class RunFiles:
+    """Reads a run's folder, also while a process works in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = Ledger(path / "ledger.jsonl")
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file of this folder; None where it does not exist yet."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
+
+    def attempts(self) -> Iterator[dict[str, Any]]:
+        """Every line of metrics.jsonl, oldest first: a round that was done again has several."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue  # torn by a kill; the round is done again
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry a round, in order; of a round that was done again after a kill, the last."""
+        by_round = {entry["round"]: entry for entry in self.attempts()}
+        return [by_round[number] for number in sorted(by_round)]
+
+    def stored(self, sha256: str) -> Path:
+        return self.path / "store" / f"{sha256}.safetensors"
+
+    def checkpoint(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.safetensors"
+
+    def server_state(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.server.safetensors"
+
+
+class RunFolder(RunFiles):
     """Opens a run's folder, or makes it, and locks it as long as this process lives.
 
     Args:
@@ -38,7 +81,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path = path
+        super().__init__(path)
         run_file = path / "run.json"
         if path.exists() and not run_file.exists() and any(path.iterdir()):
             raise RunFolderError(f"{path} is not empty and holds no run: choose another --run-dir.")
@@ -60,20 +103,10 @@ class RunFolder:
                 if existing.get(name) != identity.get(name)
             )
             raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
-        self.ledger = Ledger(path / "ledger.jsonl")
 
     def close(self) -> None:
         """Give the lock back; the end of the process does so, too."""
         self._lock.close()
-
-    def read(self, name: str) -> Any:
-        """The content of a JSON file of this folder; None where it does not exist yet."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def write(self, name: str, content: Any) -> None:
         write_atomically(self.path / name, json.dumps(content, indent=1).encode())
@@ -81,26 +114,3 @@ class RunFolder:
     def append_metrics(self, entry: dict[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """One entry a round, in order; of a round that was done again after a kill, the last."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        by_round: dict[int, dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # torn by a kill; the round is done again
-            by_round[entry["round"]] = entry
-        return [by_round[number] for number in sorted(by_round)]
-
-    def stored(self, sha256: str) -> Path:
-        return self.path / "store" / f"{sha256}.safetensors"
-
-    def checkpoint(self, number: int) -> Path:
-        return self.path / "rounds" / f"{number:04d}.safetensors"
-
-    def server_state(self, number: int) -> Path:
-        return self.path / "rounds" / f"{number:04d}.server.safetensors"
