@@ -71,16 +71,12 @@ def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
     """`metrics` and `intervals` as `nima.metrics` has them."""
-    return [
-        MetricRow(
-            name,
-            metrics[key],
-            *intervals.get(key, (None, None)),
-            constant=metrics.get(constant) if constant else 0.0,
-        )
-        for key, name, constant in _METRICS
-        if key in metrics
-    ]
+    rows = []
+    for key, name, constant in _METRICS:
+        if key in metrics:
+            low, high = intervals.get(key, (None, None))
+            rows.append(MetricRow(name, metrics[key], low, high, metrics.get(constant) if constant else 0.0))
+    return rows
 
 
 def model_card(metadata: Mapping[str, Any]) -> str:
