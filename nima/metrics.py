@@ -175,7 +175,8 @@ def _correlation(x: Array, y: Array, weights: Array | None = None) -> float:
     x = x - (weights * x).sum() / weights.sum()
     y = y - (weights * y).sum() / weights.sum()
     # A constant's deviations from its own average are rounding noise, and so would be their correlation.
-    if np.ptp(x) <= 1e-12 or np.ptp(y) <= 1e-12:
+    drawn = weights > 0
+    if np.ptp(x[drawn]) <= 1e-12 or np.ptp(y[drawn]) <= 1e-12:
         return 0.0
     spread = np.sqrt((weights * x * x).sum() * (weights * y * y).sum())
     return float(np.clip((weights * x * y).sum() / spread, -1.0, 1.0))

@@ -125,6 +125,14 @@ def test_what_is_no_distribution_is_refused(predicted: NDArray[np.float64], rate
         evaluate(predicted, rated)
 
 
+@given(st.data())
+def test_intervals_of_a_few_images_are_numbers(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 4))  # some resamples hold one image alone, whose correlation is undefined
+    predicted, rated = data.draw(votes(n)), data.draw(votes(n))
+    for low, high in Pairs.of(predicted, rated).intervals(resamples=30).values():
+        assert -1 <= low <= high <= 1
+
+
 def test_intervals_hold_the_metric_repeat_and_narrow_with_more_images() -> None:
     random = np.random.default_rng(3)
     rated = random.integers(1, 30, (1600, 10))
