@@ -5,8 +5,10 @@ program writes beside them `result.json` (always, also when it failed) and its o
 a training, `predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and
 shards lie in the store, by content: `<sha256>.safetensors`.
 
-Both sides distrust each other, so reading is strict: an unknown key, a wrong type, a number out of its range
-or another protocol raises `JobError`. This module needs the standard library only.
+Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range
+raises `JobError`. Both sides must be of the same version, too: what two versions compute for the same job may differ
+where nobody sees it. A job names the version that it needs, and a program of another one refuses it with
+`VersionMismatch`, before it has done anything. This module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from nima.errors import NimaError
+from nima.version import VERSION
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 JOB_FILE = "job.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -37,6 +40,9 @@ MAX_RESULT_BYTES = 64 * 1024
 Kind = Literal["train", "evaluate", "embed", "benchmark"]
 KINDS: tuple[Kind, ...] = typing.get_args(Kind)
 
+EXIT_MISMATCH = 76
+"""What the provider's program ends with where it refuses a job of another version (EX_PROTOCOL of sysexits.h)."""
+
 OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
 """What a job of each kind writes beside its result; a benchmark writes nothing."""
 
@@ -47,6 +53,10 @@ _MAX_TEXT = 1000
 
 class JobError(NimaError):
     """A job or a result that breaks the protocol."""
+
+
+class VersionMismatch(JobError):
+    """A job or a result of another version of this package; no retry and no other provider will mend that."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,7 @@ class Job:
     shards: sha256 of the shards to work on; a benchmark needs none.
     plan: how to train; None where nothing is trained.
     threads: of torch; 0 leaves the choice to it.
+    version: of the package, which the provider's must be, too.
     """
 
     protocol: int
@@ -143,6 +154,7 @@ class Job:
     plan: TrainingPlan | None
     threads: int
     weights: str | None = None
+    version: str = VERSION
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -164,7 +176,7 @@ class Job:
 
     @staticmethod
     def from_json(text: str) -> Job:
-        """Raises `JobError` unless `text` is exactly a job of this protocol."""
+        """Raises `JobError` unless `text` is exactly a job of this protocol, `VersionMismatch` if it is of another."""
         return _decode(Job, text, "job")
 
 
@@ -221,7 +233,7 @@ class JobResult:
 
     @staticmethod
     def from_json(text: str) -> JobResult:
-        """Raises `JobError` unless `text` is exactly a result of this protocol."""
+        """Raises `JobError` unless `text` is exactly a result of this protocol, `VersionMismatch` if of another."""
         if len(text) > MAX_RESULT_BYTES:
             raise JobError(f"The result is longer than {MAX_RESULT_BYTES} characters.")
         return _decode(JobResult, text, "result")
@@ -241,14 +253,16 @@ def _decode(cls: type[T], text: str, what: str) -> T:
         data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
         if not isinstance(data, dict):
             raise JobError("not an object")
-        # The protocol first: of another one, the rest may mean anything.
-        _check_protocol(data.get("protocol"))
+        # The version first: of another one, the rest may mean anything.
+        _check_same_version(data, what, versioned=cls is Job)
         if isinstance(data.get("shards"), list):
             data["shards"] = tuple(data["shards"])
         if isinstance(data.get("plan"), dict):
             data["plan"] = _build(TrainingPlan, data["plan"])
         result: T = _build(cls, data)
         return result
+    except VersionMismatch:
+        raise
     except JobError as error:
         raise JobError(f"This is not a valid {what}: {error}.") from None
     except (ValueError, RecursionError):
@@ -319,6 +333,21 @@ def _finite(value: float) -> bool:
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     _check(low <= value <= high, f"{name} must lie between {low} and {high}")
+
+
+def named_version(protocol: object, version: object) -> str:
+    """As people are told of it: `nima-golem 0.1.0 (protocol 2)`."""
+    return f"nima-golem {printable(str(version))[:40]} (protocol {printable(str(protocol))[:20]})"
+
+
+def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> None:
+    """A result names the protocol only: it is not believed anyway."""
+    theirs, version = data.get("protocol"), data.get("version", "of no version") if versioned else VERSION
+    if type(theirs) is not int:
+        _check_protocol(theirs)
+    if theirs != PROTOCOL or version != VERSION:
+        asked = named_version(theirs, version) if versioned else f"protocol {theirs}"
+        raise VersionMismatch(f"The {what} is of {asked}; this program is {named_version(PROTOCOL, VERSION)}.")
 
 
 def _check_protocol(protocol: object) -> None:

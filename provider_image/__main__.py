@@ -2,7 +2,7 @@
 
 It may count on nothing around it: no environment, any working directory, no network, no home, and no place to
 write but the job's own folder. The result is written whatever happens; the exit code is 0 if the job
-succeeded.
+succeeded, and `EXIT_MISMATCH` if it is one for another version of this program.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.files import read_bounded, write_atomically
-from nima.jobs import PROTOCOL, RESULT_FILE, Job, JobResult, printable
+from nima.jobs import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch, printable
 
 MAX_JOB_BYTES = 1024 * 1024
 
@@ -22,13 +22,15 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m provider_image /absolute/path/of/job.json", file=sys.stderr)
         return 2
     path = Path(arguments[0])
-    job = None
+    job, failed = None, 1
     try:
         job = read_job(path)
         # Imported only now: where torch is broken, the result has to say so.
         from provider_image.work import perform
 
         result = perform(job, path.parent)
+    except VersionMismatch as error:
+        result, failed = failure(job, str(error)), EXIT_MISMATCH
     except NimaError as error:
         result = failure(job, str(error))
     except Exception as error:  # the border of the program: a provider's odd machine must not end in silence
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> int:
         return 1
     if result.error is not None:
         print(result.error, file=sys.stderr)
-    return 0 if result.ok else 1
+    return 0 if result.ok else failed
 
 
 def read_job(path: Path) -> Job:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from nima.predictions import encode_predictions
 from nima.shards import Shard, read_shard
 from nima.training import predict, train
 from nima.update import decode_weights, encode_update, schema_of
+from nima.version import VERSION
 from provider_image.synthetic import synthetic_shard
 
 _BENCHMARK_IMAGES = 64
@@ -139,13 +139,14 @@ def _success(job: Job, samples: int, seconds: float, loss: float | None, output:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("torchvision", "nima-golem"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:  # copied into an image instead of installed
-            versions[package] = "unknown"
-    return versions
+    import torchvision  # only here: `nima.backbones` has made sure by now that it loads
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "nima-golem": VERSION,
+    }
 
 
 def _print_progress(plan: TrainingPlan) -> Callable[[int, float], None]:

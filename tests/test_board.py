@@ -6,6 +6,7 @@ import pytest
 from nima.jobs import PROTOCOL, Job
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import ATTEMPTS, STRIKES, Board
+from requestor.errors import ImageMismatch
 
 FOX, OWL = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl")
 
@@ -171,3 +172,42 @@ def test_a_board_that_was_given_up_ends_later_rounds_at_once() -> None:
         return await asyncio.wait_for(collect(board, [task("a"), task("b")], 60.0), 5.0)
 
     assert [outcome.error for outcome in asyncio.run(scenario())] == ["nobody is left"] * 2
+
+
+def test_a_program_of_another_version_ends_the_run_at_once() -> None:
+    async def scenario() -> None:
+        board = Board(crew=2)
+        running = asyncio.create_task(collect(board, [task("a"), task("b")], 60.0))
+        await asyncio.sleep(0)
+        first = board.take(FOX, ())
+        assert first is not None
+        board.refuse(first, FOX, "The job is of nima-golem 2.", 1.0)
+        assert not board.is_banned(FOX.id)
+        with pytest.raises(ImageMismatch, match=r"says bold-fox: The job is of nima-golem 2\. Choose an image"):
+            await running
+        assert await board.wait_for_task(OWL, ()) is None
+        with pytest.raises(ImageMismatch):
+            await collect(board, [task("c")], 60.0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_who_claims_another_version_of_an_image_that_fits_has_only_failed(checked: bool) -> None:
+    async def scenario() -> list[Outcome]:
+        board = Board(proven=checked)
+        running = asyncio.create_task(collect(board, [task("a"), task("b")], 60.0))
+        await asyncio.sleep(0)
+        if not checked:
+            good = board.take(OWL, ())
+            assert good is not None
+            board.complete(Outcome(good, OWL))
+        claimed = board.take(FOX, ())
+        assert claimed is not None
+        board.refuse(claimed, FOX, "The job is of nima-golem 2.", 1.0)
+        while (left := board.take(OWL, ())) is not None:
+            board.complete(Outcome(left, OWL))
+        return await running
+
+    outcomes = asyncio.run(scenario())
+    assert [outcome.provider for outcome in outcomes] == [OWL, OWL]

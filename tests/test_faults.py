@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from nima.features import decode_features, encode_features
 from nima.files import read_bounded, sha256_of
-from nima.jobs import Job, JobError, JobResult, default_plan
+from nima.jobs import PROTOCOL, Job, JobError, JobResult, default_plan
 from nima.shards import read_shard, write_shard
 from nima.update import UpdateError, decode_update, encode_update
 from requestor.devnet.faults.fault import Fault
@@ -61,7 +61,7 @@ class Provider:
         def write() -> None:
             update = folder / "update.safetensors"
             encode_update(update, {n: t * 0 for n, t in DELTA.items()}, {n: factor * t for n, t in DELTA.items()})
-            result = JobResult(1, job, "train", True, None, output=update.name, output_sha256=sha256_of(update))
+            result = JobResult(PROTOCOL, job, "train", True, None, output=update.name, output_sha256=sha256_of(update))
             (folder / "result.json").write_text(result.to_json())
 
         self.run(write)
@@ -122,7 +122,7 @@ def test_label_flip_trains_on_reversed_votes(tmp_path: Path):
     job_file.parent.mkdir()
     plan = default_plan(2, 0)
     job_file.write_text(
-        Job(1, "train", "job", "resnet18", "/golem/store", 64 * "0", (shard.sha256,), plan, 1).to_json()
+        Job(PROTOCOL, "train", "job", "resnet18", "/golem/store", 64 * "0", (shard.sha256,), plan, 1).to_json()
     )
     trained_on = []
 

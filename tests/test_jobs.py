@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.jobs import MAX_RESULT_BYTES, Job, JobError, JobResult, TrainingPlan, default_plan, printable
+from nima.jobs import (
+    MAX_RESULT_BYTES,
+    PROTOCOL,
+    Job,
+    JobError,
+    JobResult,
+    TrainingPlan,
+    VersionMismatch,
+    default_plan,
+    printable,
+)
+from nima.version import VERSION
 
 HASH = "0123456789abcdef" * 4
 
@@ -28,7 +39,7 @@ PLAN = TrainingPlan(
     augment=True,
 )
 JOB = Job(
-    protocol=1,
+    protocol=PROTOCOL,
     kind="train",
     job_id="round-3_a",
     backbone="mobilenet_v2",
@@ -40,7 +51,7 @@ JOB = Job(
     weights=HASH,
 )
 RESULT = JobResult(
-    protocol=1,
+    protocol=PROTOCOL,
     job_id="round-3_a",
     kind="train",
     ok=True,
@@ -61,7 +72,7 @@ def test_a_job_comes_back() -> None:
 
 
 def test_a_result_comes_back() -> None:
-    failed = JobResult(protocol=1, job_id="a", kind=None, ok=False, error="It broke.")
+    failed = JobResult(protocol=PROTOCOL, job_id="a", kind=None, ok=False, error="It broke.")
     for result in (RESULT, failed):
         assert JobResult.from_json(result.to_json()) == result
 
@@ -69,7 +80,7 @@ def test_a_result_comes_back() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"protocol": 2},
+        {"protocol": 2.0},
         {"protocol": True},
         {"protocol": "1"},
         {"kind": "destroy"},
@@ -183,9 +194,32 @@ def test_a_missing_key_is_named(name: str) -> None:
         JobResult.from_json(json.dumps(data))
 
 
-def test_another_protocol_is_said_to_be_one_whatever_else_it_holds() -> None:
-    with pytest.raises(JobError, match="speaks protocol 9 and this program 1"):
-        Job.from_json('{"protocol": 9, "task": {}}')
+@pytest.mark.parametrize(
+    ("change", "theirs"),
+    [
+        ({"protocol": 9, "task": {}}, f"nima-golem {VERSION} (protocol 9)"),
+        ({"version": "0.0.1", "plan": "x"}, f"nima-golem 0.0.1 (protocol {PROTOCOL})"),
+        ({"version": None}, f"nima-golem None (protocol {PROTOCOL})"),
+        ({"version": "\x1b[2J" + 99 * "9"}, f"nima-golem [2J{37 * '9'} (protocol {PROTOCOL})"),
+    ],
+)
+def test_a_job_of_another_version_is_refused_whatever_else_it_holds(change: dict[str, Any], theirs: str) -> None:
+    with pytest.raises(VersionMismatch) as raised:
+        Job.from_json(json.dumps(json.loads(JOB.to_json()) | change))
+    ours = f"nima-golem {VERSION} (protocol {PROTOCOL})"
+    assert str(raised.value) == f"The job is of {theirs}; this program is {ours}."
+
+
+def test_a_job_that_names_no_version_is_of_another_one() -> None:
+    data = json.loads(JOB.to_json())
+    del data["version"]
+    with pytest.raises(VersionMismatch, match="of no version"):
+        Job.from_json(json.dumps(data))
+
+
+def test_a_result_of_another_protocol_is_refused_whatever_else_it_holds() -> None:
+    with pytest.raises(VersionMismatch, match="The result is of protocol 1; this program is nima-golem"):
+        JobResult.from_json('{"protocol": 1, "surprise": {}}')
 
 
 def test_an_endless_result_is_refused() -> None:
@@ -198,7 +232,7 @@ def test_any_text_can_be_made_printable(text: str) -> None:
     line = printable(text)
     assert line.isprintable()
     assert len(line) <= 1000
-    assert JobResult(protocol=1, job_id="a", kind=None, ok=False, error=line).error == line
+    assert JobResult(protocol=PROTOCOL, job_id="a", kind=None, ok=False, error=line).error == line
 
 
 @given(st.integers(1, 100_000), st.integers(0, 2**31), st.integers(-1, 20))

@@ -18,7 +18,7 @@ from drawn_photos import shard
 from nima import checkpoint
 from nima.features import decode_features, embed
 from nima.files import sha256_of
-from nima.jobs import Job, JobResult, TrainingPlan
+from nima.jobs import EXIT_MISMATCH, PROTOCOL, Job, JobResult, TrainingPlan
 from nima.model import Nima, initial_model
 from nima.predictions import PredictionsError, decode_predictions, encode_predictions
 from nima.shards import write_shard
@@ -52,7 +52,7 @@ class Provider:
     shards: tuple[str, str]
 
     def job(self, job_id: str, **changes: object) -> Job:
-        job = Job(1, "train", job_id, BACKBONE, str(self.store), self.base, self.shards, PLAN, threads=0)
+        job = Job(PROTOCOL, "train", job_id, BACKBONE, str(self.store), self.base, self.shards, PLAN, threads=0)
         return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
 
     def run(self, job: Job | str, job_id: str) -> tuple[int, JobResult, Path]:
@@ -184,7 +184,15 @@ def test_weights_that_the_job_does_not_name_are_not_passed_over(provider: Provid
     assert "does not name its hash" in result.error
 
 
-@pytest.mark.parametrize("text", ["{", '{"protocol": 99}', "\x00\ufffd" * 50])
+def test_a_job_of_another_version_is_refused_before_anything_else(provider: Provider) -> None:
+    code, result, folder = provider.run(provider.job("other", base="0" * 64, version="99.0"), "other")
+    assert (code, result.ok, result.job_id) == (EXIT_MISMATCH, False, "unknown")
+    assert result.error is not None
+    assert result.error.startswith("The job is of nima-golem 99.0 (protocol ")
+    assert {path.name for path in folder.iterdir()} == {"job.json", "result.json"}
+
+
+@pytest.mark.parametrize("text", ["{", '{"protocol": "99"}', "\x00\ufffd" * 50])
 def test_a_job_that_cannot_be_read_has_a_result_too(provider: Provider, text: str) -> None:
     code, result, _ = provider.run(text, "unreadable")
     assert (code, result.ok, result.job_id, result.kind) == (1, False, "unknown", None)

@@ -84,7 +84,10 @@ class Backend(Protocol):
     ) -> None: ...
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        """Run all tasks; yields exactly one outcome a task, as they end, within `seconds` from now."""
+        """Run all tasks; yields exactly one outcome a task, as they end, within `seconds` from now.
+
+        Raises ImageMismatch where providers run another version of this program.
+        """
         ...
 
     def dismiss(self, provider_id: str) -> None:

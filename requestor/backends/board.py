@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from requestor.backends.base import Outcome, Provider, Task
+from requestor.errors import ImageMismatch
 
 ATTEMPTS = 3  # of one task
 STRIKES = 2  # failed tasks after which a provider is given no more
@@ -25,10 +26,13 @@ class Board:
     Args:
         crew: how many providers are expected. Until so many have come, or for a while, nobody takes a second task:
             the first to be hired would do the work of those who come seconds later.
+        proven: whether the program that providers run is known to be of this version.
     """
 
-    def __init__(self, crew: int = 1) -> None:
+    def __init__(self, crew: int = 1, proven: bool = False) -> None:
         self._crew = crew
+        self._proven = proven
+        self._mismatch: ImageMismatch | None = None
         self._seen: set[str] = set()
         self._gathering_until: float | None = None
         self._closed = False
@@ -38,7 +42,7 @@ class Board:
         self._failed_by: dict[str, list[str]] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
-        self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+        self._outcomes: asyncio.Queue[Outcome | ImageMismatch] = asyncio.Queue()
         self._posted = asyncio.Event()
 
     def is_banned(self, provider_id: str) -> bool:
@@ -97,6 +101,7 @@ class Board:
 
     def complete(self, outcome: Outcome) -> None:
         """A provider brought a result. Ignored where the round is over."""
+        self._proven = True
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
 
@@ -121,6 +126,21 @@ class Board:
         else:
             self._pending.append(task)
 
+    def refuse(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
+        """A provider's program says that it is of another version than this one: the run ends.
+
+        All providers run the same image, so all would say so. Where one has shown that the image fits, it is a lie.
+        """
+        if self._proven:
+            self.fail(task, provider, error, seconds)
+            return
+        self._mismatch = ImageMismatch(
+            f"The provider image does not fit this program, says {provider.name}: {error} Choose an image of "
+            "this version (NIMA_GOLEM_IMAGE), or install the version of the image. `nima-golem doctor` compares them."
+        )
+        self._outcomes.put_nowait(self._mismatch)
+        self.close()
+
     def withdraw(self, reason: str) -> None:
         """No further task can be started: those that wait end now, those that run go on."""
         for task in self._pending:
@@ -136,7 +156,12 @@ class Board:
         self.withdraw(reason)
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        """Post the tasks; yield one outcome a task as they end; close the round after `seconds`."""
+        """Post the tasks; yield one outcome a task as they end; close the round after `seconds`.
+
+        Raises ImageMismatch.
+        """
+        if self._mismatch is not None:
+            raise self._mismatch
         deadline = time.monotonic() + seconds
         left = {task.job.job_id: task for task in tasks}
         self._pending.extend(tasks)
@@ -151,6 +176,8 @@ class Board:
                     outcome = await asyncio.wait_for(self._outcomes.get(), max(0.0, deadline - time.monotonic()))
                 except asyncio.TimeoutError:
                     break
+                if isinstance(outcome, ImageMismatch):
+                    raise outcome
                 if outcome.task.job.job_id not in left:
                     continue  # of a round that was closed while this one was on its way
                 del left[outcome.task.job.job_id]

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from nima.jobs import OUTPUT_FILES, JobError, JobResult
+from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, JobError, JobResult, VersionMismatch, printable
 from requestor.accounts import RESERVE, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
@@ -234,8 +234,11 @@ class GolemBackend:
                     try:
                         yield self._script(context, hired, task, seconds)
                         result, output = self._collect(task)
+                    except VersionMismatch as error:
+                        self._refuse(context, task, provider, str(error), started)
                     except CommandExecutionError as error:  # the activity itself is still good
-                        self._fail(context, task, provider, _describe(error), started)
+                        fail = self._refuse if _is_mismatch(error) else self._fail
+                        fail(context, task, provider, _describe(error), started)
                     except (JobError, OSError) as error:
                         self._fail(context, task, provider, str(error), started)
                     except Exception as error:
@@ -321,6 +324,11 @@ class GolemBackend:
         logger.warning("%s failed %s: %s", provider.name, task.job.job_id, error)
         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
         self._board.fail(task, provider, error, time.monotonic() - started)
+
+    def _refuse(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
+        logger.error("%s refused %s: %s", provider.name, task.job.job_id, error)
+        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
+        self._board.refuse(task, provider, error, time.monotonic() - started)
 
     async def _meter(self, context: WorkContext) -> None:
         """Ask the daemon what the activity has cost so far; the display can do without an answer."""
@@ -417,4 +425,10 @@ def _threads(offer: Mapping[str, Any]) -> int:
 
 def _describe(error: CommandExecutionError) -> str:
     lines = [line for line in (error.stderr or "").strip().splitlines() if line.strip()]
+    if lines and _is_mismatch(error):
+        return printable(lines[-1])[:400]
     return f"{error.message}: {lines[-1][:400]}" if lines else str(error.message)
+
+
+def _is_mismatch(error: CommandExecutionError) -> bool:
+    return (error.message or "").endswith(f" exited with code {EXIT_MISMATCH}")

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
-from nima.jobs import JobError, JobResult
+from nima.jobs import EXIT_MISMATCH, JobError, JobResult, VersionMismatch
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.ledger import Receipt
@@ -83,6 +83,9 @@ class LocalBackend:
             started = time.monotonic()
             try:
                 result, output = await self._attempt(worker, task)
+            except VersionMismatch as error:
+                self._board.refuse(task, worker.provider, str(error), time.monotonic() - started)
+                continue
             except (JobError, OSError, _AttemptFailed) as error:
                 self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
                 continue
@@ -105,9 +108,11 @@ class LocalBackend:
         if task.weights is not None:
             shutil.copyfile(task.weights, folder / "weights.safetensors")
         try:
-            stderr = await _run_program(
+            code, stderr = await _run_program(
                 [sys.executable, "-m", "provider_image", str(folder / "job.json")], task.seconds
             )
+            if code == EXIT_MISMATCH:
+                raise VersionMismatch(stderr[-400:])
             result_file = folder / "result.json"
             if not result_file.exists():
                 raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")
@@ -138,8 +143,8 @@ def _link_or_copy(source: Path, destination: Path) -> None:
         shutil.copyfile(source, destination)
 
 
-async def _run_program(argv: list[str], seconds: float) -> str:
-    """Run to its end and return stderr; kill it after `seconds`, and on cancellation."""
+async def _run_program(argv: list[str], seconds: float) -> tuple[int | None, str]:
+    """Run to its end; the exit code, and stderr. Kill it after `seconds`, and on cancellation."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         env={}, start_new_session=True,
@@ -153,4 +158,4 @@ async def _run_program(argv: list[str], seconds: float) -> str:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return stderr.decode(errors="replace").strip()
+    return process.returncode, stderr.decode(errors="replace").strip()
