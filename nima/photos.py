@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nima.errors import NimaError
+from nima.raw import RAW_SUFFIXES, RawError, develop, read_raw
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit against decompression bombs, and above what cameras make."""
@@ -25,11 +27,13 @@ MAX_PIXELS = 178_956_970
 AVA_LONG_SIDE = 800
 """The longer side of AVA's largest photos, in pixels: models that learnt from them want no more."""
 
+_FAIR_PREVIEW = 480  # pixels on the longer side, from which on a RAW file's preview does for the whole
+
 # fmt: off
 SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm",
     ".jp2", ".mpo",
-})
+}) | RAW_SUFFIXES
 # fmt: on
 """What the names of photos end in, in lower case."""
 
@@ -37,6 +41,7 @@ SUFFIXES = frozenset({
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
+_EXIF_IFD, _EXIF_TAKEN, _EXIF_SUBSECONDS = 0x8769, 0x9003, 0x9291
 _UPRIGHT = {  # EXIF orientation → what turns the pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,11 +65,13 @@ class PhotoError(NimaError):
 
 @dataclass(frozen=True)
 class Photo:
-    """`image`: RGB, upright, 8 bit; `width` and `height`: of the whole photo, upright, in pixels."""
+    """`image`: RGB, upright, 8 bit; `width` and `height`: of the whole photo, upright, in pixels; `taken`: when, by the
+    camera's clock, where the photo says so."""
 
     image: Image.Image
     width: int
     height: int
+    taken: datetime | None
 
 
 def open_photo(source: Source, long_side: int | None = None) -> Image.Image:
@@ -79,7 +86,8 @@ def read_photo(source: Source, long_side: int | None = None) -> Photo:
     palettes, greys, CMYK and 16 bits a channel become 8-bit RGB.
 
     Args:
-        source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000.
+        source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000; by its path also RAW, of which it is the
+            camera's preview.
         long_side: bring larger photos down to this many pixels on their longer side, with antialiasing; those
             that fit are left as they are. Much faster than decoding all of a large JPEG.
 
@@ -90,9 +98,12 @@ def read_photo(source: Source, long_side: int | None = None) -> Photo:
     try:
         if isinstance(source, Image.Image):
             return _decode(source, long_side)
-        with closing(_open_file(source)) as file, _open_image(file) as image:
-            return _decode(image, long_side)
-    except PhotoError as error:
+        with closing(_open_file(source)) as file:
+            if isinstance(source, (str, Path)) and Path(source).suffix.lower() in RAW_SUFFIXES:
+                return _decode_raw(Path(source), long_side)
+            with _open_image(file) as image:
+                return _decode(image, long_side)
+    except (PhotoError, RawError) as error:
         raise PhotoError(f"{name}: {error}") from error.__cause__
     except UnidentifiedImageError:
         raise PhotoError(f"{name}: this is no photo in a known format.") from None
@@ -136,7 +147,24 @@ def _open_image(file: BinaryIO) -> Image.Image:
     return image
 
 
-def _decode(image: Image.Image, long_side: int | None) -> Photo:
+def _decode_raw(path: Path, long_side: int | None) -> Photo:
+    """The file's own preview where that is large enough."""
+    raw = read_raw(path)
+    if raw.width * raw.height > MAX_PIXELS:
+        raise PhotoError(_TOO_LARGE)
+    if raw.preview is not None:
+        with _open_image(BytesIO(raw.preview)) as preview:
+            if max(preview.size) >= _FAIR_PREVIEW:
+                # Some previews say how they lie, some lie as the sensor does, and some are upright without a word. To the
+                # last two LibRaw gives the sensor's orientation.
+                upright = raw.orientation >= 5 and (preview.width > preview.height) == (raw.width > raw.height)
+                photo = _decode(preview, long_side, 1 if upright else None)
+                return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)
+    return Photo(_decode(Image.fromarray(develop(path)), long_side).image, raw.width, raw.height, raw.taken)
+
+
+def _decode(image: Image.Image, long_side: int | None, orientation: int | None = None) -> Photo:
+    """`orientation` is the image's own where None."""
     whole = image.size
     width, height = _fitted(whole, long_side)
     if (width, height) != whole:
@@ -151,12 +179,12 @@ def _decode(image: Image.Image, long_side: int | None) -> Photo:
     size = _fitted(whole, long_side)
     if rgb.size != size:
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
-    transpose = _UPRIGHT.get(_orientation(image))
+    transpose = _UPRIGHT.get(_orientation(image) if orientation is None else orientation)
     if transpose is not None:
         rgb = rgb.transpose(transpose)
         if transpose not in _KEEP_SIDES:
             whole = (whole[1], whole[0])
-    return Photo(rgb, *whole)
+    return Photo(rgb, *whole, _taken(image))
 
 
 _KEEP_SIDES = (
@@ -180,6 +208,17 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # the parser of a block that anyone can write anything into
         return 1
     return orientation if isinstance(orientation, int) else 1
+
+
+def _taken(image: Image.Image) -> datetime | None:
+    """EXIF's DateTimeOriginal with its fraction of a second (EXIF 2.3, 4.6.5), or None where it cannot be read."""
+    try:
+        tags = image.getexif().get_ifd(_EXIF_IFD)
+        fraction = str(tags.get(_EXIF_SUBSECONDS, "")).strip("\0 ")
+        taken = datetime.strptime(str(tags[_EXIF_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+        return taken.replace(microsecond=int(f"{fraction:0<6.6}") if fraction.isdecimal() else 0)
+    except Exception:  # as above; many cameras write zeros or spaces where they do not know
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
