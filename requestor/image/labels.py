@@ -1,0 +1,43 @@
+"""What an image says of itself: labels in its container config, set where it is built.
+
+    nima-golem.version    of the package in it
+    nima-golem.protocol   of jobs that its program takes
+    nima-golem.python     absolute path of the Python that runs the program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nima.jobs import PROTOCOL, named_version
+from nima.version import VERSION
+from requestor.errors import ImageMismatch
+
+VERSION_LABEL = "nima-golem.version"
+PROTOCOL_LABEL = "nima-golem.protocol"
+PYTHON_LABEL = "nima-golem.python"
+DEFAULT_PYTHON = "/usr/local/bin/python3"
+
+
+def labels_of_this_version(python: str = DEFAULT_PYTHON) -> dict[str, str]:
+    """The labels of an image that is built of this package."""
+    return {VERSION_LABEL: VERSION, PROTOCOL_LABEL: str(PROTOCOL), PYTHON_LABEL: python}
+
+
+def check_versions(labels: Mapping[str, str], image: str) -> None:
+    """Raises ImageMismatch unless an image with these labels takes this program's jobs. `image`: what to call it."""
+    version, protocol = labels.get(VERSION_LABEL), labels.get(PROTOCOL_LABEL)
+    if version is None or protocol is None:
+        raise ImageMismatch(
+            f"{image} is no provider image of this program: it has no labels {VERSION_LABEL} and {PROTOCOL_LABEL}."
+        )
+    if (version, protocol) != (VERSION, str(PROTOCOL)):
+        raise ImageMismatch(
+            f"{image} holds {named_version(protocol, version)}, and this is {named_version(PROTOCOL, VERSION)}. "
+            "Choose an image of this version (NIMA_GOLEM_IMAGE), or install the version of the image."
+        )
+
+
+def python_of(labels: Mapping[str, str]) -> str:
+    """Absolute path of the Python in an image with these labels."""
+    return labels.get(PYTHON_LABEL, DEFAULT_PYTHON)
