@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -40,9 +41,9 @@ def devnet() -> None:
         nima-golem devnet settle
         nima-golem devnet down
 
-    Providers negotiate, bill and fail as Golem's do. Tasks run on this machine's own system, in a sandbox
-    without network, environment or access to your files; volumes are /golem/work, /golem/input, /golem/output,
-    /golem/resource, /golem/store and /golem/jobs.
+    Providers negotiate, bill and fail as Golem's do. Tasks run in the image that --image names, or on this machine's
+    own system, in a sandbox without network, environment or access to your files; volumes are the image's, or
+    /golem/work, /golem/input, /golem/output, /golem/resource, /golem/store and /golem/jobs.
 
     Images: `vm.repo(image_hash=…, image_url=…)` works with any image that can be downloaded, and with the devnet's own
     (NIMA_GOLEM_IMAGE_HASH, NIMA_GOLEM_IMAGE_URL). A look-up by hash or tag alone asks Golem's registry on the internet:
@@ -56,8 +57,20 @@ def devnet() -> None:
 @click.option("--name", envvar="NIMA_GOLEM_DEVNET", default="default", show_default=True, help="Its name.")
 @click.option("--subnet", default="", help="Its subnet.  [default: devnet-NAME]")
 @click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty, instead of 1000 tGLM.")
+@click.option("--image", metavar="FILE.gvmi", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Run tasks in this image.  [default: on this machine's own system]")  # fmt: skip
+@click.option("--image-env", is_flag=True, help="Give programs the image's ENV, as older providers do.")
 @click.option("--fault", "faults", default="", metavar="KIND[:COUNT],…", help="What the last providers do wrong.")
-def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool, faults: str) -> None:
+def up(
+    providers: int,
+    detach: bool,
+    name: str,
+    subnet: str,
+    unfunded: bool,
+    image: Path | None,
+    image_env: bool,
+    faults: str,
+) -> None:
     """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C.
 
     \b
@@ -70,7 +83,10 @@ def up(providers: int, detach: bool, name: str, subnet: str, unfunded: bool, fau
     from requestor.devnet.network import NetworkOptions
     from requestor.devnet.supervision import start_detached
 
-    options = NetworkOptions(name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults)
+    options = NetworkOptions(
+        name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults,
+        image=str(image.resolve()) if image else "", image_environment=image_env,
+    )  # fmt: skip
     started = time.monotonic()
     if detach:
         click.echo(f"Starting the devnet {name}; the first time, this fetches the chain's programs.", err=True)

@@ -15,17 +15,19 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from requestor.devnet.agreement import IDLE_SECONDS, AgreementTask, Host
 from requestor.devnet.faults.kinds import make_fault
+from requestor.devnet.image_cache import ImageCache
 from requestor.devnet.negotiation import Counter, Reject, Terms, negotiate, review
 from requestor.devnet.offer import Hardware, constraints, properties
 from requestor.devnet.pricing import LinearPricing
 from requestor.devnet.rest import Rest, RestError
+from requestor.devnet.runtime import Machine
 from requestor.errors import GolemError, RequestorError
 from requestor.golem.gsb import ServiceBus
 
@@ -45,6 +47,9 @@ class AgentSettings:
         folder: its working folder: activities, cache, and `agent.json`, its `AgentReport`.
         coefficients: prices in GLM: per CPU second, per second, per activity.
         fault: what is wrong with it, as `faults.kinds.parse_faults` names it; empty for an honest provider.
+        images: the folder of the `ImageCache` that tasks' images come from; empty: they run on the host's own system.
+        image_environment: whether programs get the image's ENV.
+        threads, memory_gib: what it offers instead of what the host has; 0: that.
     """
 
     name: str
@@ -58,6 +63,10 @@ class AgentSettings:
     terms: Terms = field(default_factory=Terms)
     idle_seconds: float = IDLE_SECONDS
     fault: str = ""
+    images: str = ""
+    image_environment: bool = False
+    threads: int = 0
+    memory_gib: float = 0.0
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AgentSettings:
@@ -81,7 +90,20 @@ class Agent:
         folder = Path(settings.folder)
         self._report = folder / "agent.json"
         self._fault = make_fault(settings.fault, folder)
-        self._host = Host(rest, bus, folder, self._fault, settings.idle_seconds, settings.terms.debit_note_interval)
+        hardware = Hardware.of_host(folder)
+        hardware = replace(
+            hardware,
+            threads=settings.threads or hardware.threads,
+            memory_gib=settings.memory_gib or hardware.memory_gib,
+        )
+        machine = Machine(
+            images=ImageCache(Path(settings.images)) if settings.images else None,
+            image_environment=settings.image_environment,
+            memory=int(hardware.memory_gib * 2**30),
+            threads=hardware.threads,
+        )
+        interval = settings.terms.debit_note_interval
+        self._host = Host(rest, bus, folder, self._fault, settings.idle_seconds, interval, machine)
         self._properties = properties(
             name=settings.name,
             subnet=settings.subnet,
@@ -89,7 +111,7 @@ class Agent:
             address=node_id,
             pricing=LinearPricing(settings.coefficients),
             terms=settings.terms,
-            hardware=Hardware.of_host(folder),
+            hardware=hardware,
         )
         self._constraints = constraints(settings.subnet, time.time())
         self._offer_id = ""

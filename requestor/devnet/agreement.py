@@ -21,6 +21,7 @@ from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.negotiation import EXPIRATION
 from requestor.devnet.rest import Rest, RestError
+from requestor.devnet.runtime import HOST, Machine
 from requestor.errors import GolemError
 from requestor.golem.gsb import ServiceBus
 
@@ -40,6 +41,7 @@ class Host:
     fault: Fault
     idle_seconds: float = IDLE_SECONDS
     debit_note_interval: float = 120.0
+    machine: Machine = HOST
 
 
 class AgreementTask:
@@ -133,6 +135,7 @@ class AgreementTask:
                 package=self._package,
                 counters=self._counters,
                 fault=self._host.fault,
+                machine=self._host.machine,
             )
             try:
                 await unit.start()

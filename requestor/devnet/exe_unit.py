@@ -19,10 +19,12 @@ from typing import Any
 from requestor.devnet.batch import Batch, Command
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.work import Work
-from requestor.devnet.runtime import DeploymentRefused, Runtime, RuntimeFailed
-from requestor.devnet.transfer import Transfers
+from requestor.devnet.image_cache import UnpackedImage
+from requestor.devnet.runtime import HOST, DeploymentRefused, Machine, Runtime, RuntimeFailed
+from requestor.devnet.transfer import OnMessage, Transfers
 from requestor.devnet.usage import Usage
 from requestor.devnet.volumes import TransferFailed, Volumes
+from requestor.errors import ImageError
 from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
 
 USAGE_INTERVAL = 1.0  # a daemon gives an activity up that has reported nothing for 10 s
@@ -46,7 +48,7 @@ class ExeUnit:
 
     `folder` becomes the activity's and is deleted with it; `cache` holds images and outlives it; `package` is the
     demand's task package, None where it has none; `counters` is the agreement's usage vector; `fault` is the
-    provider's, None where it is honest.
+    provider's, None where it is honest; `machine` is what it runs tasks on.
     """
 
     def __init__(
@@ -59,13 +61,15 @@ class ExeUnit:
         package: str | None,
         counters: Sequence[str],
         fault: Fault | None = None,
+        machine: Machine = HOST,
     ) -> None:
         self.activity_id = activity_id
         self._bus, self._cache, self._package, self._counters = bus, cache, package, tuple(counters)
         self._address = f"/public/exeunit/{activity_id}"
         self._fault = fault or Fault(folder)
         self._usage = Usage()
-        self._runtime = Runtime(folder, self._usage)
+        self._machine = machine
+        self._runtime = Runtime(folder, self._usage, machine)
         self._transfers = Transfers(bus, folder / "transfers", Volumes({}))
         self._state: StatePair = ("New", None)
         self._batches: dict[str, Batch] = {}
@@ -278,19 +282,31 @@ class ExeUnit:
         await self._set_state("Initialized")
 
     async def _deploy(self, batch: Batch, index: int, arguments: Mapping[str, Any]) -> None:
-        if self._package is not None:
-            try:
-                await self._transfers.image(self._package, self._cache, self._on_message(batch, index, arguments))
-            except TransferFailed as error:
-                raise CommandFailed(f"Local service error: Transfer error: {error}") from error
         try:
-            printed, volumes = self._runtime.deploy(arguments.get("volumes"))
+            image = await self._image(self._on_message(batch, index, arguments))
+            printed, volumes = self._runtime.deploy(arguments.get("volumes"), image)
+        except TransferFailed as error:
+            raise CommandFailed(f"Local service error: Transfer error: {error}") from error
         except DeploymentRefused as error:
             batch.output(index, "stderr", f"{error}\n".encode())
             code = error.exit_code
             raise CommandFailed(f"ExeScript command exited with code {code}", code) from error
         batch.output(index, "stdout", printed)
         self._transfers.volumes = Volumes(volumes)
+
+    async def _image(self, on_message: OnMessage) -> UnpackedImage | None:
+        """The demand's image, to run tasks in; None where this machine's own system will do."""
+        images = self._machine.images
+        if images is None:
+            if self._package is not None:
+                await self._transfers.image(self._package, self._cache, on_message)
+            return None
+        if self._package is None:
+            raise DeploymentRefused("the demand names no image")
+        try:
+            return await images.fetch(self._transfers, self._package, on_message)
+        except ImageError as error:
+            raise DeploymentRefused(str(error)) from error
 
     async def _transfer(self, batch: Batch, index: int, arguments: Mapping[str, Any]) -> None:
         source, destination = str(arguments.get("from", "")), str(arguments.get("to", ""))

@@ -21,13 +21,15 @@ from requestor.devnet.chain import Chain, ChainUnavailable
 from requestor.devnet.daemons import Daemon, DaemonSettings
 from requestor.devnet.faults.kinds import parse_faults
 from requestor.devnet.hub import Hub
+from requestor.devnet.image_cache import ImageCache, UnpackedImage
 from requestor.devnet.images import ImageHost
 from requestor.devnet.names import provider_name, provider_prices
 from requestor.devnet.ports import Ports
 from requestor.devnet.process import ChildProcess
-from requestor.devnet.sandbox import Layout, Sandbox
+from requestor.devnet.sandbox import PYTHON, Layout, Sandbox
 from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started
 from requestor.errors import DevnetError
+from requestor.image.labels import python_of
 
 REQUESTOR_FUNDS = Decimal(1000)
 MAX_PROVIDERS = 50
@@ -41,7 +43,8 @@ logger = logging.getLogger(__name__)
 class NetworkOptions:
     """What to start. `funded`: whether the requestor's wallet holds any GLM. `agent`: fields of `AgentSettings` that
     every provider gets instead of its defaults, such as `idle_seconds` or `terms`. `faults`: as `parse_faults` takes
-    them; the last providers have them, in that order."""
+    them; the last providers have them, in that order. `image`: path of the image that tasks run in; empty: they run on
+    this machine's own system. `image_environment`: whether programs get the image's ENV."""
 
     name: str
     providers: int = 3
@@ -49,6 +52,8 @@ class NetworkOptions:
     funded: bool = True
     agent: dict[str, object] | None = None
     faults: str = ""
+    image: str = ""
+    image_environment: bool = False
 
     def __post_init__(self) -> None:
         devnet_folder(self.name)
@@ -100,6 +105,7 @@ class Network:
         self._chain: Chain | None = None
         self._hub: Hub | None = None
         self._images: ImageHost | None = None
+        self._image: UnpackedImage | None = None
         self._requestor: Daemon | None = None
         self._providers: list[_Provider] = []
 
@@ -113,7 +119,10 @@ class Network:
 
     async def _start(self, on_progress: OnProgress) -> Devnet:
         self._hub = Hub(self._ports.take(), log=self._logs / "hub.log")
-        self._images = ImageHost(self._ports.take())
+        if self.options.image:
+            on_progress("image")
+            self._image = await ImageCache(self._image_folder).unpack(Path(self.options.image))
+        self._images = ImageHost(self._ports.take(), self._image.info if self._image else None)
         chain = Chain(self._ports.take(), log=self._logs / "chain.log")
         on_progress("chain, hub and image host")
         await asyncio.gather(
@@ -135,6 +144,8 @@ class Network:
                 folder=str(self.folder / "agents" / name),
                 coefficients=provider_prices(index),
                 fault=self.options.fault_of(index),
+                images=str(self._image_folder) if self._image else "",
+                image_environment=self.options.image_environment,
             )
             settings = AgentSettings.from_json({**asdict(settings), **(self.options.agent or {})})
             self._providers.append(_Provider(name, daemon, settings, self._logs / f"{name}.agent.log"))
@@ -151,7 +162,8 @@ class Network:
     async def _try_sandbox(self) -> None:
         """Better to fail here than in every task."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
+            layout = Layout.of_image(self._image.root, {}) if self._image else Layout.of_host({})
+            sandbox = await Sandbox.boot(layout, Path(folder))
             await sandbox.stop()
 
     async def _start_chain(self, chain: Chain, on_progress: OnProgress) -> None:
@@ -216,7 +228,13 @@ class Network:
             chain=ChainState(self._chain.node.url, self._chain.token.address) if self._chain else None,
             image_url=self._images.url,
             image_hash=self._images.sha3,
+            image_file=str(self._image.info.path) if self._image else "",
+            python=python_of(self._image.info.labels) if self._image else PYTHON,
         )
+
+    @property
+    def _image_folder(self) -> Path:
+        return self.folder / "images"
 
 
 def _node(name: str, daemon: Daemon, fault: str = "") -> NodeState:

@@ -1,19 +1,23 @@
 """The devnet's VM runtime: deploys volumes, boots a sandbox, runs programs in it.
 
-Behaves as ya-runtime-vm does where no image is needed: volumes are empty folders of the activity, a program is
-executed without a shell, a PATH or an environment.
+Behaves as ya-runtime-vm does: volumes are empty folders of the activity, a program is executed without a shell, a PATH
+or an environment. What it runs in is the image, or this machine's own system where the devnet was given none.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import posixpath
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from requestor.devnet.image_cache import ImageCache, UnpackedImage
 from requestor.devnet.sandbox import ExecutionError, Layout, OnChunk, Program, Sandbox, SandboxStopped
 from requestor.devnet.usage import Usage
 from requestor.errors import DevnetError
@@ -30,6 +34,26 @@ ENTRYPOINT_ARGUMENT = "start-entrypoint"
 STOPPED = 1  # what a program ends with when the VM goes from under it
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a provider runs tasks on.
+
+    Attributes:
+        images: where the images come from that tasks run in; None: they run on this machine's own system, unlimited.
+        image_environment: whether programs get the image's ENV, as up to ya-runtime-vm 0.4; from 0.5 on they get none.
+        memory: bytes of data that each process may have.
+        threads: processors that a task may use.
+    """
+
+    images: ImageCache | None = None
+    image_environment: bool = False
+    memory: int = 0
+    threads: int = 0
+
+
+HOST = Machine()
+
+
 class RuntimeFailed(Exception):
     """Its text is what the requestor sees after `Runtime error: `."""
 
@@ -43,18 +67,23 @@ class DeploymentRefused(Exception):
 class Runtime:
     """The runtime of one activity. `folder` is the activity's, and all of it goes when the activity does."""
 
-    def __init__(self, folder: Path, usage: Usage) -> None:
-        self._folder, self._usage = folder, usage
+    def __init__(self, folder: Path, usage: Usage, machine: Machine) -> None:
+        self._folder, self._usage, self._machine = folder, usage, machine
+        self._image: UnpackedImage | None = None
         self._volumes: dict[str, Path] = {}
         self._sandbox: Sandbox | None = None
+        self._entrypoint: asyncio.Task[None] | None = None
 
-    def deploy(self, volumes: Sequence[str] | Mapping[str, Any] | None) -> tuple[bytes, dict[str, Path]]:
+    def deploy(
+        self, volumes: Sequence[str] | Mapping[str, Any] | None, image: UnpackedImage | None
+    ) -> tuple[bytes, dict[str, Path]]:
         """Make the volumes: those of the image and those that the script asks for.
 
         `volumes` is a list of paths, or a mapping of path to mount (`host`, `ram`, `storage`). Returns what the
         runtime prints, and the volumes that transfers may use: path → host folder. Raises DeploymentRefused.
         """
-        mounts = dict.fromkeys(DEFAULT_VOLUMES, "host")
+        self._image = image
+        mounts = dict.fromkeys(image.info.volumes if image else DEFAULT_VOLUMES, "host")
         asked = volumes if isinstance(volumes, Mapping) else {path: {"host": {}} for path in volumes or ()}
         for path, mount in asked.items():
             kind = next(iter(mount), "host") if isinstance(mount, Mapping) else "host"
@@ -76,22 +105,44 @@ class Runtime:
 
     async def start(self, arguments: Sequence[str]) -> None:
         """Boot. Raises RuntimeFailed."""
-        if ENTRYPOINT_ARGUMENT in arguments:
+        entrypoint = (*self._image.info.entrypoint, *self._image.info.cmd) if self._image else ()
+        if ENTRYPOINT_ARGUMENT in arguments and not entrypoint:
             raise RuntimeFailed("the image has no entrypoint")
         mount_point = self._folder / "root"
         mount_point.mkdir(exist_ok=True)
         try:
-            self._sandbox = await Sandbox.boot(Layout.of_host(self._volumes), mount_point)
+            self._sandbox = await Sandbox.boot(self._layout(), mount_point)
         except DevnetError as error:
             raise RuntimeFailed(str(error)) from error
         self._usage.watch(self._sandbox.pid)
+        if ENTRYPOINT_ARGUMENT in arguments:
+            self._entrypoint = asyncio.ensure_future(self._run_entrypoint(self._sandbox, entrypoint))
+
+    def _layout(self) -> Layout:
+        if self._image is None:
+            return Layout.of_host(self._volumes)
+        machine = self._machine
+        return Layout.of_image(self._image.root, self._volumes, memory=machine.memory, threads=machine.threads)
+
+    def _program(self, argv: tuple[str, ...]) -> Program:
+        if self._image is None:
+            return Program(argv)
+        info = self._image.info
+        variables = info.env if self._machine.image_environment else ()
+        environment = dict(variable.split("=", 1) for variable in variables if "=" in variable)
+        return Program(argv, info.working_dir, environment)
+
+    async def _run_entrypoint(self, sandbox: Sandbox, argv: tuple[str, ...]) -> None:
+        """Beside all other programs; nobody hears of its output or its end."""
+        with suppress(ExecutionError, SandboxStopped):
+            await sandbox.run(self._program(argv), lambda _: None, lambda _: None)
 
     async def run(self, entry_point: str, arguments: Sequence[str], on_stdout: OnChunk, on_stderr: OnChunk) -> int:
         """Execute `entry_point`; argv[0] is its base name. Returns its exit status. Raises RuntimeFailed."""
         if self._sandbox is None:
             raise RuntimeFailed("START command not run")
         try:
-            return await self._sandbox.run(Program((entry_point, *arguments)), on_stdout, on_stderr)
+            return await self._sandbox.run(self._program((entry_point, *arguments)), on_stdout, on_stderr)
         except ExecutionError as error:
             message = f"Running process failed, exit code: {error.errno}"
             raise RuntimeFailed(f'Error {{ code: Internal, message: "{message}", context: {{}} }}') from error
@@ -104,6 +155,9 @@ class Runtime:
             sandbox, self._sandbox = self._sandbox, None
             self._usage.watch(None)
             await sandbox.stop()
+        if self._entrypoint is not None:
+            await self._entrypoint
+            self._entrypoint = None
 
     async def close(self) -> None:
         """Stop, and delete the activity's folder."""

@@ -2,8 +2,8 @@
 
 A sandbox is booted once an activity (`start`) and runs any number of programs, which share /tmp and see each other's
 processes, as in the VM. It has a root of its own on a tmpfs, no network but loopback, no environment, no capability,
-and nothing of the host but what its `Layout` names: read-only system folders, the Python that runs the devnet, and the
-activity's volumes. Works as root and as any user who may create user namespaces.
+and nothing of the host but what its `Layout` names: an unpacked image, or read-only system folders and the Python that
+runs the devnet; and the activity's volumes. Works as root and as any user who may create user namespaces.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib.util
 import itertools
 import json
 import os
+import random
 import shutil
 import socket
 import sys
@@ -34,13 +35,25 @@ OnChunk = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a sandbox's root holds; paths on the right-hand side are absolute and inside the sandbox."""
+    """What a sandbox's root holds; paths on the right-hand side are absolute and inside the sandbox.
 
+    image: host folder that the root is a writable layer over; empty for an empty root.
+    folders, links, files: made in the root; read_only, volumes: the host's, mounted there.
+    root_size: bytes that can be written to the root.
+    memory: bytes of data that each process may have, and twice what /tmp and /dev/shm may hold; 0 is no limit.
+    threads: processors that the sandbox may use, from the allowed one with the number `first_thread` on; 0 is all.
+    """
+
+    folders: tuple[str, ...]
     links: tuple[tuple[str, str], ...]  # (path, target)
     files: tuple[tuple[str, str, int], ...]  # (path, text, mode)
     read_only: tuple[tuple[str, str], ...]  # (host path, path)
     volumes: tuple[tuple[str, str], ...]  # (host folder, path)
+    image: str = ""
     root_size: int = ROOT_BYTES
+    memory: int = 0
+    threads: int = 0
+    first_thread: int = 0
 
     @classmethod
     def of_host(cls, volumes: Mapping[str, Path]) -> Layout:
@@ -59,29 +72,47 @@ class Layout:
             if not any(Path(path).is_relative_to(known) for known in read_only):
                 read_only.append(path)
         return cls(
+            folders=("/sys", "/tmp", "/run", "/var/tmp", "/root"),
             links=tuple(links),
             files=_FILES,
             read_only=tuple((path, path) for path in read_only),
-            volumes=tuple((str(folder), path) for path, folder in sorted(volumes.items())),
+            volumes=_mounts(volumes),
+        )
+
+    @classmethod
+    def of_image(cls, root: Path, volumes: Mapping[str, Path], *, memory: int = 0, threads: int = 0) -> Layout:
+        """An image's files, unpacked in the host's folder `root`, with `volumes`: path inside → host folder."""
+        return cls(
+            folders=("/tmp",),
+            links=(),
+            files=_NETWORK_FILES,
+            read_only=((_CORES, _CORES),),
+            volumes=_mounts(volumes),
+            image=str(root),
+            memory=memory,
+            threads=threads,
+            first_thread=random.randrange(os.cpu_count() or 1),
         )
 
 
-_SYSTEM_FILES = (
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-    "/etc/ssl/certs",
-    "/etc/localtime",
-    "/sys/devices/system/cpu",  # where numerical libraries look for the cores
-)
+def _mounts(volumes: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(folder), path) for path, folder in sorted(volumes.items()))
+
+
+_CORES = "/sys/devices/system/cpu"  # where numerical libraries look for the cores
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", _CORES)
 # A program's argv[0] is its bare name, from which Python would not find the virtual environment that it belongs to.
 PYTHON = "/opt/nima-golem/python"
+_NETWORK_FILES = (
+    ("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644),
+    ("/etc/resolv.conf", "nameserver 1.1.1.1\nnameserver 8.8.8.8\n", 0o644),  # what the VM writes, reachable or not
+)
 _FILES = (
+    *_NETWORK_FILES,
     (PYTHON, f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', 0o755),
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n", 0o644),
     ("/etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644),
     ("/etc/hostname", "golem\n", 0o644),
-    ("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644),
-    ("/etc/resolv.conf", "nameserver 1.1.1.1\nnameserver 8.8.8.8\n", 0o644),  # what the VM writes, reachable or not
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n", 0o644),
 )
 

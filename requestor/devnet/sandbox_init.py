@@ -18,9 +18,11 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -29,13 +31,15 @@ from typing import Any
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
-AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = -100, 0x8000, 0x1
-SYS_MOUNT_SETATTR = 442  # the same on every architecture
+AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
+OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MOUNT_ATTR_RDONLY = 0x1, 0x4, 0x1
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 LAST_CAPABILITY = 63
 # All providers share one machine: their tasks must not keep the daemons from hearing of each other every second.
 TASK_NICENESS = 10
+FILES = (1024, 4096)  # open ones, soft and hard: the kernel's own defaults, as in the VM
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,7 +50,9 @@ def main() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     try:
         _, (descriptor,), _, _ = socket.recv_fds(control, 64, 1)
-        build_root(read_json(descriptor))
+        layout = read_json(descriptor)
+        build_root(layout)
+        limit(layout)
         give_up_privileges()
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
@@ -57,60 +63,97 @@ def main() -> None:
 
 
 def build_root(layout: dict[str, Any]) -> None:
-    """Assemble the root that `layout` describes on a tmpfs, and make it ours. See `sandbox.Layout`."""
-    root = str(layout["mount_point"])
+    """Assemble the root that `layout` describes on a tmpfs, and make it ours. See `sandbox.Layout`.
+
+    What an image holds is a stranger's: a symbolic link in it may point anywhere. So no path below the new root is
+    used before the host's is gone; what is taken along travels as detached mounts.
+    """
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={layout['root_size']},mode=755")
-    for folder in ("proc", "sys", "dev", "etc", "tmp", "run", "var/tmp", "root", ".old"):
-        os.makedirs(f"{root}/{folder}", exist_ok=True)
-    mount("proc", f"{root}/proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    build_dev(f"{root}/dev")
-    mount("tmpfs", f"{root}/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777")
-    for path, target in layout["links"]:
-        os.symlink(target, root + path)
-    for path, text, mode in layout["files"]:
-        os.makedirs(os.path.dirname(root + path), exist_ok=True)
-        with open(root + path, "w") as file:
-            file.write(text)
-        os.chmod(root + path, mode)
-    for source, path in layout["read_only"]:
-        bind(source, root + path)
-        set_read_only(root + path)
-    for source, path in layout["volumes"]:
-        bind(source, root + path)
-    os.chdir(root)
-    pivot_root(".", ".old")
-    call(libc.umount2, b"/.old", MNT_DETACH)
-    os.rmdir("/.old")
+    stage = str(layout["mount_point"])
+    mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, f"size={layout['root_size']},mode=755")
+    os.chdir(stage)
+    for folder in ("lower", "upper", "work", "root", "proc", "dev"):
+        os.mkdir(folder)
+    mount("proc", "proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    size = f",size={layout['memory'] // 2}" if layout["memory"] else ""
+    build_dev("dev", size)
+    trees = [(detached("proc"), "/proc"), (detached("dev"), "/dev")]
+    trees += [(detached(source, read_only=True), path) for source, path in layout["read_only"]]
+    trees += [(detached(source), path) for source, path in layout["volumes"]]
+    if layout["image"]:
+        mount(layout["image"], "lower", None, MS_BIND | MS_REC)
+        options = "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
+        mount("overlay", "root", "overlay", MS_NOSUID | MS_NODEV, options)
+    else:
+        mount("root", "root", None, MS_BIND)
+    os.chdir("root")
+    pivot_root(".", ".")  # the old root now lies over the new one
+    call(libc.umount2, b".", MNT_DETACH)
     os.chdir("/")
+    if layout["image"]:
+        for folder in ("/proc", "/sys", "/etc"):
+            if os.path.islink(folder) or not os.path.isdir(folder):
+                raise OSError(errno.ENOENT, f"the image has no folder {folder}")
+    for folder in layout["folders"]:
+        os.makedirs(folder, exist_ok=True)
+    for path, target in layout["links"]:
+        os.symlink(target, path)
+    for path, text, mode in layout["files"]:
+        write(path, text, mode)
+    for tree, path in trees:
+        attach(tree, path)
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777" + size)
     socket.sethostname("golem")
     loopback_up()
 
 
-def build_dev(dev: str) -> None:
+def build_dev(dev: str, size: str) -> None:
     mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755,size=64k")
     for name in ("null", "zero", "full", "random", "urandom"):
-        bind(f"/dev/{name}", f"{dev}/{name}")
+        with open(f"{dev}/{name}", "w"):
+            pass
+        mount(f"/dev/{name}", f"{dev}/{name}", None, MS_BIND)
     os.symlink("/proc/self/fd", f"{dev}/fd")
     os.mkdir(f"{dev}/shm")
-    mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777")
+    mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777" + size)
 
 
-def bind(source: str, target: str) -> None:
-    """Bind `source` with all that is mounted below it (a namespace may not take it apart) on a new `target`."""
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
+def write(path: str, text: str, mode: int) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.islink(path):
+        os.unlink(path)
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def detached(source: str, *, read_only: bool = False) -> int:
+    """A descriptor of `source` with all that is mounted below it (a namespace may not take it apart), not mounted."""
+    flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
+    tree: int = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags)
+    if tree < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"taking {source} along: {os.strerror(number)}")
+    if read_only:
+        attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+        arguments = (tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, attributes, len(attributes))
+        call(libc.syscall, SYS_MOUNT_SETATTR, *arguments, what=f"making {source} read-only (Linux 5.12 or newer)")
+    return tree
+
+
+def attach(tree: int, path: str) -> None:
+    """Mount what `detached` returned on `path`, which is made where it is missing."""
+    if os.path.realpath(path) != path:
+        raise OSError(errno.ELOOP, f"{path} cannot be mounted: it runs through a symbolic link")
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        os.makedirs(path, exist_ok=True)
     else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "a"):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "a"):
             pass
-    mount(source, target, None, MS_BIND | MS_REC)
-
-
-def set_read_only(path: str) -> None:
-    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
-    arguments = (AT_FDCWD, path.encode(), AT_RECURSIVE, attributes, len(attributes))
-    call(libc.syscall, SYS_MOUNT_SETATTR, *arguments, what=f"making {path} read-only (Linux 5.12 or newer)")
+    arguments = (tree, b"", AT_FDCWD, path.encode(), MOVE_MOUNT_F_EMPTY_PATH)
+    call(libc.syscall, SYS_MOVE_MOUNT, *arguments, what=f"mounting {path}")
+    os.close(tree)
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -124,6 +167,19 @@ def loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
         up = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
         fcntl.ioctl(interface, 0x8914, up)  # SIOCSIFFLAGS
+
+
+def limit(layout: dict[str, Any]) -> None:
+    """Threads of the whole sandbox; memory of each process in it, as a machine's can be limited by its root only."""
+    if layout["threads"]:
+        allowed = sorted(os.sched_getaffinity(0))
+        # sandboxes of a machine spread over its processors
+        first = layout["first_thread"] % len(allowed)
+        os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[: layout["threads"]])
+    if layout["memory"]:
+        resource.setrlimit(resource.RLIMIT_DATA, (layout["memory"], layout["memory"]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def give_up_privileges() -> None:

@@ -48,7 +48,9 @@ class Devnet:
     Attributes:
         pid, pid_started: its supervisor, and when that was started (clock ticks since boot), against reused ids.
         chain: None where the machine has no chain: allocations are not checked then, and nothing settles.
-        image_url, image_hash: the placeholder image; its sha3-224 in hex.
+        image_url, image_hash: the image, or a placeholder; its sha3-224 in hex.
+        image_file: the image that tasks run in; empty where they run on this machine's own system.
+        python: absolute path of the Python that tasks have.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Devnet:
     chain: ChainState | None
     image_url: str
     image_hash: str
+    image_file: str = ""
+    python: str = PYTHON
 
     @property
     def logs(self) -> Path:
@@ -84,7 +88,8 @@ class Devnet:
             "NIMA_GOLEM_IMAGE": f"hash:sha3:{self.image_hash}:{self.image_url}",
             "NIMA_GOLEM_IMAGE_URL": self.image_url,
             "NIMA_GOLEM_IMAGE_HASH": self.image_hash,
-            "NIMA_GOLEM_PYTHON": PYTHON,
+            "NIMA_GOLEM_IMAGE_FILE": self.image_file,
+            "NIMA_GOLEM_PYTHON": self.python,
             **gftp_on_path(Path(self.folder) / "bin"),
         }
 

@@ -54,7 +54,7 @@ def claimed(name: str) -> Iterator[Path]:
 def clear(folder: Path) -> None:
     """Delete what a devnet keeps in its folder, but for its logs."""
     (folder / "devnet.json").unlink(missing_ok=True)
-    for part in ("daemons", "agents", "bin"):
+    for part in ("daemons", "agents", "bin", "images"):
         shutil.rmtree(folder / part, ignore_errors=True)
 
 
