@@ -26,6 +26,7 @@ from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
 from requestor.estimate import Assumptions, Stage, estimate
 from requestor.golem.gftp import our_gftp_on_path
+from requestor.image.chosen import choose_image
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
@@ -39,10 +40,11 @@ TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
 def check_environment(backend: str, environment: dict[str, str]) -> None:
-    """Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set."""
+    """Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set; ImageMismatch for
+    an image of another version."""
     if backend == "golem":
-        for name in ("YAGNA_APPKEY", "NIMA_GOLEM_IMAGE"):
-            required_variable(environment, name)
+        required_variable(environment, "YAGNA_APPKEY")
+        choose_image(environment)
 
 
 def open_run(
@@ -160,6 +162,7 @@ def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str,
     from requestor.backends.golem import GolemBackend, GolemSettings
     from requestor.golem.wallet import Connection
 
+    image = choose_image(environment)
     settings = GolemSettings(
         connection=Connection(
             api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
@@ -167,8 +170,9 @@ def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str,
             network=config.network,
         ),
         subnet=config.subnet,
-        image=required_variable(environment, "NIMA_GOLEM_IMAGE"),
-        python=environment.get("NIMA_GOLEM_PYTHON", "/usr/local/bin/python3"),
+        image=image.package,
+        image_checked=image.info is not None,
+        python=image.python,
         max_price=config.max_price,
         environment=_gftp_environment(environment, folder.path / "bin"),
     )

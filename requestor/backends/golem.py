@@ -59,6 +59,7 @@ class GolemSettings:
         connection: the requestor's daemon and payment network.
         subnet: only providers of this subnet.
         image: the task package, `hash:sha3:<hash>:<url>`.
+        image_checked: whether its labels are known to be of this version.
         python: absolute path of the image's Python, which can import `provider_image`.
         max_price: GLM that the first hour of one provider may cost at full load, start fee included.
         environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
@@ -67,6 +68,7 @@ class GolemSettings:
     connection: Connection
     subnet: str
     image: str
+    image_checked: bool
     python: str
     max_price: Decimal
     environment: Mapping[str, str]
@@ -102,7 +104,7 @@ class GolemBackend:
         self._ledger = accounts.ledger
         self._count = workers
         self._inbox = inbox
-        self._board = Board(crew=workers)
+        self._board = Board(crew=workers, proven=settings.image_checked)
         self._hired: dict[str, Hired] = {}
         self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
