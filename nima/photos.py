@@ -155,8 +155,8 @@ def _decode_raw(path: Path, long_side: int | None) -> Photo:
     if raw.preview is not None:
         with _open_image(BytesIO(raw.preview)) as preview:
             if max(preview.size) >= _FAIR_PREVIEW:
-                # Some previews say how they lie, some lie as the sensor does, and some are upright without a word. To the
-                # last two LibRaw gives the sensor's orientation.
+                # Some previews say how they lie, some lie as the sensor does, and some are upright without a word.
+                # LibRaw gives the sensor's orientation to the last two.
                 upright = raw.orientation >= 5 and (preview.width > preview.height) == (raw.width > raw.height)
                 photo = _decode(preview, long_side, 1 if upright else None)
                 return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)

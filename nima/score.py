@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nima.appearance import Appearance
 from nima.distribution import mean, standard_deviation
 from nima.percentiles import ava_percentile
 from nima.percentiles import stars as stars_of
+
+
+@dataclass(frozen=True)
+class Group:
+    """Where a photo stands among its near-duplicates.
+
+    number: of the group, from 1; size: photos in it; best: whether none of them scores higher (the first of equals).
+    """
+
+    number: int
+    size: int
+    best: bool
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,8 @@ class Score:
     stars: 1 to 5, by percentile.
     model: name and the first digits of the file's hash.
     width, height: of the upright photo, in pixels.
+    appearance: what is kept of the pixels, where that was asked for.
+    group: its place among near-duplicates, where they were looked for.
     """
 
     path: str
@@ -37,9 +52,19 @@ class Score:
     width: int | None
     height: int | None
     error: str | None
+    appearance: Appearance | None = None
+    group: Group | None = None
 
     @classmethod
-    def of(cls, path: str, probabilities: ArrayLike, model: str, width: int, height: int) -> Score:
+    def of(
+        cls,
+        path: str,
+        probabilities: ArrayLike,
+        model: str,
+        width: int,
+        height: int,
+        appearance: Appearance | None = None,
+    ) -> Score:
         """All that follows from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
         score = float(mean(probabilities))
         percentile = ava_percentile(score)
@@ -54,6 +79,7 @@ class Score:
             width=width,
             height=height,
             error=None,
+            appearance=appearance,
         )
 
     @classmethod
@@ -61,6 +87,15 @@ class Score:
         """A photo that could not be scored; `error` is a sentence that says why."""
         return cls(path, None, None, None, None, None, model, None, None, error)
 
-    def as_row(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+    def as_row(self, grouped: bool = False) -> dict[str, Any]:
+        """For JSON: everything up to the error, and if `grouped` when it was taken, its group and if it is the best."""
+        row = {name: getattr(self, name) for name in _COLUMNS}
+        if grouped:
+            taken = None if self.appearance is None else self.appearance.taken
+            row["taken"] = None if taken is None else taken.isoformat()
+            row["group"] = None if self.group is None else self.group.number
+            row["best"] = None if self.group is None else self.group.best
+        return row
+
+
+_COLUMNS = [field.name for field in fields(Score) if field.name not in ("appearance", "group")]

@@ -1,4 +1,5 @@
-"""Scores that are known already, in an SQLite file: by a photo's content and the model.
+"""Scores that are known already, in an SQLite file: by a photo's content and the model. Beside them, what the photos
+look like.
 
 A file whose size and times have not changed since it was hashed is not even opened. Every batch is one transaction in a
 write-ahead log, so that a process killed at any time leaves a valid cache, and several may share one.
@@ -12,11 +13,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
+from nima.appearance import HASH_BITS, Appearance
 from nima.distribution import BUCKETS
 from nima.errors import NimaError
 from nima.files import FileError, sha256_of
@@ -32,6 +35,9 @@ CREATE TABLE IF NOT EXISTS scores (
     sha256 TEXT NOT NULL, model TEXT NOT NULL, probabilities BLOB NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, PRIMARY KEY (sha256, model)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS appearances (
+    sha256 TEXT PRIMARY KEY, hash BLOB NOT NULL, taken TEXT, thumbnail BLOB
+);
 """
 
 
@@ -131,6 +137,36 @@ class ScoreCache:
         ]
         with self._guarded(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows)
+
+    def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
+        """What a photo of that content looks like; None where that, or the thumbnail that is wanted, is not known."""
+        with self._guarded():
+            row = self._database.execute(
+                "SELECT hash, taken, iif(?, thumbnail, NULL) FROM appearances WHERE sha256 = ?", (thumbnail, sha256)
+            ).fetchone()
+        if row is None or (thumbnail and row[2] is None):
+            return None
+        taken = None if row[1] is None else datetime.fromisoformat(row[1])
+        return Appearance(int.from_bytes(row[0], "big"), taken, row[2])
+
+    def add_appearances(self, found: Iterable[tuple[HashedFile, Appearance]]) -> None:
+        """Remembers a batch, as `add` does; a thumbnail that is known already stays."""
+        rows = [
+            (
+                file.sha256,
+                looks.hash.to_bytes(HASH_BITS // 8, "big"),
+                None if looks.taken is None else looks.taken.isoformat(),
+                looks.thumbnail,
+            )
+            for file, looks in found
+            if file.is_unchanged()
+        ]
+        with self._guarded(), self._database:
+            self._database.executemany(
+                "INSERT INTO appearances VALUES (?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET hash = excluded.hash, "
+                "taken = excluded.taken, thumbnail = coalesce(excluded.thumbnail, thumbnail)",
+                rows,
+            )
 
     def close(self) -> None:
         with self._guarded():

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from nima import checkpoint
+from nima.appearance import Appearance, appearance_of
 from nima.backbones import Backbone
 from nima.errors import NimaError
 from nima.files import sha256_of
@@ -45,6 +46,8 @@ class Scorer:
         batch_size: photos that go through the network at a time; changes scores by rounding only.
         threads: how many photos are decoded at a time; all cores where None.
         cache: where scores of files are looked up, and kept.
+        appearance: with each score comes what the photo looks like, by which near-duplicates are found.
+        thumbnails: so it does, and has a thumbnail.
 
     Raises:
         WeightsError: the default model could not be fetched.
@@ -60,6 +63,8 @@ class Scorer:
         batch_size: int = 16,
         threads: int | None = None,
         cache: ScoreCache | None = None,
+        appearance: bool = False,
+        thumbnails: bool = False,
     ) -> None:
         path = find_model(DEFAULT_MODEL) if model is None else model
         network, metadata = checkpoint.load(path)
@@ -72,6 +77,8 @@ class Scorer:
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
         self._cache = cache
+        self._appearance = appearance or thumbnails
+        self._thumbnails = thumbnails
         self._cache_key = f"{sha256}/{_PREPARATION}"
 
     def score(self, photos: Iterable[Source]) -> Iterator[Score]:
@@ -96,15 +103,18 @@ class Scorer:
         file = self._cache.identify(Path(path)) if self._cache is not None and path else None
         if self._cache is not None and file is not None:
             known = self._cache.find(file.sha256, self._cache_key)
-            if known is not None:
-                return Score.of(path, known.probabilities, self.model, known.width, known.height)
+            looks = self._cache.find_appearance(file.sha256, self._thumbnails) if self._appearance else None
+            if known is not None and (looks is not None or not self._appearance):
+                return Score.of(path, known.probabilities, self.model, known.width, known.height, looks)
         try:
             # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
             opened = read_photo(photo, long_side=AVA_LONG_SIDE)
         except PhotoError as error:
             return Score.failed(path, self.model, str(error))
         prepare = whole_photo if self._whole else stored_photo
-        return _Prepared(path, prepare(opened.image, self._network.entry), opened.width, opened.height, file)
+        pixels = prepare(opened.image, self._network.entry)
+        looks = appearance_of(opened, self._thumbnails) if self._appearance else None
+        return _Prepared(path, pixels, opened.width, opened.height, file, looks)
 
     def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
         prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
@@ -115,12 +125,16 @@ class Scorer:
                 self._cache_key,
                 ((photo.file, KnownScore(tuple(p), photo.width, photo.height)) for photo, p in found if photo.file),
             )
+            self._cache.add_appearances(
+                (photo.file, photo.appearance) for photo in prepared if photo.file and photo.appearance
+            )
         probabilities = iter(predicted)
         for photo in batch:
             if isinstance(photo, Score):
                 yield photo
             else:
-                yield Score.of(photo.path, next(probabilities), self.model, photo.width, photo.height)
+                p = next(probabilities)
+                yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance)
 
     def predict(self, pixels: Sequence[Tensor]) -> list[list[float]]:
         """Probabilities of the ratings 1..10 for pixels as the network takes them: float32 `[3, H, W]` in 0..1."""
@@ -141,6 +155,7 @@ class _Prepared:
     width: int
     height: int
     file: HashedFile | None
+    appearance: Appearance | None
 
 
 def whole_photo(image: Image.Image, entry: Backbone) -> Tensor:

@@ -16,24 +16,26 @@ CSV_COLUMNS = (
     *("percentile", "stars", "model", "width", "height", "error"),
 )
 """The columns of CSV: those of JSON, with a column for each of the ten probabilities."""
+GROUP_COLUMNS = ("taken", "group", "best")
+"""What comes after them where photos are grouped."""
 
 
-def as_json_lines(scores: Iterable[Score]) -> Iterator[str]:
+def as_json_lines(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
     """One JSON object a line."""
     for score in scores:
-        yield json.dumps(score.as_row()) + "\n"
+        yield json.dumps(score.as_row(grouped)) + "\n"
 
 
-def as_json(scores: Iterable[Score]) -> Iterator[str]:
+def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
     """One JSON array, an object a line."""
     before = "[\n"
     for score in scores:
-        yield before + json.dumps(score.as_row())
+        yield before + json.dumps(score.as_row(grouped))
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def as_csv(scores: Iterable[Score]) -> Iterator[str]:
+def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
     """A line of column names, then one a photo (RFC 4180, but with plain line feeds); an empty field is a None."""
     line = io.StringIO()
     writer = csv.writer(line)
@@ -45,9 +47,10 @@ def as_csv(scores: Iterable[Score]) -> Iterator[str]:
         # Not by the writer's own option, with which it would leave a carriage return in a name unquoted.
         return line.getvalue().removesuffix("\r\n") + "\n"
 
-    yield written(CSV_COLUMNS)
+    columns = (*CSV_COLUMNS, *(GROUP_COLUMNS if grouped else ()))
+    yield written(columns)
     for score in scores:
-        values = score.as_row()
+        values = score.as_row(grouped)
         for rating, probability in enumerate(score.probabilities or (None,) * BUCKETS, start=1):
             values[f"p{rating}"] = probability
-        yield written(values[column] for column in CSV_COLUMNS)
+        yield written(values[column] for column in columns)

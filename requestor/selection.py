@@ -34,17 +34,21 @@ class Selection:
     """The `top` best (all where None) of those that score `min_score` (1 to 10) or more, in an order.
 
     order: "score" has the best first, "spread" those that people would disagree on most.
+    best_of_group: of photos that have been grouped, first of all only the best of each group.
     """
 
     order: Order = "input"
     top: int | None = None
     min_score: float | None = None
+    best_of_group: bool = False
 
     def of(self, scores: Iterable[Score]) -> Iterator[Score]:
         """Photos without a score come last where there is an order, and not at all where only some are wanted.
 
         Passes scores on as they come where neither `order` nor `top` need all of them.
         """
+        if self.best_of_group:
+            scores = (score for score in scores if score.group is None or score.group.best)
         if self.min_score is not None:
             least = self.min_score
             scores = (score for score in scores if score.error is None and _rating(score) >= least)

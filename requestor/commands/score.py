@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 @click.option("--sort", type=click.Choice(["score", "spread", "path", "input"]),
               help="Best first, most disputed first, by name, or as they come. "
               "[default: score for a table, else input]")  # fmt: skip
+@click.option("--group", is_flag=True, help="Find bursts, retakes and copies, and mark the best of each group.")
+@click.option("--best-of-group", is_flag=True, help="The same, and only the best of each group.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Also write a contact sheet: one page with thumbnails, to sort and filter.")  # fmt: skip
 @click.option("--copy-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Copy the photos of all rows there; nothing is replaced.")  # fmt: skip
 @click.option("--link-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--xmp-style", type=click.Choice(["darktable", "lightroom"]), default="darktable", show_default=True,
               help="photo.jpg.xmp, or photo.xmp.")  # fmt: skip
 @click.option("--overwrite-ratings", is_flag=True, help="With --xmp, also replace the ratings that are there.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be copied, linked and rated.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied, linked, rated and written.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Keep scores there (SQLite); photos and models that it knows are not scored again.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -61,6 +65,9 @@ def score(
     top: int | None,
     min_score: float | None,
     sort: str | None,
+    group: bool,
+    best_of_group: bool,
+    html: Path | None,
     copy_to: Path | None,
     link_to: Path | None,
     xmp: bool,
@@ -87,12 +94,16 @@ def score(
         nima-golem score photo.jpg
         nima-golem score -r holiday/ --top 20 --copy-to best/
         nima-golem score -r holiday/ --xmp --dry-run
+        nima-golem score -r holiday/ --html holiday.html
+        nima-golem score -r holiday/ --best-of-group --min-score 5 --link-to kept/
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
     # Imported here, as `--help` should not wait for torch.
+    from nima.grouping import with_groups
     from nima.score_cache import ScoreCache
     from nima.scoring import DEFAULT_MODEL, Scorer
+    from requestor.contact_sheet import check_replaceable, contact_sheet
     from requestor.model_files import model_file
     from requestor.photo_actions import PhotoActions
     from requestor.photo_files import listed_paths, photo_files
@@ -113,13 +124,17 @@ def score(
         if not quiet:
             click.echo(text, err=True)
 
-    selection = Selection(sort or ("score" if format_ == "table" else "input"), top, min_score)  # type: ignore[arg-type]
+    order = sort or ("score" if format_ == "table" else "input")
+    selection = Selection(order, top, min_score, best_of_group)  # type: ignore[arg-type]  # click has checked it
+    grouped = group or best_of_group
     scorer = Scorer(
         model_file(model or DEFAULT_MODEL),
         device=device,
         batch_size=batch_size,
         threads=threads,
         cache=None if cache is None else ScoreCache(cache),
+        appearance=grouped,
+        thumbnails=html is not None and not dry_run,
     )
     if verbose:
         note(f"{scorer.model} on {scorer.device}")
@@ -144,21 +159,32 @@ def score(
                     note(printable(scored.error))
             yield scored
 
-    with _destination(output) as file:
+    if html is not None and dry_run:
+        check_replaceable(html)
+        click.echo(f"would write {printable(str(html))}", err=True)
+    with ExitStack() as opened:
+        sheet = opened.enter_context(contact_sheet(html)) if html is not None and not dry_run else None
+        file = opened.enter_context(_destination(output))
         scores = counted(scorer.score(photo_files(inputs(), recursive)))
-        streams = format_ != "table" and selection.order == "input" and top is None
+        if sheet is not None:
+            scores = sheet.thumbnails_kept(scores)
+        streams = format_ != "table" and order == "input" and top is None and not grouped
         # Rows that stream to the terminal show by themselves how far it has come.
         if sys.stderr.isatty() and not quiet and not (streams and file.isatty()):
             from requestor.scoring_progress import with_progress
 
             count = None if listed else lambda: sum(1 for _ in photo_files(inputs(), recursive))
             scores = with_progress(scores, count)
+        if grouped:
+            scores = iter(with_groups(scores))
         chosen = actions.on(selection.of(scores))
+        if sheet is not None:
+            chosen = sheet.written(chosen)
         if format_ == "table":
             # From here on a list, so that the progress bar has left the terminal before the table comes.
-            text = as_table(list(chosen), shutil.get_terminal_size().columns if file.isatty() else None)
+            text = as_table(list(chosen), shutil.get_terminal_size().columns if file.isatty() else None, grouped)
         else:
-            text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen)
+            text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen, grouped)
         for line in text:
             file.write(line.encode("utf-8", "surrogateescape"))  # a path comes out as the bytes that it is
             file.flush()
