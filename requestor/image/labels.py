@@ -1,8 +1,8 @@
-"""What an image says of itself: labels in its container config, set where it is built.
+"""What an image says of itself, in labels of its container config that are set where it is built:
 
-    nima-golem.version    of the package in it
-    nima-golem.protocol   of jobs that its program takes
-    nima-golem.python     absolute path of the Python that runs the program
+- `nima-golem.version`: of the package in it
+- `nima-golem.protocol`: of the jobs that its program takes
+- `nima-golem.python`: absolute path of the Python that runs the program
 """
 
 from __future__ import annotations

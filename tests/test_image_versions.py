@@ -1,0 +1,71 @@
+"""An image of another version is refused with one error: by its labels before anything is asked of Golem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nima.jobs import PROTOCOL
+from nima.version import VERSION
+from requestor.errors import ConfigurationError, ImageMismatch, RequestorError
+from requestor.image.chosen import choose_image
+from requestor.image.gvmi import write_image
+from requestor.image.labels import PROTOCOL_LABEL, PYTHON_LABEL, VERSION_LABEL, labels_of_this_version
+from tests.test_gvmi import squashfs
+
+URL = "https://example.org/provider.gvmi"
+
+
+def environment(folder: Path, labels: dict[str, str]) -> dict[str, str]:
+    """The variables that name an image with these labels."""
+    (folder / "root.squashfs").write_bytes(squashfs())
+    info = write_image(folder / "root.squashfs", {"Labels": labels}, folder / "provider.gvmi")
+    return {"NIMA_GOLEM_IMAGE": f"hash:sha3:{info.sha3_224}:{URL}", "NIMA_GOLEM_IMAGE_FILE": str(info.path)}
+
+
+def test_an_image_of_this_version_is_taken(tmp_path: Path) -> None:
+    variables = environment(tmp_path, labels_of_this_version("/opt/python"))
+    chosen = choose_image(variables)
+    assert (chosen.url, chosen.python, chosen.package) == (URL, "/opt/python", variables["NIMA_GOLEM_IMAGE"])
+    assert chosen.info is not None
+    assert chosen.digest == chosen.info.sha3_224
+    assert choose_image(variables | {"NIMA_GOLEM_PYTHON": "/usr/bin/python3"}).python == "/usr/bin/python3"
+
+
+def test_an_image_whose_file_is_elsewhere_is_taken_unseen() -> None:
+    chosen = choose_image({"NIMA_GOLEM_IMAGE": f"hash:sha3:{56 * 'a'}:{URL}", "NIMA_GOLEM_IMAGE_FILE": ""})
+    assert (chosen.info, chosen.python) == (None, "/usr/local/bin/python3")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({VERSION_LABEL: "0.0.1"}, f"holds nima-golem 0.0.1 (protocol {PROTOCOL}), and this is nima-golem {VERSION}"),
+        ({PROTOCOL_LABEL: "1"}, f"holds nima-golem {VERSION} (protocol 1), and this is nima-golem"),
+        ({PROTOCOL_LABEL: None}, "is no provider image of this program"),
+    ],
+)
+def test_an_image_of_another_version_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    labels = {name: value for name, value in (labels_of_this_version() | change).items() if value is not None}
+    assert PYTHON_LABEL in labels
+    with pytest.raises(ImageMismatch) as raised:
+        choose_image(environment(tmp_path, labels))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"NIMA_GOLEM_IMAGE": ""}, "NIMA_GOLEM_IMAGE is not set"),
+        ({"NIMA_GOLEM_IMAGE": "ubuntu:latest"}, "NIMA_GOLEM_IMAGE is 'ubuntu:latest'"),
+        ({"NIMA_GOLEM_IMAGE": f"hash:sha3:{56 * '0'}:{URL}"}, "is not the image that NIMA_GOLEM_IMAGE names"),
+        ({"NIMA_GOLEM_IMAGE_FILE": "/nowhere.gvmi"}, "/nowhere.gvmi could not be read"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_error(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    with pytest.raises(RequestorError) as raised:
+        choose_image(environment(tmp_path, labels_of_this_version()) | change)
+    assert message in str(raised.value)
+    assert isinstance(raised.value, ConfigurationError) == ("nowhere" not in message)
