@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, start_browser
+from hypothesis import settings
 
 from requestor.devnet.daemons import Daemon, DaemonSettings
 from requestor.devnet.hub import Hub
@@ -18,6 +19,10 @@ from requestor.devnet.network import NetworkOptions
 from requestor.devnet.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
+
+# The same examples every time; and how long one takes says how busy the machine is, and nothing else.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 
 @dataclass(frozen=True)
