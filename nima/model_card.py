@@ -37,6 +37,7 @@ _FACTS = (
     ("train_images", "Photos trained on"),
     ("starting_weights", "Starting weights"),
     ("licence", "Licence of the starting weights"),
+    ("strategy", "Strategy"),
     ("rounds", "Federated rounds"),
     ("best_round", "Round that was kept"),
     ("backend", "Trained on"),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from requestor.devnet.state import find_devnet
 from requestor.errors import AppKeyMissing, ConfigurationError
 from requestor.golem.networks import TOKENS
+from requestor.strategies import Strategy
 
 BackendName = Literal["golem", "local"]
 
@@ -48,7 +49,8 @@ class RunConfig(HiringConfig):
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
         run_dir: where the run lives.
         backbone: a name of `nima.backbones`.
-        rounds: federated rounds.
+        strategy: what providers compute, and what is trained from it.
+        rounds: federated rounds; 0 where the strategy has none.
         aggregation: how a round's updates become a step of the model, a name of `requestor.aggregation.RULES`.
         proximal: FedProx's mu, at least 0.
         seed: of everything that is random.
@@ -57,6 +59,7 @@ class RunConfig(HiringConfig):
     ava: Path
     run_dir: Path
     backbone: str
+    strategy: Strategy
     rounds: int
     aggregation: str
     proximal: float
@@ -79,6 +82,7 @@ class RunConfig(HiringConfig):
             "ava": str(self.ava.resolve()),
             "backbone": self.backbone,
             "workers": self.workers,
+            "strategy": self.strategy.name,
             "rounds": self.rounds,
             "aggregation": self.aggregation,
             "proximal": self.proximal,

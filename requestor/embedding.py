@@ -1,7 +1,7 @@
 """Embed first: providers compute what a frozen backbone sees in each photo, and the head is trained here, in seconds.
 
 Nothing is approximate about it: the head sees the features of all photos at once, as if one machine had computed
-them, however many providers did. They never see a vote. And unlike an update, a feature can be checked: a few photos
+them, however many providers did. They need no votes. And unlike an update, a feature can be checked: a few photos
 of every shard are computed again on this machine.
 """
 
@@ -25,12 +25,13 @@ from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job, TrainingPlan, default_plan
 from nima.metrics import Metrics, evaluate
 from nima.model import Nima
-from nima.shards import Shard, read_shard, write_shard
+from nima.shards import Shard, read_shard
 from nima.training import predict, train_head
 from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
 from requestor.closing import RoundLimits, until
-from requestor.errors import TrainingFailed
+from requestor.errors import RunStopped, TrainingFailed
+from requestor.kept_features import KeptFeatures
 from requestor.providers import Providers
 from requestor.sharding import Dataset
 from requestor.spot_check import spot_check
@@ -59,13 +60,12 @@ class Embedding:
 
 @dataclass(frozen=True)
 class _Part:
-    """A shard as it is sent, and where its features are kept once they were checked."""
+    """A shard, and its place among them all."""
 
     index: int
     sha256: str
     path: Path
     images: int
-    features: Path
 
 
 async def embed_and_train(
@@ -77,9 +77,9 @@ async def embed_and_train(
     seed: int,
     on_outcome: Callable[[Outcome, Verdict], None],
     *,
-    votes_travel: bool = False,
     providers: Providers | None = None,
     limits: RoundLimits | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Embedding:
     """Have all training shards embedded, then train the head on the features.
 
@@ -88,30 +88,34 @@ async def embed_and_train(
 
     Args:
         backend: entered.
-        dataset: its clients' shards are embedded, with or without votes in them.
+        dataset: its clients' shards are embedded, and sent as they are.
         ratings: the votes of all these photos, which stay here.
         base: hash and path of the base model, whose features are standardised.
-        folder: existing and empty, or of the same call before.
+        folder: where there is none, it is made; otherwise it is of the same call before.
         seed: of the head's training.
         on_outcome: called as each outcome is judged.
-        votes_travel: send shards as they are. For runs that go on with rounds, which need the votes on providers
-            anyway, so that each photo goes up once; otherwise they are sent without votes.
         providers: told whose features were wrong.
         limits: how long to wait for one pass over the shards; more time is added for each shard.
+        stopping: asked after each outcome; once it says so, no other is waited for.
 
     Raises:
         TrainingFailed: features of less than half of the photos came back.
+        RunStopped: it was stopped before all had.
     """
     finished = folder / "model.safetensors"
     if finished.exists():
         model, metadata = await asyncio.to_thread(checkpoint.load, finished)
         return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
     model, _ = await asyncio.to_thread(checkpoint.load, base[1])
-    parts = await asyncio.to_thread(_parts, dataset, folder, votes_travel)
-    collection = _Collection(model, base, parts, providers or Providers(), limits or RoundLimits(), on_outcome)
-    await collection.collect(backend)
-    present = [part for part in parts if part.features.exists()]
-    images, wanted = sum(part.images for part in present), sum(part.images for part in parts)
+    parts, kept = _parts(dataset), KeptFeatures(folder / "features")
+    collection = _Collection(model, base, parts, kept, providers or Providers(), limits or RoundLimits(), on_outcome)
+    await collection.collect(backend, stopping)
+    present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
+    if stopping() and len(present) < len(parts):
+        raise RunStopped(
+            f"Stopped with the features of {len(present)} of {len(parts)} shards; the same command goes on from there."
+        )
+    images, wanted = sum(part.images for part, _ in present), sum(part.images for part in parts)
     if images < LEAST_SHARE * wanted:
         raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
     await asyncio.to_thread(_train, model, present, ratings, seed)
@@ -141,6 +145,7 @@ class _Collection:
         model: Nima,
         base: tuple[str, Path],
         parts: Sequence[_Part],
+        kept: KeptFeatures,
         providers: Providers,
         limits: RoundLimits,
         on_outcome: Callable[[Outcome, Verdict], None],
@@ -148,32 +153,34 @@ class _Collection:
         self._model = model
         self._base = base
         self._parts = parts
+        self._kept = kept
         self._providers = providers
         self._limits = limits
         self._on_outcome = on_outcome
         self._reasons: list[str] = []
-        self._sent_by: dict[str, list[_Part]] = {}
 
     def reasons(self) -> str:
         """Why shards were not embedded: the first three reasons."""
         return "; ".join(list(dict.fromkeys(self._reasons))[:3])
 
-    async def collect(self, backend: Backend) -> None:
+    async def collect(self, backend: Backend, stopping: Callable[[], bool]) -> None:
         """What one provider failed to do, or did wrong, is asked for again in the next pass."""
+        for provider_id in filter(self._providers.is_banned, self._providers.standings()):
+            self._kept.forget(provider_id)  # of a run that was killed before it could
         for number in range(PASSES):
-            missing = [part for part in self._parts if not part.features.exists()]
-            if not missing:
+            missing = [part for part in self._parts if self._kept.of(part.sha256) is None]
+            if not missing or stopping():
                 return
-            await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing})
+            await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing}, stopping)
 
-    async def _pass(self, backend: Backend, waiting: dict[str, _Part]) -> None:
+    async def _pass(self, backend: Backend, waiting: dict[str, _Part], stopping: Callable[[], bool]) -> None:
         """One run of the backend; it closes as a round does, and leaves stragglers to the next pass."""
         started, answered, admitted = time.monotonic(), list[float](), list[float]()
         limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
         tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
 
         def closes() -> float:
-            return started + limits.closing_time(len(tasks), answered, admitted)
+            return started if stopping() else started + limits.closing_time(len(tasks), answered, admitted)
 
         async with aclosing(until(backend.run(tasks, limits.longest), closes)) as arriving:
             async for outcome in arriving:
@@ -206,8 +213,7 @@ class _Collection:
             return
         self._providers.refused(outcome.provider, verdict)
         backend.dismiss(outcome.provider.id)
-        for part in self._sent_by.pop(outcome.provider.id, []):
-            part.features.unlink()
+        self._kept.forget(outcome.provider.id)
 
     def _judge(self, outcome: Outcome, part: _Part) -> Verdict:
         """Check what came back; move it to its place if it is good, and delete it otherwise."""
@@ -215,10 +221,9 @@ class _Collection:
             if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
                 return Verdict("no update", "what it sent before was refused")
             self._check(outcome, read_shard(part.path))
+            assert outcome.provider is not None
             assert outcome.output is not None
-            outcome.output.replace(part.features)
-            if outcome.provider is not None:
-                self._sent_by.setdefault(outcome.provider.id, []).append(part)
+            self._kept.keep(outcome.provider.id, part.sha256, outcome.output)
             return Verdict("admitted", "admitted")
         except _Refused as refused:
             return refused.verdict
@@ -229,7 +234,7 @@ class _Collection:
     def _check(self, outcome: Outcome, shard: Shard) -> None:
         """Raise `_Refused` unless these are the features of the shard, as far as a few photos can tell."""
         result = outcome.result
-        if outcome.error is not None or result is None or outcome.output is None:
+        if outcome.error is not None or result is None or outcome.output is None or outcome.provider is None:
             raise _Refused(Verdict("no update", outcome.error or "no features came back"))
         if (result.job_id, result.kind) != (outcome.task.job.job_id, "embed"):
             raise _Refused(Verdict("malformed", "the result is of another job"))
@@ -243,31 +248,21 @@ class _Collection:
             raise _Refused(Verdict("no work", wrong))
 
 
-def _parts(dataset: Dataset, folder: Path, votes_travel: bool) -> list[_Part]:
-    """The shards to send. Those of the data set, where votes may travel or they have none; else copies without."""
-    sent, features = folder / "shards", folder / "features"
-    sent.mkdir(exist_ok=True)
-    features.mkdir(exist_ok=True)
-    parts: list[_Part] = []
-    for client in dataset.clients:
-        for sha256, path, images in zip(client.shards, client.paths, client.images, strict=True):
-            shard = read_shard(path)
-            name, place = sha256, path
-            if shard.votes is not None and not votes_travel:
-                copy = write_shard(sent, shard.image_ids, None, shard.jpegs)
-                name, place = copy.sha256, copy.path
-            parts.append(_Part(len(parts), name, place, images, features / f"{name}.safetensors"))
-    return parts
+def _parts(dataset: Dataset) -> list[_Part]:
+    shards = [
+        shard for client in dataset.clients for shard in zip(client.shards, client.paths, client.images, strict=True)
+    ]
+    return [_Part(index, *shard) for index, shard in enumerate(shards)]
 
 
-def _train(model: Nima, parts: Sequence[_Part], ratings: Ratings, seed: int) -> None:
+def _train(model: Nima, parts: Sequence[tuple[_Part, Path]], ratings: Ratings, seed: int) -> None:
     """The head, on the features of all parts; in memory they take 1.3 GB for all of AVA and MobileNetV2."""
-    images, size = sum(part.images for part in parts), model.head.in_features
+    images, size = sum(part.images for part, _ in parts), model.head.in_features
     features, ids = np.empty((images, size), dtype=np.float16), np.empty(images, dtype=np.int64)
     start = 0
-    for part in parts:
+    for part, file in parts:
         image_ids, rows = read_shard(part.path).image_ids, slice(start, start + part.images)
-        ids[rows], features[rows] = image_ids, decode_features(part.features, image_ids, size)
+        ids[rows], features[rows] = image_ids, decode_features(file, image_ids, size)
         start += part.images
     train_head(model, features, ratings.select(ids).votes, head_plan(images, seed))
 

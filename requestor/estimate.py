@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from requestor.budget import Price
+from requestor.sharding import SHARD_IMAGES
+from requestor.strategies import Strategy
 
 HOUR = Decimal(3600)
 # yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
@@ -18,17 +21,20 @@ class Assumptions:
     """What is not known before a run.
 
     Attributes:
-        images_a_core_second: photos through MobileNetV2's frozen blocks and the head's training.
+        images_a_core_second: photos through MobileNetV2's frozen blocks, the head's training included.
+        tuned_images_a_core_second: photos in a round that trains its last three blocks, too.
         job_seconds: start of the program on a provider, torch's import most of it.
-        uplink: bytes a second from this machine to all providers together.
+        uplink, downlink: bytes a second from this machine to all providers together, and back.
         photo_bytes: of one photo at 256 px.
         threads: that a provider has, and bills.
         price: of a provider.
     """
 
     images_a_core_second: float = 30.0
+    tuned_images_a_core_second: float = 10.0
     job_seconds: float = 4.0
     uplink: float = 20e6 / 8
+    downlink: float = 100e6 / 8
     photo_bytes: int = 20_000
     threads: int = 4
     price: Price = GOLEM_DEFAULT_PRICE
@@ -36,21 +42,36 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: bytes sent from here, wall seconds, GLM for all providers."""
+    """One stage: bytes sent from here and received, wall seconds, GLM for all providers."""
 
     name: str
     sent: int
+    received: int
     seconds: float
     glm: Decimal
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of what travels.
+
+    base: the base model, sent to every provider twice: to begin from, and the result to evaluate.
+    update: the trained weights, sent to every provider in every round; as much comes back.
+    features: of one photo.
+    """
+
+    base: int
+    update: int
+    features: int
 
 
 def estimate(
     train_images: int,
     test_images: int,
+    strategy: Strategy,
     rounds: int,
     workers: int,
-    base_bytes: int,
-    update_bytes: int,
+    sizes: Sizes,
     assumptions: Assumptions,
 ) -> list[Stage]:
     """The stages of a run.
@@ -58,26 +79,31 @@ def estimate(
     Args:
         train_images, test_images: that are sent to providers.
         workers: among whom they are divided evenly.
-        base_bytes: of the base model, sent to every provider twice: to train from, and the result to evaluate.
-        update_bytes: of the trained weights, sent to every provider in every round.
     """
     a = assumptions
 
-    def stage(name: str, sent: int, images: int, jobs: int) -> Stage:
-        computing = jobs * a.job_seconds + images / workers / a.images_a_core_second / a.threads
-        seconds = sent / a.uplink + computing
+    def stage(
+        name: str, sent: int, received: int, images: int, jobs: int, speed: float = a.images_a_core_second
+    ) -> Stage:
+        computing = jobs * a.job_seconds + images / workers / speed / a.threads
+        seconds = sent / a.uplink + received / a.downlink + computing
         # Everybody is billed for the wall time of the stage, and for the CPU time that they use of it.
         cpu = workers * computing * a.threads
         glm = Decimal(str(workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
-        return Stage(name, sent, seconds, glm)
+        return Stage(name, sent, received, seconds, glm)
 
-    hiring = Stage("hire and send the photos", 0, 0.0, workers * a.price.start)
-    first = stage(hiring.name, train_images * a.photo_bytes + workers * base_bytes, 0, 0)
-    return [
-        Stage(first.name, first.sent, first.seconds, first.glm + hiring.glm),
-        stage(f"{rounds} rounds", rounds * workers * update_bytes, rounds * train_images, rounds),
-        stage("evaluate", test_images * a.photo_bytes + workers * base_bytes, test_images, 1),
-    ]
+    first = stage("hire and send the photos", train_images * a.photo_bytes + workers * sizes.base, 0, 0, 0)
+    stages = [replace(first, glm=first.glm + workers * a.price.start)]
+    if strategy.embeds:
+        jobs = math.ceil(train_images / workers / SHARD_IMAGES)
+        stages.append(stage("embed", 0, train_images * sizes.features, train_images, jobs))
+    if rounds:
+        exchanged = rounds * workers * sizes.update
+        speed = a.tuned_images_a_core_second if strategy.blocks else a.images_a_core_second
+        name = f"{rounds} round{'' if rounds == 1 else 's'}"
+        stages.append(stage(name, exchanged, exchanged, rounds * train_images, rounds, speed))
+    stages.append(stage("evaluate", test_images * a.photo_bytes + workers * sizes.base, 0, test_images, 1))
+    return stages
 
 
 def as_json(stages: list[Stage], assumptions: Assumptions) -> dict[str, Any]:
@@ -86,6 +112,7 @@ def as_json(stages: list[Stage], assumptions: Assumptions) -> dict[str, Any]:
     return {
         "stages": rows,
         "sent": sum(stage.sent for stage in stages),
+        "received": sum(stage.received for stage in stages),
         "seconds": sum(stage.seconds for stage in stages),
         "glm": float(sum((stage.glm for stage in stages), Decimal(0))),
         "assumptions": {**asdict(assumptions), "price": assumptions.price.to_text()},
@@ -94,21 +121,27 @@ def as_json(stages: list[Stage], assumptions: Assumptions) -> dict[str, Any]:
 
 def for_people(stages: list[Stage], assumptions: Assumptions, budget: Decimal) -> list[str]:
     """A table, the sum beside the budget, and what it rests on."""
-    lines = [f"{'stage':<28}{'sent':>12}{'time':>10}{'GLM':>12}"]
-    for stage in stages:
-        lines.append(f"{stage.name:<28}{stage.sent / 1e6:>9.1f} MB{_duration(stage.seconds):>10}{stage.glm:>12.5f}")
     total = sum((stage.glm for stage in stages), Decimal(0))
-    seconds = sum(stage.seconds for stage in stages)
+    in_all = Stage(
+        "in all", sum(s.sent for s in stages), sum(s.received for s in stages), sum(s.seconds for s in stages), total
+    )
     a = assumptions
     price = a.price
+    lines = [f"{'stage':<28}{'sent':>12}{'received':>12}{'time':>10}{'GLM':>12}"]
+    for stage in [*stages, in_all]:
+        lines.append(
+            f"{stage.name:<28}{stage.sent / 1e6:>9.1f} MB{stage.received / 1e6:>9.1f} MB"
+            f"{_duration(stage.seconds):>10}{stage.glm:>12.5f}"
+        )
     lines += [
-        f"{'in all':<28}{sum(s.sent for s in stages) / 1e6:>9.1f} MB{_duration(seconds):>10}{total:>12.5f}",
         "",
         f"That is {total / budget:.1%} of the budget of {budget} GLM. It assumes:",
         f"  providers with {a.threads} threads at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
         f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start} GLM to start (see `nima-golem offers`);",
-        f"  {a.images_a_core_second:.0f} photos a core and second, {a.job_seconds:.0f} s to start a job;",
-        f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.photo_bytes / 1000:.0f} kB a photo.",
+        f"  {a.images_a_core_second:.0f} photos a core and second, {a.tuned_images_a_core_second:.0f} where blocks are "
+        f"trained, {a.job_seconds:.0f} s to start a job;",
+        f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.downlink * 8 / 1e6:.0f} to here, "
+        f"{a.photo_bytes / 1000:.0f} kB a photo.",
     ]
     if total > budget:
         lines.append("  It does not fit: training stops when the money is gone, with what it has reached by then.")

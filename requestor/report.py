@@ -33,7 +33,7 @@ _PAGE = Template("""<!doctype html>
 <h1>$title</h1>
 <p>$sentence</p>
 <div class="figures">$figures</div>
-<h2>Hold-out SRCC after each round</h2>
+<h2>Hold-out SRCC after each round (0: the head, trained on features)</h2>
 $srcc
 <h2>Hold-out EMD after each round (dashed: always predicting the average)</h2>
 $emd
@@ -58,9 +58,10 @@ def write_report(
         "of a budget of": f"{summary['budget_glm']:g}",
     }
     page = _PAGE.substitute(
-        title=escape(f"A NIMA model after {summary['rounds']} rounds"),
+        title=escape(_title(summary)),
         sentence=escape(
-            f"Trained with the {summary['backend']} backend in {summary['seconds']:.0f} s; "
+            f"Trained with the {summary['backend']} backend and --strategy {summary['strategy']} "
+            f"in {summary['seconds']:.0f} s; "
             f"tested on {test['n']} photos that no provider trained on."
         ),
         figures="".join(f"<div><b>{escape(v)}</b><small>{escape(k)}</small></div>" for k, v in figures.items()),
@@ -83,6 +84,11 @@ def write_report(
         ),
     )  # fmt: skip
     write_atomically(path, page.encode())
+
+
+def _title(summary: dict[str, Any]) -> str:
+    rounds = summary["rounds"]
+    return f"A NIMA model after {rounds} round{'' if rounds == 1 else 's'}" if rounds else "A NIMA model"
 
 
 def _loss(loss: float | None) -> str:

@@ -23,6 +23,7 @@ from requestor.ledger import Receipt
 from requestor.report import write_report
 from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset
+from requestor.stages.state import TrainingState
 
 
 def write_results(
@@ -30,7 +31,7 @@ def write_results(
     folder: RunFolder,
     split: Split,
     dataset: Dataset,
-    state: dict[str, Any],
+    state: TrainingState,
     evaluation: dict[str, Any],
     receipts: Sequence[Receipt],
 ) -> dict[str, Any]:
@@ -48,8 +49,9 @@ def write_results(
         "starting_weights": start.name,
         "licence": start.licence,
         "backend": config.backend,
-        "rounds": state["round"],
-        "best_round": state["best_round"],
+        "strategy": config.strategy.name,
+        "rounds": state.round,
+        "best_round": state.best_round,
         "seed": config.seed,
         "spent_glm": str(spent),
         "providers": providers,
@@ -57,7 +59,7 @@ def write_results(
         "intervals": evaluation["intervals"],
         "history": [entry["holdout"] for entry in folder.metrics() if "holdout" in entry],
     }
-    model, _ = checkpoint.load(folder.checkpoint(state["best_round"]))
+    model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     model_file = folder.path / "model.safetensors"
     checkpoint.save(model_file, model, metadata)
     write_atomically(folder.path / "MODEL_CARD.md", model_card(metadata).encode())
@@ -66,7 +68,8 @@ def write_results(
         "model": str(model_file),
         "run_dir": str(folder.path),
         "backend": config.backend,
-        "rounds": state["round"],
+        "strategy": config.strategy.name,
+        "rounds": state.round,
         "budget_glm": float(config.budget),
         "spent_glm": float(spent),
         "providers": [{**provider, "paid_glm": float(provider["paid_glm"])} for provider in providers],
@@ -75,7 +78,7 @@ def write_results(
             "lcc": metrics["lcc_mean"],
             **{name: metrics[name] for name in ("emd_r1", "emd_r2", "constant_emd_r1", "n")},
         },
-        "seconds": round(state["seconds"], 1),
+        "seconds": round(state.seconds, 1),
     }
     write_report(folder.path / "report.html", summary, folder.metrics(), receipts)
     folder.write("summary.json", summary)

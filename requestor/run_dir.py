@@ -5,10 +5,11 @@ options.json     the options of the last command, for `nima-golem runs resume`
 dataset.json     shards and split, once sharding is done
 store/           content-addressed files that providers are sent: shards and the base model
 holdout/         the shard that never leaves this machine
+embedding/       features that providers computed, and the head that was trained on them
 state.json       the last round that counts, and the best one
-rounds/          a checkpoint after every round, and the state of the server's optimiser
+rounds/          a checkpoint after every round, and the state of the server's optimiser; round 0 is the embedding
 inbox/           what providers sent, until it is admitted
-metrics.jsonl    one line a round, verdicts included
+metrics.jsonl    one line a round, verdicts included; round 0 is the embedding
 ledger.jsonl     every coin
 predictions.csv  what the providers predicted for the test photos
 model.safetensors, report.html, receipt.json, summary.json   the result

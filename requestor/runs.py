@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nima.ava import read_ratings
 from nima.backbones import get
 from nima.checkpoint import encode
+from nima.features import max_bytes as max_feature_bytes
 from nima.files import sha256_of
 from nima.jobs import default_plan
 from nima.model import initial_model
@@ -24,7 +25,7 @@ from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
-from requestor.estimate import Assumptions, Stage, estimate
+from requestor.estimate import Assumptions, Sizes, Stage, estimate
 from requestor.golem.gftp import our_gftp_on_path
 from requestor.image.chosen import choose_image
 from requestor.pipeline import TrainingRun
@@ -32,6 +33,7 @@ from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
 from requestor.sharding import holdout_images
+from requestor.strategies import STRATEGIES
 
 EVALUATION_WORKERS = 3
 EVALUATION_MAX_PRICE = Decimal(1)
@@ -53,7 +55,8 @@ def open_run(
     budget: Decimal,
     backend: str,
     backbone: str,
-    rounds: int,
+    strategy: str,
+    rounds: int | None,
     aggregation: str,
     proximal: float,
     workers: int,
@@ -70,13 +73,15 @@ def open_run(
     """
     environment = golem_environment() if backend == "golem" else dict(os.environ)
     get(backbone)
+    chosen = STRATEGIES[strategy]
     config = RunConfig(
         ava=ava,
         run_dir=run_dir or Path("runs") / f"{ava.resolve().name}-{backbone}-{seed}",
         backend="golem" if backend == "golem" else "local",
         budget=budget,
         backbone=backbone,
-        rounds=rounds,
+        strategy=chosen,
+        rounds=chosen.rounds_for(rounds),
         aggregation=aggregation,
         proximal=proximal,
         workers=workers,
@@ -90,9 +95,10 @@ def open_run(
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
     options = {
-        "ava": ava.resolve(), "budget": budget, "backend": backend, "backbone": backbone, "rounds": rounds,
-        "aggregation": aggregation, "proximal": proximal, "workers": workers, "max_price": max_price,
-        "test_ids": test_ids and test_ids.resolve(), "network": network, "subnet": subnet, "seed": seed,
+        "ava": ava.resolve(), "budget": budget, "backend": backend, "backbone": backbone,
+        "strategy": strategy, "rounds": rounds, "aggregation": aggregation, "proximal": proximal, "workers": workers,
+        "max_price": max_price, "test_ids": test_ids and test_ids.resolve(), "network": network, "subnet": subnet,
+        "seed": seed,
     }  # fmt: skip
     folder.write("options.json", {name: None if value is None else str(value) for name, value in options.items()})
     log_to(folder.path / "log.txt")
@@ -121,15 +127,24 @@ def test_split(ava: Path, chosen: Path | None, seed: int) -> Split:
 
 
 def estimate_run(
-    ava: Path, test_ids: Path | None, backbone: str, rounds: int, workers: int, seed: int, assumptions: Assumptions
+    ava: Path,
+    test_ids: Path | None,
+    backbone: str,
+    strategy: str,
+    rounds: int | None,
+    workers: int,
+    seed: int,
+    assumptions: Assumptions,
 ) -> list[Stage]:
     """What a run with these options would do and cost; reads AVA.txt only."""
+    chosen = STRATEGIES[strategy]
     image_ids = read_ratings(ava).image_ids
     tested = int(np.isin(image_ids, test_split(ava, test_ids, seed).image_ids).sum())
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
     model = initial_model(backbone, None, seed, multi_level=True)
-    trained = schema_of(model.trainable_parameters(default_plan(1, seed).trainable_blocks))
-    return estimate(train_images, tested, rounds, workers, len(encode(model, {})), max_bytes(trained), assumptions)
+    trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
+    sizes = Sizes(len(encode(model, {})), max_bytes(trained), max_feature_bytes(1, model.head.in_features))
+    return estimate(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
 
 
 def predict_with(

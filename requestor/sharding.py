@@ -79,6 +79,8 @@ def make_shards(
     store: Path,
     home: Path,
     progress: Callable[[int, int], None],
+    *,
+    votes: bool,
 ) -> Dataset:
     """Shuffle, split and shard an AVA folder.
 
@@ -92,6 +94,7 @@ def make_shards(
         backbone: decides the size of the stored images.
         store, home: folders for what is sent, and for the hold-out.
         progress: called with (photos done, photos in all).
+        votes: whether the clients' shards hold them; the hold-out always does.
 
     Raises:
         NimaError: too many photos missing or unreadable, or too few left to train on.
@@ -106,7 +109,7 @@ def make_shards(
         raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
     reader = _Reader(ava, ratings, get(backbone), len(ratings), progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
-    parts = [_client(reader.shards(part, store, votes=True)) for part in np.array_split(rows[kept_home:], clients)]
+    parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
     # Several shards even of few photos, so that all workers take part in the evaluation.
     size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
     test = _client(reader.shards(test_rows, store, votes=False, size=size))

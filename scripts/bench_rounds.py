@@ -136,7 +136,7 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
     with meter.stage("shard", photos=photos) as row:
         make_shards(
             few, read_ratings(few / "AVA.txt"), tested, 10, "mobilenet_v2", 0, folder / "store", folder / "home",
-            lambda done, total: None,
+            lambda done, total: None, votes=True,
         )  # fmt: skip
     row["minutes_for_all_ids"] = round(row["seconds"] / photos * IDS / 60, 1)
 

@@ -133,8 +133,9 @@ class Bench:
         self._ratings: Ratings = read_ratings(ava)
         tested = read_split(ava / "splits" / "test.txt").image_ids
         self._dataset: Dataset = make_shards(
-            ava, self._ratings, tested, PROVIDERS, BACKBONE, seed, folder / "store", folder / "home", lambda *_: None
-        )
+            ava, self._ratings, tested, PROVIDERS, BACKBONE, seed, folder / "store", folder / "home", lambda *_: None,
+            votes=True,
+        )  # fmt: skip
         self._holdout = read_shard(self._dataset.holdout.path)
         self._base = self._store(self._initial_model())
 
@@ -144,8 +145,7 @@ class Bench:
             folder = self._folder / "embedding"
             folder.mkdir()
             embedding = await embed_and_train(
-                providers, self._dataset, self._ratings, self._base, folder, self._seed, lambda *_: None,
-                votes_travel=tuned_rounds > 0,
+                providers, self._dataset, self._ratings, self._base, folder, self._seed, lambda *_: None
             )  # fmt: skip
             rows = [self._row("embed + head", embedding.model, providers)]
             rows += await self._rounds("embed + head, then", embedding.model, TUNED_BLOCKS, tuned_rounds, providers)

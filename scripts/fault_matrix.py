@@ -52,18 +52,20 @@ def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, roun
         if kind not in results:
             faults = "" if kind == HONEST else f"{kind}:{hostile}"
             options = NetworkOptions("fault-matrix", providers=providers, faults=faults)
-            results[kind] = run(options, ava.absolute(), output / kind.replace(":", "-"), rounds)
+            # Wrong features can be sent only where features are asked for.
+            strategy = ["--strategy=embed"] if kind == "bad-features" else ["--strategy=federate", f"--rounds={rounds}"]
+            results[kind] = run(options, ava.absolute(), output / kind.replace(":", "-"), strategy)
             file.write_text(json.dumps(results, indent=1))
         show(kind, results)
     sys.exit(0 if all(good(kind, results) for kind in results) else 1)
 
 
-def run(options: NetworkOptions, ava: Path, folder: Path, rounds: int) -> dict[str, Any]:
+def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -> dict[str, Any]:
     """One training on a devnet of its own, and what became of it."""
     devnet = start_detached(options)
     try:
         started, before = time.monotonic(), asyncio.run(requestor_wallet(devnet))
-        train = ["--budget", "2GLM", "--rounds", str(rounds), "--workers", str(options.providers)]
+        train = ["--budget", "2GLM", "--workers", str(options.providers), *strategy]
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--run-dir", str(folder), *train],

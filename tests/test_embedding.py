@@ -15,7 +15,7 @@ from nima import checkpoint
 from nima.ava import Ratings, read_ratings
 from nima.features import decode_features, embed, encode_features
 from nima.files import sha256_of
-from nima.jobs import JobResult
+from nima.jobs import PROTOCOL, JobResult
 from nima.model import initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
@@ -25,7 +25,7 @@ from requestor.backends.base import Backend, Outcome, Provider, Task
 from requestor.backends.local import LocalBackend, Worker
 from requestor.closing import RoundLimits
 from requestor.embedding import Embedding, embed_and_train, head_plan
-from requestor.errors import TrainingFailed
+from requestor.errors import RunStopped, TrainingFailed
 from requestor.providers import Providers
 from requestor.sharding import Dataset, make_shards
 from tests.ava_folder import make_ava_folder
@@ -65,7 +65,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     for name in ("store", "home", "inbox"):
         (root / name).mkdir()
     ratings, tested = read_ratings(ava), read_split(ava / "splits" / "test.txt").image_ids
-    dataset = make_shards(ava, ratings, tested, 2, BACKBONE, 0, root / "store", root / "home", lambda done, total: None)
+    dataset = make_shards(
+        ava, ratings, tested, 2, BACKBONE, 0, root / "store", root / "home", lambda *_: None, votes=False
+    )
     model = initial_model(BACKBONE, None, 0, prior=ratings.votes.sum(axis=0), multi_level=True)
     standardise_features(model, [jpeg for client in dataset.clients for jpeg in read_shard(client.paths[0]).jpegs])
     draft = root / "base"
@@ -138,16 +140,15 @@ def test_what_was_checked_is_not_asked_for_again(setting: Setting, honest) -> No
 
 def test_who_lies_is_out_and_another_does_the_work(setting: Setting, honest) -> None:
     backend, providers = Liar(2, setting.folder / "inbox"), Providers()
-    embedding, outcomes = setting.run(backend, "lies", providers=providers, votes_travel=True)
+    embedding, outcomes = setting.run(backend, "lies", providers=providers)
     assert backend.lies == 1
     refused = [(outcome, verdict) for outcome, verdict in outcomes if not verdict.admitted]
     assert [(outcome.provider.id, verdict.kind) for outcome, verdict in refused] == [("local-1", "no work")]
     assert "are not those of the photo" in refused[0][1].reason
     assert providers.is_banned("local-1")
-    # The same features in the end, and so the same model; the shards were sent as they are.
+    # The same features in the end, and so the same model.
     assert embedding.images == setting.dataset.train_images
     assert torch.equal(embedding.model.head.weight, honest[0].model.head.weight)
-    assert {outcome.task.store[1] for outcome, _ in outcomes} == {c.paths[0] for c in setting.dataset.clients}
     assert list((setting.folder / "inbox").iterdir()) == []
 
 
@@ -166,7 +167,16 @@ class Answers:
         features = embed(self.model, shard.jpegs)
         encode_features(path, shard.image_ids, -features if lie else features)
         result = JobResult(
-            1, task.job.job_id, "embed", True, None, len(shard), 1.0, None, "features.safetensors", sha256_of(path)
+            PROTOCOL,
+            task.job.job_id,
+            "embed",
+            True,
+            None,
+            len(shard),
+            1.0,
+            None,
+            "features.safetensors",
+            sha256_of(path),
         )
         return Outcome(task, self.provider, result, path, seconds=2.0)
 
@@ -225,9 +235,47 @@ def test_a_provider_that_hangs_is_not_waited_for(setting: Setting, tmp_path: Pat
             await asyncio.Event().wait()
         return answers.features(task)
 
-    embedding = embed_in(tmp_path, setting, SimulatedBackend(behave), [], RoundLimits(grace=0.1))
+    embedding = embed_in(tmp_path, setting, SimulatedBackend(behave), [], limits=RoundLimits(grace=0.1))
     assert answers.asked == ["embed-0000-0", "embed-0001-1"]
     assert embedding.images == setting.dataset.train_images
+
+
+def test_what_is_done_when_the_run_is_stopped_is_kept(setting: Setting, tmp_path: Path) -> None:
+    answers, verdicts = Answers(setting), list[Verdict]()
+
+    async def behave(task: Task) -> Outcome:
+        if task.job.job_id.startswith("embed-0001-") and not verdicts:
+            await asyncio.Event().wait()
+        return answers.features(task)
+
+    with pytest.raises(RunStopped, match="features of 1 of 2 shards"):
+        embed_in(tmp_path, setting, SimulatedBackend(behave), verdicts, stopping=lambda: len(verdicts) > 0)
+    embedding = embed_in(tmp_path, setting, SimulatedBackend(behave), verdicts)
+    assert answers.asked == ["embed-0000-0", "embed-0001-0"]
+    assert embedding.images == setting.dataset.train_images
+
+
+def test_features_of_who_was_banned_since_are_not_used(setting: Setting, tmp_path: Path) -> None:
+    """The run was killed after it had banned a provider and before it had deleted what that one had sent."""
+    liar, honest = Answers(setting), Answers(setting)
+    liar.provider = Provider("0xbad", "provider-2")
+
+    async def lie_once(task: Task) -> Outcome:
+        if task.job.job_id.startswith("embed-0001-"):
+            await asyncio.Event().wait()
+        return liar.features(task)
+
+    verdicts: list[Verdict] = []
+    with pytest.raises(RunStopped):
+        embed_in(tmp_path, setting, SimulatedBackend(lie_once), verdicts, stopping=lambda: len(verdicts) > 0)
+    providers = Providers()
+    providers.refused(liar.provider, Verdict("no work", "its features are another photo's"))
+
+    async def behave(task: Task) -> Outcome:
+        return honest.features(task)
+
+    embed_in(tmp_path, setting, SimulatedBackend(behave), verdicts, providers=providers)
+    assert len(honest.asked) == len(setting.dataset.clients)
 
 
 def failing(setting: Setting, backend: Backend, folder: Path) -> list[Verdict]:
@@ -238,17 +286,11 @@ def failing(setting: Setting, backend: Backend, folder: Path) -> list[Verdict]:
     return verdicts
 
 
-def embed_in(
-    folder: Path,
-    setting: Setting,
-    backend: Backend,
-    verdicts: list[Verdict],
-    limits: RoundLimits | None = None,
-) -> Embedding:
+def embed_in(folder: Path, setting: Setting, backend: Backend, verdicts: list[Verdict], **options: object) -> Embedding:
     async def run() -> Embedding:
         return await embed_and_train(
             backend, setting.dataset, setting.ratings, setting.base, folder, 0,
-            lambda outcome, verdict: verdicts.append(verdict), limits=limits,
+            lambda outcome, verdict: verdicts.append(verdict), **options,  # type: ignore[arg-type]
         )  # fmt: skip
 
     return asyncio.run(asyncio.wait_for(run(), 60))

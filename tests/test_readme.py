@@ -51,7 +51,7 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
     kept.pop("NIMA_GOLEM_DEVNET", None)
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-    return kept | {"XDG_DATA_HOME": str(folder / "share"), "PATH": path, "NIMA_GOLEM_TRAIN_ROUNDS": "1"}
+    return kept | {"XDG_DATA_HOME": str(folder / "share"), "PATH": path}
 
 
 def test_the_two_commands_at_the_top_are_the_scripts_that_other_tests_and_ci_run() -> None:

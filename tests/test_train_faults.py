@@ -51,9 +51,9 @@ def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     devnet = start_detached(NetworkOptions("hostile", providers=6, faults=",".join(FAULTS)))
     try:
         before = asyncio.run(requestor_wallet(devnet))
-        options = ["--budget", "2GLM", "--rounds", "2", "--workers", "6", "--run-dir", str(run), "--json"]
+        options = ["--budget", "2GLM", "--strategy", "federate", "--rounds", "2", "--workers", "6", "--json"]
         done = subprocess.run(
-            [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options],
+            [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--run-dir", str(run), *options],
             env={**os.environ, **devnet.environment()},
             capture_output=True,
             text=True,

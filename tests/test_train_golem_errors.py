@@ -35,7 +35,7 @@ def penniless(devnets_home: Path) -> Iterator[Devnet]:
 
 
 def train(ava: Path, run_dir: Path, environment: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--budget", "2GLM", "--rounds", "1"]
+    command = [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--budget", "2GLM"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB", "NIMA_GOLEM_"))}
     cache = {name: os.environ[name] for name in ("NIMA_GOLEM_CACHE",) if name in os.environ}
     return subprocess.run(

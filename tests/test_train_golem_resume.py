@@ -24,8 +24,8 @@ pytestmark = pytest.mark.golem
 
 
 def command(ava: Path, run_dir: Path) -> list[str]:
-    options = ["--budget", "2GLM", "--rounds", "2", "--workers", "2", "--run-dir", str(run_dir), "--json"]
-    return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options]
+    options = ["--budget", "2GLM", "--strategy", "federate", "--rounds", "2", "--workers", "2", "--json"]
+    return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--run-dir", str(run_dir), *options]
 
 
 @pytest.mark.parametrize("moment", ["first agreement", "first task", "first round"])

@@ -9,14 +9,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import torch
 
-from nima import checkpoint
+from nima import checkpoint, training
+from nima.jobs import default_plan
+from nima.shards import read_shard
 from requestor.ledger import Ledger
 from tests.ava_folder import make_ava_folder
+
+SEED_OF_ROUND_1 = 1_000_003  # of its first client, in a run with seed 0
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,9 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(ava: Path, run_dir: Path, *more: str) -> list[str]:
-    options = ["--budget", "2GLM", "--backend", "local", "--workers", "2", "--rounds", "2", "--run-dir", str(run_dir)]
+    options = ["--budget", "2GLM", "--backend", "local", "--workers", "2", "--run-dir", str(run_dir)]
+    options += ["--strategy", "federate", "--rounds", "2"]
+    options += ["--aggregation", "momentum"]  # which has a state that must outlive the process, too
     return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options, "--json", *more]
 
 
@@ -132,6 +140,36 @@ def test_runs_are_listed_shown_and_resumed(finished: tuple[subprocess.CompletedP
     resumed = runs("resume", str(run_dir), "--json")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == done.stdout
+
+
+def test_one_worker_is_central_training(ava: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    done = train(ava, run_dir, "--workers", "1", "--rounds", "1", "--aggregation", "mean")
+    assert done.returncode == 0, done.stderr
+    (client,) = json.loads((run_dir / "dataset.json").read_text())["clients"]
+    base = json.loads((run_dir / "base.json").read_text())["sha256"]
+    model, _ = checkpoint.load(run_dir / "store" / f"{base}.safetensors")
+    plan = replace(default_plan(sum(part["images"] for part in client), 0), seed=SEED_OF_ROUND_1)
+    parameters = model.trainable_parameters(plan.trainable_blocks)
+    initial = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)  # as the worker does: sums depend on it
+    try:
+        with torch.no_grad():
+            for parameter in parameters.values():
+                parameter.copy_(parameter.half())  # as they travel
+        received = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        training.train(
+            model, [read_shard(run_dir / "store" / f"{part['sha256']}.safetensors") for part in client], plan
+        )
+    finally:
+        torch.set_num_threads(threads)
+    trained = dict(checkpoint.load(run_dir / "rounds" / "0001.safetensors")[0].named_parameters())
+    for name, parameter in parameters.items():
+        delta = parameter.detach() - received[name]
+        assert delta.abs().max() > 0
+        # The update comes back in halves of its largest value, with eleven bits.
+        assert (trained[name] - (initial[name] + delta)).abs().max() <= delta.abs().max() / 2**11
 
 
 def test_a_run_that_may_owe_money_is_not_removed_without_force(

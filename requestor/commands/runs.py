@@ -23,6 +23,7 @@ class RunState:
 
     run: str
     state: str
+    strategy: str
     rounds: str
     backend: str
     spent_glm: str
@@ -41,6 +42,7 @@ def read_run(folder: Path) -> RunState:
     return RunState(
         run=str(folder),
         state="finished" if summary else "not finished",
+        strategy=str(identity.get("strategy", "?")),
         rounds=f"{state['round']}/{identity['rounds']}",
         backend=str(options.get("backend", "?")),
         spent_glm=str(ledger.spent()),
@@ -69,7 +71,10 @@ def list_(root: Path, as_json: bool) -> None:
         else:
             srcc = "" if run.srcc is None else f"SRCC {run.srcc:.3f}"
             spent = f"{Decimal(run.spent_glm):.6f} GLM"
-            click.echo(f"{run.run:<40} {run.state:<13} round {run.rounds:<8} {run.backend:<6} {spent:<14} {srcc}")
+            click.echo(
+                f"{run.run:<40} {run.state:<13} {run.strategy:<10} round {run.rounds:<8} {run.backend:<6} "
+                f"{spent:<14} {srcc}"
+            )
     if not found and not as_json:
         click.echo(f"No runs below {root}.")
 

@@ -16,6 +16,7 @@ from requestor.budget import show_glm
 from requestor.commands.amount import Amount
 from requestor.errors import RunStopped
 from requestor.golem.networks import TOKENS, is_real_money
+from requestor.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
     from requestor.pipeline import TrainingRun
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
               help="Golem providers, or subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Federated rounds.")
+@click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT, show_default=True,
+              help="embed: providers compute features once, the head is trained here. federate: the head is trained in "
+                   "federated rounds. fine-tune: embed, then rounds of the last blocks and the head.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Federated rounds. [default: "
+              + ", ".join(f"{s.rounds} to {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
 @click.option("--aggregation", type=click.Choice(list(RULES)), default="mean", show_default=True,
               help="How a round's updates become a step of the model.")  # fmt: skip
 @click.option("--proximal", type=click.FloatRange(0, 10), default=0.0, show_default=True,
@@ -46,14 +51,15 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 def train(
-    ava: Path, budget: Decimal, backend: str, backbone: str, rounds: int, aggregation: str, proximal: float,
-    workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None,
-    subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
+    ava: Path, budget: Decimal, backend: str, backbone: str, strategy: str, rounds: int | None, aggregation: str,
+    proximal: float, workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None,
+    network: str | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
-    Shards the photos, hires providers, averages what they return after every round, and has the result evaluated by
-    them. Never more than the budget leaves the wallet. Ctrl-C stops after the present round; the same command goes on.
+    Shards the photos, hires providers, trains on the features that they compute or averages what they trained, round
+    after round, and has the result evaluated by them. Never more than the budget leaves the wallet. Ctrl-C stops after
+    the present round; the same command goes on.
 
     \b
         nima-golem devnet up --detach
@@ -63,10 +69,10 @@ def train(
     from requestor.runs import open_run
 
     if estimate:
-        _show_estimate(ava, test_ids, backbone, rounds, workers, seed, budget, as_json)
+        _show_estimate(ava, test_ids, backbone, strategy, rounds, workers, seed, budget, as_json)
         return
     run, progress = open_run(
-        ava=ava, budget=budget, backend=backend, backbone=backbone, rounds=rounds,
+        ava=ava, budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip
@@ -83,7 +89,8 @@ def _show_estimate(
     ava: Path,
     test_ids: Path | None,
     backbone: str,
-    rounds: int,
+    strategy: str,
+    rounds: int | None,
     workers: int,
     seed: int,
     budget: Decimal,
@@ -93,7 +100,7 @@ def _show_estimate(
     from requestor.runs import estimate_run
 
     assumptions = estimate.Assumptions()
-    stages = estimate_run(ava, test_ids, backbone, rounds, workers, seed, assumptions)
+    stages = estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
     if as_json:
         click.echo(json.dumps(estimate.as_json(stages, assumptions)))
     else:

@@ -1,0 +1,83 @@
+"""The head, trained on features that providers compute: what the run has after this counts as its round 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nima import checkpoint
+from nima.ava import Ratings
+from requestor.admission import Verdict
+from requestor.backends.base import Backend, Outcome
+from requestor.embedding import Embedding, embed_and_train
+from requestor.providers import Providers
+from requestor.sharding import Dataset
+from requestor.stages.context import RunContext
+from requestor.stages.state import TrainingState
+
+
+async def embed(
+    context: RunContext,
+    backend: Backend,
+    dataset: Dataset,
+    ratings: Ratings,
+    base: tuple[str, Path],
+    providers: Providers,
+    state: TrainingState,
+) -> None:
+    """Embed, and train the head. Raises what `embed_and_train` does."""
+    if state.best_emd is not None:
+        return
+    folder, progress = context.folder, context.progress
+    kept = folder.path / "embedding"
+    entries: list[dict[str, Any]] = []
+
+    def shards_done() -> int:
+        return len(list(kept.glob("features/*/*.safetensors")))
+
+    def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
+        entries.append(_entry(outcome, verdict))
+        context.note_outcome(outcome, verdict)
+        context.dismiss_banned(backend, outcome, providers)
+        progress.advance_to(shards_done())
+
+    progress.stage("Embedding", sum(len(client.shards) for client in dataset.clients), shards_done())
+    embedding = await embed_and_train(
+        backend, dataset, ratings, base, kept, context.config.seed, on_outcome, providers=providers,
+        stopping=context.stopping.is_set,
+    )  # fmt: skip
+    folder.append_metrics(_line(embedding, entries, backend))
+    metrics = embedding.holdout
+    checkpoint.save(folder.checkpoint(0), embedding.model, {"round": 0, "holdout": metrics.as_dict()})
+    state.reach(0, metrics.emd_r1)
+    state.write(folder)
+    progress.note(
+        f"features of {embedding.images} photos, and a head trained on them: "
+        f"hold-out SRCC {metrics.srcc_mean:.3f}, EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f})"
+    )
+
+
+def _line(embedding: Embedding, entries: list[dict[str, Any]], backend: Backend) -> dict[str, Any]:
+    """For metrics.jsonl."""
+    return {
+        "round": 0,
+        "moved": True,
+        "admitted": sum(entry["admitted"] for entry in entries),
+        "loss": None,
+        "holdout": embedding.holdout.as_dict(),
+        "spent_glm": str(backend.status().spent),
+        "updates": entries,
+    }
+
+
+def _entry(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "job": outcome.task.job.job_id,
+        "provider": outcome.provider.name if outcome.provider else None,
+        "provider_id": outcome.provider.id if outcome.provider else None,
+        "admitted": verdict.admitted,
+        "kind": verdict.kind,
+        "verdict": verdict.reason,
+        "loss": None,
+        "seconds": round(outcome.seconds, 2),
+    }

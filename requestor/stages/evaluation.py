@@ -1,0 +1,58 @@
+"""Providers predict the test photos with the best model; the metrics are computed here, over all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nima import checkpoint
+from nima.ava import Ratings
+from nima.jobs import PROTOCOL, Job
+from nima.metrics import Pairs
+from nima.predictions import max_bytes
+from requestor.backends.base import Backend, Task
+from requestor.errors import TrainingFailed
+from requestor.prediction import collect_predictions
+from requestor.results import write_predictions
+from requestor.rounds import ATTEMPT_SECONDS
+from requestor.sharding import Dataset
+from requestor.stages.context import RunContext
+from requestor.stages.preparation import store_model
+from requestor.stages.state import TrainingState
+
+
+async def evaluate(
+    context: RunContext, backend: Backend, dataset: Dataset, ratings: Ratings, state: TrainingState
+) -> dict[str, Any]:
+    """Metrics and their intervals, as in `evaluation.json`. Raises TrainingFailed where predictions are missing."""
+    folder = context.folder
+    model, _ = checkpoint.load(folder.checkpoint(state.best_round))
+    sha256, path = store_model(folder, model)
+    tasks = []
+    for index, (shard, shard_path) in enumerate(zip(dataset.test.shards, dataset.test.paths, strict=True)):
+        job = Job(
+            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=context.config.backbone,
+            store="/", base=sha256, shards=(shard,), plan=None, threads=0,
+        )  # fmt: skip
+        tasks.append(Task(job, (path, shard_path), None, ATTEMPT_SECONDS, max_bytes(dataset.test.images[index])))
+    context.progress.stage("Evaluating", len(tasks))
+    done = 0
+
+    def on_part(photos: int) -> None:
+        nonlocal done
+        done += 1
+        context.progress.advance_to(done)
+
+    parts, problems = await collect_predictions(backend, tasks, on_part)
+    if problems:
+        raise TrainingFailed(
+            f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "
+            "The trained model is kept: run the same command again to evaluate it."
+        )
+    image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
+    write_predictions(folder.path / "predictions.csv", image_ids, predicted)
+    evaluation = {"metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals()}
+    folder.write("evaluation.json", evaluation)
+    return evaluation

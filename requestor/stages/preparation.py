@@ -1,0 +1,73 @@
+"""Before any provider is hired: shards, and the model that all work starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nima import checkpoint
+from nima.ava import Ratings
+from nima.backbones import get
+from nima.files import sha256_of
+from nima.model import Nima, initial_model
+from nima.shards import read_shard
+from nima.training import standardise_features
+from nima.weights import fetch
+from requestor.errors import RunStopped
+from requestor.run_dir import RunFolder
+from requestor.sharding import Dataset, make_shards
+from requestor.stages.context import RunContext
+
+STANDARDISED = 64  # hold-out photos that the scale of the features is taken from
+
+
+def shard(context: RunContext, ratings: Ratings) -> Dataset:
+    """The photos as shards. Votes leave this machine only where rounds are to train on them."""
+    config, folder, progress = context.config, context.folder, context.progress
+    store, home = folder.path / "store", folder.path / "holdout"
+    if content := folder.read("dataset.json"):
+        return Dataset.from_json(content, store, home)
+    progress.stage("Reading photos", len(ratings))
+
+    def on_photo(done: int, total: int) -> None:
+        if context.stopping.is_set():
+            raise RunStopped("Stopped while reading photos; the same command starts again with that.")
+        progress.advance_to(done)
+
+    dataset = make_shards(
+        config.ava, ratings, context.split.image_ids, config.workers, config.backbone, config.seed, store, home,
+        on_photo, votes=config.rounds > 0,
+    )  # fmt: skip
+    folder.write("dataset.json", dataset.to_json())
+    for problem in dataset.skipped:
+        progress.note(f"left out: {problem}")
+    progress.note(
+        f"{dataset.train_images} photos to train on, {dataset.holdout.images} held out, "
+        f"{sum(dataset.test.images)} to test on"
+    )
+    return dataset
+
+
+def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
+    """Hash and path of the model that providers are sent: pre-trained, with standardised features."""
+    config, folder = context.config, context.folder
+    if known := folder.read("base.json"):
+        return known["sha256"], folder.stored(known["sha256"])
+    weights = fetch(get(config.backbone).weights)
+    some = np.concatenate([read_shard(client.paths[0]).image_ids for client in dataset.clients])
+    prior = ratings.select(some).votes.sum(axis=0)
+    model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
+    standardise_features(model, read_shard(dataset.holdout.path).jpegs[:STANDARDISED])
+    base = store_model(folder, model)
+    folder.write("base.json", {"sha256": base[0]})
+    return base
+
+
+def store_model(folder: RunFolder, model: Nima) -> tuple[str, Path]:
+    """A model as a content-addressed file for providers: no metadata, so that equal models have equal names."""
+    draft = folder.path / "store" / "draft.safetensors"
+    checkpoint.save(draft, model, {})
+    sha256 = sha256_of(draft)
+    draft.replace(folder.stored(sha256))
+    return sha256, folder.stored(sha256)
