@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from requestor.errors import RunFolderError
+from requestor.journal import append, lines
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,15 @@ class Ledger:
         """Append one event. Amounts are written as strings, exactly."""
         entry: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(), "event": event}
         entry.update({name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, entry)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """All events, oldest first. A torn last line (the power went) is left out; any other is an error."""
-        if not self.path.exists():
-            return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines(self.path), start=1):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                if number < len(lines):
-                    raise RunFolderError(f"{self.path}, line {number}: not a ledger entry ({error}).") from error
+                raise RunFolderError(f"{self.path}, line {number}: not a ledger entry ({error}).") from error
 
     def open_allocations(self) -> list[str]:
         """Ids of allocations that were made and never released: what a killed run leaves behind."""

@@ -47,8 +47,8 @@ def test_a_line_torn_by_a_power_cut_is_left_out_but_damage_elsewhere_is_reported
     with ledger.path.open("a") as file:
         file.write('{"event": "allocation_rel')
     assert ledger.open_allocations() == ["one"]
-    with ledger.path.open("a") as file:
-        file.write("\n")
-    ledger.record("allocation_released", id="one")
-    with pytest.raises(RunFolderError, match=r"ledger.jsonl, line 2"):
+    ledger.record("allocation_released", id="one")  # which begins a line of its own
+    assert ledger.open_allocations() == []
+    ledger.path.write_text("damaged\n" + ledger.path.read_text())
+    with pytest.raises(RunFolderError, match=r"ledger.jsonl, line 1"):
         list(ledger.entries())
