@@ -82,9 +82,8 @@ class ContactSheet:
             data["group"] = str(score.group.number)
             best = ' class="best"' if score.group.best else ""
             if score.group.size > 1:
-                mark = (
-                    f"<mark>{f'best of {score.group.size}' if score.group.best else f'1 of {score.group.size}'}</mark>"
-                )
+                mark = f"best of {score.group.size}" if score.group.best else f"{score.group.size} alike"
+                mark = f"<mark>{mark}</mark>"
         attributes = "".join(f' data-{name}="{value}"' for name, value in data.items())
         path = printable(score.path)
         # From the page to the photo, byte for byte, so that no name can be taken for anything but a path.
