@@ -85,6 +85,7 @@ class TrainingRun:
         """Who may be given tasks; those whom an earlier run caught are not hired at all."""
         providers = Providers(ban_list() if self.config.backend == "golem" else None)
         for provider_id in providers.standings():
+            self._context.dismissed.add(provider_id)
             backend.dismiss(provider_id)
         return providers
 

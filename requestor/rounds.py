@@ -22,7 +22,7 @@ from nima.update import encode_weights, max_bytes, schema_of
 from requestor.admission import Admission, Evaluate, History, Verdict
 from requestor.aggregation import RULES, Rule, StoredUpdate
 from requestor.assignment import Assignment, Client, Frame, assign
-from requestor.backends.base import Backend, Outcome
+from requestor.backends.base import Backend, Outcome, Provider
 from requestor.closing import RoundLimits, until
 from requestor.parameters import moved
 from requestor.providers import Providers
@@ -162,6 +162,7 @@ class _Collection:
         self._started = time.monotonic()
         self._answered: list[float] = []
         self._admitted: list[float] = []
+        self._harmful: list[tuple[Provider, Verdict]] = []
 
     @property
     def loss(self) -> float:
@@ -175,6 +176,10 @@ class _Collection:
             if not refused or len(self.updates) >= self._limits.needed(tasks) or self._elapsed() >= self._closes(tasks):
                 break
             waiting = [_again(assignment) for assignment in refused]
+        # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
+        if self.updates:
+            for provider, verdict in self._harmful:
+                self._providers.refused(provider, verdict)
         # Sums in floating point depend on their order, and the order of arrival is chance.
         self.updates.sort(key=lambda update: update.path)
 
@@ -218,6 +223,8 @@ class _Collection:
             return  # failed attempts are counted by the backend, which sees each of them
         if verdict.admitted:
             self._providers.admitted(outcome.provider, assignment.client, assignment.samples, outcome.seconds)
+        elif verdict.kind == "harmful":
+            self._harmful.append((outcome.provider, verdict))
         else:
             self._providers.refused(outcome.provider, verdict)
 

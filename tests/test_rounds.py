@@ -241,6 +241,26 @@ def test_what_the_updates_do_together_must_pass_the_gate_too(answers: Answers, r
     assert report.server is server
 
 
+@pytest.mark.parametrize(("helpful", "penalties"), [(0, [0, 0, 0]), (1, [0, 2, 2])])
+def test_what_nobody_can_do_right_is_nobodys_fault(
+    answers: Answers, rounds: Path, helpful: int, penalties: list[int]
+) -> None:
+    async def behave(task: Task) -> Outcome:
+        step = 0.5 if number_of(task) < helpful else -0.5 - number_of(task) / 100
+        return answers.update(task, [step] * 3)
+
+    providers = Providers()
+    report, verdicts = train_once(
+        behave, ones(), rounds, [8] * 3, evaluate=far_from_two, providers=providers,
+        limits=dataclasses.replace(SOON, quorum=1.0),
+    )  # fmt: skip
+    assert report.admitted == helpful
+    assert [verdict.kind for verdict in verdicts].count("harmful") >= 3 - helpful
+    known = {standing.name: standing.penalty for standing in providers.standings().values()}
+    names = [f"provider-of-round-0001-client-{number:04d}" for number in range(3)]
+    assert [known.get(name, 0) for name in names] == penalties
+
+
 def test_the_servers_state_goes_from_round_to_round(answers: Answers, rounds: Path) -> None:
     async def behave(task: Task) -> Outcome:
         return answers.update(task, [0.1, 0.1, 0.1 * task.job.plan.seed / 1e6])  # type: ignore[union-attr]

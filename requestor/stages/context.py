@@ -19,6 +19,7 @@ class RunContext:
     """One run of `nima-golem train`.
 
     stopping: set where no further work is to be begun.
+    dismissed: ids of the providers that get no more work.
     """
 
     config: RunConfig
@@ -26,6 +27,7 @@ class RunContext:
     split: Split
     progress: RunProgress
     stopping: threading.Event = field(default_factory=threading.Event)
+    dismissed: set[str] = field(default_factory=set)
 
     def note_outcome(self, outcome: Outcome, verdict: Verdict) -> None:
         """Say why what came back was no good."""
@@ -33,9 +35,10 @@ class RunContext:
             who = outcome.provider.name if outcome.provider else "nobody"
             self.progress.note(f"  {who}: {verdict.reason}")
 
-    def dismiss_banned(self, backend: Backend, outcome: Outcome, providers: Providers) -> None:
-        """Give whoever sent this no more work, if it was banned for it."""
-        provider = outcome.provider
-        if provider is not None and providers.is_banned(provider.id):
-            backend.dismiss(provider.id)
-            self.progress.note(f"  {provider.name} gets no more work")
+    def dismiss_banned(self, backend: Backend, providers: Providers) -> None:
+        """Give no more work to those who were banned for what they sent."""
+        for provider_id, standing in providers.standings().items():
+            if standing.banned is not None and provider_id not in self.dismissed:
+                self.dismissed.add(provider_id)
+                backend.dismiss(provider_id)
+                self.progress.note(f"  {standing.name} gets no more work")

@@ -38,7 +38,7 @@ async def embed(
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
         entries.append(_entry(outcome, verdict))
         context.note_outcome(outcome, verdict)
-        context.dismiss_banned(backend, outcome, providers)
+        context.dismiss_banned(backend, providers)
         progress.advance_to(shards_done())
 
     progress.stage("Embedding", sum(len(client.shards) for client in dataset.clients), shards_done())

@@ -55,7 +55,7 @@ async def train(
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
         context.note_outcome(outcome, verdict)
-        context.dismiss_banned(backend, outcome, providers)
+        context.dismiss_banned(backend, providers)
 
     failed = 0
     while state.round < config.rounds and not context.stopping.is_set():
@@ -66,6 +66,7 @@ async def train(
             history=History.of(_rounds_done(folder, state.round)), providers=providers,
         )  # fmt: skip
         server = report.server
+        context.dismiss_banned(backend, providers)
         if not enough(report):
             failed += 1
             _note_failure(context, report)
