@@ -1,6 +1,6 @@
 """How good a model becomes, and what that costs: embed + head, federated rounds of the head, rounds of three blocks.
 
-    python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3]
+    python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3] [--central]
 
 The data set is what scripts/make_tiny_ava.py draws. Four providers work as real provider programs on this machine, one
 thread each. Core seconds are the processor time that those programs took, their start (importing torch, mostly)
@@ -16,6 +16,7 @@ import asyncio
 import json
 import resource
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from nima.metrics import Metrics, evaluate
 from nima.model import Nima, initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
-from nima.training import predict, standardise_features
+from nima.training import predict, standardise_features, train
 from nima.weights import fetch
 from requestor.backends.base import Backend, BackendStatus, Outcome, Task
 from requestor.backends.local import LocalBackend
@@ -46,6 +47,7 @@ from requestor.sharding import Dataset, make_shards
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 4
 TUNED_BLOCKS = 3
+ALL_BLOCKS = -1
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,18 @@ class Bench:
             embedding = await embed_and_train(
                 providers, self._dataset, self._ratings, self._base, folder, self._seed, lambda *_: None
             )  # fmt: skip
-            rows = [self._row("embed + head", embedding.model, providers)]
+            rows = [self._row("embed + head", embedding.model, providers.cost)]
             rows += await self._rounds("embed + head, then", embedding.model, TUNED_BLOCKS, tuned_rounds, providers)
         return rows
+
+    def central(self) -> Row:
+        """What averaging may cost: the whole network fine-tuned on this machine, after `embed`, with all photos."""
+        model, _ = checkpoint.load(self._folder / "embedding" / "model.safetensors")
+        shards = [read_shard(path) for client in self._dataset.clients for path in client.paths]
+        began = time.process_time()
+        train(model, shards, default_plan(self._dataset.train_images, self._seed, ALL_BLOCKS))
+        cost = Cost(core_seconds=time.process_time() - began)
+        return self._row("embed + head, then all blocks on one machine", model, cost)
 
     async def rounds(self, blocks: int, rounds: int) -> list[Row]:
         """Federated rounds from the beginning."""
@@ -171,12 +182,12 @@ class Bench:
             )  # fmt: skip
             model.load_state_dict(weights, strict=False)
             plural = "" if number == 1 else "s"
-            rows.append(self._row(f"{begun} {number} round{plural} of {what}".strip(), model, providers))
+            rows.append(self._row(f"{begun} {number} round{plural} of {what}".strip(), model, providers.cost))
         return rows
 
-    def _row(self, strategy: str, model: Nima, providers: Meter) -> Row:
+    def _row(self, strategy: str, model: Nima, cost: Cost) -> Row:
         metrics = self._test(model)
-        row = Row(strategy, self._seed, metrics.srcc_mean, metrics.emd_r1, metrics.constant_emd_r1, providers.cost)
+        row = Row(strategy, self._seed, metrics.srcc_mean, metrics.emd_r1, metrics.constant_emd_r1, cost)
         print(json.dumps({**asdict(row), "glm": row.cost.glm}), flush=True)
         return row
 
@@ -235,6 +246,8 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
         with tempfile.TemporaryDirectory(prefix="nima-golem-bench-") as folder:
             bench = Bench(arguments.ava, seed, Path(folder))
             rows += await bench.embed(arguments.tuned_rounds)
+            if arguments.central:
+                rows.append(bench.central())
             rows += await bench.rounds(0, arguments.rounds)
             rows += await bench.rounds(TUNED_BLOCKS, arguments.tuned_rounds)
     return rows
@@ -246,6 +259,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--rounds", type=int, default=6, help="of the head alone")
     parser.add_argument("--tuned-rounds", type=int, default=3, help="of the last blocks")
+    parser.add_argument("--central", action="store_true", help="also fine-tune the whole network, on this machine")
     rows = asyncio.run(measure(parser.parse_args()))
     print(f"\n{table(rows)}\n\nPredicting the mean distribution: EMD {rows[0].constant_emd:.4f}.")
 
