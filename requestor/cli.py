@@ -27,6 +27,10 @@ COMMANDS = {
     "offers": ("requestor.commands.offers:offers", "Show who offers to compute on Golem, and at what price."),
     "providers": ("requestor.commands.providers:providers", "List the providers that are banned, and pardon them."),
     "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
+    "explain": (
+        "requestor.commands.explain:explain",
+        "Show what a photo's score rests on, and what would move it.",
+    ),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",
         "Metrics of a model or of a file of predictions on AVA.",
@@ -34,6 +38,7 @@ COMMANDS = {
     "ava": ("requestor.commands.ava:ava", "Check the AVA data set and make splits."),
     "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
     "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
+    "doctor": ("requestor.commands.doctor:doctor", "Check the whole set-up, and say what to do."),
 }
 
 

@@ -22,7 +22,9 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["train", "runs", "offers", "score", "evaluate", "ava", "models", "devnet"])
+@pytest.mark.parametrize(
+    "command", ["train", "runs", "offers", "score", "evaluate", "ava", "models", "devnet", "doctor"]
+)
 def test_every_command_explains_itself_without_torch(command: str, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom requestor.cli import main\n"

@@ -1,0 +1,341 @@
+"""Looks over the whole set-up, from the programs that are installed to the image that providers run, without spending.
+
+Each check says what it found and, where that is not good, what to do. Checks that need what an earlier one missed are
+skipped, and say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.metadata
+import ipaddress
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from nima.jobs import PROTOCOL, named_version
+from nima.version import VERSION
+from requestor.config import golem_environment
+from requestor.devnet.daemons import find_yagna
+from requestor.devnet.sandbox import Layout, Sandbox
+from requestor.devnet.state import Devnet, running_devnets
+from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
+from requestor.golem.networks import TOKENS, is_real_money
+from requestor.golem.wallet import Connection, Wallet
+from requestor.image.chosen import ChosenImage, choose_image
+from requestor.image.gvmi import read_image
+from requestor.image.labels import check_versions
+
+Level = Literal["ok", "warning", "blocked", "skipped"]
+
+GIB = 2**30
+ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
+PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
+DEFAULT_API_URL = "http://127.0.0.1:7465"
+_PROGRAM_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `advice`: the way out; empty where all is well."""
+
+    check: str
+    level: Level
+    found: str
+    advice: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is looked over: the variables that say which Golem to use, and the devnet that they name, if it is one."""
+
+    environment: dict[str, str]
+    devnet: Devnet | None
+    network: str
+
+    @classmethod
+    def of_environment(cls, network: str | None) -> Setup:
+        """Raises DevnetError where several devnets run and nothing says which is meant."""
+        environment = golem_environment()
+        url = environment.get("YAGNA_API_URL")
+        devnet = next((running for running in running_devnets() if running.requestor.api_url == url), None)
+        return cls(environment, devnet, network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"))
+
+    @property
+    def connection(self) -> Connection:
+        key, url = self.environment.get("YAGNA_APPKEY", ""), self.environment.get("YAGNA_API_URL", DEFAULT_API_URL)
+        return Connection(api_url=url, app_key=key, network=self.network)
+
+
+async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[Finding]:
+    """All findings, in the order in which a newcomer would mend them.
+
+    `download_image`: fetch an image that is not on this machine, to see whether its hash is right.
+    """
+    yield _versions()
+    yield await _yagna()
+    yield _network(setup)
+    address, findings = await _daemon(setup)
+    for finding in findings:
+        yield finding
+    yield await _funds(setup, address)
+    yield _gftp()
+    async for finding in _image(setup, download_image):
+        yield finding
+    yield _disk()
+    async for finding in _devnet():
+        yield finding
+
+
+def _versions() -> Finding:
+    installed, missing = [], []
+    for name in PACKAGES:
+        try:
+            installed.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    ours = f"{named_version(PROTOCOL, VERSION)}, Python {platform.python_version()}, {', '.join(installed)}"
+    if missing:
+        return Finding("versions", "blocked", f"{ours}; without {', '.join(missing)}", "pip install nima-golem")
+    return Finding("versions", "ok", ours)
+
+
+async def _yagna() -> Finding:
+    try:
+        program = find_yagna()
+        code, stdout, stderr = await _run([str(program), "--version"])
+    except DevnetError as error:
+        return Finding("yagna", "blocked", str(error), "pip install golem-node")
+    except OSError as error:
+        return Finding(
+            "yagna", "blocked", f"{program} does not run: {error}.", "pip install --force-reinstall golem-node"
+        )
+    if code != 0:
+        return Finding(
+            "yagna", "blocked", f"{program} does not run: {stderr}", "pip install --force-reinstall golem-node"
+        )
+    return Finding("yagna", "ok", f"{program}, {stdout.strip()}")
+
+
+def _network(setup: Setup) -> Finding:
+    network = setup.network
+    if network not in TOKENS:
+        return Finding("network", "blocked", f"{network} is none of {', '.join(TOKENS)}.", "set YAGNA_PAYMENT_NETWORK")
+    if network == "holesky":
+        return Finding("network", "warning", "holesky has been shut down.", "choose hoodi: --network hoodi")
+    money = "real money" if is_real_money(network) else "test money"
+    subnet = setup.environment.get("YAGNA_SUBNET", "public")
+    where = f"the devnet {setup.devnet.name}" if setup.devnet else f"subnet {subnet}"
+    return Finding("network", "ok", f"{network}: {money} ({_token(network)}); {where}")
+
+
+def _token(network: str) -> str:
+    return "GLM" if is_real_money(network) else "tGLM"
+
+
+async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
+    """The wallet's address, and whether the daemon answers and knows the app key."""
+    wallet, url = Wallet(setup.connection), setup.connection.api_url
+    start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
+    key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
+    if setup.network not in TOKENS:
+        return None, [Finding("daemon", "skipped", "The network is unknown.")]
+    try:
+        address = await wallet.address()
+        version = (await wallet.call("GET", "/version/get"))["current"]["version"]
+    except DaemonUnreachable:
+        known = "set" if setup.connection.app_key else "not set"
+        return None, [
+            Finding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
+            Finding("app key", "skipped", f"YAGNA_APPKEY is {known}; only a daemon can say whether it is good."),
+        ]
+    except AppKeyMissing:
+        said = f"The daemon at {url} does not know the app key." if setup.connection.app_key else "No app key is set."
+        return None, [Finding("daemon", "ok", f"answers at {url}"), Finding("app key", "blocked", said, key)]
+    except GolemError as error:
+        return None, [Finding("daemon", "blocked", str(error), "read the daemon's log")]
+    except (KeyError, TypeError):
+        return None, [Finding("daemon", "blocked", f"What answers at {url} is no yagna daemon.", "set YAGNA_API_URL")]
+    return address, [
+        Finding("daemon", "ok", f"yagna {version} answers at {url}"),
+        Finding("app key", "ok", f"is good; node {address}"),
+    ]
+
+
+async def _funds(setup: Setup, address: str | None) -> Finding:
+    if address is None:
+        return Finding("funds", "skipped", "Only a daemon can say.")
+    if setup.devnet is not None and setup.devnet.chain is None:
+        return Finding("funds", "ok", "The devnet has no chain: any budget will do, and nothing is settled.")
+    network = setup.network
+    fund = (
+        f"send {_token(network)} and some gas to {address}"
+        if is_real_money(network)
+        else f"`yagna payment fund --network {network}`, or on a devnet start it without --unfunded"
+    )
+    try:
+        status = await _payment_status(setup, address)
+        amount, gas = Decimal(status["amount"]), Decimal((status.get("gas") or {}).get("balance", 1))
+    except (RequestorError, OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
+        return Finding(
+            "funds", "warning", f"The balance is not known: {error}", f"yagna payment status --network {network}"
+        )
+    held = f"{amount:f} {_token(network)} on {network}, {gas:f} gas, at {address}"
+    if amount <= 0 or gas <= 0:
+        return Finding(
+            "funds", "blocked", f"{held}: {'nothing to spend' if amount <= 0 else 'no gas to pay with'}", fund
+        )
+    return Finding("funds", "ok", held)
+
+
+async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
+    """What `yagna payment status --json` says. Raises GolemError with the reason that it gives."""
+    command = [str(find_yagna()), "payment", "status", "--json", "--precise"]
+    command += ["--network", setup.network, "--account", address]
+    code, stdout, stderr = await _run(command, setup.environment)
+    if code != 0:
+        reasons = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+        raise GolemError((reasons[-1] if reasons else stderr).removeprefix("Error: ")[:200])
+    status: dict[str, Any] = json.loads(stdout)
+    return status
+
+
+def _gftp() -> Finding:
+    theirs = shutil.which("gftp")
+    ours = "this program brings its own file transfer, which takes in no more than was asked for"
+    return Finding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
+
+
+async def _image(setup: Setup, download: bool) -> AsyncIterator[Finding]:
+    try:
+        image = await asyncio.to_thread(choose_image, setup.environment)
+    except RequestorError as error:
+        yield Finding("image", "blocked", str(error), "docs/public-network.md says how to build and push, or pick one")
+        return
+    if image.info is not None:
+        yield Finding("image", "ok", f"{image.info.path}, of this version, {image.info.size / 1e6:.0f} MB")
+    elif setup.devnet is not None:
+        yield Finding("image", "ok", "The devnet has none: tasks run on this machine's own system.")
+    else:
+        yield Finding(
+            "image", "warning", f"{image.digest[:12]}…: its version is not known, as its file is not here.",
+            "set NIMA_GOLEM_IMAGE_FILE, or look with --download-image",
+        )  # fmt: skip
+    yield await _image_host(setup, image, download)
+
+
+async def _image_host(setup: Setup, image: ChosenImage, download: bool) -> Finding:
+    """Whether providers can download the image, and what they get is what the demand names."""
+    local = _is_local(image.url)
+    elsewhere = "upload the image to where providers can download it, and name that in NIMA_GOLEM_IMAGE"
+    if local and setup.devnet is None:
+        return Finding("image host", "blocked", f"{image.url} can be reached from this machine only.", elsewhere)
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=10, sock_read=30)) as session:
+            async with session.head(image.url, allow_redirects=True) as head:
+                size = int(head.headers.get("Content-Length", -1))
+                if head.status != 200:
+                    return Finding("image host", "blocked", f"{image.url} answers {head.status}.", elsewhere)
+            if image.info is not None and size not in (-1, image.info.size):
+                found = f"{image.url} has {size} bytes, and the image has {image.info.size}."
+                return Finding("image host", "blocked", found, elsewhere)
+            if not local and not download:
+                return Finding("image host", "ok", f"{image.url} can be downloaded; its hash was not looked at")
+            return await _downloaded(session, setup, image)
+    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        return Finding("image host", "blocked", f"{image.url} cannot be downloaded: {reason}.", elsewhere)
+
+
+async def _downloaded(session: aiohttp.ClientSession, setup: Setup, image: ChosenImage) -> Finding:
+    with tempfile.NamedTemporaryFile(suffix=".gvmi") as file:
+        digest = hashlib.new(f"sha3_{len(image.digest) * 4}")
+        async with session.get(image.url) as response:
+            async for chunk in response.content.iter_chunked(1 << 20):
+                digest.update(chunk)
+                file.write(chunk)
+        file.flush()
+        if digest.hexdigest() != image.digest.lower():
+            found = f"{image.url} has the SHA3 {digest.hexdigest()}, and NIMA_GOLEM_IMAGE names {image.digest}."
+            return Finding("image host", "blocked", found, "upload the image again, or name the hash of what is there")
+        if setup.devnet is None:
+            try:
+                info = await asyncio.to_thread(read_image, Path(file.name))
+                check_versions(info.labels, image.url)
+            except RequestorError as error:
+                return Finding("image host", "blocked", str(error), "build the image of this version")
+    return Finding("image host", "ok", f"{image.url} can be downloaded, and its hash is right")
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or host.endswith(".local")
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    found = f"{free / GIB:.1f} GiB are free in {Path.cwd()}"
+    if free >= ENOUGH_DISK:
+        return Finding("disk", "ok", found)
+    return Finding(
+        "disk", "warning" if free >= LEAST_DISK else "blocked", found, "make room, or work in another folder"
+    )
+
+
+async def _devnet() -> AsyncIterator[Finding]:
+    """What a devnet needs of this machine; nothing else does."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
+            await sandbox.stop()
+        yield Finding("devnet: sandbox", "ok", "tasks can be shut in (user namespaces, /proc)")
+    except (DevnetError, OSError) as error:
+        yield Finding("devnet: sandbox", "warning", str(error), "only `nima-golem devnet` needs it")
+    for check, program, lacking, package in (
+        ("devnet: chain", "npm", "nothing is settled where no chain can be fetched", "npm"),
+        ("devnet: images", "unsquashfs", "`devnet up --image` does not work", "squashfs-tools"),
+    ):
+        found = shutil.which(program)
+        if found:
+            yield Finding(check, "ok", found)
+        else:
+            yield Finding(
+                check, "warning", f"There is no {program}: {lacking}.", f"install {package}, if you want that"
+            )
+
+
+async def _run(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr. Raises OSError where the program cannot be executed or does not end."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**os.environ, **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
+    except asyncio.TimeoutError:
+        raise OSError(f"it did not answer within {_PROGRAM_SECONDS:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace")
