@@ -8,12 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from drawn_photos import picture
 from spread_model import save_spread_model
 
+from nima.appearance import Appearance
 from nima.score import Score
 from nima.score_cache import CacheError, KnownScore, ScoreCache
 from nima.scoring import Scorer
@@ -40,7 +42,10 @@ def score(model: Path, cache: Path, photos: list[Path]) -> list[Score]:
     return list(Scorer(model, device="cpu", batch_size=2, cache=ScoreCache(cache)).score(photos))
 
 
-def test_a_second_run_opens_no_photo_and_says_the_same(model: Path, photos: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--group", "--html")], ids=["scores", "groups and a contact sheet"])
+def test_a_second_run_opens_no_photo_and_says_the_same(
+    more: tuple[str, ...], model: Path, photos: list[Path], tmp_path: Path
+) -> None:
     program = (
         "import sys\nopened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
@@ -49,9 +54,12 @@ def test_a_second_run_opens_no_photo_and_says_the_same(model: Path, photos: list
         "print(sum(name.endswith('.jpg') for name in opened), file=sys.stderr)"
     )
     options = ["--model", str(model), "--cache", str(tmp_path / "cache"), "--format", "jsonl"]
+    sheets = [[*more, str(tmp_path / name)] if more else [] for name in ("first.html", "second.html")]
     command = [sys.executable, "-c", program, "score", str(tmp_path), *options]
-    first, second = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
+    first, second = (subprocess.run([*command, *m], capture_output=True, text=True, check=True) for m in sheets)
     assert first.stdout == second.stdout
+    if more:
+        assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
     assert len(first.stdout.splitlines()) == len(photos)
     assert (int(first.stderr) >= len(photos), int(second.stderr)) == (True, 0)
 
@@ -81,6 +89,31 @@ def test_another_model_has_scores_of_its_own(model: Path, photos: list[Path], tm
     first = score(model, tmp_path / "cache", photos)
     assert score(other, tmp_path / "cache", photos) != first
     assert score(model, tmp_path / "cache", photos) == first
+
+
+def test_what_photos_look_like_is_remembered_beside_their_scores(
+    model: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    def looks(**wanted: bool) -> list[Appearance | None]:
+        scorer = Scorer(model, device="cpu", cache=ScoreCache(tmp_path / "cache"), **wanted)
+        return [one.appearance for one in scorer.score(photos)]
+
+    assert looks() == [None] * len(photos)
+    plain = looks(appearance=True)  # from a cache that knows the scores alone
+    with_thumbnails = looks(thumbnails=True)
+    assert [replace(one, thumbnail=None) for one in with_thumbnails if one is not None] == plain
+    for photo in photos:
+        stamp = photo.stat()
+        photo.write_bytes(b"x" * stamp.st_size)  # for who opens it, no photo any more
+        os.utime(photo, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    database = sqlite3.connect(tmp_path / "cache")
+    with database:
+        database.executemany(
+            "UPDATE files SET ctime_ns = ? WHERE path = ?", [(p.stat().st_ctime_ns, os.fsencode(p)) for p in photos]
+        )
+    database.close()
+    assert looks(appearance=True) == plain
+    assert looks(thumbnails=True) == with_thumbnails
 
 
 def test_a_photo_that_changes_while_it_is_scored_is_not_remembered(photos: list[Path], tmp_path: Path) -> None:
