@@ -25,6 +25,7 @@ from nima.model import Nima
 from nima.training import central_crop
 
 _HEADER_BYTES = 4096
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 class FeaturesError(NimaError):
@@ -42,7 +43,8 @@ def embed(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[
     with torch.inference_mode():
         for start in range(0, len(jpegs), batch_size):
             pixels = torch.stack([central_crop(jpeg, size) for jpeg in jpegs[start : start + batch_size]])
-            features.append(model.features(pixels).half().numpy())
+            # What is so far out that fp16 cannot say how far is as good as anything else out there.
+            features.append(model.features(pixels).clamp(-_LARGEST, _LARGEST).half().numpy())
     return np.concatenate(features)
 
 

@@ -125,11 +125,9 @@ class Nima(nn.Module):
         self.eval()
         with torch.no_grad():
             features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
-        std = features.std(dim=0)
-        # A channel that is silent in the sample must not become the loudest of its level where it is not.
-        floors = [0.1 * level.median() + torch.finfo(std.dtype).tiny for level in torch.split(std, self.level_sizes)]
-        per_channel = torch.repeat_interleave(torch.stack(floors), torch.tensor(self.level_sizes))
-        self.feature_std.copy_(torch.maximum(std, per_channel))
+        std = features.std(dim=0, correction=min(1, len(features) - 1))
+        floors = [_smallest_std(level).expand(len(level)) for level in torch.split(std, self.level_sizes)]
+        self.feature_std.copy_(torch.maximum(std, torch.cat(floors)))
         self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:
@@ -245,3 +243,15 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise BackboneError(f"{path} could not be read as safetensors ({error}); fetch the weights again.") from error
+
+
+def _smallest_std(level: Tensor) -> Tensor:
+    """What a channel of a level is divided by at least, from the deviations of all its channels `[channels]`.
+
+    A channel that is silent in a sample must not become the loudest of its level where it is not, and in a sample of
+    very few images most may be.
+    """
+    typical = level.square().mean().sqrt()
+    if typical == 0:
+        return torch.ones_like(typical)
+    return torch.maximum(0.1 * level.median(), 0.01 * typical)

@@ -100,6 +100,16 @@ def test_standardised_features_have_mean_zero_and_deviation_one(images: torch.Te
     assert deviations.median() > 0.9
 
 
+@pytest.mark.parametrize("sample", [1, 2])
+def test_a_sample_of_very_few_images_makes_no_feature_huge(images: torch.Tensor, sample: int) -> None:
+    model: Nima = initial_model(BACKBONE, None, 0, multi_level=True)
+    model.standardise_features([images[:1].expand(sample, -1, -1, -1)])
+    assert (model.feature_std == 1).all()
+    model.standardise_features([images[:sample]])
+    with torch.no_grad():
+        assert model.features(images).abs().max() < 1e4
+
+
 def test_weights_lie_with_channels_innermost() -> None:
     convolution = next(m for m in Nima(BACKBONE).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3))
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
