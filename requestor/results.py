@@ -80,7 +80,7 @@ def write_results(
         },
         "seconds": round(state.seconds, 1),
     }
-    write_report(folder.path / "report.html", summary, folder.metrics(), receipts)
+    write_report(folder.path)
     folder.write("summary.json", summary)
     return summary
 

@@ -12,7 +12,8 @@ inbox/           what providers sent, until it is admitted
 metrics.jsonl    one line a round, verdicts included; round 0 is the embedding
 ledger.jsonl     every coin
 predictions.csv  what the providers predicted for the test photos
-model.safetensors, report.html, receipt.json, summary.json   the result
+report.html      all of this for people, written after every round
+model.safetensors, receipt.json, summary.json   the result
 """
 
 from __future__ import annotations

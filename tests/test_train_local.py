@@ -77,7 +77,10 @@ def test_the_folder_holds_report_receipt_and_predictions(
     finished: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     _, run_dir = finished
-    assert "local-1" in (run_dir / "report.html").read_text()
+    report = (run_dir / "report.html").read_text()
+    assert "Finished" in report
+    assert "local-1" in report
+    assert report.count("data:image/jpeg;base64,") == 3 * 6
     assert json.loads((run_dir / "receipt.json").read_text())["spent_glm"] == "0"
     header, *rows = (run_dir / "predictions.csv").read_text().splitlines()
     assert header == "image_id," + ",".join(f"p{i}" for i in range(1, 11))
@@ -108,9 +111,10 @@ def test_a_killed_run_goes_on_to_the_same_model(
 ) -> None:
     run_dir = tmp_path / "run"
     running = subprocess.Popen(command(ava, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    wait_for(run_dir / "state.json", running)
+    wait_for(run_dir / "report.html", running)  # the last that a round writes
     running.send_signal(signal.SIGKILL)
     running.communicate()
+    assert "Not finished" in (run_dir / "report.html").read_text()
     resumed = train(ava, run_dir)
     assert resumed.returncode == 0, resumed.stderr
     assert "round 1/2" not in resumed.stderr
@@ -136,10 +140,23 @@ def test_runs_are_listed_shown_and_resumed(finished: tuple[subprocess.CompletedP
     done, run_dir = finished
     (row,) = map(json.loads, runs("list", "--root", str(run_dir.parent), "--json").stdout.splitlines())
     assert (row["run"], row["state"], row["rounds"], row["backend"]) == (str(run_dir), "finished", "2/2", "local")
-    assert "finished" in runs("show", str(run_dir)).stdout
+    shown = runs("show", str(run_dir)).stdout
+    assert "finished" in shown
+    assert str(run_dir / "report.html") in shown
     resumed = runs("resume", str(run_dir), "--json")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == done.stdout
+
+
+def test_a_report_is_written_anew(finished: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path) -> None:
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[1], run_dir)
+    (run_dir / "report.html").unlink()
+    assert runs("report", str(run_dir)).stdout == f"{run_dir / 'report.html'}\n"
+    assert (run_dir / "report.html").read_bytes() == (finished[1] / "report.html").read_bytes()
+    refused = runs("report", str(tmp_path))
+    assert refused.returncode == 1
+    assert "holds no training run" in refused.stderr
 
 
 def test_one_worker_is_central_training(ava: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome
 from requestor.embedding import Embedding, embed_and_train
 from requestor.providers import Providers
+from requestor.report import write_report
 from requestor.sharding import Dataset
 from requestor.stages.context import RunContext
 from requestor.stages.state import TrainingState
@@ -31,12 +33,15 @@ async def embed(
     folder, progress = context.folder, context.progress
     kept = folder.path / "embedding"
     entries: list[dict[str, Any]] = []
+    images = {
+        shard: count for client in dataset.clients for shard, count in zip(client.shards, client.images, strict=True)
+    }
 
     def shards_done() -> int:
         return len(list(kept.glob("features/*/*.safetensors")))
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
-        entries.append(_entry(outcome, verdict))
+        entries.append(_entry(outcome, verdict, images[outcome.task.job.shards[0]]))
         context.note_outcome(outcome, verdict)
         context.dismiss_banned(backend, providers)
         progress.advance_to(shards_done())
@@ -51,6 +56,7 @@ async def embed(
     checkpoint.save(folder.checkpoint(0), embedding.model, {"round": 0, "holdout": metrics.as_dict()})
     state.reach(0, metrics.emd_r1)
     state.write(folder)
+    await asyncio.to_thread(write_report, folder.path)
     progress.note(
         f"features of {embedding.images} photos, and a head trained on them: "
         f"hold-out SRCC {metrics.srcc_mean:.3f}, EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f})"
@@ -70,7 +76,7 @@ def _line(embedding: Embedding, entries: list[dict[str, Any]], backend: Backend)
     }
 
 
-def _entry(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
+def _entry(outcome: Outcome, verdict: Verdict, images: int) -> dict[str, Any]:
     return {
         "job": outcome.task.job.job_id,
         "provider": outcome.provider.name if outcome.provider else None,
@@ -78,6 +84,7 @@ def _entry(outcome: Outcome, verdict: Verdict) -> dict[str, Any]:
         "admitted": verdict.admitted,
         "kind": verdict.kind,
         "verdict": verdict.reason,
+        "samples": images,
         "loss": None,
         "seconds": round(outcome.seconds, 2),
     }

@@ -20,6 +20,7 @@ from requestor.config import RunConfig
 from requestor.errors import TrainingFailed
 from requestor.holdout import Holdout
 from requestor.providers import Providers
+from requestor.report import write_report
 from requestor.rounds import RoundReport, enough, run_round
 from requestor.run_dir import RunFolder
 from requestor.server_optimizer import load_state, save_state
@@ -70,6 +71,7 @@ async def train(
         if not enough(report):
             failed += 1
             _note_failure(context, report)
+            await asyncio.to_thread(write_report, folder.path)
             # What fails for everybody at once fails for the next ones, too.
             if state.best_emd is None and not report.admitted:
                 raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
@@ -88,6 +90,7 @@ async def train(
         _note_round(context, report, metrics, backend)
         state.reach(number, metrics.emd_r1)
         state.write(folder)
+        await asyncio.to_thread(write_report, folder.path)
         context.progress.advance_to(number)
 
 

@@ -1,0 +1,24 @@
+"""Confusion of the ten buckets: where photos of each rating are predicted to be."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nima.distribution import BUCKETS, mean
+
+
+def bucket(means: ArrayLike) -> NDArray[np.int64]:
+    """The bucket, 1 to 10, that each mean rating `[...]` is nearest to; halves go up."""
+    return np.clip(np.floor(np.asarray(means, dtype=np.float64) + 0.5), 1, BUCKETS).astype(np.int64)
+
+
+def confusion(predicted: ArrayLike, rated: ArrayLike) -> NDArray[np.int64]:
+    """Counts of photos, int64 `[10, 10]`: rows by the bucket of the rated mean, columns by that of the predicted one.
+
+    Args:
+        predicted, rated: distributions of the same photos, `[n, 10]` each, rows with sum 1.
+    """
+    counts = np.zeros((BUCKETS, BUCKETS), dtype=np.int64)
+    np.add.at(counts, (bucket(mean(rated)) - 1, bucket(mean(predicted)) - 1), 1)
+    return counts

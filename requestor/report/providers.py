@@ -1,0 +1,136 @@
+"""Who computed: how fast, for how much, and what was found in what they sent.
+
+Names and reasons come from providers. They are brought to one printable line here, and escaped by the template.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from nima.jobs import printable
+from requestor.budget import SECONDS_AN_HOUR
+from requestor.report.record import Hire, RunRecord
+
+NAME_LENGTH = 48
+ID_LENGTH = 10
+NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One outcome: its round, whose it was, and the verdict. `kind` as in `requestor.admission`."""
+
+    round: int
+    provider: str
+    kind: str
+    reason: str
+
+    @property
+    def group(self) -> str:
+        """How it is drawn."""
+        return {"admitted": "admitted", "no update": "missing"}.get(self.kind, "refused")
+
+
+@dataclass
+class ProviderRow:
+    """One provider.
+
+    Attributes:
+        agreements, tasks, paid: of its receipt, tasks of the evaluation among them; for local workers in progress
+            there is none yet.
+        hire: its terms, None for local workers.
+        samples, seconds: of all updates that were admitted.
+    """
+
+    name: str
+    provider_id: str
+    agreements: int = 0
+    tasks: int = 0
+    paid: Decimal = Decimal(0)
+    hire: Hire | None = None
+    judged: list[Judged] = field(default_factory=list)
+    samples: int = 0
+    seconds: float = 0.0
+
+    @property
+    def speed(self) -> float | None:
+        """Samples a second, transfers included; None before the first update that was admitted."""
+        return self.samples / self.seconds if self.seconds > 0 else None
+
+    @property
+    def hour(self) -> Decimal | None:
+        """GLM for an hour at full load, without the fee for the start."""
+        if self.hire is None:
+            return None
+        return self.hire.price.at_full_load(SECONDS_AN_HOUR, self.hire.threads) - self.hire.price.start
+
+    @property
+    def details(self) -> str:
+        """What else is known of it, on one line."""
+        known = [] if self.provider_id == self.name else [printable(self.provider_id)[:ID_LENGTH]]
+        known += [_counted(self.tasks, "task")] if self.tasks else []
+        known += [_counted(self.hire.threads, "thread")] if self.hire else []
+        return " · ".join(known)
+
+    @property
+    def admitted(self) -> int:
+        return sum(judged.group == "admitted" for judged in self.judged)
+
+
+def provider_rows(record: RunRecord) -> list[ProviderRow]:
+    """Everybody who was paid or sent something: who was paid most first, then by name."""
+    rows: dict[str, ProviderRow] = {}
+    for receipt in record.receipts:
+        rows[receipt.provider_id] = ProviderRow(
+            _name(receipt.name), receipt.provider_id, receipt.agreements, receipt.tasks, receipt.paid_glm
+        )
+    for number, update in _updates(record):
+        provider_id = update.get("provider_id")
+        if provider_id is None:
+            continue
+        row = rows.setdefault(provider_id, ProviderRow(_name(update["provider"]), provider_id))
+        row.judged.append(_judged(number, update))
+        if update["admitted"] and "samples" in update:
+            row.samples += update["samples"]
+            row.seconds += update["seconds"]
+    for provider_id, row in rows.items():
+        row.hire = record.hires.get(provider_id)
+    return sorted(rows.values(), key=lambda row: (-row.paid, row.name))
+
+
+def refusals(record: RunRecord) -> list[tuple[Judged, int]]:
+    """What was not admitted, newest first, and how often the same was."""
+    judged = [_judged(number, update) for number, update in _updates(record) if not update["admitted"]]
+    return list(Counter(reversed(judged)).items())
+
+
+def _updates(record: RunRecord) -> Iterator[tuple[int, dict[str, Any]]]:
+    for attempt in record.attempts:
+        for update in attempt.get("updates", ()):
+            yield attempt["round"], update
+
+
+def _judged(number: int, update: dict[str, Any]) -> Judged:
+    return Judged(number, _name(update.get("provider")), update["kind"], _line(update["verdict"]))
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+@cache
+def _line(text: str) -> str:
+    """A long run says the same of the same providers thousands of times."""
+    return printable(text)
+
+
+def _name(name: str | None) -> str:
+    if name is None:
+        return NOBODY
+    line = _line(name) or "(no name)"
+    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1]}…"

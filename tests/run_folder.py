@@ -1,0 +1,91 @@
+"""The folder of a training run for tests, written as runs write theirs but without training anything."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nima import checkpoint
+from nima.ava import read_ratings
+from nima.distribution import normalise
+from nima.metrics import Pairs
+from nima.model import initial_model
+from nima.splits import read_split
+from requestor.results import write_predictions
+from requestor.run_dir import RunFolder
+
+PRICE = "0 0.000007 0.0000014"
+
+
+def update(provider: str | None, kind: str = "admitted", verdict: str = "admitted", **fields: Any) -> dict[str, Any]:
+    """One entry of a round, as `requestor.rounds` writes it; a provider's id is its name."""
+    return {
+        "provider": provider, "provider_id": provider, "admitted": kind == "admitted", "kind": kind,
+        "verdict": verdict, "samples": 320, "loss": 0.06, "seconds": 4.0, **fields,
+    }  # fmt: skip
+
+
+def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) -> RunFolder:
+    """A run of which nothing is done."""
+    identity = {"ava": str(ava), "backbone": "mobilenet_v3_small", "workers": 2, "rounds": rounds, "seed": 0}
+    folder = RunFolder(path, identity)
+    folder.write("options.json", {"backend": backend, "budget": "0.5"})
+    return folder
+
+
+def add_round(folder: RunFolder, ava: Path, number: int, updates: list[dict[str, Any]], spent: str = "0") -> None:
+    """A round that moved the model, a little nearer to the ratings than the one before."""
+    holdout = _pairs(ava, number).metrics().as_dict()
+    folder.append_metrics(
+        {
+            "round": number,
+            "moved": True,
+            "admitted": sum(entry["admitted"] for entry in updates),
+            "loss": 0.08 / number,
+            "holdout": holdout,
+            "spent_glm": spent,
+            "updates": updates,
+        }
+    )
+
+
+def pay(folder: RunFolder, provider: str, amount: Decimal) -> None:
+    """Into the ledger: an agreement, a task, a bill."""
+    agreement = f"of {provider}"
+    folder.ledger.record("agreement", agreement=agreement, provider=provider, name=provider, price=PRICE, threads=4)
+    folder.ledger.record("task", agreement=agreement, job="round-0001-client-0000", ok=True)
+    folder.ledger.record("invoice", agreement=agreement, amount=amount)
+
+
+def finish_run(folder: RunFolder, ava: Path) -> None:
+    """The evaluation and the model, with the metadata that `requestor.results` gives it."""
+    split = read_split(ava / "splits" / "test.txt")
+    pairs = _pairs(ava, 9, split.image_ids.tolist())
+    write_predictions(folder.path / "predictions.csv", split.image_ids, pairs.predicted.astype(np.float32))
+    evaluation = {"metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals(50)}
+    folder.write("evaluation.json", evaluation)
+    metadata = {
+        "name": "NIMA",
+        "backbone": "mobilenet_v3_small",
+        "data": ava.name,
+        "split": {"name": split.name, "hash": split.hash},
+        "train_images": 34,
+        "starting_weights": "none",
+        "licence": "BSD-3-Clause",
+        "rounds": 3,
+        **evaluation,
+    }
+    checkpoint.save(folder.path / "model.safetensors", initial_model("mobilenet_v3_small", None, seed=1), metadata)
+    receipts = [receipt.to_json() for receipt in folder.ledger.receipts()]
+    folder.write("receipt.json", {"spent_glm": str(folder.ledger.spent()), "providers": receipts})
+
+
+def _pairs(ava: Path, skill: int, image_ids: list[int] | None = None) -> Pairs:
+    """Predictions that lie between the ratings of other photos and the right ones, nearer to these with more skill."""
+    ratings = read_ratings(ava)
+    rated = normalise(ratings.votes if image_ids is None else ratings.select(image_ids).votes)
+    share = skill / (skill + 3)
+    return Pairs.of(share * rated + (1 - share) * np.roll(rated, 1, axis=0), rated)
