@@ -28,6 +28,7 @@ class RunState:
     backend: str
     spent_glm: str
     srcc: float | None
+    report: str | None
     open_allocations: list[str]
     open_agreements: list[str]
 
@@ -47,6 +48,7 @@ def read_run(folder: Path) -> RunState:
         backend=str(options.get("backend", "?")),
         spent_glm=str(ledger.spent()),
         srcc=summary["metrics"]["srcc"] if summary else None,
+        report=str(folder / "report.html") if (folder / "report.html").exists() else None,
         open_allocations=ledger.open_allocations(),
         open_agreements=[entry["agreement"] for entry in ledger.open_agreements()],
     )
@@ -89,9 +91,26 @@ def show(run: Path, as_json: bool) -> None:
         click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
         return
     for name, value in asdict(state).items():
-        click.echo(f"{name.replace('_', ' '):<18}{', '.join(value) if isinstance(value, list) else value}")
+        known = ", ".join(value) if isinstance(value, list) else "–" if value is None else value
+        click.echo(f"{name.replace('_', ' '):<18}{known}")
     for receipt in Ledger(run / "ledger.jsonl").receipts():
         click.echo(f"  {receipt.name:<24}{receipt.tasks:>4} tasks  {receipt.paid_glm:.6f} GLM")
+
+
+@runs.command(short_help="Write a run's report anew.")
+@folder_argument
+def report(run: Path) -> None:
+    """Write the report of RUN anew from what is in its folder, and print its path.
+
+    Training does so after every round.
+
+    \b
+    Examples:
+        nima-golem runs report runs/tiny-ava-mobilenet_v2-0
+    """
+    from requestor.report import write_report
+
+    click.echo(write_report(run))
 
 
 @runs.command(short_help="Go on with a run.")
