@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from nima.errors import NimaError
 from requestor.errors import ConfigurationError, RequestorError
@@ -39,6 +40,10 @@ COMMANDS = {
     "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
     "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
     "doctor": ("requestor.commands.doctor:doctor", "Check the whole set-up, and say what to do."),
+    "completion": (
+        "requestor.commands.completion:completion",
+        "Print what makes your shell complete commands and options.",
+    ),
 }
 
 
@@ -66,6 +71,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)  # not the group's, which imports them all
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -13,7 +13,13 @@ _SHOWN = 10  # unreadable photos that are named on the screen; all of them are i
 
 @click.group(short_help="Check the AVA data set and make splits.")
 def ava() -> None:
-    """AVA is a folder with AVA.txt and images/<id>.jpg."""
+    """AVA is a folder with AVA.txt and images/<id>.jpg.
+
+    \b
+    Examples:
+        nima-golem ava check ava/
+        nima-golem ava split ava/ random
+    """
 
 
 @ava.command(short_help="Find missing and unreadable photos.")
@@ -26,6 +32,11 @@ def check(context: click.Context, folder: Path, output: Path | None, threads: in
 
     Says which are missing, truncated or unreadable, which of those are bad in every copy of AVA, and writes the ids of
     the others to a list. The exit code is 1 where a photo is bad that need not be.
+
+    \b
+    Examples:
+        nima-golem ava check ava/
+        nima-golem ava check ava/ --output clean.txt
     """
     from nima.ava import read_ratings
     from nima.ava_check import check_photos
@@ -73,6 +84,11 @@ def split(
 
     The published ones are recognised by their hash. It goes into every model and every evaluation, and figures are only
     compared where it is equal.
+
+    \b
+    Examples:
+        nima-golem ava split ava/ official --ids generic_test.jpgl
+        nima-golem ava split ava/ random --seed 1 --test-share 0.1 --clean ava/clean.txt
     """
     import numpy as np
 

@@ -33,8 +33,10 @@ name_option = click.option(
 def devnet() -> None:
     """A whole Golem network on this machine: a chain, a requestor, providers. No Docker, no internet.
 
+    Start one, and run any yapapi program on it, unchanged.
+
     \b
-    Start one, and run any yapapi program on it, unchanged:
+    Examples:
         nima-golem devnet up --detach
         eval "$(nima-golem devnet env)"
         python my_requestor.py
@@ -78,7 +80,11 @@ def up(
         crash, hang, drop, refuse, overcharge, slow:FACTOR
         garbage, truncated, oversized, pickle, zip-slip, stale, replay
         wrong-shape, nan, zero, flip, scale, label-flip, bad-features
-    As in: nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
+
+    \b
+    Examples:
+        nima-golem devnet up --detach
+        nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
     """
     from requestor.devnet.network import NetworkOptions
     from requestor.devnet.supervision import start_detached
@@ -142,7 +148,12 @@ def _show_ready(devnet: Devnet, seconds: float) -> None:
 @devnet.command()
 @name_option
 def down(name: str | None) -> None:
-    """Stop a devnet, and all that it started. Its logs stay."""
+    """Stop a devnet, and all that it started. Its logs stay.
+
+    \b
+    Examples:
+        nima-golem devnet down
+    """
     from requestor.devnet.state import DEFAULT_NAME, NAME_VARIABLE, devnet_folder, find_devnet, state_file
     from requestor.devnet.supervision import clear, stop
 
@@ -162,7 +173,13 @@ def down(name: str | None) -> None:
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def status(name: str | None, as_json: bool) -> None:
-    """Show the providers, what they do, and what they were paid."""
+    """Show the providers, what they do, and what they were paid.
+
+    \b
+    Examples:
+        nima-golem devnet status
+        nima-golem devnet status --json
+    """
     from requestor.devnet.accounts import provider_accounts, requestor_wallet
     from requestor.devnet.pricing import plain
 
@@ -198,7 +215,12 @@ def status(name: str | None, as_json: bool) -> None:
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def settle(name: str | None, timeout: float, as_json: bool) -> None:
-    """Pay every accepted invoice now, and wait until the providers have seen it on the chain."""
+    """Pay every accepted invoice now, and wait until the providers have seen it on the chain.
+
+    \b
+    Examples:
+        nima-golem devnet settle
+    """
     from requestor.devnet.accounts import settle as settle_now
 
     running = _find(name)
@@ -213,7 +235,12 @@ def settle(name: str | None, timeout: float, as_json: bool) -> None:
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def env(name: str | None, as_json: bool) -> None:
-    """Print what to export so that a yapapi program uses the devnet: eval "$(nima-golem devnet env)"."""
+    """Print what to export so that a yapapi program uses the devnet.
+
+    \b
+    Examples:
+        eval "$(nima-golem devnet env)"
+    """
     running = _find(name)
     variables = {"NIMA_GOLEM_DEVNET": running.name, **running.environment()}
     if as_json:
@@ -228,7 +255,13 @@ def env(name: str | None, as_json: bool) -> None:
 @name_option
 @click.option("--lines", default=20, show_default=True, help="How many lines of each log.")
 def logs(who: str | None, name: str | None, lines: int) -> None:
-    """Show the end of the logs: all of them, or those whose name holds WHO."""
+    """Show the end of the logs: all of them, or those whose name holds WHO.
+
+    \b
+    Examples:
+        nima-golem devnet logs
+        nima-golem devnet logs provider-1 --lines 100
+    """
     from requestor.devnet.state import DEFAULT_NAME, devnet_folder, find_devnet
 
     running = find_devnet(name)

@@ -23,6 +23,11 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
 
     Nothing is spent or changed. Uses a running devnet where no other Golem is set. The exit code is 1 if something
     stands in the way of a run (✗); what only some may miss is marked with !.
+
+    \b
+    Examples:
+        nima-golem doctor
+        nima-golem doctor --network polygon --json
     """
     from requestor.doctor import Finding, Setup, examine
 

@@ -50,6 +50,7 @@ def evaluate(
     get: on AVA that alone has an EMD of 0.064 and is right about good or bad for 70% of the photos.
 
     \b
+    Examples:
         nima-golem evaluate --predictions mine.csv --ava AVA.txt --ids test.txt
         nima-golem evaluate --model model.safetensors --ava ava/ --json > mine.json
         nima-golem evaluate --model mobilenet_v1-ava --ava ava/ --compare mine.json

@@ -14,13 +14,25 @@ if TYPE_CHECKING:
 
 @click.group(short_help="List, fetch and import model weights.")
 def models() -> None:
-    """Published weights. They are kept in ~/.cache/nima-golem, or in the folder that NIMA_GOLEM_CACHE names."""
+    """Published weights. They are kept in ~/.cache/nima-golem, or in the folder that NIMA_GOLEM_CACHE names.
+
+    \b
+    Examples:
+        nima-golem models list
+        nima-golem models pull mobilenet_v1-ava
+    """
 
 
 @models.command("list", short_help="All weights in the table.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(as_json: bool) -> None:
-    """List the known weights, and whether they are on this machine."""
+    """List the known weights, and whether they are on this machine.
+
+    \b
+    Examples:
+        nima-golem models list
+        nima-golem models list --json
+    """
     from nima.weights import WEIGHTS, cached_path
 
     for weights in WEIGHTS.values():
@@ -35,7 +47,13 @@ def list_(as_json: bool) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def info(model: str, as_json: bool) -> None:
-    """Show what is known about MODEL: a name of the list, or a model's file."""
+    """Show what is known about MODEL: a name of the list, or a model's file.
+
+    \b
+    Examples:
+        nima-golem models info mobilenet_v1-ava
+        nima-golem models info model.safetensors --json
+    """
     from nima.weights import WEIGHTS
 
     if model in WEIGHTS:
@@ -55,7 +73,12 @@ def info(model: str, as_json: bool) -> None:
 @models.command(short_help="Fetch weights into the cache.")
 @click.argument("name")
 def pull(name: str) -> None:
-    """Fetch the weights NAME: each source in turn, checked by its hash, converted to safetensors."""
+    """Fetch the weights NAME: each source in turn, checked by its hash, converted to safetensors.
+
+    \b
+    Examples:
+        nima-golem models pull mobilenet_v1-ava
+    """
     from nima.weights import cached_path, find
     from requestor.model_files import fetch_with_bar
 
@@ -66,7 +89,12 @@ def pull(name: str) -> None:
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def import_(name: str, file: Path) -> None:
-    """Take the weights NAME from FILE, for a machine that is off-line: the file of any of their sources."""
+    """Take the weights NAME from FILE, for a machine that is off-line: the file of any of their sources.
+
+    \b
+    Examples:
+        nima-golem models import mobilenet_v1-ava weights_mobilenet_aesthetic_0.07.hdf5
+    """
     from nima.weights import import_file
 
     click.echo(import_file(name, file))

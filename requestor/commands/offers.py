@@ -16,7 +16,13 @@ from requestor.golem.networks import TOKENS
 @click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long to listen.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def offers(network: str | None, subnet: str | None, seconds: float, as_json: bool) -> None:
-    """Listen to the market, and list the providers that answer, cheapest first. Nothing is hired or paid."""
+    """Listen to the market, and list the providers that answer, cheapest first. Nothing is hired or paid.
+
+    \b
+    Examples:
+        nima-golem offers
+        nima-golem offers --network polygon --seconds 30 --json
+    """
     from requestor.config import golem_environment, required_variable
     from requestor.golem.market import scan_offers
     from requestor.golem.wallet import Connection

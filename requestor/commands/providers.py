@@ -12,13 +12,23 @@ from requestor.errors import ConfigurationError
 
 @click.group(short_help="List the providers that are banned, and pardon them.")
 def providers() -> None:
-    """Providers that sent bad work are not hired again, by no run, until they are pardoned."""
+    """Providers that sent bad work are not hired again, by no run, until they are pardoned.
+
+    \b
+    Examples:
+        nima-golem providers list
+    """
 
 
 @providers.command("list", short_help="Who is banned, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(as_json: bool) -> None:
-    """List the banned providers, the last one banned at the end."""
+    """List the banned providers, the last one banned at the end.
+
+    \b
+    Examples:
+        nima-golem providers list --json
+    """
     from requestor.bans import ban_list
 
     bans = ban_list().read()
@@ -34,7 +44,12 @@ def list_(as_json: bool) -> None:
 @providers.command(short_help="Hire a provider again.")
 @click.argument("provider_id")
 def pardon(provider_id: str) -> None:
-    """Take a provider off the list, so that it can be hired again."""
+    """Take a provider off the list, so that it can be hired again.
+
+    \b
+    Examples:
+        nima-golem providers pardon 0x5d3c6a7a5b5c0b0a8a2f4f6a3a9e1c7d2b8e4f60
+    """
     from requestor.bans import ban_list
 
     if not ban_list().pardon(provider_id):

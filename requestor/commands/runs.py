@@ -56,14 +56,26 @@ def read_run(folder: Path) -> RunState:
 
 @click.group(short_help="List, show, resume and remove training runs.")
 def runs() -> None:
-    """Training runs: every one is a folder, by default below ./runs."""
+    """Training runs: every one is a folder, by default below ./runs.
+
+    \b
+    Examples:
+        nima-golem runs list
+        nima-golem runs resume runs/tiny-ava-mobilenet_v2-0
+    """
 
 
 @runs.command("list", short_help="All runs below a folder.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(root: Path, as_json: bool) -> None:
-    """List the runs below a folder."""
+    """List the runs below a folder.
+
+    \b
+    Examples:
+        nima-golem runs list
+        nima-golem runs list --root ~/runs --json
+    """
     folders = [path.parent for path in sorted(root.glob("*/run.json"))]
     found = [folder for folder in folders if "rounds" in _read(folder, "run.json")]  # evaluations have none
     for folder in found:
@@ -85,7 +97,12 @@ def list_(root: Path, as_json: bool) -> None:
 @folder_argument
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(run: Path, as_json: bool) -> None:
-    """Show the state of RUN, a run's folder: rounds, cost, results, and what it left open on Golem."""
+    """Show the state of RUN, a run's folder: rounds, cost, results, and what it left open on Golem.
+
+    \b
+    Examples:
+        nima-golem runs show runs/tiny-ava-mobilenet_v2-0
+    """
     state = read_run(run)
     if as_json:
         click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
@@ -119,7 +136,12 @@ def report(run: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.pass_context
 def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
-    """Go on with RUN after a crash or Ctrl-C, with the options that it was started with."""
+    """Go on with RUN after a crash or Ctrl-C, with the options that it was started with.
+
+    \b
+    Examples:
+        nima-golem runs resume runs/tiny-ava-mobilenet_v2-0
+    """
     from requestor.commands.train import train
 
     read_run(run)
@@ -136,7 +158,12 @@ def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
 @folder_argument
 @click.option("--force", is_flag=True, help="Also where money may still be open.")
 def rm(run: Path, force: bool) -> None:
-    """Remove RUN, its model and its receipts."""
+    """Remove RUN, its model and its receipts.
+
+    \b
+    Examples:
+        nima-golem runs rm runs/tiny-ava-mobilenet_v2-0
+    """
     state = read_run(run)
     if (state.open_agreements or state.open_allocations) and not force:
         raise RunFolderError(

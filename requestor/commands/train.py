@@ -62,6 +62,7 @@ def train(
     the present round; the same command goes on.
 
     \b
+    Examples:
         nima-golem devnet up --detach
         nima-golem train --ava tiny-ava --budget 2GLM
     """

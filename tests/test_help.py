@@ -1,0 +1,58 @@
+"""Every command's help shows examples, and they can be typed as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from requestor.cli import main
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+def help_of(path: tuple[str, ...]) -> str:
+    context, command = click.Context(main, info_name="nima-golem"), main
+    for name in path:
+        command = command.get_command(context, name)
+        context = click.Context(command, info_name=name, parent=context)
+    return command.get_help(context)
+
+
+def examples(text: str) -> list[str]:
+    """The calls of nima-golem in the lines below "Examples:", without what the shell does around them."""
+    block = re.search(r"^ *Examples:\n((?: +.*\n?)+)", text, re.M)
+    lines = block[1].splitlines() if block else []
+    found = [re.search(r'nima-golem (.*?)(?: > .*| \| .*|\)")?$', line) for line in lines]
+    return [call[1] for call in found if call]
+
+
+@pytest.mark.parametrize("path", list(commands(main)), ids=" ".join)
+def test_help_has_examples_that_parse(path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("NIMA_GOLEM")]:
+        monkeypatch.delenv(variable)
+    calls = examples(help_of(path))
+    assert any(call.startswith(" ".join(path)) for call in calls)
+    for call in calls:
+        context, command, arguments = click.Context(main), main, shlex.split(call)
+        while isinstance(command, click.Group):
+            name, command, arguments = command.resolve_command(context, arguments)
+            context = click.Context(command, info_name=name, parent=context)
+        try:
+            command.make_context(name, arguments, parent=context.parent)
+        except click.BadParameter as error:
+            if "does not exist" not in error.message:  # what is wrong is more than that the file is not here
+                raise
