@@ -1,0 +1,108 @@
+"""`nima-golem explain`: which places of a photo hold its score up, and how crops, exposures and turns would move it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from requestor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from nima.explain import Explanation
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+@click.command(short_help="Show what a photo's score rests on, and what would move it.")
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="The picture, .png or .jpg. [default: PHOTO-explained.png here; none with --json]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace a picture that is there, without asking.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool, as_json: bool, device: str) -> None:
+    """Draw over PHOTO which places hold its score up, and say how small changes would move it.
+
+    Each place is blurred, and each crop, exposure and turn is made, on copies that look the same; what is reported is
+    the mean difference in score and its margin. It is the model's opinion, not advice: what is within the margins means
+    nothing, and what is beyond them may still not be to your taste.
+
+    \b
+    Examples:
+        nima-golem explain photo.jpg
+        nima-golem explain photo.jpg --output why.jpg
+        nima-golem explain photo.jpg --json
+    """
+    if output is None and not as_json:
+        output = Path(f"{photo.stem}-explained.png")
+    if output is not None:
+        _check(output, photo, overwrite)
+
+    # Imported here, as `--help` should not wait for torch.
+    from nima.explain import explain as explained
+    from nima.photos import open_photo
+    from nima.scoring import DEFAULT_MODEL, Scorer
+    from requestor.bar import progress_bar
+    from requestor.model_files import model_file
+
+    scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device)
+    with progress_bar("explaining") as progress:
+        explanation = explained(scorer, photo, progress)
+    if output is not None:
+        from nima.explanation_picture import draw
+
+        _save(draw(explanation, open_photo(photo, long_side=2400)), output)
+    if as_json:
+        click.echo(json.dumps(explanation.as_row()))
+    else:
+        for line in _lines(explanation):
+            click.echo(line)
+        click.echo(f"Drawn in {output}.")
+
+
+def _check(output: Path, photo: Path, overwrite: bool) -> None:
+    """Asks before a picture is replaced. Raises `ConfigurationError`."""
+    if output.suffix.lower() not in _FORMATS:
+        raise ConfigurationError(f"--output {output} must end in .png or .jpg.")
+    if not output.exists():
+        return
+    if photo.exists() and output.samefile(photo):
+        raise ConfigurationError(f"--output {output} is the photo itself; give the picture another name.")
+    if overwrite:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{output} is there already; give another --output, or --overwrite.")
+    click.confirm(f"Replace {output}?", abort=True, err=True)
+
+
+def _save(picture: Image.Image, output: Path) -> None:
+    from nima.files import write_atomically
+
+    content = BytesIO()
+    picture.save(content, _FORMATS[output.suffix.lower()], quality=92)
+    try:
+        write_atomically(output, content.getvalue())
+    except OSError as error:
+        raise ConfigurationError(f"--output {output} could not be written ({error.strerror}).") from error
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    score = explanation.score
+    yield f"The opinion of {score.model}: {score.aesthetic_score:.2f}, above {score.percentile:.0f}% of AVA's photos."
+    yield f"Copies that look the same get {min(explanation.copies):.2f} to {max(explanation.copies):.2f}."
+    for kind, effects in groupby(explanation.effects, key=lambda effect: effect.kind):
+        yield f"\n{kind}"
+        for effect in effects:
+            verdict = "" if effect.certain else "  no more than noise"
+            yield f"  {effect.name:<20}{effect.difference:+.2f} ± {effect.margin:.2f}{verdict}"
+    yield ""
