@@ -39,7 +39,6 @@ def completed_by_bash(line: str, folder: Path) -> set[str]:
     ("line", "offered"),
     [
         ("nima-golem sco", {"score"}),
-        ("nima-golem d", {"devnet", "doctor"}),
         ("nima-golem devnet s", {"status", "settle"}),
         ("nima-golem score --xmp", {"--xmp", "--xmp-style"}),
         ("nima-golem score --format js", {"json", "jsonl"}),

@@ -27,9 +27,9 @@ def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "holiday" / "beach").mkdir(parents=True)
     for name in ("photo.jpg", "holiday/flower.jpg", "holiday/beach/flower.jpg"):
         shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / name)
-    assert len(EXAMPLES) >= 7
+    assert len(EXAMPLES) >= 10
     for example in EXAMPLES:
         command = ["bash", "-o", "pipefail", "-c", example]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{example}: {done.stderr}"
-    assert {path.name for path in tmp_path.iterdir()} >= {"scores.jsonl", "scores.csv", "scores.sqlite", "best"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"scores.jsonl", "scores.csv", "scores.sqlite", "best", "holiday.html", "kept"}
