@@ -23,7 +23,9 @@ from requestor.backends.board import Board, with_place
 from requestor.budget import Price, show_glm
 from requestor.golem.orphans import settle_orphans
 from requestor.golem.wallet import Connection, Wallet
+from requestor.image.vm import JOBS, MEMORY_GIB, STORE
 from requestor.ledger import Receipt
+from requestor.provider_name import display_name
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
 import yapapi  # noqa: E402
@@ -38,15 +40,12 @@ from yapapi.rest.payment import Allocation, DebitNote, Invoice  # noqa: E402
 from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
-STORE = "/golem/store"  # the image's VOLUMEs; transfers reach nothing else
-JOBS = "/golem/jobs"
 # Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
 LONGEST_RUN = timedelta(hours=4)
 JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
 SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
-MEMORY_GIB = 1.5  # torch, a batch of 32 and a 10 MB shard
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +264,7 @@ class GolemBackend:
 
     def _open_activity(self, context: WorkContext) -> Hired:
         offer = context._agreement.details.provider_view
-        provider = Provider(context.provider_id, context.provider_name or context.provider_id[:10])
+        provider = Provider(context.provider_id, display_name(context.provider_name, context.provider_id))
         hired = Hired(provider, _threads(offer.properties))
         self._accounts.open(context.id, context._agreement.id, _price(offer.extract(ComLinear)), hired.threads)
         self._hired[context.id] = hired
@@ -348,7 +347,7 @@ class GolemBackend:
                 "agreement",
                 agreement=event.agreement.id,
                 provider=provider,
-                name=details.provider_node_info.name or provider[:10],
+                name=display_name(details.provider_node_info.name, provider),
                 price=_price(offer.extract(ComLinear)).to_text(),
                 threads=_threads(offer.properties),
             )

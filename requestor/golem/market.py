@@ -11,6 +11,7 @@ from typing import Any
 
 from requestor.budget import SECONDS_AN_HOUR, Price
 from requestor.golem.wallet import Connection, Wallet
+from requestor.provider_name import display_name
 
 _COUNTERS = {"golem.usage.duration_sec": "wall_second", "golem.usage.cpu_sec": "cpu_second"}
 
@@ -80,7 +81,7 @@ def _read(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
         zero = Decimal(0)
         return Offer(
             provider_id=provider_id,
-            name=str(properties.get("golem.node.id.name", provider_id[:10])),
+            name=display_name(properties.get("golem.node.id.name"), provider_id),
             threads=max(1, int(properties["golem.inf.cpu.threads"])),
             memory_gib=float(properties["golem.inf.mem.gib"]),
             price=Price(start, prices.get("wall_second", zero), prices.get("cpu_second", zero)),

@@ -14,10 +14,9 @@ from typing import Any
 
 from nima.jobs import printable
 from requestor.budget import SECONDS_AN_HOUR
+from requestor.provider_name import ID_LENGTH, display_name
 from requestor.report.record import Hire, RunRecord
 
-NAME_LENGTH = 48
-ID_LENGTH = 10
 NOBODY = "nobody"
 
 
@@ -87,13 +86,17 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
     rows: dict[str, ProviderRow] = {}
     for receipt in record.receipts:
         rows[receipt.provider_id] = ProviderRow(
-            _name(receipt.name), receipt.provider_id, receipt.agreements, receipt.tasks, receipt.paid_glm
+            _name(receipt.name, receipt.provider_id),
+            receipt.provider_id,
+            receipt.agreements,
+            receipt.tasks,
+            receipt.paid_glm,
         )
     for number, update in _updates(record):
         provider_id = update.get("provider_id")
         if provider_id is None:
             continue
-        row = rows.setdefault(provider_id, ProviderRow(_name(update["provider"]), provider_id))
+        row = rows.setdefault(provider_id, ProviderRow(_name(update["provider"], provider_id), provider_id))
         row.judged.append(_judged(number, update))
         if update["admitted"] and "samples" in update:
             row.samples += update["samples"]
@@ -116,7 +119,9 @@ def _updates(record: RunRecord) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _judged(number: int, update: dict[str, Any]) -> Judged:
-    return Judged(number, _name(update.get("provider")), update["kind"], _line(update["verdict"]))
+    return Judged(
+        number, _name(update.get("provider"), update.get("provider_id")), update["kind"], _line(update["verdict"])
+    )
 
 
 def _counted(number: int, thing: str) -> str:
@@ -129,8 +134,6 @@ def _line(text: str) -> str:
     return printable(text)
 
 
-def _name(name: str | None) -> str:
-    if name is None:
-        return NOBODY
-    line = _line(name) or "(no name)"
-    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1]}…"
+@cache
+def _name(name: str | None, provider_id: str | None) -> str:
+    return NOBODY if provider_id is None else display_name(name, provider_id)
