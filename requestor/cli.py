@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "ava": ("requestor.commands.ava:ava", "Check the AVA data set and make splits."),
     "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
+    "image": ("requestor.commands.image:image", "Build, inspect, verify and push the image that providers run."),
     "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
     "doctor": ("requestor.commands.doctor:doctor", "Check the whole set-up, and say what to do."),
     "completion": (

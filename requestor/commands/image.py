@@ -1,0 +1,155 @@
+"""`nima-golem image`: the image that providers run, from Dockerfile to registry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from requestor.image.contents import Part
+    from requestor.image.gvmi import ImageInfo
+
+_IMAGE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.group(short_help="Build, inspect, verify and push the image that providers run.")
+def image() -> None:
+    """The image that providers run: a file system with this project's program for jobs, Python and PyTorch.
+
+    \b
+    Examples:
+        nima-golem image build --output provider.gvmi
+        nima-golem image verify provider.gvmi
+        nima-golem image push provider.gvmi --tag me/nima-golem:0.1.0
+    """
+
+
+@image.command(short_help="Build the image with Docker, Podman or Buildah.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("provider.gvmi"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--base", help="Container image to build on: Debian 12 with Python 3.11 and pip.  [default: python:3.11]")
+@click.option("--json", "as_json", is_flag=True, help="What `info --json` says of the new image.")
+def build(output: Path, base: str | None, as_json: bool) -> None:
+    """Build the image of this checkout, and print its hash and name. Equal sources give equal images.
+
+    \b
+    Examples:
+        nima-golem image build
+        nima-golem image build --base localhost/nima-golem-base   # of scripts/base_image, where no registry is in reach
+    """
+    from requestor.image.build import DEFAULT_BASE, build_image
+
+    info = build_image(output, base or DEFAULT_BASE, _report)
+    click.echo(json.dumps(_facts(info)) if as_json else f"{info.sha3_224}  {info.path}")
+
+
+@image.command(short_help="What is in an image, and its hash.")
+@click.argument("file", type=_IMAGE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(file: Path, as_json: bool) -> None:
+    """Show the container config of FILE, its size, the hash that goes into the demand, and what takes room in it.
+
+    \b
+    Examples:
+        nima-golem image info provider.gvmi
+        nima-golem image info --json provider.gvmi | jq -r .sha3_224
+    """
+    from requestor.image.contents import list_parts
+    from requestor.image.gvmi import read_image
+
+    read = read_image(file)
+    parts = list_parts(file)
+    if as_json:
+        click.echo(json.dumps(_facts(read) | {"parts": [vars(part) for part in parts]}))
+        return
+    for name, value in _facts(read).items():
+        click.echo(f"{name + ':':<14}{_in_words(value)}")
+    click.echo(f"\n{_megabytes(sum(part.size for part in parts))}  before compression")
+    for part in parts:
+        click.echo(f"{_megabytes(part.size)}  {_named(part)}")
+
+
+@image.command(short_help="Have the program in an image do a job of every kind.")
+@click.argument("file", type=_IMAGE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def verify(file: Path, as_json: bool) -> None:
+    """Boot FILE as Golem's VM would (no network, no environment, empty volumes), and let its program do a job of every
+    kind; what it computes must be what this machine computes.
+
+    \b
+    Examples:
+        nima-golem image verify provider.gvmi
+    """
+    from requestor.image.verify import verify_image
+
+    async def run() -> None:
+        async for check in verify_image(file):
+            click.echo(json.dumps(vars(check)) if as_json else f"{check.name:<10} ok  {check.found}")
+
+    asyncio.run(run())
+
+
+@image.command(short_help="Upload an image to Golem's registry.")
+@click.argument("file", type=_IMAGE)
+@click.option("--tag", metavar="USER/REPOSITORY:TAG", help="Its name in the registry.")
+@click.option("--anonymous", is_flag=True, help="Without an account: the registry keeps the image for some days.")
+def push(file: Path, tag: str | None, anonymous: bool) -> None:
+    """Upload FILE with gvmkit-build, and print the value of NIMA_GOLEM_IMAGE that names it.
+
+    gvmkit-build asks for user and token, or takes them from REGISTRY_USER and REGISTRY_TOKEN.
+
+    \b
+    Examples:
+        nima-golem image push provider.gvmi --tag me/nima-golem:0.1.0
+        export NIMA_GOLEM_IMAGE=$(nima-golem image push provider.gvmi --anonymous)
+    """
+    from requestor.image.push import push_image
+
+    if (tag is None) != anonymous:
+        raise click.UsageError("Give either --tag USER/REPOSITORY:TAG or --anonymous.")
+    click.echo(push_image(file, tag))
+
+
+def _facts(info: ImageInfo) -> dict[str, Any]:
+    return {
+        "file": str(info.path),
+        "size": info.size,
+        "squashfs_size": info.squashfs_size,
+        "compression": info.compression,
+        "sha3_224": info.sha3_224,
+        "entrypoint": [*info.entrypoint, *info.cmd],
+        "env": list(info.env),
+        "working_dir": info.working_dir,
+        "volumes": list(info.volumes),
+        "user": list(info.user),
+        "labels": info.labels,
+    }
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={text}" for name, text in value.items())
+    return " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _named(part: Part) -> str:
+    return " ".join(filter(None, (part.name, part.version, "(this project)" if part.kind == "ours" else "")))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:8.1f} MB"
+
+
+def _report(doing: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{doing} …", err=True)

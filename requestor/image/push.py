@@ -1,0 +1,42 @@
+"""Golem's registry: `gvmkit-build`, Golem's own tool, uploads an image for those who have an account."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from requestor.errors import ImageError
+from requestor.image.gvmi import read_image
+from requestor.image.labels import check_versions
+
+_REGISTRY = "https://registry.golem.network"
+
+
+def push_image(path: Path, tag: str | None) -> str:
+    """Upload the image `path` as `tag` (USER/REPOSITORY:TAG), or anonymously; the task package for demands.
+
+    `gvmkit-build` asks for user and token, or takes REGISTRY_USER and REGISTRY_TOKEN. Raises ImageError.
+    """
+    tool = shutil.which("gvmkit-build")
+    if tool is None:
+        raise ImageError("Images are pushed by `gvmkit-build`, which is missing: pip install gvmkit-build.")
+    info = read_image(path)
+    check_versions(info.labels, str(path))
+    with tempfile.TemporaryDirectory(prefix="nima-golem-push-") as folder:
+        # It leaves a file beside the image that it uploads.
+        link, told = Path(folder) / path.name, Path(folder) / "told.json"
+        link.symlink_to(path.absolute())
+        target = ["--push-to", tag] if tag else ["--push", "--nologin"]
+        command = [tool, "--direct-file-upload", str(link), *target, f"--extra-json-info-path={told}"]
+        # It asks on the terminal and shows its progress there; our own stdout carries nothing but the result.
+        done = subprocess.run(command, stdout=sys.stderr, check=False)
+        if done.returncode != 0:
+            raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); it says why above.")
+        descriptor = json.loads(told.read_text())["hash"]
+    registry = os.environ.get("REGISTRY_URL", _REGISTRY).rstrip("/")
+    return f"hash:sha3:{info.sha3_224}:{registry}/download/{descriptor}"

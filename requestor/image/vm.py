@@ -1,0 +1,5 @@
+"""Golem's VM as a job finds it: where its files are, and the memory that there is at least."""
+
+STORE = "/golem/store"  # the image's VOLUMEs; transfers reach nothing else
+JOBS = "/golem/jobs"
+MEMORY_GIB = 1.5  # torch, a batch of 32 and a 10 MB shard
