@@ -32,6 +32,25 @@ HOSTILE = (
     "\u202egnp.exe\x1b[2J\ud800",
 )
 
+# The least contrast of any text, but for the counts in the heat map, which lie on colours of all strengths.
+CONTRAST = """
+const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+const linear = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+const luminance = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+const behind = element => {
+    for (; element; element = element.parentElement) {
+        const colour = channels(getComputedStyle(element).backgroundColor);
+        if (colour.length === 3) return colour;
+    }
+};
+return [...document.querySelectorAll('main *:not(title, desc, .count)')]
+    .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length)
+    .map(e => [getComputedStyle(e)[e.ownerSVGElement ? 'fill' : 'color'], behind(e)])
+    .map(([text, back]) => [luminance(channels(text)), luminance(back)])
+    .map(([text, back]) => (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05))
+    .reduce((least, ratio) => Math.min(least, ratio))
+"""
+
 
 @pytest.fixture(scope="module")
 def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -213,6 +232,7 @@ def test_a_browser_shows_it(
                                          / e.ownerSVGElement.viewBox.baseVal.width : 1))
         .reduce((least, size) => Math.min(least, size))"""
     assert browser.run(small) >= 10, "text is large enough to be read"
+    assert browser.run(CONTRAST) >= 4.5, "text stands out from what is behind it (WCAG 2.2, AA)"
     browser.screenshot(tmp_path / "page.png", whole=True)
     page = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
     assert page.shape[1] == width
