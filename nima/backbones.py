@@ -7,6 +7,8 @@ last few of them, or pooling the output of each, is the same few lines for all.
 from __future__ import annotations
 
 import functools
+import sys
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +23,23 @@ from nima.mobilenet_v1 import MobileNetV1
 
 @functools.cache
 def _torchvision() -> Any:
-    """`torchvision.models`, also where torchvision's compiled operators do not load.
+    """`torchvision.models`.
 
-    Imported when a network of it is made: it takes as long as torch itself, and not every network is its.
+    Imported when a network of it is made, since not every network is its, and without torch's compiler, which takes as
+    long to import as torch itself: an operator of detection asks it a question on import that no classifier needs.
+    """
+    compiler = types.ModuleType(_COMPILER)
+    compiler.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
+    if sys.modules.setdefault(_COMPILER, compiler) is not compiler:
+        return _torchvision_models()
+    try:
+        return _torchvision_models()
+    finally:
+        del sys.modules[_COMPILER]
+
+
+def _torchvision_models() -> Any:
+    """`torchvision.models`, also where torchvision's compiled operators do not load.
 
     Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one. Importing
     it then fails at the Python side of the two detection operators below, which no classifier uses: declaring
@@ -44,6 +60,7 @@ def _torchvision() -> Any:
     return models
 
 
+_COMPILER = "torch._dynamo.utils"
 _declared: torch.library.Library | None = None
 
 
@@ -175,7 +192,7 @@ class _PatchTokens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.projection(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.class_token.expand(images.shape[0], -1, -1), patches], dim=1)
         dropped: Tensor = self.dropout(tokens + self.positions)
         return dropped
 

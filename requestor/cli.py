@@ -32,6 +32,7 @@ COMMANDS = {
         "requestor.commands.explain:explain",
         "Show what a photo's score rests on, and what would move it.",
     ),
+    "export": ("requestor.commands.export:export", "Write a model as ONNX or TorchScript."),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",
         "Metrics of a model or of a file of predictions on AVA.",

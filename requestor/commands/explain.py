@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from requestor.errors import ConfigurationError
+from requestor.output_file import ask_to_replace
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,15 +74,9 @@ def _check(output: Path, photo: Path, overwrite: bool) -> None:
     """Asks before a picture is replaced. Raises `ConfigurationError`."""
     if output.suffix.lower() not in _FORMATS:
         raise ConfigurationError(f"--output {output} must end in .png or .jpg.")
-    if not output.exists():
-        return
-    if photo.exists() and output.samefile(photo):
+    if output.exists() and photo.exists() and output.samefile(photo):
         raise ConfigurationError(f"--output {output} is the photo itself; give the picture another name.")
-    if overwrite:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigurationError(f"{output} is there already; give another --output, or --overwrite.")
-    click.confirm(f"Replace {output}?", abort=True, err=True)
+    ask_to_replace(output, overwrite)
 
 
 def _save(picture: Image.Image, output: Path) -> None:

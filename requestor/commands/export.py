@@ -1,0 +1,53 @@
+"""`nima-golem export`: a model as one file for other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+
+
+@click.command(short_help="Write a model as ONNX or TorchScript.")
+@click.argument("model", default="mobilenet_v1-ava")
+@click.option("--format", "format_", type=click.Choice(list(SUFFIXES)), default="onnx", show_default=True,
+              help="ONNX for nearly every program (needs nima-golem[export]), TorchScript for C++.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="[default: the model's name, here]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there, without asking.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object: the file, how exact it is, what it takes and gives."
+)
+def export(model: str, format_: str, output: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Write MODEL, a name of `models list` or a model's file, as a graph from bytes to probabilities and score.
+
+    The file is written once its probabilities agree with PyTorch's to 1e-4, and says in its own metadata what it takes:
+    RGB bytes as a decoder gives them, neither scaled nor normalised, in batches of any size.
+
+    \b
+    Examples:
+        nima-golem export
+        nima-golem export demo/run/model.safetensors --output mine.onnx
+        nima-golem export mobilenet_v1-ava --format torchscript
+    """
+    # Imported here, as `--help` should not wait for torch.
+    from nima.checkpoint import read_metadata
+    from nima.export import export as exported
+    from requestor.model_files import model_file
+    from requestor.output_file import ask_to_replace
+
+    path = model_file(model)
+    if output is None:
+        name = str(read_metadata(path).get("name", path.stem))
+        # A name that somebody else gave is no path.
+        output = Path("".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") + SUFFIXES[format_])
+    ask_to_replace(output, overwrite)
+    done = exported(path, output, format_)
+    if as_json:
+        click.echo(json.dumps({"path": str(done.path), "difference": done.difference} | done.metadata))
+        return
+    click.echo(f"{done.path}: probabilities within {done.difference:.0e} of PyTorch's.")
+    for name, value in done.metadata.items():
+        click.echo(f"{name + ':':<13}{value}")
