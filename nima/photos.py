@@ -8,7 +8,8 @@ program, as EPS does), sizes are checked before pixels are decoded, and whatever
 from __future__ import annotations
 
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -94,8 +95,7 @@ def read_photo(source: Source, long_side: int | None = None) -> Photo:
     Raises:
         PhotoError: names the file and the reason.
     """
-    name = str(source) if isinstance(source, (str, Path)) else "The photo"
-    try:
+    with _errors_of(source):
         if isinstance(source, Image.Image):
             return _decode(source, long_side)
         with closing(_open_file(source)) as file:
@@ -103,6 +103,20 @@ def read_photo(source: Source, long_side: int | None = None) -> Photo:
                 return _decode_raw(Path(source), long_side)
             with _open_image(file) as image:
                 return _decode(image, long_side)
+
+
+def photo_size(content: bytes) -> tuple[int, int]:
+    """Width and height in pixels, as stored, from the header of a file's content alone; raises `PhotoError`."""
+    with _errors_of(content), _open_image(BytesIO(content)) as image:
+        return image.width, image.height
+
+
+@contextmanager
+def _errors_of(source: Source) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a `PhotoError` with the photo's name."""
+    name = str(source) if isinstance(source, (str, Path)) else "The photo"
+    try:
+        yield
     except (PhotoError, RawError) as error:
         raise PhotoError(f"{name}: {error}") from error.__cause__
     except UnidentifiedImageError:
