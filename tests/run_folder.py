@@ -76,6 +76,7 @@ def finish_run(folder: RunFolder, ava: Path) -> None:
         "starting_weights": "none",
         "licence": "BSD-3-Clause",
         "rounds": 3,
+        "best_round": 3,
         **evaluation,
     }
     checkpoint.save(folder.path / "model.safetensors", initial_model("mobilenet_v3_small", None, seed=1), metadata)

@@ -107,6 +107,7 @@ def test_it_holds_results_providers_prices_verdicts_and_cost(finished: Path) -> 
     assert "replay it is a copy of an update that came before" in said
     assert "no update 2 times the round closed before it came" in said
     assert "left the model as it was" in said
+    assert "3 kept 2 of 2" in said
 
 
 def test_it_holds_the_model_card(finished: Path) -> None:
