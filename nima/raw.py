@@ -5,6 +5,8 @@ rawpy is an extra, `nima-golem[raw]`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,9 +51,8 @@ class Raw:
 
 
 def read_raw(path: Path) -> Raw:
-    """What is beside the sensor's values. Raises `RawError` without rawpy, and what LibRaw raises on a broken file."""
-    rawpy = _rawpy()
-    with rawpy.imread(str(path)) as file:
+    """What is beside the sensor's values. Raises `RawError`."""
+    with _opened(path) as (rawpy, file):
         try:
             thumbnail = file.extract_thumb()
             preview = thumbnail.data if thumbnail.format == rawpy.ThumbFormat.JPEG else None
@@ -66,16 +67,22 @@ def read_raw(path: Path) -> Raw:
 def develop(path: Path) -> NDArray[np.uint8]:
     """The sensor's values as an upright picture of half its sides, `[H, W, 3]` in sRGB, in the camera's white balance.
 
-    Raises as `read_raw`.
+    Raises `RawError`.
     """
-    with _rawpy().imread(str(path)) as file:
+    with _opened(path) as (_, file):
         picture: NDArray[np.uint8] = file.postprocess(half_size=True, use_camera_wb=True)
-        return picture
+        return np.broadcast_to(picture, (*picture.shape[:2], 3))  # a sensor without a colour filter has one channel
 
 
-def _rawpy() -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """rawpy, and the file as it opens it."""
     try:
         import rawpy
     except ImportError:
         raise RawError("RAW files need rawpy, which comes with: pip install 'nima-golem[raw]'.") from None
-    return rawpy
+    try:
+        with rawpy.imread(str(path)) as file:
+            yield rawpy, file
+    except rawpy.LibRawError as error:
+        raise RawError(f"this is no RAW file that LibRaw can read ({error.args[0].decode()}).") from error

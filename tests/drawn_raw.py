@@ -15,19 +15,25 @@ from PIL import Image
 _SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}  # TIFF's field types, by how struct writes one value
 
 
-def dng(image: Image.Image, preview: bytes | None, orientation: int = 1, taken: str = "2024:05:01 12:30:15") -> bytes:
-    """The sensor sees `image` (RGB, even sides) through an RGGB filter; `preview` is a JPEG's bytes."""
+def dng(image: Image.Image, preview: bytes | None, orientation: int = 1) -> bytes:
+    """A DNG of half past noon on May Day 2024.
+
+    The sensor sees `image` (even sides) through an RGGB filter, or without one if it is grey; `preview` is a JPEG's bytes.
+    """
     width, height = image.size
+    filtered = image.mode == "RGB"
     rgb = (np.asarray(image) / 255.0) ** 2.2 * 4095  # a sensor is linear
     sensor = np.empty((height, width), dtype="<u2")
     for row, column, colour in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
-        sensor[row::2, column::2] = rgb[row::2, column::2, colour]
+        sensor[row::2, column::2] = rgb[row::2, column::2, colour] if filtered else rgb[row::2, column::2]
     frame = {
-        254: (4, [0]), 256: (4, [width]), 257: (4, [height]), 258: (3, [16]), 259: (3, [1]), 262: (3, [32803]),
-        277: (3, [1]), 278: (4, [height]), 33421: (3, [2, 2]), 33422: (1, [0, 1, 1, 2]), 50717: (4, [4095]),
+        254: (4, [0]), 256: (4, [width]), 257: (4, [height]), 258: (3, [16]), 259: (3, [1]),
+        262: (3, [32803 if filtered else 34892]), 277: (3, [1]), 278: (4, [height]), 50717: (4, [4095]),
     }  # fmt: skip
+    if filtered:
+        frame |= {33421: (3, [2, 2]), 33422: (1, [0, 1, 1, 2])}
     camera = {
-        271: (2, b"Drawn\0"), 272: (2, b"Camera\0"), 274: (3, [orientation]), 306: (2, taken.encode() + b"\0"),
+        271: (2, b"Drawn\0"), 272: (2, b"Camera\0"), 274: (3, [orientation]), 306: (2, b"2024:05:01 12:30:15\0"),
         50706: (1, [1, 4, 0, 0]), 50707: (1, [1, 1, 0, 0]), 50708: (2, b"Drawn Camera\0"),
         50721: (10, [value for i in range(9) for value in (int(i % 4 == 0), 1)]), 50728: (5, [1, 1] * 3),
         50778: (3, [21]),
