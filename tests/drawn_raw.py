@@ -18,7 +18,7 @@ _SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}  # TIFF's field typ
 def dng(image: Image.Image, preview: bytes | None, orientation: int = 1) -> bytes:
     """A DNG of half past noon on May Day 2024.
 
-    The sensor sees `image` (even sides) through an RGGB filter, or without one if it is grey; `preview` is a JPEG's bytes.
+    The sensor sees `image` (even sides) through an RGGB filter, or without one if it is grey; `preview` is JPEG bytes.
     """
     width, height = image.size
     filtered = image.mode == "RGB"
