@@ -30,7 +30,7 @@ from nima.weights import WEIGHTS, Progress, fetch
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
 
-_PREPARATION = 1  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
+_PREPARATION = 2  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
 
 
 class ScoringError(NimaError):
