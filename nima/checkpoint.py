@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch.overrides import TorchFunctionMode
 
 from nima.backbones import BackboneError
 from nima.errors import NimaError
@@ -63,8 +64,7 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
     try:
-        # On the meta device nothing is initialised at random that the file replaces anyway.
-        with torch.device("meta"):
+        with _Uninitialised():
             model = Nima(header["backbone"], multi_level=header["multi_level"])
     except BackboneError as error:
         raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
@@ -79,6 +79,19 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     model.load_state_dict(state, assign=True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), header["metadata"]
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves parameters as they are instead of drawing values that the file replaces anyway.
+
+    The meta device would do so, too, but imports torch's compiler first, which takes as long as torch itself.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

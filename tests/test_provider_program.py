@@ -138,6 +138,20 @@ def test_an_embedding_sends_back_the_features_of_its_images(provider: Provider) 
     np.testing.assert_allclose(there.astype(np.float32), here.astype(np.float32), rtol=2e-3, atol=1e-3)
 
 
+def test_no_time_is_lost_on_torchs_compiler(provider: Provider) -> None:
+    """To import it takes as long as torch itself, and providers are paid by the second."""
+    folder = provider.jobs / "quick"
+    folder.mkdir()
+    (folder / "job.json").write_text(provider.job("quick", kind="embed", plan=None).to_json())
+    program = (
+        "import sys; from provider_image.__main__ import main; assert main(sys.argv[1:]) == 0\n"
+        "assert not [name for name in sys.modules if name.split('.')[:2] == ['torch', '_dynamo']]"
+    )
+    command = [sys.executable, "-c", program, str(folder / "job.json")]
+    done = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("plan", [None, dataclasses.replace(PLAN, steps=1)])
 def test_a_benchmark_needs_no_shard_and_leaves_nothing(provider: Provider, plan: TrainingPlan | None) -> None:
     job = provider.job("benchmark", kind="benchmark", plan=plan, shards=())
