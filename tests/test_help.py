@@ -35,7 +35,7 @@ def examples(text: str) -> list[str]:
     """The calls of nima-golem in the lines below "Examples:", without what the shell does around them."""
     block = re.search(r"^ *Examples:\n((?: +.*\n?)+)", text, re.M)
     lines = block[1].splitlines() if block else []
-    found = [re.search(r'nima-golem (.*?)(?: > .*| \| .*|\)")?$', line) for line in lines]
+    found = [re.search(r'nima-golem (.*?)(?: > .*| \| .*| +# .*|\)"?)?$', line) for line in lines]
     return [call[1] for call in found if call]
 
 
