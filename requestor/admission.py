@@ -199,6 +199,19 @@ class Admission:
             raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
 
 
+def far_from_most(norms: Sequence[float]) -> dict[int, str]:
+    """Which of a round's admitted updates are implausible beside all others, and why: index → reason.
+
+    A second look, when all are there: the first that came were held against nobody.
+    """
+    typical = _typical(norms)
+    return {
+        index: f"its norm {own:.3g} is far from the others' {typical:.3g}"
+        for index, own in enumerate(norms)
+        if typical and not SHORTEST * typical <= own <= LONGEST * typical
+    }
+
+
 def _typical(known: Sequence[float]) -> float | None:
     """The median, which a minority of liars cannot move far; None while too few are known."""
     return median(known) if len(known) >= ENOUGH_KNOWN else None

@@ -27,6 +27,7 @@ class RoundLimits:
     spare: by how much more clients are asked than are needed (production federated learning asks for 1.3 times as
         many: Bonawitz et al. 2019, arXiv 1902.01046). As soon as the needed number has answered, the rest get as much
         time again, and are not waited for after that.
+    patience: how many times as long as the quorum took the others get where fewer than needed answer: some hang.
     grace: seconds that they get at least.
     """
 
@@ -35,6 +36,7 @@ class RoundLimits:
     attempt: float = 900.0
     quorum: float = 0.5
     spare: float = 1.3
+    patience: float = 4.0
     grace: float = 60.0
 
     @property
@@ -61,9 +63,10 @@ class RoundLimits:
             return self.longest
         needed = self.needed(tasks)
         if len(answered) < needed:
-            return self.seconds
-        since = max(answered[needed - 1], admitted[quorum - 1])
-        return min(self.seconds, since + max(since, self.grace))
+            since, times = admitted[quorum - 1], self.patience
+        else:
+            since, times = max(answered[needed - 1], admitted[quorum - 1]), 1.0
+        return min(self.seconds, since + max(times * since, self.grace))
 
 
 async def until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nima.files import sha256_of
 from nima.jobs import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
-from requestor.admission import Admission, Evaluate, History, Verdict
+from requestor.admission import Admission, Evaluate, History, Verdict, far_from_most
 from requestor.aggregation import RULES, Rule, StoredUpdate
 from requestor.assignment import Assignment, Client, Frame, assign
 from requestor.backends.base import Backend, Outcome, Provider
@@ -140,6 +140,15 @@ async def run_round(
         shutil.rmtree(updates_folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class _Arrival:
+    """An update that was admitted; `entry` is its line's, for metrics.jsonl."""
+
+    outcome: Outcome
+    update: StoredUpdate
+    entry: dict[str, Any]
+
+
 class _Collection:
     """The updates of one round, judged as they come in until the round closes."""
 
@@ -152,8 +161,7 @@ class _Collection:
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
         self.entries: list[dict[str, Any]] = []
-        self.updates: list[StoredUpdate] = []
-        self._losses: list[float] = []
+        self._arrivals: list[_Arrival] = []
         self._admission = admission
         self._providers = providers
         self._limits = limits
@@ -165,23 +173,41 @@ class _Collection:
         self._harmful: list[tuple[Provider, Verdict]] = []
 
     @property
+    def updates(self) -> list[StoredUpdate]:
+        """Those that were admitted, in an order that is not chance: sums in floating point depend on it."""
+        return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
+
+    @property
     def loss(self) -> float:
-        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+        losses = [arrival.entry["loss"] for arrival in self._arrivals if arrival.entry["loss"] is not None]
+        return sum(losses) / len(losses) if losses else math.nan
 
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
         """Run all assignments; what was refused is given to another provider, if it is needed and there is time."""
         tasks, waiting = len(assignments), list(assignments)
         for _ in range(ATTEMPTS):
             refused = await self._attempt(backend, waiting, tasks)
-            if not refused or len(self.updates) >= self._limits.needed(tasks) or self._elapsed() >= self._closes(tasks):
+            enough_came = len(self._arrivals) >= self._limits.needed(tasks)
+            if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
             waiting = [_again(assignment) for assignment in refused]
+        self._look_again()
         # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
-        if self.updates:
+        if self._arrivals:
             for provider, verdict in self._harmful:
                 self._providers.refused(provider, verdict)
-        # Sums in floating point depend on their order, and the order of arrival is chance.
-        self.updates.sort(key=lambda update: update.path)
+
+    def _look_again(self) -> None:
+        """Take back what is implausible now that all are there."""
+        far = far_from_most([arrival.entry["norm"] for arrival in self._arrivals])
+        for index, reason in far.items():
+            outcome, entry = self._arrivals[index].outcome, self._arrivals[index].entry
+            verdict = Verdict("implausible", reason, entry["norm"], content=entry["content"])
+            entry.update(admitted=False, kind=verdict.kind, verdict=verdict.reason)
+            if outcome.provider is not None:
+                self._providers.refused(outcome.provider, verdict)
+            self._on_outcome(outcome, verdict)
+        self._arrivals = [arrival for index, arrival in enumerate(self._arrivals) if index not in far]
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
         """One run of the backend; returns the assignments whose results were refused."""
@@ -205,16 +231,15 @@ class _Collection:
         verdict, values = await asyncio.to_thread(self._admission.judge, outcome, assignment.samples)
         if outcome.output is not None:
             outcome.output.unlink(missing_ok=True)
+        entry = _entry(outcome, verdict, assignment)
         if values is not None:
-            path = self._folder / outcome.task.job.job_id
-            self.updates.append(StoredUpdate.write(path, values, assignment.samples))
+            update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
+            self._arrivals.append(_Arrival(outcome, update, entry))
             self._admitted.append(arrived)
-            if outcome.result is not None and outcome.result.loss is not None:
-                self._losses.append(outcome.result.loss)
         if verdict.kind != "no update":
             self._answered.append(arrived)
         self._tell_providers(outcome, verdict, assignment)
-        self.entries.append(_entry(outcome, verdict, assignment))
+        self.entries.append(entry)
         self._on_outcome(outcome, verdict)
         return verdict
 

@@ -21,7 +21,10 @@ LIMITS = RoundLimits(seconds=100, extension=50, quorum=0.5, spare=1.3, grace=10)
     [
         ([], [], 150),  # no quorum: the extension
         ([1, 2, 3], [1, 2, 3], 150),
-        ([1, 2, 3, 4], [1, 2, 3, 4], 100),  # a quorum, but not yet as many as are needed
+        ([1, 2, 3, 4], [1, 2, 3, 4], 20),  # a quorum, but not yet as many as are needed: four times as long …
+        ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 20),  # … as the quorum took
+        ([1, 1, 1, 2], [1, 1, 1, 2], 12),  # … and ten seconds at least
+        ([1, 2, 3, 30], [1, 2, 3, 30], 100),  # … and never beyond the round's time
         ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], 16),  # enough: a grace of ten seconds
         ([1, 2, 3, 4, 5, 40], [1, 2, 3, 4, 5, 40], 80),  # … or of as long as it took
         ([1, 2, 3, 4, 5, 60], [1, 2, 3, 4, 5, 60], 100),  # … but never beyond the round's time

@@ -29,6 +29,7 @@ from tests.simulated_backend import Behaviour, SimulatedBackend
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)
 SOON = RoundLimits(seconds=20, extension=10, grace=0.2)
+ALL = RoundLimits(seconds=20, extension=10, grace=10)
 VERY_SOON = RoundLimits(seconds=0.3, extension=0.3, grace=0.1)
 
 
@@ -172,6 +173,21 @@ def test_nobody_at_all(rounds: Path) -> None:
     report, _ = train_once(behave, ones(), rounds, [8] * 2)
     assert not report.moved
     assert report.failures() == ["None: no provider has taken it"] * 2
+
+
+def test_a_huge_update_that_came_first_is_taken_back_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
+    async def behave(task: Task) -> Outcome:
+        hostile = number_of(task) == 0
+        await asyncio.sleep(0 if hostile else 0.05)
+        return answers.update(task, [5.0, 0, 0] if hostile else [0.1 * number_of(task), 0, 0.3])
+
+    weights = ones()
+    report, verdicts = train_once(behave, weights, rounds, [100] * 4, limits=ALL)
+    assert weights["w"].tolist() == pytest.approx([1.2, 1.0, 1.3], abs=1e-3)
+    assert (report.admitted, [verdict.kind for verdict in verdicts]) == (3, [*["admitted"] * 4, "implausible"])
+    (entry,) = [entry for entry in report.updates if not entry["admitted"]]
+    assert (entry["client"], entry["kind"]) == (0, "implausible")
+    assert "far from the others" in entry["verdict"]
 
 
 def test_refused_work_is_given_out_again_under_another_name(answers: Answers, rounds: Path) -> None:
