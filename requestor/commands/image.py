@@ -131,7 +131,7 @@ def _facts(info: ImageInfo) -> dict[str, Any]:
         "env": list(info.env),
         "working_dir": info.working_dir,
         "volumes": list(info.volumes),
-        "user": list(info.user),
+        "user": "{}:{}".format(*info.user),
         "labels": info.labels,
     }
 

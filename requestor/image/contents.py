@@ -16,7 +16,13 @@ Kind = Literal["ours", "package", "python", "system"]
 _INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 _PYTHON = re.compile(r"/usr/(local/)?(lib/(lib)?python3|bin/python3|share/python3)")
 # Packages that install modules of another name.
-_MODULES = {"PIL": "pillow", "torchgen": "torch", "isympy.py": "sympy", "typing_extensions.py": "typing_extensions"}
+_MODULES = {
+    "PIL": "pillow",
+    "torchgen": "torch",
+    "isympy.py": "sympy",
+    "typing_extensions.py": "typing_extensions",
+    "__pycache__": "typing_extensions",
+}
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,13 @@ def push_image(path: Path, tag: str | None) -> str:
         link, told = Path(folder) / path.name, Path(folder) / "told.json"
         link.symlink_to(path.absolute())
         target = ["--push-to", tag] if tag else ["--push", "--nologin"]
-        command = [tool, "--direct-file-upload", str(link), *target, f"--extra-json-info-path={told}"]
-        # It asks on the terminal and shows its progress there; our own stdout carries nothing but the result.
-        done = subprocess.run(command, stdout=sys.stderr, check=False)
-        if done.returncode != 0:
-            raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); it says why above.")
+        command = [tool, "--direct-file-upload", str(link), f"--extra-json-info-path={told}"]
+        # Twice, for 0.3.19 reads its list of hashes back before it has written it, unless it is there already.
+        for options in ([], target):
+            # It asks on the terminal and shows its progress there; our own stdout carries nothing but the result.
+            done = subprocess.run([*command, *options], stdout=sys.stderr, check=False)
+            if done.returncode != 0:
+                raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); it says why above.")
         descriptor = json.loads(told.read_text())["hash"]
     registry = os.environ.get("REGISTRY_URL", _REGISTRY).rstrip("/")
     return f"hash:sha3:{info.sha3_224}:{registry}/download/{descriptor}"

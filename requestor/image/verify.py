@@ -57,7 +57,10 @@ class Check:
 
 
 async def verify_image(path: Path) -> AsyncIterator[Check]:
-    """Check the image `path` step by step. Raises ImageError at the first thing that does not hold."""
+    """Check the image `path` step by step.
+
+    Raises ImageError, or ImageMismatch for one of another version, at the first thing that does not hold.
+    """
     info = await asyncio.to_thread(read_image, path)
     yield Check("format", f"{info.size} bytes, SHA3-224 {info.sha3_224}")
     check_versions(info.labels, str(path))
