@@ -102,6 +102,30 @@ def test_it_sorts_and_filters(sheet: Path, browser: Browser) -> None:
     assert choose("least", "5.5", "input") == ["c.jpg", EVIL]
 
 
+def visible(element: str, browser: Browser) -> bool:
+    return bool(browser.run("return document.getElementById(arguments[0]).checkVisibility()", element))
+
+
+def test_without_groups_it_does_not_speak_of_them(tmp_path: Path, browser: Browser) -> None:
+    write(tmp_path / "sheet.html", [score_of("a.jpg", 5), score_of("b.jpg", 6)])
+    browser.open(tmp_path / "sheet.html")
+    assert not visible("grouped", browser)
+    assert not visible("all", browser)
+    assert browser.run("return document.querySelector('mark')") is None
+
+
+def test_a_group_can_be_looked_at_alone(sheet: Path, browser: Browser) -> None:
+    browser.open(sheet)
+    assert visible("grouped", browser)
+    browser.run("document.querySelector('mark').click()")
+    assert shown(browser) == ["c.jpg", "a10.jpg"]
+    browser.run("document.getElementById('all').click()")
+    assert len(shown(browser)) == 4
+    browser.run("document.querySelectorAll('li a')[2].click(); document.querySelector('#says button').click()")
+    assert shown(browser) == ["c.jpg", "a10.jpg"]
+    assert browser.run("return document.getElementById('details').open") is False
+
+
 def test_a_photo_opens_with_its_figures_and_leads_to_the_file(sheet: Path, browser: Browser) -> None:
     browser.open(sheet)
     browser.run("document.querySelectorAll('li a')[1].click()")
