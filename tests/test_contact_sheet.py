@@ -212,6 +212,17 @@ def test_the_command_writes_the_photos_that_it_chose(folder: Path, tmp_path: Pat
     assert path.read_bytes() == first
 
 
+def test_a_sheet_without_photos_is_not_written_and_two_files_of_one_name_are_not_either(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "sheet.html"
+    empty = score(folder, "--html", path, "--min-score", "10")
+    assert (empty.exit_code, path.exists()) == (0, False)
+    assert f"{path} was not written" in empty.stderr
+    same = score(folder, "--html", path, "--output", path)
+    assert (same.exit_code, path.exists()) == (2, False)
+
+
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_the_command_says_at_once_that_it_will_not_replace_a_file(
     dry: tuple[str, ...], folder: Path, tmp_path: Path

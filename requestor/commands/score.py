@@ -114,6 +114,8 @@ def score(
     listed = stdin or null or "-" in photos
     if not photos and not listed:
         raise click.UsageError("Give photos, folders or patterns, or --stdin for a list of them.")
+    if html is not None and output is not None and html.absolute() == output.absolute():
+        raise click.UsageError("--html and --output name the same file.")
 
     def inputs() -> Iterator[str]:
         yield from (path for path in photos if path != "-")
@@ -193,6 +195,8 @@ def score(
         note(f"{done} photos in {seconds:.1f} s ({done / seconds:.1f} a second)")
     if failed:
         note(f"{failed} of {done} photos could not be read.")
+    if done and sheet is not None and not sheet.photos:
+        note(f"No photo is left for a contact sheet; {printable(str(html))} was not written.")
     if not done:
         click.echo("There is no photo there; with -r, folders inside folders are searched too.", err=True)
     context.exit(0 if done and not failed and not actions.failures else 1)
