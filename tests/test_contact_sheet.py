@@ -140,6 +140,25 @@ def test_a_photo_opens_with_its_figures_and_leads_to_the_file(sheet: Path, brows
     assert browser.console() == []
 
 
+def test_scores_pass_one_by_one_and_leave_their_thumbnails_behind(tmp_path: Path) -> None:
+    asked = []
+
+    def scores() -> Iterator[Score]:
+        for rating in (5, 6, 7):
+            asked.append(rating)
+            yield score_of(f"{rating}.jpg", rating)
+
+    with contact_sheet(tmp_path / "sheet.html") as sheet:
+        passed = sheet.written(sheet.thumbnails_kept(scores()))
+        for rating in (5, 6, 7):
+            looks = next(passed).appearance
+            assert looks is not None
+            assert looks.thumbnail is None
+            assert asked[-1] == rating
+        assert next(passed, None) is None
+    assert (tmp_path / "sheet.html").read_text(encoding="utf-8").count("data:image/webp") == 3
+
+
 def test_a_name_that_is_no_unicode_leads_to_its_file(tmp_path: Path) -> None:
     odd = os.fsdecode(b"\xff.jpg")
     write(tmp_path / "sheet.html", [score_of(str(tmp_path / odd), 5)])
