@@ -32,7 +32,7 @@ from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
-from requestor.sharding import holdout_images
+from requestor.sharding import SHARD_IMAGES, holdout_images
 from requestor.strategies import STRATEGIES
 
 EVALUATION_WORKERS = 3
@@ -143,7 +143,8 @@ def estimate_run(
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
     model = initial_model(backbone, None, seed, multi_level=True)
     trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
-    sizes = Sizes(len(encode(model, {})), max_bytes(trained), max_feature_bytes(1, model.head.in_features))
+    features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
+    sizes = Sizes(len(encode(model, {})), max_bytes(trained), features)
     return estimate(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
 
 
