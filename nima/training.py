@@ -48,6 +48,7 @@ def train(
     shards: Sequence[Shard],
     plan: TrainingPlan,
     progress: Callable[[int, float], None] | None = None,
+    frozen: Activations | None = None,
 ) -> TrainingReport:
     """Trains `model` in place by SGD on the EMD loss.
 
@@ -57,6 +58,7 @@ def train(
         shards: with votes.
         plan: see `TrainingPlan`; the model's trained blocks are set to the plan's.
         progress: called after every step with its number, from 1, and its loss.
+        frozen: what `frozen_activations` gave for the same model, shards and plan; computed where None.
 
     Raises:
         TrainingError: shards without images or votes, or a loss that is no longer finite.
@@ -64,10 +66,10 @@ def train(
     """
     started = time.perf_counter()
     jpegs, targets = _examples(shards)
+    cached = frozen_activations(model, shards, plan) if frozen is None else frozen
     model.train_last(plan.trainable_blocks)
     model.train()
     random = np.random.default_rng(plan.seed)
-    cached = None if plan.augment else _frozen_activations(model, jpegs)
 
     def rate(batch: NDArray[np.int64]) -> Tensor:
         if cached is not None:
@@ -78,6 +80,25 @@ def train(
         return model.after_frozen(model.frozen(pixels))
 
     return _descend(model, rate, targets, plan, random, progress, started)
+
+
+def frozen_activations(model: Nima, shards: Sequence[Shard], plan: TrainingPlan) -> Activations | None:
+    """What the blocks that `plan` freezes make of every image of the shards: the same in every epoch, and every round.
+
+    None where nothing is frozen, the images are never the same twice, or the activations would take more memory than a
+    provider can be asked for. Raises `ShardError` where an image cannot be decoded.
+    """
+    model.train_last(plan.trainable_blocks)
+    model.train()
+    if plan.augment or model.frozen_blocks == 0:
+        return None
+    jpegs = [jpeg for shard in shards for jpeg in shard.jpegs]
+    parts = []
+    for start in range(0, len(jpegs), _FROZEN_BATCH):
+        parts.append(model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size)))
+        if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
+            return None
+    return Activations.concatenate(parts)
 
 
 def train_head(
@@ -201,21 +222,6 @@ def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> It
             waiting = np.concatenate([waiting, random.permutation(images)])
         yield waiting[:size]
         waiting = waiting[size:]
-
-
-def _frozen_activations(model: Nima, jpegs: Sequence[bytes]) -> Activations | None:
-    """What the frozen blocks make of every image, computed once as it is the same in every epoch.
-
-    None where nothing is frozen, or the activations would take more memory than a provider can be asked for.
-    """
-    if model.frozen_blocks == 0:
-        return None
-    parts = []
-    for start in range(0, len(jpegs), _FROZEN_BATCH):
-        parts.append(model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size)))
-        if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
-            return None
-    return Activations.concatenate(parts)
 
 
 def _descend(

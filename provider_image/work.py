@@ -31,8 +31,10 @@ from nima.shards import Shard, read_shard
 from nima.training import predict, train
 from nima.update import decode_weights, encode_update, schema_of
 from nima.version import VERSION
+from provider_image.kept_activations import keep_activations
 from provider_image.synthetic import synthetic_shard
 
+IMAGE_MODELS = "/opt/nima-golem/models"
 _BENCHMARK_IMAGES = 64
 
 
@@ -53,7 +55,8 @@ def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
     plan = _plan_of(job)
     trained = model.trainable_parameters(plan.trainable_blocks)
     received = {name: parameter.detach().clone() for name, parameter in trained.items()}
-    report = train(model, shards, plan, progress=_print_progress(plan))
+    frozen = keep_activations(Path(job.store), job.shards, model, shards, plan)
+    report = train(model, shards, plan, progress=_print_progress(plan), frozen=frozen)
     encode_update(folder / UPDATE_FILE, received, trained)
     return _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
 
@@ -119,7 +122,9 @@ def _plan_of(job: Job) -> TrainingPlan:
 
 
 def _stored(job: Job, sha256: str) -> Path:
-    return Path(job.store) / f"{sha256}.safetensors"
+    """Where the file is: sent, or in the image from the beginning."""
+    sent, own = (Path(folder) / f"{sha256}.safetensors" for folder in (job.store, IMAGE_MODELS))
+    return own if own.exists() and not sent.exists() else sent
 
 
 def _success(job: Job, samples: int, seconds: float, loss: float | None, output: Path | None) -> JobResult:

@@ -1,0 +1,146 @@
+"""What a provider is paid for before it computes: from the start of the provider program to its first batch.
+
+    python scripts/bench_cold_start.py --runs 5
+
+On one core, in CPU seconds, which other programs on the machine do not change much. `import torch` alone is the
+measure: the program should need less than 1.5 times as much until its first batch. Then what one photo takes, and what
+keeping the frozen blocks' output saves in a second round (`provider_image/kept_activations.py`). GLM at golemsp's
+default price: 0.025 GLM an hour of CPU, and a fifth of that an hour of time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from nima import checkpoint
+from nima.files import sha256_of
+from nima.jobs import PROTOCOL, Job, default_plan
+from nima.model import initial_model
+from nima.shards import write_shard
+from nima.training import standardise_features
+from provider_image.synthetic import synthetic_shard
+
+GLM_A_SECOND = 1.2 * 0.025 / 3600  # one busy thread: CPU, and time at a fifth of it
+
+TORCH = "import time, torch; print(time.process_time())"
+PROGRAM = """
+import json, sys, time
+marks = {}
+def mark(name):
+    marks[name] = time.process_time()
+import torch
+mark("import torch")
+from pathlib import Path
+from provider_image import work
+from provider_image.__main__ import read_job
+mark("other imports")
+path = Path(sys.argv[1])
+job = read_job(path)
+torch.set_num_threads(1)
+model = work._load_model(job, path.parent)
+mark("model")
+shards = [work.read_shard(work.check_content(work._stored(job, name), name)) for name in job.shards]
+mark("shard")
+from nima.shards import decode_jpeg
+from nima.features import embed
+for jpeg in shards[0].jpegs:
+    decode_jpeg(jpeg)
+mark("decoding")
+embed(model, shards[0].jpegs)
+mark("features")
+import torch._dynamo  # which an optimiser imports when it is made: in every training, and in nothing else
+mark("compiler")
+work._train(job, path.parent, model, shards)
+mark("first round")
+work._train(job, path.parent, model, shards)
+mark("second round")
+print(json.dumps(marks))
+"""
+STARTING = ("import torch", "other imports", "model", "shard")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--photos", type=int, default=64)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        job = prepare(Path(folder), options.backbone, options.photos)
+        measure(TORCH)  # what is read from disk the first time is not what is measured
+        bare = statistics.median(float(measure(TORCH)) for _ in range(options.runs))
+        runs = []
+        for _ in range(options.runs):
+            for kept in job.parent.parent.glob("*.activations"):
+                kept.unlink()
+            runs.append(stages(measure(PROGRAM, str(job))))
+    show(bare, {name: statistics.median(run[name] for run in runs) for name in runs[0]}, options.photos)
+
+
+def prepare(folder: Path, backbone: str, photos: int) -> Path:
+    """A job, and the store that it needs, which is `folder`."""
+    shard = synthetic_shard(photos, 256)
+    name = write_shard(folder, shard.image_ids, np.asarray(shard.votes), shard.jpegs).sha256
+    model = initial_model(backbone, None, 0, multi_level=True)
+    standardise_features(model, shard.jpegs[:16])
+    checkpoint.save(folder / "base", model, {})
+    base = sha256_of(folder / "base")
+    (folder / "base").rename(folder / f"{base}.safetensors")
+    job = folder / "job" / "job.json"
+    job.parent.mkdir()
+    plan = default_plan(photos, 0)
+    job.write_text(Job(PROTOCOL, "train", "job", backbone, str(folder), base, (name,), plan, threads=1).to_json())
+    return job
+
+
+def measure(program: str, *arguments: str) -> str:
+    """The last line that `program` prints, run on one core with an empty environment."""
+    core = {min(os.sched_getaffinity(0))}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={},
+        preexec_fn=lambda: os.sched_setaffinity(0, core),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def stages(marks: str) -> dict[str, float]:
+    """Seconds of each stage, from the seconds at its end."""
+    ends = json.loads(marks)
+    return dict(zip(ends, np.diff([0.0, *ends.values()]).tolist(), strict=True))
+
+
+def show(bare: float, seconds: dict[str, float], photos: int) -> None:
+    start = sum(seconds[name] for name in STARTING)
+    print(f"import torch alone        {bare:7.3f} s")
+    for name in STARTING:
+        print(f"  {name:<23} {seconds[name]:7.3f} s")
+    print(f"until the first batch     {start:7.3f} s   {start / bare:.2f} × import torch   {glm(start)}")
+    print(f"decoding, a photo         {1000 * seconds['decoding'] / photos:7.2f} ms")
+    print(f"features, a photo         {1000 * seconds['features'] / photos:7.2f} ms, decoding included")
+    compiler = seconds["compiler"]
+    print(f"making an optimiser       {compiler:7.3f} s   torch's compiler, imported in every round   {glm(compiler)}")
+    for name in ("first round", "second round"):
+        print(f"{name:<25} {seconds[name]:7.3f} s   {photos} photos   {glm(seconds[name])}")
+    saved = (seconds["first round"] - seconds["second round"]) / photos
+    print(f"kept, for 1,000 photos    {1000 * saved:7.1f} s less in every round but the first   {glm(1000 * saved)}")
+
+
+def glm(seconds: float) -> str:
+    return f"{seconds * GLM_A_SECOND:.7f} GLM"
+
+
+if __name__ == "__main__":
+    main()
