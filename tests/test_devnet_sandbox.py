@@ -27,12 +27,13 @@ Run = Callable[..., Awaitable[Ended]]
 
 
 def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]]) -> None:
-    """Boot a sandbox with the volume /golem/work, and hand a function that runs programs in it to `use`."""
-    for name in ("root", "work"):
+    """Boot a sandbox with the volumes /golem/work and /tmp/scratch, and hand a function that runs programs in it to `use`."""
+    for name in ("root", "work", "scratch"):
         (folder / name).mkdir()
+    volumes = {"/golem/work": folder / "work", "/tmp/scratch": folder / "scratch"}
 
     async def session() -> None:
-        sandbox = await Sandbox.boot(Layout.of_host({"/golem/work": folder / "work"}), folder / "root")
+        sandbox = await Sandbox.boot(Layout.of_host(volumes), folder / "root")
 
         async def run(*argv: str) -> Ended:
             stdout, stderr = bytearray(), bytearray()
@@ -178,6 +179,15 @@ def test_volumes_are_shared_and_the_root_is_small(tmp_path: Path):
         assert (await shell(run, "head -c 140000000 /dev/zero > /tmp/big")).status == 0
 
     in_sandbox(tmp_path, use)
+
+
+def test_a_volume_in_tmp_is_there(tmp_path: Path):  # as is a Python in a checkout below /tmp
+    async def use(run: Run, _: Sandbox) -> None:
+        done = await shell(run, "echo here > /tmp/scratch/file && echo there > /tmp/file")
+        assert done.status == 0, done.stderr
+
+    in_sandbox(tmp_path, use)
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["file"]
 
 
 def test_programs_of_one_sandbox_share_it_and_end_with_it(tmp_path: Path):

@@ -100,9 +100,9 @@ def build_root(layout: dict[str, Any]) -> None:
         os.symlink(target, path)
     for path, text, mode in layout["files"]:
         write(path, text, mode)
-    for tree, path in trees:
-        attach(tree, path)
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777" + size)
+    for tree, path in trees:  # some may lie in /tmp: a checkout, for one
+        attach(tree, path)
     socket.sethostname("golem")
     loopback_up()
 
