@@ -27,7 +27,7 @@ Run = Callable[..., Awaitable[Ended]]
 
 
 def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]]) -> None:
-    """Boot a sandbox with the volumes /golem/work and /tmp/scratch, and hand a function that runs programs in it to `use`."""
+    """Boot a sandbox with two volumes, and hand a function that runs programs in it to `use`."""
     for name in ("root", "work", "scratch"):
         (folder / name).mkdir()
     volumes = {"/golem/work": folder / "work", "/tmp/scratch": folder / "scratch"}
