@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from nima.jobs import PROTOCOL, Job
+from requestor.backends import board as board_module
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import ATTEMPTS, STRIKES, Board
 from requestor.errors import ImageMismatch
@@ -52,6 +53,26 @@ def test_a_failed_task_goes_to_another_provider() -> None:
 
     outcomes = asyncio.run(scenario())
     assert {(o.task.job.job_id, o.provider) for o in outcomes} == {("a", OWL), ("b", FOX)}
+
+
+def test_when_all_who_came_are_out_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_module, "DESERTED_SECONDS", 0.1)
+    monkeypatch.setattr(board_module, "GLANCE_SECONDS", 0.05)
+
+    async def scenario() -> tuple[list[Outcome], list[Outcome]]:
+        board = Board()
+        running = asyncio.create_task(collect(board, [task("a"), task("b")], 60.0))
+        await asyncio.sleep(0.3)  # nobody has come yet, and is waited for
+        assert not running.done()
+        for _ in range(STRIKES):
+            taken = board.take(FOX, ())
+            assert taken is not None
+            board.fail(taken, FOX, "it broke", 1.0)
+        return await running, await collect(board, [task("c")], 60.0)
+
+    first, later = asyncio.run(scenario())
+    assert {outcome.error for outcome in first} == {"it broke"}
+    assert {outcome.error for outcome in later} == {"who came failed, and nobody else came"}
 
 
 def test_a_task_that_fails_too_often_ends_with_its_last_error() -> None:

@@ -13,6 +13,8 @@ from requestor.errors import ImageMismatch
 
 ATTEMPTS = 3  # of one task
 STRIKES = 2  # failed tasks after which a provider is given no more
+DESERTED_SECONDS = 300.0  # that pass without anybody at work, after some were out, until nobody is waited for any more
+GLANCE_SECONDS = 5.0  # between two looks whether that is so
 GATHERING_SECONDS = 30.0  # for which the first providers to come leave the others their share
 
 
@@ -42,6 +44,7 @@ class Board:
         self._failed_by: dict[str, list[str]] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
+        self._busy_at = time.monotonic()
         self._outcomes: asyncio.Queue[Outcome | ImageMismatch] = asyncio.Queue()
         self._posted = asyncio.Event()
 
@@ -66,6 +69,7 @@ class Board:
         task = max(self._pending, key=suitability)
         self._pending.remove(task)
         self._seen.add(provider.id)
+        self._busy_at = time.monotonic()
         self._running[task.job.job_id] = task
         return task
 
@@ -155,6 +159,13 @@ class Board:
         self._running.clear()
         self.withdraw(reason)
 
+    def _deserted(self) -> bool:
+        """Whether all who came are out, and nobody has come for long. Before anybody came at all, it is waited on."""
+        if self._running:
+            self._busy_at = time.monotonic()
+        out = any(strikes >= STRIKES for strikes in self._strikes.values())
+        return out and time.monotonic() - self._busy_at > DESERTED_SECONDS
+
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         """Post the tasks; yield one outcome a task as they end; close the round after `seconds`.
 
@@ -162,7 +173,8 @@ class Board:
         """
         if self._mismatch is not None:
             raise self._mismatch
-        deadline = time.monotonic() + seconds
+        self._busy_at = time.monotonic()
+        deadline = self._busy_at + seconds
         left = {task.job.job_id: task for task in tasks}
         self._pending.extend(tasks)
         if self._given_up is not None:
@@ -172,10 +184,15 @@ class Board:
         self._notify()
         try:
             while left:
+                remaining = deadline - time.monotonic()
                 try:
-                    outcome = await asyncio.wait_for(self._outcomes.get(), max(0.0, deadline - time.monotonic()))
+                    outcome = await asyncio.wait_for(self._outcomes.get(), min(GLANCE_SECONDS, max(0.0, remaining)))
                 except asyncio.TimeoutError:
-                    break
+                    if remaining <= 0:
+                        break
+                    if self._deserted():
+                        self.abandon("who came failed, and nobody else came")
+                    continue
                 if isinstance(outcome, ImageMismatch):
                     raise outcome
                 if outcome.task.job.job_id not in left:
