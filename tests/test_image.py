@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from nima.errors import NimaError
+from nima.jobs import PROTOCOL, Job
 from requestor.cli import main
 from requestor.errors import ImageError, ImageMismatch
 from requestor.image.archive import unpack_archive
-from requestor.image.build import build_image, file_hashes, gather_sources
+from requestor.image.build import build_image, file_hashes, gather_models, gather_sources
 from requestor.image.builders import BUILDERS, find_builder
+from requestor.image.chosen import choose_image
 from requestor.image.contents import list_parts
 from requestor.image.gvmi import write_image
 from requestor.image.labels import DEFAULT_PYTHON, labels_of_this_version
@@ -280,7 +283,7 @@ def test_without_a_builder_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
 
 def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no folder"):
-        build_image(tmp_path / "nowhere" / "image.gvmi", "base", lambda doing: None)
+        build_image(tmp_path / "nowhere" / "image.gvmi", "base", (), lambda doing: None)
 
 
 @pytest.mark.skipif(not any(map(shutil.which, BUILDERS[1:])), reason="needs podman or buildah")
@@ -372,6 +375,44 @@ def test_a_program_that_does_not_work_is_found_out(tmp_path: Path, broken: Path,
     image = write_image(broken, {**CONFIG, "Labels": labels}, tmp_path / "image.gvmi")
     with pytest.raises(ImageError, match=re.escape(BROKEN[name][1])):
         verify(image.path)
+
+
+# --- models in an image
+
+
+def test_models_in_an_image_whose_file_is_known_need_not_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "root.squashfs").write_bytes(squashfs())
+    labels = {**labels_of_this_version(), "nima-golem.models": f"{'a' * 64} {'b' * 64}"}
+    image = write_image(tmp_path / "root.squashfs", {**CONFIG, "Labels": labels}, tmp_path / "image.gvmi")
+    named = {"NIMA_GOLEM_IMAGE": f"hash:sha3:{image.sha3_224}:https://example.org/image.gvmi"}
+    assert choose_image(named | {"NIMA_GOLEM_IMAGE_FILE": str(image.path)}).models == ("a" * 64, "b" * 64)
+    assert choose_image(named).models == ()
+
+
+def test_a_job_finds_a_model_that_was_sent_or_else_that_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from provider_image import work
+
+    sent, own = tmp_path / "sent", tmp_path / "own"
+    sent.mkdir()
+    own.mkdir()
+    monkeypatch.setattr(work, "IMAGE_MODELS", str(own))
+    name = f"{'a' * 64}.safetensors"
+    job = Job(PROTOCOL, "benchmark", "job", "mobilenet_v2", str(sent), "a" * 64, (), None, 0)
+    assert work._stored(job, job.base) == sent / name
+    (own / name).touch()
+    assert work._stored(job, job.base) == own / name
+    (sent / name).touch()
+    assert work._stored(job, job.base) == sent / name
+
+
+def test_only_models_can_be_put_into_an_image(tmp_path: Path) -> None:
+    with pytest.raises(NimaError, match="no model"):
+        gather_models(["nothing.safetensors"], tmp_path / "models")
+    (tmp_path / "text.safetensors").write_text("text")
+    with pytest.raises(NimaError, match=r"text\.safetensors could not be read"):
+        gather_models([str(tmp_path / "text.safetensors")], tmp_path / "others")
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path: Path) -> None:

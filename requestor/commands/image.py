@@ -38,18 +38,26 @@ def image() -> None:
     help="The file to write.",
 )
 @click.option("--base", help="Container image to build on: Debian 12 with Python 3.11 and pip.  [default: python:3.11]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="MODEL",
+    help="Put this model into the image, by file or name, so that jobs on it need not be sent it. Repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="What `info --json` says of the new image.")
-def build(output: Path, base: str | None, as_json: bool) -> None:
+def build(output: Path, base: str | None, models: tuple[str, ...], as_json: bool) -> None:
     """Build the image of this checkout, and print its hash and name. Equal sources give equal images.
 
     \b
     Examples:
-        nima-golem image build
+        nima-golem image build --output provider.gvmi
+        nima-golem image build --model model.safetensors          # so that it need not be sent to each provider
         nima-golem image build --base localhost/nima-golem-base   # of scripts/base_image, where no registry is in reach
     """
     from requestor.image.build import DEFAULT_BASE, build_image
 
-    info = build_image(output, base or DEFAULT_BASE, _report)
+    info = build_image(output, base or DEFAULT_BASE, models, _report)
     click.echo(json.dumps(_facts(info)) if as_json else f"{info.sha3_224}  {info.path}")
 
 

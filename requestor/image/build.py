@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nima.jobs import PROTOCOL
@@ -32,8 +32,11 @@ Report = Callable[[str], None]
 """Called with what is being done now."""
 
 
-def build_image(output: Path, base: str, report: Report) -> ImageInfo:
-    """Build the provider image of this checkout on the container image `base`, as `output`. Raises ImageError."""
+def build_image(output: Path, base: str, models: Sequence[str], report: Report) -> ImageInfo:
+    """Build the provider image of this checkout on the container image `base`, as `output`.
+
+    models: files or names of models to put into it. Raises ImageError, or NimaError for a model that is none.
+    """
     if not (REPOSITORY / DOCKERFILE).is_file():
         raise ImageError(
             f"There is no {DOCKERFILE} in {REPOSITORY}: an image is built in a checkout of the repository "
@@ -47,7 +50,8 @@ def build_image(output: Path, base: str, report: Report) -> ImageInfo:
     with tempfile.TemporaryDirectory(prefix="nima-golem-image-") as scratch:
         context = Path(scratch) / "context"
         gather_sources(context)
-        arguments = {"BASE": base, "VERSION": VERSION, "PROTOCOL": str(PROTOCOL)}
+        hashes = gather_models(models, context / "models") if models else []
+        arguments = {"BASE": base, "VERSION": VERSION, "PROTOCOL": str(PROTOCOL), "MODELS": " ".join(hashes)}
         ingredients = {
             "files": file_hashes(context),
             "wheels": sorted(path.name for path in wheels.iterdir()),
@@ -60,7 +64,7 @@ def build_image(output: Path, base: str, report: Report) -> ImageInfo:
             report("Nothing has changed")
         else:
             _hard_copies(wheels, context / "wheels")
-            _build(builder, context, arguments | {"PIP_OPTIONS": "--no-index --find-links=/wheels"}, kept, report)
+            _build(builder, context, arguments | {"PIP_OPTIONS": "--no-index --find-links=/ingredients"}, kept, report)
         return _place(kept, output)
 
 
@@ -73,6 +77,20 @@ def gather_sources(context: Path) -> None:
         shutil.copytree(REPOSITORY / name, context / name, ignore=ignored, copy_function=shutil.copyfile)
     for path in context.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def gather_models(models: Sequence[str], folder: Path) -> list[str]:
+    """Write `models` into the new `folder` as runs send them to providers; their sorted hashes."""
+    from nima import checkpoint
+    from nima.files import sha256_of
+    from nima.scoring import find_model
+
+    folder.mkdir()
+    for name in models:
+        draft = folder / "draft"
+        checkpoint.save(draft, checkpoint.load(find_model(name))[0], {})
+        draft.rename(folder / f"{sha256_of(draft)}.safetensors")
+    return sorted(path.stem for path in folder.iterdir())
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

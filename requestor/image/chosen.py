@@ -9,7 +9,7 @@ from pathlib import Path
 
 from requestor.errors import ConfigurationError
 from requestor.image.gvmi import ImageInfo, read_image
-from requestor.image.labels import DEFAULT_PYTHON, check_versions, python_of
+from requestor.image.labels import DEFAULT_PYTHON, check_versions, models_of, python_of
 
 _PACKAGE = re.compile(r"hash:sha3:(?P<digest>[0-9a-f]+):(?P<url>https?://\S+)")
 
@@ -37,6 +37,11 @@ class ChosenImage:
     def url(self) -> str:
         """Where providers download it."""
         return self._parts()["url"]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """SHA-256 of the models that are known to lie in the image."""
+        return models_of(self.info.labels) if self.info else ()
 
     def _parts(self) -> re.Match[str]:
         match = _PACKAGE.fullmatch(self.package)

@@ -11,7 +11,7 @@ from typing import Literal
 from requestor.image.squashfs import list_files
 
 PACKAGES = "/opt/nima-golem/"
-OURS = ("nima", "provider_image")
+OURS = ("nima", "provider_image", "models")
 Kind = Literal["ours", "package", "python", "system"]
 _INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 _PYTHON = re.compile(r"/usr/(local/)?(lib/(lib)?python3|bin/python3|share/python3)")

@@ -3,6 +3,7 @@
 - `nima-golem.version`: of the package in it
 - `nima-golem.protocol`: of the jobs that its program takes
 - `nima-golem.python`: absolute path of the Python that runs the program
+- `nima-golem.models`: SHA-256 of the models that lie in it, with blanks between them
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from requestor.errors import ImageMismatch
 VERSION_LABEL = "nima-golem.version"
 PROTOCOL_LABEL = "nima-golem.protocol"
 PYTHON_LABEL = "nima-golem.python"
+MODELS_LABEL = "nima-golem.models"
 DEFAULT_PYTHON = "/usr/local/bin/python3"
 
 
@@ -41,3 +43,8 @@ def check_versions(labels: Mapping[str, str], image: str) -> None:
 def python_of(labels: Mapping[str, str]) -> str:
     """Absolute path of the Python in an image with these labels."""
     return labels.get(PYTHON_LABEL, DEFAULT_PYTHON)
+
+
+def models_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """SHA-256 of the models that nobody has to send to an image with these labels."""
+    return tuple(labels.get(MODELS_LABEL, "").split())

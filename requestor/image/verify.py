@@ -26,13 +26,13 @@ from nima.jobs import (
     Kind,
     TrainingPlan,
 )
-from requestor.devnet.image_cache import ImageCache
+from requestor.devnet.image_cache import ImageCache, UnpackedImage
 from requestor.devnet.runtime import DeploymentRefused, Machine, Runtime, RuntimeFailed
 from requestor.devnet.usage import Usage
 from requestor.errors import DevnetError, ImageError
 from requestor.image.gvmi import UNSUPPORTED_COMPRESSIONS, ImageInfo, read_image
-from requestor.image.labels import check_versions, python_of
-from requestor.image.vm import JOBS, MEMORY_GIB, STORE
+from requestor.image.labels import check_versions, models_of, python_of
+from requestor.image.vm import JOBS, MEMORY_GIB, MODELS, STORE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,10 @@ async def verify_image(path: Path) -> AsyncIterator[Check]:
             yield Check(
                 kind, f"{result.samples} photos in {result.seconds:.1f} s" + f" ({versions})" * (kind == "embed")
             )
+        for number, model in enumerate(models_of(info.labels)):
+            backbone = await asyncio.to_thread(_backbone_of, machine.root / MODELS.lstrip("/") / f"{model}.safetensors")
+            await machine.work("evaluate", model, shard, backbone, f"model-{number}")
+            yield Check("model", f"{model} ({backbone})")
 
 
 def _check_config(info: ImageInfo) -> None:
@@ -100,19 +104,19 @@ def _check_config(info: ImageInfo) -> None:
 class _Booted:
     """The image in a sandbox, with its two volumes as folders of this machine."""
 
-    def __init__(self, info: ImageInfo, runtime: Runtime, volumes: dict[str, Path], files: int) -> None:
-        self._info, self._runtime = info, runtime
-        self.store, self.jobs, self.files = volumes[STORE], volumes[JOBS], files
+    def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path], files: int) -> None:
+        self._info, self._runtime = image.info, runtime
+        self.root, self.store, self.jobs, self.files = image.root, volumes[STORE], volumes[JOBS], files
 
-    async def work(self, kind: Kind, base: str, shard: str) -> JobResult:
-        """Have the program do a job of `kind`. Raises ImageError unless it succeeded."""
-        plan = _PLAN if kind == "train" else None
-        job = Job(PROTOCOL, kind, kind, BACKBONE, STORE, base, (shard,), plan, threads=0)
-        folder = self.jobs / kind
+    async def work(self, kind: Kind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
+        """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
+        plan, name = _PLAN if kind == "train" else None, name or kind
+        job = Job(PROTOCOL, kind, name, backbone, STORE, base, (shard,), plan, threads=0)
+        folder = self.jobs / name
         folder.mkdir()
         (folder / JOB_FILE).write_text(job.to_json())
         said = bytearray()
-        arguments = ("-m", "provider_image", f"{JOBS}/{kind}/{JOB_FILE}")
+        arguments = ("-m", "provider_image", f"{JOBS}/{name}/{JOB_FILE}")
         python = python_of(self._info.labels)
         try:
             run = self._runtime.run(python, arguments, said.extend, said.extend)
@@ -144,7 +148,7 @@ async def _booted(info: ImageInfo) -> AsyncIterator[_Booted]:
             _, volumes = runtime.deploy(None, image)
             await runtime.start(())
             files = await asyncio.to_thread(lambda: sum(1 for path in image.root.rglob("*") if path.is_file()))
-            yield _Booted(info, runtime, volumes, files)
+            yield _Booted(image, runtime, volumes, files)
         except (DeploymentRefused, DevnetError, RuntimeFailed) as error:
             raise ImageError(f"{info.path} could not be started: {error}") from error
         finally:
@@ -180,6 +184,15 @@ def _prepare(store: Path) -> tuple[str, str, _Expected]:
     image_ids = np.arange(1, len(jpegs) + 1)
     shard = write_shard(store, image_ids, np.ones((len(jpegs), 10), dtype=np.int32), jpegs)
     return base, shard.sha256, _Expected(image_ids, embed(model, jpegs), predict(model, jpegs))
+
+
+def _backbone_of(path: Path) -> str:
+    from nima import checkpoint
+
+    try:
+        return checkpoint.load(path)[0].backbone
+    except NimaError as error:
+        raise ImageError(f"A model that the image's labels name is not in it: {error}") from error
 
 
 def _drawn_photos() -> list[bytes]:
