@@ -59,6 +59,7 @@ class GolemSettings:
         subnet: only providers of this subnet.
         image: the task package, `hash:sha3:<hash>:<url>`.
         image_checked: whether its labels are known to be of this version.
+        image_models: SHA-256 of models that lie in the image, so that nobody sends them.
         python: absolute path of the image's Python, which can import `provider_image`.
         max_price: GLM that the first hour of one provider may cost at full load, start fee included.
         environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
@@ -68,6 +69,7 @@ class GolemSettings:
     subnet: str
     image: str
     image_checked: bool
+    image_models: tuple[str, ...]
     python: str
     max_price: Decimal
     environment: Mapping[str, str]
@@ -266,6 +268,7 @@ class GolemBackend:
         offer = context._agreement.details.provider_view
         provider = Provider(context.provider_id, display_name(context.provider_name, context.provider_id))
         hired = Hired(provider, _threads(offer.properties))
+        hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
         self._accounts.open(context.id, context._agreement.id, _price(offer.extract(ComLinear)), hired.threads)
         self._hired[context.id] = hired
         return hired
