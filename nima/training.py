@@ -19,6 +19,7 @@ from nima.errors import NimaError
 from nima.jobs import TrainingPlan
 from nima.loss import emd
 from nima.model import Activations, Nima
+from nima.sgd import SGD
 from nima.shards import Shard, decode_jpeg
 
 _FROZEN_BATCH = 32
@@ -238,19 +239,15 @@ def _descend(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)  # of dropout
         model.dropout.p = plan.dropout
-        optimizer = torch.optim.SGD(
-            model.parameter_groups(plan.lr_backbone, plan.lr_head),
-            momentum=plan.momentum,
-            weight_decay=plan.weight_decay,
-        )
-        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        received = [parameter.detach().clone() for parameter in trained]
+        optimizer = SGD(model.parameter_groups(plan.lr_backbone, plan.lr_head), plan.momentum, plan.weight_decay)
+        received = [parameter.detach().clone() for parameter in optimizer.parameters]
         for step, batch in enumerate(_batches(len(targets), plan, random), start=1):
             loss = emd(rate(batch).softmax(dim=1), targets[batch], plan.emd_r)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if plan.proximal > 0:
-                for parameter, start in zip(trained, received, strict=True):
+                for parameter, start in zip(optimizer.parameters, received, strict=True):
+                    assert parameter.grad is not None
                     parameter.grad.add_(parameter.detach() - start, alpha=plan.proximal)
             optimizer.step()
             losses.append(loss.item())

@@ -57,8 +57,6 @@ for jpeg in shards[0].jpegs:
 mark("decoding")
 embed(model, shards[0].jpegs)
 mark("features")
-import torch._dynamo  # which an optimiser imports when it is made: in every training, and in nothing else
-mark("compiler")
 work._train(job, path.parent, model, shards)
 mark("first round")
 work._train(job, path.parent, model, shards)
@@ -130,8 +128,6 @@ def show(bare: float, seconds: dict[str, float], photos: int) -> None:
     print(f"until the first batch     {start:7.3f} s   {start / bare:.2f} × import torch   {glm(start)}")
     print(f"decoding, a photo         {1000 * seconds['decoding'] / photos:7.2f} ms")
     print(f"features, a photo         {1000 * seconds['features'] / photos:7.2f} ms, decoding included")
-    compiler = seconds["compiler"]
-    print(f"making an optimiser       {compiler:7.3f} s   torch's compiler, imported in every round   {glm(compiler)}")
     for name in ("first round", "second round"):
         print(f"{name:<25} {seconds[name]:7.3f} s   {photos} photos   {glm(seconds[name])}")
     saved = (seconds["first round"] - seconds["second round"]) / photos

@@ -140,14 +140,18 @@ def test_an_embedding_sends_back_the_features_of_its_images(provider: Provider) 
 
 def test_no_time_is_lost_on_torchs_compiler(provider: Provider) -> None:
     """To import it takes as long as torch itself, and providers are paid by the second."""
-    folder = provider.jobs / "quick"
-    folder.mkdir()
-    (folder / "job.json").write_text(provider.job("quick", kind="embed", plan=None).to_json())
+    paths = []
+    for kind, plan in (("embed", None), ("evaluate", None), ("train", dataclasses.replace(PLAN, steps=1))):
+        folder = provider.jobs / f"quick-{kind}"
+        folder.mkdir()
+        (folder / "job.json").write_text(provider.job(folder.name, kind=kind, plan=plan).to_json())
+        paths.append(str(folder / "job.json"))
     program = (
-        "import sys; from provider_image.__main__ import main; assert main(sys.argv[1:]) == 0\n"
+        "import sys; from provider_image.__main__ import main\n"
+        "for path in sys.argv[1:]: assert main([path]) == 0, path\n"
         "assert not [name for name in sys.modules if name.split('.')[:2] == ['torch', '_dynamo']]"
     )
-    command = [sys.executable, "-c", program, str(folder / "job.json")]
+    command = [sys.executable, "-c", program, *paths]
     done = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
