@@ -23,12 +23,12 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
+
+from metered_backend import MeteredBackend
 
 from nima import checkpoint
 from nima.ava import read_ratings
@@ -40,11 +40,11 @@ from nima.shards import read_shard
 from nima.splits import read_split
 from nima.training import standardise_features
 from nima.weights import fetch
-from requestor.backends.base import Backend, BackendStatus, Outcome, Task
+from requestor.backends.base import Backend
 from requestor.config import HiringConfig, golem_environment
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
-from requestor.ledger import Ledger, Receipt
+from requestor.ledger import Ledger
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
 from requestor.runs import open_backend
@@ -68,49 +68,6 @@ class Figures:
     travel: float
     sent: int
     received: int
-
-
-class Watched(Backend):
-    """A backend whose outcomes are counted."""
-
-    name = "watched"
-
-    def __init__(self, inner: Backend) -> None:
-        self._inner = inner
-        self._held: dict[str, set[str]] = {}
-        self.attempts = self.work = 0.0
-        self.sent = self.received = 0
-
-    async def __aenter__(self) -> Watched:
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._inner.__aexit__(kind, error, trace)
-
-    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        async for outcome in self._inner.run(tasks, seconds):
-            assert outcome.provider is not None, outcome.error
-            assert outcome.result is not None, outcome.error
-            held = self._held.setdefault(outcome.provider.id, set())
-            files = [path for path in outcome.task.store if path.name not in held]
-            held.update(path.name for path in files)
-            self.sent += sum(path.stat().st_size for path in [*files, *filter(None, [outcome.task.weights])])
-            self.received += outcome.output.stat().st_size if outcome.output else 0
-            self.attempts += outcome.seconds
-            self.work += outcome.result.seconds
-            yield outcome
-
-    def dismiss(self, provider_id: str) -> None:
-        self._inner.dismiss(provider_id)
-
-    def status(self) -> BackendStatus:
-        return self._inner.status()
-
-    def receipts(self) -> list[Receipt]:
-        return self._inner.receipts()
 
 
 @dataclass(frozen=True)
@@ -143,13 +100,13 @@ class Work:
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(BLOCKS).items()}
         plan = default_plan(self.dataset.train_images // PROVIDERS, 0, BLOCKS)
         plan = replace(plan, steps=plan.steps * self.times)
-        watched, began = Watched(backend), time.time()
+        metered, began = MeteredBackend(backend), time.time()
         rounds: list[float] = []
-        async with watched:
+        async with metered:
             for number in range(1, self.rounds + 1):
                 started = time.monotonic()
                 report = await run_round(
-                    number, watched, self.dataset.clients, plan, self.base, BACKBONE, weights,
+                    number, metered, self.dataset.clients, plan, self.base, BACKBONE, weights,
                     folder.path / "rounds", lambda outcome, verdict: None,
                 )  # fmt: skip
                 assert report.admitted == PROVIDERS, report.failures()
@@ -161,11 +118,11 @@ class Work:
             hire=hire,
             rounds=rounds,
             farewell=time.monotonic() - done,
-            attempts=watched.attempts,
-            work=watched.work,
-            travel=watched.attempts - watched.work,
-            sent=watched.sent,
-            received=watched.received,
+            attempts=metered.attempts,
+            work=metered.work,
+            travel=metered.attempts - metered.work,
+            sent=metered.sent,
+            received=metered.received,
         )
 
     def least_bytes(self) -> tuple[int, int]:

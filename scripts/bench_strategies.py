@@ -17,12 +17,12 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
+from metered_backend import MeteredBackend
 
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
@@ -35,12 +35,10 @@ from nima.shards import read_shard
 from nima.splits import read_split
 from nima.training import predict, standardise_features, train
 from nima.weights import fetch
-from requestor.backends.base import Backend, BackendStatus, Outcome, Task
 from requestor.backends.local import LocalBackend
 from requestor.embedding import embed_and_train
 from requestor.estimate import GOLEM_DEFAULT_PRICE
 from requestor.holdout import Holdout
-from requestor.ledger import Receipt
 from requestor.rounds import run_round
 from requestor.sharding import Dataset, make_shards
 
@@ -78,50 +76,21 @@ class Row:
     cost: Cost
 
 
-class Meter(Backend):
-    """A backend that counts what passes through it."""
-
-    name = "local"
+class Meter(MeteredBackend):
+    """Counts the processor time of local providers, too."""
 
     def __init__(self, inner: LocalBackend) -> None:
-        self._inner = inner
-        self._held: dict[str, set[str]] = {}
-        self._traffic = Cost()
+        super().__init__(inner)
         self._cores = _children_seconds()
 
     @property
     def cost(self) -> Cost:
         """Since the beginning."""
-        return replace(self._traffic, core_seconds=_children_seconds() - self._cores)
+        return Cost(_children_seconds() - self._cores, self.sent, self.received)
 
     async def __aenter__(self) -> Meter:
-        await self._inner.__aenter__()
+        await super().__aenter__()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._inner.__aexit__(kind, error, trace)
-
-    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        async for outcome in self._inner.run(tasks, seconds):
-            assert outcome.provider is not None, outcome.error
-            held = self._held.setdefault(outcome.provider.id, set())
-            sent = [path for path in outcome.task.store if path.name not in held]
-            held.update(path.name for path in sent)
-            up = sum(path.stat().st_size for path in [*sent, *filter(None, [outcome.task.weights])])
-            down = outcome.output.stat().st_size if outcome.output else 0
-            self._traffic += Cost(up=up, down=down)
-            yield outcome
-
-    def dismiss(self, provider_id: str) -> None:
-        self._inner.dismiss(provider_id)
-
-    def status(self) -> BackendStatus:
-        return self._inner.status()
-
-    def receipts(self) -> list[Receipt]:
-        return self._inner.receipts()
 
 
 class Bench:
