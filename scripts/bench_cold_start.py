@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--photos", type=int, default=64)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(Path(folder), options.backbone, options.photos)
@@ -81,7 +83,58 @@ def main() -> None:
             for kept in job.parent.parent.glob("*.activations"):
                 kept.unlink()
             runs.append(stages(measure(PROGRAM, str(job))))
-    show(bare, {name: statistics.median(run[name] for run in runs) for name in runs[0]}, options.photos)
+    seconds = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    figures = Figures(options.backbone, options.photos, bare, seconds)
+    print(json.dumps(figures.as_json()) if options.json else figures.as_table())
+
+
+@dataclass(frozen=True)
+class Figures:
+    """CPU seconds on one core: of `import torch` alone, and of each stage of the program."""
+
+    backbone: str
+    photos: int
+    bare: float
+    seconds: dict[str, float]
+
+    @property
+    def start(self) -> float:
+        """Until the first batch can be computed."""
+        return sum(self.seconds[name] for name in STARTING)
+
+    @property
+    def saved(self) -> float:
+        """In every round but the first, a photo."""
+        return (self.seconds["first round"] - self.seconds["second round"]) / self.photos
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "backbone": self.backbone,
+            "import_torch_s": round(self.bare, 3),
+            "until_first_batch_s": round(self.start, 3),
+            "times_import_torch": round(self.start / self.bare, 2),
+            "until_first_batch_glm": round(self.start * GLM_A_SECOND, 9),
+            "stages_s": {name: round(self.seconds[name], 3) for name in STARTING},
+            "decoding_ms_a_photo": round(1000 * self.seconds["decoding"] / self.photos, 2),
+            "features_ms_a_photo": round(1000 * self.seconds["features"] / self.photos, 2),
+            "kept_saves_s_a_1000_photos": round(1000 * self.saved, 1),
+            "kept_saves_glm_a_1000_photos": round(1000 * self.saved * GLM_A_SECOND, 9),
+        }
+
+    def as_table(self) -> str:
+        lines = [f"import torch alone        {self.bare:7.3f} s"]
+        lines += [f"  {name:<23} {self.seconds[name]:7.3f} s" for name in STARTING]
+        times = f"{self.start / self.bare:.2f} × import torch"
+        lines += [
+            f"until the first batch     {self.start:7.3f} s   {times}   {glm(self.start)}",
+            f"decoding, a photo         {1000 * self.seconds['decoding'] / self.photos:7.2f} ms",
+            f"features, a photo         {1000 * self.seconds['features'] / self.photos:7.2f} ms, decoding included",
+        ]
+        for name in ("first round", "second round"):
+            lines.append(f"{name:<25} {self.seconds[name]:7.3f} s   {self.photos} photos   {glm(self.seconds[name])}")
+        every = "less in every round but the first"
+        lines.append(f"kept, for 1,000 photos    {1000 * self.saved:7.1f} s {every}   {glm(1000 * self.saved)}")
+        return "\n".join(lines)
 
 
 def prepare(folder: Path, backbone: str, photos: int) -> Path:
@@ -118,20 +171,6 @@ def stages(marks: str) -> dict[str, float]:
     """Seconds of each stage, from the seconds at its end."""
     ends = json.loads(marks)
     return dict(zip(ends, np.diff([0.0, *ends.values()]).tolist(), strict=True))
-
-
-def show(bare: float, seconds: dict[str, float], photos: int) -> None:
-    start = sum(seconds[name] for name in STARTING)
-    print(f"import torch alone        {bare:7.3f} s")
-    for name in STARTING:
-        print(f"  {name:<23} {seconds[name]:7.3f} s")
-    print(f"until the first batch     {start:7.3f} s   {start / bare:.2f} × import torch   {glm(start)}")
-    print(f"decoding, a photo         {1000 * seconds['decoding'] / photos:7.2f} ms")
-    print(f"features, a photo         {1000 * seconds['features'] / photos:7.2f} ms, decoding included")
-    for name in ("first round", "second round"):
-        print(f"{name:<25} {seconds[name]:7.3f} s   {photos} photos   {glm(seconds[name])}")
-    saved = (seconds["first round"] - seconds["second round"]) / photos
-    print(f"kept, for 1,000 photos    {1000 * saved:7.1f} s less in every round but the first   {glm(1000 * saved)}")
 
 
 def glm(seconds: float) -> str:
