@@ -255,6 +255,16 @@ def test_an_image_is_listed_by_parts(tmp_path: Path) -> None:
     assert image.sha3_224 in done.stdout
 
 
+def test_the_config_is_shown_without_squashfs_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root.squashfs").write_bytes(squashfs())
+    image = write_image(tmp_path / "root.squashfs", CONFIG, tmp_path / "image.gvmi")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(main, ["image", "info", str(image.path)])
+    assert (done.exit_code, image.sha3_224 in done.stdout) == (0, True)
+    assert "Install squashfs-tools" in done.stderr
+    assert json.loads(CliRunner().invoke(main, ["image", "info", "--json", str(image.path)]).stdout)["parts"] is None
+
+
 @needs_squashfs
 def test_a_damaged_squashfs_is_refused(tmp_path: Path) -> None:
     make_tree(tmp_path / "root", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,13 +76,17 @@ def info(file: Path, as_json: bool) -> None:
     from requestor.image.contents import list_parts
     from requestor.image.gvmi import read_image
 
-    read = read_image(file)
-    parts = list_parts(file)
+    facts = _facts(read_image(file))
+    # The config is of use without the tools that look into the file system.
+    parts = list_parts(file) if shutil.which("unsquashfs") else None
     if as_json:
-        click.echo(json.dumps(_facts(read) | {"parts": [vars(part) for part in parts]}))
+        click.echo(json.dumps(facts | {"parts": parts and [vars(part) for part in parts]}))
         return
-    for name, value in _facts(read).items():
-        click.echo(f"{name + ':':<14}{_in_words(value)}")
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<14} {_in_words(value)}")
+    if parts is None:
+        click.echo("Install squashfs-tools to see what takes room in it.", err=True)
+        return
     click.echo(f"\n{_megabytes(sum(part.size for part in parts))}  before compression")
     for part in parts:
         click.echo(f"{_megabytes(part.size)}  {_named(part)}")
