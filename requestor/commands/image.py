@@ -80,7 +80,8 @@ def info(file: Path, as_json: bool) -> None:
     # The config is of use without the tools that look into the file system.
     parts = list_parts(file) if shutil.which("unsquashfs") else None
     if as_json:
-        click.echo(json.dumps(facts | {"parts": parts and [vars(part) for part in parts]}))
+        listed = None if parts is None else [vars(part) for part in parts]
+        click.echo(json.dumps(facts | {"parts": listed}))
         return
     for name, value in facts.items():
         click.echo(f"{name + ':':<14} {_in_words(value)}")
