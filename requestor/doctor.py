@@ -7,22 +7,17 @@ skipped, and say so.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.metadata
-import ipaddress
 import json
 import os
 import platform
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
-
-import aiohttp
+from typing import Any
 
 from nima.jobs import PROTOCOL, named_version
 from nima.version import VERSION
@@ -31,32 +26,16 @@ from requestor.devnet.daemons import find_yagna
 from requestor.devnet.sandbox import Layout, Sandbox
 from requestor.devnet.state import Devnet, running_devnets
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
+from requestor.finding import Finding
 from requestor.golem.networks import TOKENS, is_real_money
 from requestor.golem.wallet import Connection, Wallet
-from requestor.image.chosen import ChosenImage, choose_image
-from requestor.image.gvmi import read_image
-from requestor.image.labels import check_versions
-
-Level = Literal["ok", "warning", "blocked", "skipped"]
+from requestor.image.checkup import look_at_image
 
 GIB = 2**30
 ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
 PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
 DEFAULT_API_URL = "http://127.0.0.1:7465"
 _PROGRAM_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found. `advice`: the way out; empty where all is well."""
-
-    check: str
-    level: Level
-    found: str
-    advice: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[F
         yield finding
     yield await _funds(setup, address)
     yield _gftp()
-    async for finding in _image(setup, download_image):
+    async for finding in look_at_image(setup.environment, setup.devnet is not None, download_image):
         yield finding
     yield _disk()
     async for finding in _devnet():
@@ -218,75 +197,6 @@ def _gftp() -> Finding:
     theirs = shutil.which("gftp")
     ours = "this program brings its own file transfer, which takes in no more than was asked for"
     return Finding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
-
-
-async def _image(setup: Setup, download: bool) -> AsyncIterator[Finding]:
-    try:
-        image = await asyncio.to_thread(choose_image, setup.environment)
-    except RequestorError as error:
-        yield Finding("image", "blocked", str(error), "docs/public-network.md says how to build and push, or pick one")
-        return
-    if image.info is not None:
-        yield Finding("image", "ok", f"{image.info.path}, of this version, {image.info.size / 1e6:.0f} MB")
-    elif setup.devnet is not None:
-        yield Finding("image", "ok", "The devnet has none: tasks run on this machine's own system.")
-    else:
-        yield Finding(
-            "image", "warning", f"{image.digest[:12]}…: its version is not known, as its file is not here.",
-            "set NIMA_GOLEM_IMAGE_FILE, or look with --download-image",
-        )  # fmt: skip
-    yield await _image_host(setup, image, download)
-
-
-async def _image_host(setup: Setup, image: ChosenImage, download: bool) -> Finding:
-    """Whether providers can download the image, and what they get is what the demand names."""
-    local = _is_local(image.url)
-    elsewhere = "upload the image to where providers can download it, and name that in NIMA_GOLEM_IMAGE"
-    if local and setup.devnet is None:
-        return Finding("image host", "blocked", f"{image.url} can be reached from this machine only.", elsewhere)
-    try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=10, sock_read=30)) as session:
-            async with session.head(image.url, allow_redirects=True) as head:
-                size = int(head.headers.get("Content-Length", -1))
-                if head.status != 200:
-                    return Finding("image host", "blocked", f"{image.url} answers {head.status}.", elsewhere)
-            if image.info is not None and size not in (-1, image.info.size):
-                found = f"{image.url} has {size} bytes, and the image has {image.info.size}."
-                return Finding("image host", "blocked", found, elsewhere)
-            if not local and not download:
-                return Finding("image host", "ok", f"{image.url} can be downloaded; its hash was not looked at")
-            return await _downloaded(session, setup, image)
-    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        return Finding("image host", "blocked", f"{image.url} cannot be downloaded: {reason}.", elsewhere)
-
-
-async def _downloaded(session: aiohttp.ClientSession, setup: Setup, image: ChosenImage) -> Finding:
-    with tempfile.NamedTemporaryFile(suffix=".gvmi") as file:
-        digest = hashlib.new(f"sha3_{len(image.digest) * 4}")
-        async with session.get(image.url) as response:
-            async for chunk in response.content.iter_chunked(1 << 20):
-                digest.update(chunk)
-                file.write(chunk)
-        file.flush()
-        if digest.hexdigest() != image.digest.lower():
-            found = f"{image.url} has the SHA3 {digest.hexdigest()}, and NIMA_GOLEM_IMAGE names {image.digest}."
-            return Finding("image host", "blocked", found, "upload the image again, or name the hash of what is there")
-        if setup.devnet is None:
-            try:
-                info = await asyncio.to_thread(read_image, Path(file.name))
-                check_versions(info.labels, image.url)
-            except RequestorError as error:
-                return Finding("image host", "blocked", str(error), "build the image of this version")
-    return Finding("image host", "ok", f"{image.url} can be downloaded, and its hash is right")
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return host == "localhost" or host.endswith(".local")
 
 
 def _disk() -> Finding:

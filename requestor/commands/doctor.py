@@ -29,7 +29,8 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
         nima-golem doctor
         nima-golem doctor --network polygon --json
     """
-    from requestor.doctor import Finding, Setup, examine
+    from requestor.doctor import Setup, examine
+    from requestor.finding import Finding
 
     async def look() -> list[Finding]:
         findings = []
