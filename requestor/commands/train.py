@@ -109,7 +109,11 @@ def _show_estimate(
 
 
 async def _with_signals(run: TrainingRun) -> dict[str, Any]:
-    """Ctrl-C once ends the run after its round, twice at once; SIGTERM at once. Always through the clean way out."""
+    """Ctrl-C once ends the run after its round, or the next shard's features, twice at once; SIGTERM at once.
+
+    Always through the clean way out.
+    """
+    step = "this round" if run.config.rounds else "what comes in next"
     loop = asyncio.get_running_loop()
     work = asyncio.ensure_future(run.run())
     presses = 0
@@ -118,7 +122,7 @@ async def _with_signals(run: TrainingRun) -> dict[str, Any]:
         nonlocal presses
         presses += 1
         if presses == 1:
-            click.echo("Stopping after this round; Ctrl-C again to stop now.", err=True)
+            click.echo(f"Stopping after {step}; Ctrl-C again to stop now.", err=True)
             run.stop()
         else:
             work.cancel()
@@ -128,7 +132,7 @@ async def _with_signals(run: TrainingRun) -> dict[str, Any]:
     try:
         return await work
     except asyncio.CancelledError:
-        raise RunStopped("Stopped; the same command goes on after the last finished round.") from None
+        raise RunStopped("Stopped; the same command goes on from what was finished.") from None
 
 
 def _for_people(summary: dict[str, Any]) -> str:
