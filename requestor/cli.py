@@ -33,6 +33,7 @@ COMMANDS = {
         "Show what a photo's score rests on, and what would move it.",
     ),
     "export": ("requestor.commands.export:export", "Write a model as ONNX or TorchScript."),
+    "serve": ("requestor.commands.serve:serve", "Score photos over HTTP, with a page to drop them on."),
     "evaluate": (
         "requestor.commands.evaluate:evaluate",
         "Metrics of a model or of a file of predictions on AVA.",
