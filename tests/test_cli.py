@@ -23,7 +23,11 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "runs", "offers", "score", "evaluate", "ava", "models", "image", "devnet", "doctor"]
+    "command",
+    [
+        *("train", "runs", "offers", "score", "explain", "export", "serve"),
+        *("evaluate", "ava", "models", "image", "devnet", "doctor"),
+    ],
 )
 def test_every_command_explains_itself_without_torch(command: str, tmp_path: Path) -> None:
     program = (
