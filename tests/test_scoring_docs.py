@@ -32,4 +32,5 @@ def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
         command = ["bash", "-o", "pipefail", "-c", example]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{example}: {done.stderr}"
-    assert {path.name for path in tmp_path.iterdir()} >= {"scores.jsonl", "scores.csv", "scores.sqlite", "best", "holiday.html", "kept"}
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made >= {"scores.jsonl", "scores.csv", "scores.sqlite", "best", "holiday.html", "kept"}
