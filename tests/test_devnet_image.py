@@ -182,7 +182,7 @@ def test_processes_and_settings_of_the_host_are_out_of_reach(tmp_path: Path, ima
             "mount -o remount,rw /proc",
             "mount -t tmpfs tmpfs /opt",
             "umount -l /proc",
-            "unshare --user --map-root-user --mount /usr/bin/mount -t tmpfs tmpfs /opt",
+            "unshare --user true",
             "mknod /dev/disk b 254 0",
             "echo x > /sys/devices/system/cpu/cpu0/online",
         ):
@@ -213,12 +213,21 @@ def test_tasks_of_other_activities_are_out_of_reach(tmp_path: Path, image: Image
 def test_memory_and_threads_are_those_offered(tmp_path: Path, image: ImageInfo, cache: Path):
     async def use(found: Activity) -> None:
         assert await output(found, "nproc") == "1\n"
-        hold = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"
-        assert (await found.run_one(sh(hold)))["stdout"] is None
-        assert await output(found, "x=$(head -c 2000000 /dev/zero | tr '\\0' x); echo ${#x}") == "2000000\n"
+        assert await output(found, "taskset --cpu-list 0-1023 nproc") == "1\n", "nor can it move to others"
+        hold = (
+            "head -c {0} /dev/zero | tail -c {0} | sleep 1; echo ${{PIPESTATUS[1]}}"  # `tail` has all of it in memory
+        )
+        ended, killed = "141\n", "137\n"  # as a shell puts signals: 128 + SIGPIPE, 128 + SIGKILL
+        assert await output(found, hold.format(60_000_000)) == ended
+        assert await output(found, hold.format(200_000_000)) == killed
+        three = f"for i in 1 2 3; do ({hold.format(60_000_000)}) & done; wait"
+        assert killed in await output(found, three), "what counts is the sum of all processes"
+        alone = await found.run_one(sh("exec tail -c 200000000 <(head -c 200000000 /dev/zero)"))
+        assert alone["message"] == "ExeScript command exited with code 9"
         assert (await found.run_one(sh("ulimit -d unlimited")))["result"] == "Error"
         full = await found.run_one(sh("head -c 80000000 /dev/zero > /tmp/big"))
         assert "No space left on device" in full["stderr"], "/tmp is half of the memory"
+        assert await output(found, hold.format(80_000_000)) == killed, "what lies in /tmp takes memory"
 
     in_image(tmp_path, image, cache, use, memory=128 * 2**20, threads=1)
 

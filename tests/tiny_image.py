@@ -16,7 +16,7 @@ from requestor.image.gvmi import ImageInfo, write_image
 PROGRAMS = (
     *("bash", "cat", "chmod", "chown", "cut", "df", "env", "find", "grep", "head", "hostname", "id", "kill", "ls"),
     *("mkdir", "mknod", "mount", "nproc", "printf", "pwd", "readlink", "rm", "sha256sum", "sleep", "stat", "tail"),
-    *("tee", "touch", "tr", "umount", "unshare", "wc"),
+    *("taskset", "tee", "touch", "tr", "true", "umount", "unshare", "wc"),
 )
 CONFIG = {
     "Env": ["PATH=/usr/bin", "GREETING=hello there"],

@@ -41,7 +41,7 @@ class Machine:
     Attributes:
         images: where the images come from that tasks run in; None: they run on this machine's own system, unlimited.
         image_environment: whether programs get the image's ENV, as up to ya-runtime-vm 0.4; from 0.5 on they get none.
-        memory: bytes of data that each process may have.
+        memory: bytes that all processes of a task may use together; the largest is killed where they use more.
         threads: processors that a task may use.
     """
 

@@ -40,7 +40,8 @@ class Layout:
     image: host folder that the root is a writable layer over; empty for an empty root.
     folders, links, files: made in the root; read_only, volumes: the host's, mounted there.
     root_size: bytes that can be written to the root.
-    memory: bytes of data that each process may have, and twice what /tmp and /dev/shm may hold; 0 is no limit.
+    memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; where
+        they use more, the process that holds most is killed; 0 is no limit.
     threads: processors that the sandbox may use, from the allowed one with the number `first_thread` on; 0 is all.
     """
 

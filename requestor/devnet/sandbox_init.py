@@ -35,11 +35,17 @@ AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MOUNT_ATTR_RDONLY = 0x1, 0x4, 0x1
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
+SYS_SCHED_SETAFFINITY = {
+    "x86_64": (0xC000003E, 203),
+    "aarch64": (0xC00000B7, 122),
+}  # linux/audit.h's name for it, number
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 LAST_CAPABILITY = 63
 # All providers share one machine: their tasks must not keep the daemons from hearing of each other every second.
 TASK_NICENESS = 10
 FILES = (1024, 4096)  # open ones, soft and hard: the kernel's own defaults, as in the VM
+LOOK_SECONDS = 0.1  # between two looks at how much memory is used
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,12 +60,14 @@ def main() -> None:
         build_root(layout)
         limit(layout)
         give_up_privileges()
+        if layout["threads"]:
+            keep_processors()
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         raise SystemExit(1) from None
     os.nice(TASK_NICENESS)
     control.send(json.dumps({"ready": os.getpid()}).encode())
-    serve(control)
+    serve(control, layout["memory"])
 
 
 def build_root(layout: dict[str, Any]) -> None:
@@ -69,6 +77,8 @@ def build_root(layout: dict[str, Any]) -> None:
     used before the host's is gone; what is taken along travels as detached mounts.
     """
     mount(None, "/", None, MS_REC | MS_PRIVATE)
+    # in a namespace of its own a task would have all capabilities again
+    write("/proc/sys/user/max_user_namespaces", "0")
     stage = str(layout["mount_point"])
     mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, f"size={layout['root_size']},mode=755")
     os.chdir(stage)
@@ -99,7 +109,7 @@ def build_root(layout: dict[str, Any]) -> None:
     for path, target in layout["links"]:
         os.symlink(target, path)
     for path, text, mode in layout["files"]:
-        write(path, text, mode)
+        write_new(path, text, mode)
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777" + size)
     for tree, path in trees:  # some may lie in /tmp: a checkout, for one
         attach(tree, path)
@@ -118,12 +128,16 @@ def build_dev(dev: str, size: str) -> None:
     mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777" + size)
 
 
-def write(path: str, text: str, mode: int) -> None:
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def write_new(path: str, text: str, mode: int) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.islink(path):
         os.unlink(path)
-    with open(path, "w") as file:
-        file.write(text)
+    write(path, text)
     os.chmod(path, mode)
 
 
@@ -170,14 +184,15 @@ def loopback_up() -> None:
 
 
 def limit(layout: dict[str, Any]) -> None:
-    """Threads of the whole sandbox; memory of each process in it, as a machine's can be limited by its root only."""
+    """Threads of the whole sandbox; memory of each process, of which `relieve` sees to the sum."""
     if layout["threads"]:
         allowed = sorted(os.sched_getaffinity(0))
         # sandboxes of a machine spread over its processors
         first = layout["first_thread"] % len(allowed)
         os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[: layout["threads"]])
     if layout["memory"]:
-        resource.setrlimit(resource.RLIMIT_DATA, (layout["memory"], layout["memory"]))
+        # What is reserved but not used costs nothing; this bounds what a process can take between two looks.
+        resource.setrlimit(resource.RLIMIT_DATA, (2 * layout["memory"], 2 * layout["memory"]))
     resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -191,16 +206,41 @@ def give_up_privileges() -> None:
     header, none = struct.pack("Ii", 0x20080522, 0), bytes(24)
     call(libc.capset, header, none, what="dropping capabilities")
     call(libc.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if number := SYS_KEYCTL.get(os.uname().machine):
+        libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # the host's, with its keys, is inherited otherwise
 
 
-def serve(control: socket.socket) -> None:
-    """Start programs and report their ends until the agent hangs up; reap whatever is orphaned."""
+def keep_processors() -> None:
+    """From now on `sched_setaffinity` does nothing: in a VM there are no further processors to move to."""
+    architecture, number = SYS_SCHED_SETAFFINITY.get(os.uname().machine, (0, 0))
+    if not architecture:
+        return
+    instructions = [
+        (0x20, 0, 0, 4),  # load seccomp_data.arch
+        (0x15, 0, 3, architecture),  # go on, or skip three
+        (0x20, 0, 0, 0),  # load seccomp_data.nr
+        (0x15, 0, 1, number),
+        (0x06, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO with 0: as if it had been done
+        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in instructions))
+    program = struct.pack("HP", len(instructions), ctypes.addressof(code))
+    call(libc.prctl, PR_SET_SECCOMP, 2, program, 0, 0, what="keeping programs on their processors (seccomp)")
+
+
+def serve(control: socket.socket, memory: int) -> None:
+    """Start programs and report their ends until the agent hangs up; reap whatever is orphaned.
+
+    `memory`: bytes that all of them may use together; 0 is no limit.
+    """
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
     programs: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [], LOOK_SECONDS if memory else None)
+        if memory:
+            relieve(memory)
         if wake_read in ready:
             os.read(wake_read, 4096)
         if control.fileno() in ready:
@@ -223,6 +263,35 @@ def serve(control: socket.socket) -> None:
             if pid in programs:
                 code = os.waitstatus_to_exitcode(status)
                 send(control, {"program": programs.pop(pid), "status": abs(code)})
+
+
+def relieve(memory: int) -> None:
+    """Kill the process that holds most where all use more than `memory`, as the VM's kernel does."""
+    held, shared = {}, 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/status", "rb") as file:
+                    fields = dict(line.split(b":", 1) for line in file if line.startswith((b"RssAnon", b"RssShmem")))
+            except OSError:
+                continue  # it has ended meanwhile
+            if fields:  # a zombie has none
+                held[int(name)] = kilobytes(fields[b"RssAnon"])
+                shared = max(shared, kilobytes(fields[b"RssShmem"]))
+    # Several processes may have mapped the same shared memory, which may be a file: it counts once.
+    if held and sum(held.values()) + max(shared, files_in_memory()) > memory:
+        os.kill(max(held, key=held.__getitem__), signal.SIGKILL)
+
+
+def kilobytes(field: bytes) -> int:
+    """Bytes of a value of /proc/PID/status such as `  1234 kB`."""
+    return int(field.split()[0]) * 1024
+
+
+def files_in_memory() -> int:
+    """Bytes of what has been written to the tmpfs folders."""
+    sizes = map(os.statvfs, ("/tmp", "/dev/shm"))
+    return sum((size.f_blocks - size.f_bfree) * size.f_frsize for size in sizes)
 
 
 def send(control: socket.socket, message: dict[str, int | None]) -> None:
