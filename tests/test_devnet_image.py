@@ -214,9 +214,7 @@ def test_memory_and_threads_are_those_offered(tmp_path: Path, image: ImageInfo, 
     async def use(found: Activity) -> None:
         assert await output(found, "nproc") == "1\n"
         assert await output(found, "taskset --cpu-list 0-1023 nproc") == "1\n", "nor can it move to others"
-        hold = (
-            "head -c {0} /dev/zero | tail -c {0} | sleep 1; echo ${{PIPESTATUS[1]}}"  # `tail` has all of it in memory
-        )
+        hold = "head -c {0} /dev/zero | tail -c {0} | sleep 1; echo ${{PIPESTATUS[1]}}"  # `tail` has it in memory
         ended, killed = "141\n", "137\n"  # as a shell puts signals: 128 + SIGPIPE, 128 + SIGKILL
         assert await output(found, hold.format(60_000_000)) == ended
         assert await output(found, hold.format(200_000_000)) == killed

@@ -36,10 +36,7 @@ OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MOUNT_ATTR_RDONLY = 0x1, 0x4, 0x1
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
-SYS_SCHED_SETAFFINITY = {
-    "x86_64": (0xC000003E, 203),
-    "aarch64": (0xC00000B7, 122),
-}  # linux/audit.h's name for it, number
+SYS_SCHED_SETAFFINITY = {"x86_64": (0xC000003E, 203), "aarch64": (0xC00000B7, 122)}  # AUDIT_ARCH_…, number
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 LAST_CAPABILITY = 63
 # All providers share one machine: their tasks must not keep the daemons from hearing of each other every second.
