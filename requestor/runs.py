@@ -26,7 +26,7 @@ from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
 from requestor.estimate import Assumptions, Sizes, Stage, estimate
-from requestor.golem.gftp import our_gftp_on_path
+from requestor.golem.gftp_program import our_gftp_on_path
 from requestor.image.chosen import choose_image
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on

@@ -44,7 +44,7 @@ class GftpProgram:
 
     def __init__(self, gsb_url: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "requestor.golem.gftp", "server"],
+            [sys.executable, "-m", "requestor.golem.gftp_program", "server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"GSB_URL": gsb_url},

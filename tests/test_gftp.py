@@ -24,10 +24,12 @@ from yapapi.storage.gftp import GftpProvider
 from requestor.devnet.daemons import Daemon
 from requestor.devnet.ports import Ports
 from requestor.errors import TransferError
-from requestor.golem.gftp import download, gftp_on_path, our_gftp_on_path, upload
+from requestor.golem.gftp import download, upload
+from requestor.golem.gftp_program import gftp_on_path, our_gftp_on_path
 from requestor.golem.gftp_protocol import CHUNK, MAX_RECEIVE_VARIABLE, parse_url
 from requestor.golem.gftp_server import FileServer
-from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
 CONTENT = random.Random(1).randbytes(5 * 10**6 + 17)  # some chunks and a part of one
 
@@ -340,7 +342,7 @@ class Program:
 
     def __init__(self, gsb_url: str, **variables: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "requestor.golem.gftp", "server"],
+            [sys.executable, "-m", "requestor.golem.gftp_program", "server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"GSB_URL": gsb_url} | variables,

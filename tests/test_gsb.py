@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.golem import flexbuffers, gsb_protocol
-from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 from requestor.golem.gsb_protocol import (
     MAX_PACKET,
     CallReply,

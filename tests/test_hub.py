@@ -13,7 +13,8 @@ from requestor.devnet.hub import MAX_HUB_PORT, Hub
 from requestor.devnet.ports import Ports
 from requestor.errors import DevnetError
 from requestor.golem import gsb_protocol
-from requestor.golem.gsb import ServiceBus, ServiceBusError
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError
 from requestor.golem.gsb_protocol import (
     BroadcastReply,
     BroadcastRequest,

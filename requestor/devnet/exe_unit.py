@@ -25,7 +25,8 @@ from requestor.devnet.transfer import OnMessage, Transfers
 from requestor.devnet.usage import Usage
 from requestor.devnet.volumes import TransferFailed, Volumes
 from requestor.errors import ImageError
-from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
 USAGE_INTERVAL = 1.0  # a daemon gives an activity up that has reported nothing for 10 s
 INTERRUPTED = "Interrupted by signal: 15"

@@ -12,7 +12,7 @@ from typing import Any
 
 from requestor.devnet.sandbox import PYTHON
 from requestor.errors import DevnetError
-from requestor.golem.gftp import gftp_on_path
+from requestor.golem.gftp_program import gftp_on_path
 
 NAME_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_NAME = "default"

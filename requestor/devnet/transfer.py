@@ -24,7 +24,8 @@ import aiohttp
 from requestor.devnet.volumes import TransferFailed, Volumes
 from requestor.errors import RequestorError
 from requestor.golem import gftp
-from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
 _CHUNK = 1 << 20
 _HTTP_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)

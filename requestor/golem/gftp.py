@@ -1,4 +1,4 @@
-"""Golem's file transfer (gftp): the provider's end, and the program `gftp server` for where Golem's own is absent.
+"""Golem's file transfer (gftp), the provider's end: fetching a published file, and sending one.
 
 Nothing from the other side is trusted: chunks must be the ones asked for, sizes stay under a cap, and a file takes
 its name only when it is complete and its hash is right. Messages and limits: `gftp_protocol`.
@@ -9,11 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
-import shlex
-import shutil
-import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
@@ -22,13 +18,13 @@ from requestor.golem import gftp_protocol
 from requestor.golem.gftp_protocol import (
     CHUNK,
     MAX_FILE,
-    MAX_RECEIVE_VARIABLE,
     PartialFile,
     number,
     parse_url,
     sha3_256,
 )
-from requestor.golem.gsb import ServiceBus, ServiceBusError
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError
 
 IN_FLIGHT = 8
 """Messages that await their answers at a time."""
@@ -141,47 +137,3 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except (ServiceBusError, TransferError, OSError) as error:
         raise TransferError(f"{what}: {str(error).rstrip('.')}.") from error
-
-
-def gftp_on_path(folder: Path) -> dict[str, str]:
-    """Makes sure that yapapi finds a program `gftp`: returns the variables to export, if any.
-
-    Where Golem's own is on PATH, none. Otherwise PATH, led by `folder`, as `our_gftp_on_path` makes it.
-    """
-    return {} if shutil.which("gftp") is not None else our_gftp_on_path(folder)
-
-
-def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, str]:
-    """Makes yapapi start this program, even where Golem's own is on PATH: returns the variables to export.
-
-    PATH is led by `folder`, into which an executable named `gftp` is written.
-
-    Args:
-        max_receive: bytes that any file taken in may have, which Golem's own does not limit; None: `MAX_FILE`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "gftp"
-    unfinished = folder / f".gftp-{os.getpid()}"
-    unfinished.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp "$@"\n')
-    unfinished.chmod(0o755)
-    unfinished.replace(program)
-    limit = {} if max_receive is None else {MAX_RECEIVE_VARIABLE: str(max_receive)}
-    return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)]), **limit}
-
-
-def main() -> None:
-    from requestor.golem.gftp_json_rpc import VERSION, serve_standard_streams
-
-    if sys.argv[1:] == ["server"]:
-        try:
-            asyncio.run(serve_standard_streams())
-        except TransferError as error:
-            raise SystemExit(str(error)) from error
-    elif sys.argv[1:] in (["--version"], ["version"]):
-        print(VERSION)
-    else:
-        raise SystemExit("usage: gftp server | version")
-
-
-if __name__ == "__main__":
-    main()

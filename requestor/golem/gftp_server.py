@@ -11,7 +11,8 @@ from types import TracebackType
 
 from requestor.errors import TransferError
 from requestor.golem.gftp_protocol import MAX_CHUNK, MAX_FILE, PartialFile, chunk, number, parse_url, sha3_256
-from requestor.golem.gsb import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gsb import ServiceBus
+from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
 
 class _Published:

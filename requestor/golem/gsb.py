@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from requestor.errors import GolemError
 from requestor.golem import flexbuffers, gsb_protocol
+from requestor.golem.gsb_calls import Conversation, Replies, ServiceBusError, ServiceBusFault, load, unwrap
 from requestor.golem.gsb_protocol import (
-    MAX_PACKET,
     CallReply,
     CallRequest,
     Code,
@@ -48,30 +46,6 @@ _Reply = TypeVar("_Reply")
 logger = logging.getLogger(__name__)
 
 
-class ServiceBusError(GolemError):
-    """A call, or the bus itself, failed: refused, timed out, closed.
-
-    Attributes:
-        code: the bus's reply code (400: no such address or a bad request; 500: the service failed); None
-            where no reply came.
-    """
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class ServiceBusFault(ServiceBusError):
-    """The service answered `{"Err": payload}`. A handler raises it to answer so."""
-
-    def __init__(self, payload: object) -> None:
-        super().__init__(f"The service answered with an error: {payload!r:.500}")
-        self.payload = payload
-
-
-_Replies: TypeAlias = "asyncio.Queue[CallReply | ServiceBusError]"
-
-
 class ServiceBus(asyncio.Protocol):
     """One connection to a daemon's bus: `async with await ServiceBus.connect(url) as bus`.
 
@@ -90,7 +64,7 @@ class ServiceBus(asyncio.Protocol):
         self._writable.set()
         self._handlers: dict[str, Handler] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._calls: dict[str, _Replies] = {}
+        self._calls: dict[str, Replies] = {}
         # The router answers these in order, without naming what it answers.
         self._registering: deque[asyncio.Future[RegisterReply]] = deque()
         self._unregistering: deque[asyncio.Future[UnregisterReply]] = deque()
@@ -199,7 +173,7 @@ class ServiceBus(asyncio.Protocol):
             ServiceBusError: no such address, the service failed, no answer within `timeout` seconds, the
                 connection is lost, or the answer is malformed.
         """
-        conversation = _Conversation(self._calls, address, timeout)
+        conversation = Conversation(self._calls, address, timeout)
         try:
             await self._send(conversation.request(message, caller))
             reply = await conversation.next()
@@ -209,13 +183,13 @@ class ServiceBus(asyncio.Protocol):
             # A daemon that cannot forward a call to another node says no more than this.
             reason = "its node or service is not there, or it failed"
             raise ServiceBusError(f"{address} gave no answer: {reason}.", Code.SERVICE_FAILURE)
-        return _unwrap(address, reply.data)
+        return unwrap(address, reply.data)
 
     async def stream(
         self, address: str, message: object, *, timeout: float = 30.0, caller: str = ""
     ) -> AsyncIterator[object]:
         """As `call`, for services that answer in parts; `timeout` bounds the wait for each part."""
-        conversation = _Conversation(self._calls, address, timeout)
+        conversation = Conversation(self._calls, address, timeout)
         try:
             await self._send(conversation.request(message, caller))
             more = True
@@ -223,7 +197,7 @@ class ServiceBus(asyncio.Protocol):
                 reply = await conversation.next()
                 more = reply.reply_type == ReplyType.PARTIAL
                 if more or reply.data:
-                    yield _unwrap(address, reply.data)
+                    yield unwrap(address, reply.data)
         finally:
             conversation.close()
 
@@ -335,7 +309,7 @@ class ServiceBus(asyncio.Protocol):
         handler = self._handler(request.address)
         if handler is None:
             raise LookupError("endpoint address not found")
-        answer = handler(request.caller, request.address, _load(request.data))
+        answer = handler(request.caller, request.address, load(request.data))
         if isinstance(answer, AsyncIterator):
             async for part in answer:
                 await self._reply(request, {"Ok": part}, ReplyType.PARTIAL)
@@ -355,41 +329,6 @@ class ServiceBus(asyncio.Protocol):
             await self._send(CallReply(request.request_id, Code.OK, kind, data))
 
 
-class _Conversation:
-    """One request of ours, and the replies to it: listed among `calls` until it is closed."""
-
-    def __init__(self, calls: dict[str, _Replies], address: str, timeout: float) -> None:
-        self._calls = calls
-        self._address = address
-        self._timeout = timeout
-        self._id = uuid.uuid4().hex  # unique among all callers of a service
-        self._replies = calls[self._id] = asyncio.Queue()
-
-    def request(self, message: object, caller: str) -> CallRequest:
-        try:
-            data = flexbuffers.encode(message)
-        except flexbuffers.FlexBufferError as error:
-            raise ServiceBusError(f"{self._address} cannot be called: {error}") from error
-        return CallRequest(caller, self._address, self._id, data)
-
-    async def next(self) -> CallReply:
-        too_late = ServiceBusError(f"{self._address} did not answer within {self._timeout:g} s.")
-        timer = asyncio.get_running_loop().call_later(self._timeout, self._replies.put_nowait, too_late)
-        try:
-            reply = await self._replies.get()
-        finally:
-            timer.cancel()
-        if isinstance(reply, ServiceBusError):
-            raise reply
-        if reply.code != Code.OK:
-            reason = reply.data.decode(errors="replace")[:500]
-            raise ServiceBusError(f"The call to {self._address} failed: {reason}.", reply.code)
-        return reply
-
-    def close(self) -> None:
-        del self._calls[self._id]
-
-
 def _failure(request: CallRequest, reason: str) -> CallReply:
     data = reason.encode(errors="replace")[:1000]
     return CallReply(request.request_id, Code.SERVICE_FAILURE, ReplyType.FULL, data)
@@ -398,29 +337,3 @@ def _failure(request: CallRequest, reason: str) -> CallReply:
 def _settle(waiting: asyncio.Future[_Reply], reply: _Reply) -> None:
     if not waiting.done():
         waiting.set_result(reply)
-
-
-def _load(data: bytes) -> object:
-    """Decodes a payload, which some senders compress."""
-    if data[:1] == b"\x78":  # zlib's first byte; a FlexBuffer may begin with it too
-        try:
-            inflater = zlib.decompressobj()
-            inflated = inflater.decompress(data, MAX_PACKET)
-            if inflater.eof:
-                return flexbuffers.decode(inflated)
-        except zlib.error:
-            pass
-    return flexbuffers.decode(data)
-
-
-def _unwrap(address: str, data: bytes) -> object:
-    try:
-        reply = _load(data)
-    except flexbuffers.FlexBufferError as error:
-        raise ServiceBusError(f"{address} gave a bad answer: {error}") from error
-    if isinstance(reply, dict) and len(reply) == 1:
-        if "Ok" in reply:
-            return reply["Ok"]
-        if "Err" in reply:
-            raise ServiceBusFault(reply["Err"])
-    raise ServiceBusError(f"{address} answered with something that is neither a result nor an error.")

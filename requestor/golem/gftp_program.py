@@ -1,4 +1,6 @@
-"""`gftp server`: Golem's file transfer as JSON-RPC 2.0 on stdin and stdout, one message a line; what yapapi starts.
+"""The program `gftp`, which yapapi starts, for where Golem's own is absent; and how yapapi finds it.
+
+`gftp server` is file transfer as JSON-RPC 2.0 on stdin and stdout, one message a line.
 
 Methods: `version`, `publish {files}`, `close {urls}`, `download {url, output_file}`, `receive {output_file}`,
 `upload {file, url}`, `shutdown`. Ends with `shutdown` or with the end of stdin. Source: yagna's core/gftp.
@@ -10,6 +12,8 @@ import asyncio
 import json
 import os
 import resource
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -148,3 +152,45 @@ async def serve_standard_streams() -> None:
         for task in (reading, stopping, *running):
             task.cancel()
         await asyncio.gather(reading, stopping, *running, return_exceptions=True)
+
+
+def gftp_on_path(folder: Path) -> dict[str, str]:
+    """Makes sure that yapapi finds a program `gftp`: returns the variables to export, if any.
+
+    Where Golem's own is on PATH, none. Otherwise PATH, led by `folder`, as `our_gftp_on_path` makes it.
+    """
+    return {} if shutil.which("gftp") is not None else our_gftp_on_path(folder)
+
+
+def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, str]:
+    """Makes yapapi start this program, even where Golem's own is on PATH: returns the variables to export.
+
+    PATH is led by `folder`, into which an executable named `gftp` is written.
+
+    Args:
+        max_receive: bytes that any file taken in may have, which Golem's own does not limit; None: `MAX_FILE`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "gftp"
+    unfinished = folder / f".gftp-{os.getpid()}"
+    unfinished.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp_program "$@"\n')
+    unfinished.chmod(0o755)
+    unfinished.replace(program)
+    limit = {} if max_receive is None else {MAX_RECEIVE_VARIABLE: str(max_receive)}
+    return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)]), **limit}
+
+
+def main() -> None:
+    if sys.argv[1:] == ["server"]:
+        try:
+            asyncio.run(serve_standard_streams())
+        except TransferError as error:
+            raise SystemExit(str(error)) from error
+    elif sys.argv[1:] in (["--version"], ["version"]):
+        print(VERSION)
+    else:
+        raise SystemExit("usage: gftp server | version")
+
+
+if __name__ == "__main__":
+    main()
