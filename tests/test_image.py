@@ -300,7 +300,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> 
 def test_a_failed_build_says_what_the_builder_said(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY missing /\n")
     with pytest.raises(ImageError, match=r"(?s)could not build the image.*missing"):
-        find_builder().build(tmp_path, tmp_path / "Dockerfile", {}, "localhost/nima-golem-test")
+        find_builder().build(tmp_path, tmp_path / "Dockerfile", {})
 
 
 @needs_squashfs
@@ -313,15 +313,16 @@ def test_a_container_image_becomes_an_image(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     builder = find_builder()
     arguments = {"BASE": "scratch", "VERSION": "1"}
-    image = builder.build(tmp_path, tmp_path / "Dockerfile", arguments, "localhost/nima-golem-test")
+    image = builder.build(tmp_path, tmp_path / "Dockerfile", arguments)
+    assert builder.layers(image) is not None
     builder.save(image, tmp_path / "image.tar")
+    builder.remove(image)
+    assert builder.layers(image) is None
     config = unpack_archive(tmp_path / "image.tar", tmp_path / "root")
     make_squashfs(tmp_path / "root", tmp_path / "root.squashfs")
     info = write_image(tmp_path / "root.squashfs", config, tmp_path / "image.gvmi")
     assert (info.entrypoint, info.volumes, info.labels) == (("/opt/file",), ("/golem/jobs",), {"version": "1"})
     assert list(list_files(info.path)) == [("/opt/file", 7)]
-    assert builder.layers("localhost/nima-golem-test") is not None
-    assert builder.layers("localhost/nima-golem-never-built") is None
 
 
 # --- verifying

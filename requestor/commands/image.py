@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,8 @@ def build(output: Path, base: str | None, models: tuple[str, ...], as_json: bool
     """
     from requestor.image.build import DEFAULT_BASE, build_image
 
-    info = build_image(output, base or DEFAULT_BASE, models, _report)
+    with _Steps() as report:
+        info = build_image(output, base or DEFAULT_BASE, models, report)
     click.echo(json.dumps(_facts(info)) if as_json else f"{info.sha3_224}  {info.path}")
 
 
@@ -164,6 +166,23 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:8.1f} MB"
 
 
-def _report(doing: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"{doing} …", err=True)
+class _Steps:
+    """Says on stderr what is being done, and how long each step took."""
+
+    def __enter__(self) -> _Steps:
+        self._doing, self._began = "", time.monotonic()
+        return self
+
+    def __call__(self, doing: str) -> None:
+        self._end()
+        self._doing, self._began = doing, time.monotonic()
+        if sys.stderr.isatty():
+            click.echo(f"         {doing} …", err=True, nl=False)
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._doing:
+            start = "\r" if sys.stderr.isatty() else ""
+            click.echo(f"{start}{time.monotonic() - self._began:6.1f} s {self._doing}  ", err=True)

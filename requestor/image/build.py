@@ -26,7 +26,6 @@ DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
 DOCKERFILE = "Dockerfile.provider"
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SOURCES = ("nima", "provider_image")
-_TAG = "localhost/nima-golem-provider"
 
 Report = Callable[[str], None]
 """Called with what is being done now."""
@@ -61,10 +60,11 @@ def build_image(output: Path, base: str, models: Sequence[str], report: Report) 
         }
         kept = _kept(ingredients)
         if kept.exists():
-            report("Nothing has changed")
+            report("Nothing has changed: copying the last image")
         else:
             _hard_copies(wheels, context / "wheels")
             _build(builder, context, arguments | {"PIP_OPTIONS": "--no-index --find-links=/ingredients"}, kept, report)
+            report("Copying")
         return _place(kept, output)
 
 
@@ -101,13 +101,15 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 def _build(builder: Builder, context: Path, arguments: Mapping[str, str], kept: Path, report: Report) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
-    report(f"Building with {builder.name}: some minutes")
-    image = builder.build(context, context / DOCKERFILE, arguments, _TAG)
-    report("Unpacking")
+    report(f"Building with {builder.name} (minutes)")
+    image = builder.build(context, context / DOCKERFILE, arguments)
     # Beside the result: /tmp may be in memory.
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as scratch:
         archive, root, squashfs = (Path(scratch) / name for name in ("archive.tar", "root", "root.squashfs"))
+        report("Saving")
         builder.save(image, archive)
+        builder.remove(image)  # it takes a gigabyte, and nobody needs it any more
+        report("Unpacking")
         config = unpack_archive(archive, root)
         archive.unlink()
         report("Packing")

@@ -22,11 +22,11 @@ class Builder:
 
     name: str
 
-    def build(self, context: Path, dockerfile: Path, arguments: Mapping[str, str], tag: str) -> str:
+    def build(self, context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> str:
         """The id of the image that `dockerfile` makes of the folder `context`. Raises ImageError."""
         with tempfile.TemporaryDirectory() as folder:
             identity = Path(folder) / "id"
-            command = ["build", "--file", str(dockerfile), "--iidfile", str(identity), "--tag", tag, "--pull=false"]
+            command = ["build", "--file", str(dockerfile), "--iidfile", str(identity), "--pull=false"]
             if self.name != "docker":
                 # Needs no privilege beyond that of making user namespaces, and no container runtime.
                 command += ["--isolation", "chroot"]
@@ -47,6 +47,10 @@ class Builder:
             case _:
                 command = ["push", "--quiet", image, f"docker-archive:{archive}"]
         self._run(command, "save the image")
+
+    def remove(self, image: str) -> None:
+        """Forget the image `image`. Raises ImageError."""
+        self._run(["rmi", image], "remove the image")
 
     def layers(self, reference: str) -> str | None:
         """The content hashes of the image `reference`, if it is on this machine."""
