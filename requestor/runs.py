@@ -27,7 +27,7 @@ from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
 from requestor.estimate import Assumptions, Sizes, Stage, estimate
 from requestor.golem.gftp_program import our_gftp_on_path
-from requestor.image.chosen import choose_image
+from requestor.image.chosen import ChosenImage, choose_image
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
 from requestor.progress import RunProgress
@@ -41,12 +41,16 @@ LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; th
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
 
-def check_environment(backend: str, environment: dict[str, str]) -> None:
-    """Raises AppKeyMissing and ConfigurationError where the backend needs variables that nobody set; ImageMismatch for
-    an image of another version."""
-    if backend == "golem":
-        required_variable(environment, "YAGNA_APPKEY")
-        choose_image(environment)
+def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
+    """The image that the backend hires for, if it hires.
+
+    Raises AppKeyMissing and ConfigurationError where variables are missing or wrong; ImageMismatch for an image of
+    another version.
+    """
+    if backend != "golem":
+        return None
+    required_variable(environment, "YAGNA_APPKEY")
+    return choose_image(environment)
 
 
 def open_run(
@@ -91,7 +95,7 @@ def open_run(
         seed=seed,
     )
     split = test_split(config.ava, test_ids, config.seed)
-    check_environment(backend, environment)
+    image = image_for(backend, environment)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 
     options = {
@@ -104,7 +108,7 @@ def open_run(
     log_to(folder.path / "log.txt")
 
     progress = RunProgress()
-    return TrainingRun(config, folder, open_backend(config, folder, environment), split, progress), progress
+    return TrainingRun(config, folder, open_backend(config, folder, environment, image), split, progress), progress
 
 
 def log_to(path: Path) -> None:
@@ -153,7 +157,7 @@ def predict_with(
 ) -> PredictionTable:
     """Predictions of a model from a backend's providers; the folder `runs/evaluate-…` keeps what was sent and paid."""
     environment = golem_environment() if backend == "golem" else dict(os.environ)
-    check_environment(backend, environment)
+    image = image_for(backend, environment)
     config = HiringConfig(
         backend="golem" if backend == "golem" else "local",
         workers=EVALUATION_WORKERS,
@@ -165,20 +169,24 @@ def predict_with(
     identity = {"model": sha256_of(model), "ava": str(ava.resolve())}
     folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
     log_to(folder.path / "log.txt")
-    chosen = open_backend(config, folder, environment)
+    chosen = open_backend(config, folder, environment, image)
     return asyncio.run(predict_on(chosen, model, ava, image_ids, folder.path / "store", progress))
 
 
-def open_backend(config: HiringConfig, folder: RunFolder, environment: dict[str, str]) -> Backend:
-    """The backend that a configuration names; it puts what comes back into the folder's inbox."""
+def open_backend(
+    config: HiringConfig, folder: RunFolder, environment: dict[str, str], image: ChosenImage | None
+) -> Backend:
+    """The backend that a configuration names; it puts what comes back into the folder's inbox.
+
+    image: what to hire for; None where nobody is hired.
+    """
     inbox = folder.path / "inbox"
-    if config.backend == "local":
+    if image is None:
         return LocalBackend(config.workers, inbox)
     # yapapi takes seconds to import, and needs to be there for this backend only.
     from requestor.backends.golem import GolemBackend, GolemSettings
     from requestor.golem.wallet import Connection
 
-    image = choose_image(environment)
     settings = GolemSettings(
         connection=Connection(
             api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),

@@ -47,7 +47,7 @@ from requestor.devnet.supervision import start_detached, stop
 from requestor.ledger import Ledger
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
-from requestor.runs import open_backend
+from requestor.runs import image_for, open_backend
 from requestor.sharding import Dataset, make_shards
 
 BACKBONE = "mobilenet_v2"
@@ -146,7 +146,7 @@ def measure(backend: str, work: Work, folder: Path) -> Figures:
         network=environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"), subnet=environment.get("YAGNA_SUBNET", "public"),
     )  # fmt: skip
     run = RunFolder(folder, {"benchmark": backend})
-    return asyncio.run(work.on(open_backend(config, run, environment), run))
+    return asyncio.run(work.on(open_backend(config, run, environment, image_for(backend, environment)), run))
 
 
 def main() -> None:

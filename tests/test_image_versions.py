@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from nima.jobs import PROTOCOL
 from nima.version import VERSION
+from requestor.devnet.images import ImageHost
+from requestor.devnet.ports import Ports
 from requestor.errors import ConfigurationError, ImageMismatch, RequestorError
-from requestor.image.chosen import choose_image
-from requestor.image.gvmi import write_image
+from requestor.image.chosen import ChosenImage, choose_image
+from requestor.image.gvmi import read_image, write_image
 from requestor.image.labels import PROTOCOL_LABEL, PYTHON_LABEL, VERSION_LABEL, labels_of_this_version
 from tests.test_gvmi import squashfs
 
@@ -34,9 +37,46 @@ def test_an_image_of_this_version_is_taken(tmp_path: Path) -> None:
     assert choose_image(variables | {"NIMA_GOLEM_PYTHON": "/usr/bin/python3"}).python == "/usr/bin/python3"
 
 
-def test_an_image_whose_file_is_elsewhere_is_taken_unseen() -> None:
-    chosen = choose_image({"NIMA_GOLEM_IMAGE": f"hash:sha3:{56 * 'a'}:{URL}", "NIMA_GOLEM_IMAGE_FILE": ""})
-    assert (chosen.info, chosen.python) == (None, "/usr/local/bin/python3")
+def test_an_image_that_cannot_be_looked_at_is_taken_unseen() -> None:
+    url = "http://127.0.0.1:1/provider.gvmi"
+    chosen = choose_image({"NIMA_GOLEM_IMAGE": f"hash:sha3:{56 * 'a'}:{url}", "NIMA_GOLEM_IMAGE_FILE": ""})
+    assert (chosen.info, chosen.labels, chosen.python) == (None, None, "/usr/local/bin/python3")
+
+
+def choose_by_url(folder: Path, labels: dict[str, str]) -> ChosenImage:
+    """As a requestor does who has no more of the image than its name."""
+    file = Path(environment(folder, labels)["NIMA_GOLEM_IMAGE_FILE"])
+
+    async def choose() -> ChosenImage:
+        with Ports() as ports:
+            host = ImageHost(ports.take(), read_image(file))
+            await host.start()
+            try:
+                return await asyncio.to_thread(choose_image, {"NIMA_GOLEM_IMAGE": f"hash:sha3:{host.sha3}:{host.url}"})
+            finally:
+                await host.stop()
+
+    return asyncio.run(choose())
+
+
+def test_an_image_that_is_elsewhere_is_known_by_its_end(tmp_path: Path) -> None:
+    labels = labels_of_this_version("/opt/python")
+    chosen = choose_by_url(tmp_path, labels)
+    assert (chosen.info, chosen.labels, chosen.python) == (None, labels, "/opt/python")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({**labels_of_this_version(), VERSION_LABEL: "0.0.1"}, r"^http://127.0.0.1:\d+/provider.gvmi holds .* 0.0.1 "),
+        ({}, "is no provider image of this program"),
+    ],
+)
+def test_an_image_of_another_version_that_is_elsewhere_is_refused(
+    tmp_path: Path, labels: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ImageMismatch, match=message):
+        choose_by_url(tmp_path, labels)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,13 @@ async def look_at_image(environment: Mapping[str, str], on_devnet: bool, downloa
         return
     if image.info is not None:
         yield Finding("image", "ok", f"{image.info.path}, of this version, {image.info.size / 1e6:.0f} MB")
+    elif image.labels is not None:
+        yield Finding("image", "ok", f"{image.digest[:12]}…, of this version, says {image.url}")
     elif on_devnet:
         yield Finding("image", "ok", "The devnet has none: tasks run on this machine's own system.")
     else:
         yield Finding(
-            "image", "warning", f"{image.digest[:12]}…: its version is not known, as its file is not here.",
+            "image", "warning", f"{image.digest[:12]}…: its version is not known, as its URL serves no part of it.",
             "set NIMA_GOLEM_IMAGE_FILE, or look with --download-image",
         )  # fmt: skip
     yield await _look_at_host(image, on_devnet, download)

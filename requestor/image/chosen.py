@@ -1,16 +1,21 @@
-"""The provider image that a run hires for: what the environment says of it, checked as far as that costs nothing."""
+"""The provider image that a run hires for: what the environment says of it, checked before anybody is paid."""
 
 from __future__ import annotations
 
 import re
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 
-from requestor.errors import ConfigurationError
-from requestor.image.gvmi import ImageInfo, read_image
+from requestor.errors import ConfigurationError, ImageError
+from requestor.image.gvmi import ImageInfo, read_image, read_labels
 from requestor.image.labels import DEFAULT_PYTHON, check_versions, models_of, python_of
 
+_END_BYTES = 64 * 1024  # of an image, more than any container config of ours has
+_SECONDS = 10.0
 _PACKAGE = re.compile(r"hash:sha3:(?P<digest>[0-9a-f]+):(?P<url>https?://\S+)")
 
 
@@ -22,11 +27,13 @@ class ChosenImage:
         package: the demand's task package, `hash:sha3:<sha3-224>:<url>`.
         python: absolute path of the image's Python.
         info: of the image's file on this machine; None where there is none.
+        labels: those of the file, or else of what the URL serves; None where neither can be read.
     """
 
     package: str
     python: str
     info: ImageInfo | None
+    labels: Mapping[str, str] | None
 
     @property
     def digest(self) -> str:
@@ -50,8 +57,8 @@ class ChosenImage:
 
 
 def choose_image(environment: Mapping[str, str]) -> ChosenImage:
-    """The image of NIMA_GOLEM_IMAGE; and its file, where NIMA_GOLEM_IMAGE_FILE names one, for which it is checked now
-    that it is the same, and of this version.
+    """The image of NIMA_GOLEM_IMAGE, which is of this version as far as can be told: by its file, where
+    NIMA_GOLEM_IMAGE_FILE names one, which must be the same image; or by the end of what its URL serves.
 
     Raises ConfigurationError, ImageError, ImageMismatch.
     """
@@ -64,12 +71,27 @@ def choose_image(environment: Mapping[str, str]) -> ChosenImage:
         )
     file = environment.get("NIMA_GOLEM_IMAGE_FILE")
     info = read_image(Path(file)) if file else None
-    if info is not None:
-        if info.sha3_224 != match["digest"]:
-            raise ConfigurationError(
-                f"{file} (NIMA_GOLEM_IMAGE_FILE) is not the image that NIMA_GOLEM_IMAGE names: its SHA3-224 is "
-                f"{info.sha3_224}, not {match['digest']}."
-            )
-        check_versions(info.labels, str(file))
-    python = environment.get("NIMA_GOLEM_PYTHON") or (python_of(info.labels) if info else DEFAULT_PYTHON)
-    return ChosenImage(package, python, info)
+    if info is not None and info.sha3_224 != match["digest"]:
+        raise ConfigurationError(
+            f"{file} (NIMA_GOLEM_IMAGE_FILE) is not the image that NIMA_GOLEM_IMAGE names: its SHA3-224 is "
+            f"{info.sha3_224}, not {match['digest']}."
+        )
+    labels = info.labels if info else _labels_at(match["url"])
+    if labels is not None:
+        check_versions(labels, str(file or match["url"]))
+    python = environment.get("NIMA_GOLEM_PYTHON") or (python_of(labels) if labels else DEFAULT_PYTHON)
+    return ChosenImage(package, python, info, labels)
+
+
+def _labels_at(url: str) -> dict[str, str] | None:
+    """The labels of the image that lies there; None where it cannot be had from here, or is none: providers will say.
+
+    A server that cannot send the end of a file alone is not asked for all of it.
+    """
+    request = urllib.request.Request(url, headers={"Range": f"bytes=-{_END_BYTES}"})
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+            end = response.read(_END_BYTES) if response.status == HTTPStatus.PARTIAL_CONTENT else b""
+        return read_labels(end)
+    except (OSError, HTTPException, ValueError, ImageError):
+        return None

@@ -10,6 +10,7 @@ names an image by the SHA3-224 of the whole file (gvmkit-build-rs `chunks.rs`).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -114,6 +115,12 @@ def read_image(path: Path) -> ImageInfo:
     except OSError as error:
         raise ImageError(f"{path} could not be read: {error.strerror}.") from error
     return ImageInfo(path, config, size, squashfs_size, compression, digest.hexdigest())
+
+
+def read_labels(end: bytes) -> dict[str, str]:
+    """The labels of an image of which only these last bytes are there. Raises ImageError where they hold no config."""
+    config, _ = _read_config(Path("image"), io.BytesIO(end), len(end))
+    return dict(config.get("Labels") or {})
 
 
 def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> ImageInfo:
