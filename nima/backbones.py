@@ -248,7 +248,8 @@ BACKBONES: dict[str, Backbone] = {
         weights="mobilenet_v3_large-imagenet",
     ),
     "vgg16": Backbone(
-        construct=lambda: _torchvision().vgg16(),
+        # Without its own initialisation, which takes seconds for the dense layers that are left out.
+        construct=lambda: _torchvision().vgg16(init_weights=False),
         take_apart=_vgg,
         features=512,
         weights="vgg16-imagenet",

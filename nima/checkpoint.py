@@ -89,8 +89,13 @@ class _Uninitialised(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
-            return args[0] if args else kwargs["tensor"]
+        name = getattr(func, "__name__", "")
+        if name.endswith(("normal_", "uniform_")):
+            tensor = args[0] if args else kwargs["tensor"]
+            if name.endswith("normal_"):
+                # A truncated one is drawn until all lie within its bounds, as whatever was in memory never may.
+                tensor.detach().zero_()
+            return tensor
         return func(*args, **kwargs)
 
 

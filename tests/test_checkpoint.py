@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from nima import checkpoint
 from nima.checkpoint import CheckpointError
@@ -106,3 +107,10 @@ def test_a_cut_off_file_is_refused(saved: Path) -> None:
     saved.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="could not be read as a model"):
         checkpoint.load(saved)
+
+
+@pytest.mark.timeout(60)
+def test_loading_does_not_wait_for_what_lies_in_memory_to_be_a_truncated_normal() -> None:
+    garbage = torch.full((8,), 99.0, requires_grad=True)
+    with checkpoint._Uninitialised():
+        nn.init.trunc_normal_(garbage, std=0.02)
