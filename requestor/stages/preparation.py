@@ -11,7 +11,7 @@ from nima.ava import Ratings
 from nima.backbones import get
 from nima.files import sha256_of
 from nima.model import Nima, initial_model
-from nima.shards import read_shard
+from nima.shards import Shard, read_shard
 from nima.training import standardise_features
 from nima.weights import fetch
 from requestor.errors import RunStopped
@@ -19,7 +19,7 @@ from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset, make_shards
 from requestor.stages.context import RunContext
 
-STANDARDISED = 64  # hold-out photos that the scale of the features is taken from
+STANDARDISED = 64  # photos that the scale of the features is taken from
 
 
 def shard(context: RunContext, ratings: Ratings) -> Dataset:
@@ -50,18 +50,33 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
 
 def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
-    """Hash and path of the model that providers are sent: pre-trained, with standardised features."""
+    """Hash and path of the model that providers are sent: pre-trained, with standardised features.
+
+    It is the same for any number of workers.
+    """
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
         return known["sha256"], folder.stored(known["sha256"])
     weights = fetch(get(config.backbone).weights)
-    some = np.concatenate([read_shard(client.paths[0]).image_ids for client in dataset.clients])
-    prior = ratings.select(some).votes.sum(axis=0)
+    holdout = read_shard(dataset.holdout.path)
+    trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
+    prior = ratings.votes[trained_on].sum(axis=0)
     model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
-    standardise_features(model, read_shard(dataset.holdout.path).jpegs[:STANDARDISED])
+    standardise_features(model, _first_photos(dataset, holdout, STANDARDISED))
     base = store_model(folder, model)
     folder.write("base.json", {"sha256": base[0]})
     return base
+
+
+def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
+    """The hold-out's, and where it has too few, those to train on, in the order of the shuffle."""
+    jpegs = holdout.jpegs[:count]
+    for client in dataset.clients:
+        for path in client.paths:
+            if len(jpegs) >= count:
+                return jpegs
+            jpegs = jpegs + read_shard(path).jpegs[: count - len(jpegs)]
+    return jpegs
 
 
 def store_model(folder: RunFolder, model: Nima) -> tuple[str, Path]:
