@@ -20,8 +20,8 @@ from nima.appearance import Appearance, appearance_of
 from nima.backbones import Backbone
 from nima.errors import NimaError
 from nima.files import sha256_of
-from nima.fusion import fold_batch_norms
 from nima.photos import AVA_LONG_SIDE, PhotoError, Source, read_photo
+from nima.runtimes import Runtime, with_onnx_runtime, with_torch
 from nima.score import Score
 from nima.score_cache import HashedFile, KnownScore, ScoreCache
 from nima.shards import stored_jpeg
@@ -48,11 +48,14 @@ class Scorer:
         cache: where scores of files are looked up, and kept.
         appearance: with each score comes what the photo looks like, by which near-duplicates are found.
         thumbnails: so it does, and has a thumbnail.
+        runtime: "torch", or "onnx" for ONNX Runtime: on CPUs alone, in half the time, with the same scores but for
+            rounding. The first use of a model converts it, which takes seconds.
 
     Raises:
         WeightsError: the default model could not be fetched.
         CheckpointError: the file is no model.
-        ScoringError: there is no such device here.
+        ScoringError: there is no such device here, or ONNX Runtime is to use one that is no CPU.
+        RuntimeMissing, ExportError: ONNX Runtime is not here, or the model has no such form.
     """
 
     def __init__(
@@ -65,14 +68,17 @@ class Scorer:
         cache: ScoreCache | None = None,
         appearance: bool = False,
         thumbnails: bool = False,
+        runtime: Runtime = "torch",
     ) -> None:
         path = find_model(DEFAULT_MODEL) if model is None else model
         network, metadata = checkpoint.load(path)
         sha256 = sha256_of(path)
-        self.device = _device(device)
+        if runtime == "onnx" and device not in ("auto", "cpu"):
+            raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
+        self.device = torch.device("cpu") if runtime == "onnx" else _device(device)
         self.model = f"{metadata.get('name', path.stem)}@{sha256[:8]}"
-        fold_batch_norms(network)  # a quarter of the time on CPUs
-        self._network = network.to(self.device)
+        self._entry = network.entry
+        self._network = with_onnx_runtime(path) if runtime == "onnx" else with_torch(network, self.device)
         self._whole = metadata.get("preparation") == "whole"
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
@@ -112,7 +118,7 @@ class Scorer:
         except PhotoError as error:
             return Score.failed(path, self.model, str(error))
         prepare = whole_photo if self._whole else stored_photo
-        pixels = prepare(opened.image, self._network.entry)
+        pixels = prepare(opened.image, self._entry)
         looks = appearance_of(opened, self._thumbnails) if self._appearance else None
         return _Prepared(path, pixels, opened.width, opened.height, file, looks)
 
@@ -138,11 +144,7 @@ class Scorer:
 
     def predict(self, pixels: Sequence[Tensor]) -> list[list[float]]:
         """Probabilities of the ratings 1..10 for pixels as the network takes them: float32 `[3, H, W]` in 0..1."""
-        with torch.inference_mode():
-            batch = torch.stack(list(pixels)).contiguous(memory_format=torch.channels_last)
-            logits = self._network(batch.to(self.device))
-        # In float64 the ten add up to 1 as closely as anyone will check.
-        probabilities: list[list[float]] = logits.cpu().double().softmax(dim=1).tolist()
+        probabilities: list[list[float]] = self._network(torch.stack(list(pixels))).tolist()
         return probabilities
 
 

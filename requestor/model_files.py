@@ -1,7 +1,8 @@
-"""Models by name or path, fetched with a progress bar where they are not here yet."""
+"""Models by name or path, fetched with a progress bar where they are not here yet, and said to be converted."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -29,3 +30,11 @@ def fetch_with_bar(name: str) -> Path:
     click.echo(f"Fetching the weights {name} (once) …", err=True)
     with progress_bar(name) as advance:
         return fetch(name, lambda source, done, total: advance(done, total))
+
+
+def tell_of_conversion(model: Path) -> None:
+    """Says on stderr that the first use of a model with ONNX Runtime takes longer, where it is that."""
+    from nima.runtimes import converted_path
+
+    if find_spec("onnxruntime") is not None and not converted_path(model).exists():
+        click.echo("Converting the model for ONNX Runtime (once) …", err=True)

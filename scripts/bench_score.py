@@ -1,10 +1,11 @@
 """How fast photos are scored, against what decoding alone and the network alone allow, measured in turn in one run.
 
-    python scripts/bench_score.py --photos 96
+    python scripts/bench_score.py --photos 96 --runtime onnx
 
 Decoding and the network share the cores. Where both keep all of them busy, no program can exceed
-1 / (1/decoding + 1/network), which is the limit to compare with; the slower of the two is the limit only for a network
-that runs elsewhere (a GPU).
+1 / (1/decoding + 1/network); the slower of the two is the limit only for a network that runs elsewhere (a GPU), and how
+near a program on the same cores comes to it says how little the network costs beside decoding. Then one photo from a
+cold start, against `import torch`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import json
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -74,17 +77,44 @@ def predict_all(scorer: Scorer, photos: int, batch_size: int) -> None:
         scorer.predict(batch)
 
 
+def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, float]:
+    """One photo by the command, as multiples of `import torch`: of its seconds, and of its seconds of a core."""
+    bare = [sys.executable, "-c", "import torch"]
+    scoring = [sys.executable, "-m", "requestor.cli", "score", str(photo), "--quiet", *options]
+    for command in (bare, scoring):  # what is read from disk or converted the first time is not what is measured
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    pairs = [(seconds_of(bare), seconds_of(scoring)) for _ in range(runs)]
+    seconds, core_seconds = (median(pair[1][index] / pair[0][index] for pair in pairs) for index in (0, 1))
+    return {"of_seconds": round(seconds, 2), "of_core_seconds": round(core_seconds, 2)}
+
+
+def seconds_of(command: list[str]) -> tuple[float, float]:
+    """Seconds that a command takes, and seconds of a core."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, cores
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=500, help="12-megapixel photos a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runtime", choices=["torch", "onnx"], default="torch")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     options = parser.parse_args()
     threads = os.cpu_count() or 1
     photos = options.photos // options.batch_size * options.batch_size
-    scorer = Scorer(find_model(options.model), device=options.device, batch_size=options.batch_size, threads=threads)
+    scorer = Scorer(
+        find_model(options.model),
+        device=options.device,
+        batch_size=options.batch_size,
+        threads=threads,
+        runtime=options.runtime,
+    )
     with tempfile.TemporaryDirectory() as folder:
         paths = draw_photos(Path(folder), photos)
         predict_all(scorer, options.batch_size, options.batch_size)
@@ -94,9 +124,12 @@ def main() -> None:
             network = pace(photos, lambda: predict_all(scorer, photos, options.batch_size))
             whole = pace(photos, lambda: list(scorer.score(paths)))
             rounds.append((decoding, network, whole))
+        command = ["--device", options.device, "--model", options.model, "--runtime", options.runtime]
+        started = cold_start(paths[0], command)
     shared = [1 / (1 / decoding.rate + 1 / network.rate) for decoding, network, _ in rounds]
     result = {
         "photos": photos,
+        "runtime": options.runtime,
         "cores": threads,
         "per_second": {
             name: round(median(one[index].rate for one in rounds), 2) for index, name in enumerate(MEASURED)
@@ -108,6 +141,7 @@ def main() -> None:
         # Of each round, as the machine may be slower in another.
         "of_the_slower": round(median(whole.rate / min(d.rate, n.rate) for d, n, whole in rounds), 3),
         "of_the_shared_cores": round(median(one[2].rate / limit for one, limit in zip(rounds, shared, strict=True)), 3),
+        "cold_start_times_import_torch": started,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     print(json.dumps(result))

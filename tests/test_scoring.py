@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -15,6 +16,7 @@ from spread_model import save_spread_model
 
 from nima import checkpoint
 from nima.model import initial_model
+from nima.runtimes import RuntimeMissing, converted_path
 from nima.score import Score
 from nima.scoring import Scorer, ScoringError, find_model
 from nima.shards import stored_jpeg
@@ -144,6 +146,36 @@ def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: p
     # The reduced decode moves a score by hundredths; taking single pixels of the large photo by tenths.
     assert max(differences) < 0.06
     assert np.mean(differences) < np.mean(differences_nearest) / 3
+
+
+def test_onnx_runtime_gives_the_same_scores_and_converts_once(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    expected = [score.probabilities for score in Scorer(model, device="cpu").score(photos)]
+    for converter in ("onnxscript", None):  # without it nothing can be converted
+        if converter is None:
+            monkeypatch.setitem(sys.modules, "onnxscript", None)
+        found = list(Scorer(model, runtime="onnx", batch_size=4).score([*photos, tmp_path / "missing.jpg"]))
+        assert np.abs(np.array([score.probabilities for score in found[:-1]]) - expected).max() < 1e-5
+        assert all(sum(score.probabilities or ()) == pytest.approx(1, abs=1e-9) for score in found[:-1])
+        assert found[-1].error is not None
+
+
+def test_what_onnx_runtime_lacks_is_said_with_the_way_out(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
+    with pytest.raises(ScoringError, match="not for cuda"):
+        Scorer(model, runtime="onnx", device="cuda")
+    kept = converted_path(model)
+    kept.parent.mkdir()
+    kept.write_bytes(b"half a model")
+    with pytest.raises(RuntimeMissing, match="delete it"):
+        Scorer(model, runtime="onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RuntimeMissing, match=r"pip install 'nima-golem\[export\]'"):
+        Scorer(model, runtime="onnx")
 
 
 def test_models_and_devices_that_are_not_there_are_named(model: Path, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Keep scores there (SQLite); photos and models that it knows are not scored again.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--runtime", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
+              help="onnx takes half the time on CPUs for the same scores (needs nima-golem[export]).")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Photos at a time.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but what makes it fail.")
@@ -76,6 +78,7 @@ def score(
     dry_run: bool,
     cache: Path | None,
     device: str,
+    runtime: str,
     batch_size: int,
     threads: int | None,
     quiet: bool,
@@ -104,7 +107,7 @@ def score(
     from nima.score_cache import ScoreCache
     from nima.scoring import DEFAULT_MODEL, Scorer
     from requestor.contact_sheet import check_replaceable, contact_sheet
-    from requestor.model_files import model_file
+    from requestor.model_files import model_file, tell_of_conversion
     from requestor.photo_actions import PhotoActions
     from requestor.photo_files import listed_paths, photo_files
     from requestor.score_formats import as_csv, as_json, as_json_lines
@@ -129,14 +132,18 @@ def score(
     order = sort or ("score" if format_ == "table" else "input")
     selection = Selection(order, top, min_score, best_of_group)  # type: ignore[arg-type]  # click has checked it
     grouped = group or best_of_group
+    model_path = model_file(model or DEFAULT_MODEL)
+    if runtime == "onnx" and not quiet:
+        tell_of_conversion(model_path)
     scorer = Scorer(
-        model_file(model or DEFAULT_MODEL),
+        model_path,
         device=device,
         batch_size=batch_size,
         threads=threads,
         cache=None if cache is None else ScoreCache(cache),
         appearance=grouped,
         thumbnails=html is not None and not dry_run,
+        runtime=runtime,  # type: ignore[arg-type]  # click has checked it
     )
     if verbose:
         note(f"{scorer.model} on {scorer.device}")
