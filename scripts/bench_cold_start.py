@@ -1,6 +1,7 @@
 """What a provider is paid for before it computes: from the start of the provider program to its first batch.
 
     python scripts/bench_cold_start.py --runs 5
+    python scripts/bench_cold_start.py --runs 5 --image provider.gvmi    # as Golem's VM starts it, without the VM
 
 On one core, in CPU seconds, which other programs on the machine do not change much. `import torch` alone is the
 measure: the program should need less than 1.5 times as much until its first batch. Then what one photo takes, and what
@@ -11,12 +12,15 @@ default price: 0.025 GLM an hour of CPU, and a fifth of that an hour of time.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +33,10 @@ from nima.model import initial_model
 from nima.shards import write_shard
 from nima.training import standardise_features
 from provider_image.synthetic import synthetic_shard
+from requestor.devnet.image_cache import ImageCache, UnpackedImage
+from requestor.devnet.sandbox import Layout, Program, Sandbox
+from requestor.image.labels import python_of
+from requestor.image.vm import STORE
 
 GLM_A_SECOND = 1.2 * 0.025 / 3600  # one busy thread: CPU, and time at a fifth of it
 
@@ -72,17 +80,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--photos", type=int, default=64)
+    parser.add_argument("--image", type=Path, help="measure the program in this image, in the devnet's sandbox")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        job = prepare(Path(folder), options.backbone, options.photos)
-        measure(TORCH)  # what is read from disk the first time is not what is measured
-        bare = statistics.median(float(measure(TORCH)) for _ in range(options.runs))
+    with tempfile.TemporaryDirectory() as scratch, place(options.image, Path(scratch)) as (run, store, seen_as):
+        job = prepare(store, seen_as, options.backbone, options.photos)
+        run(TORCH)  # what is read from disk the first time is not what is measured
+        bare = statistics.median(float(run(TORCH)) for _ in range(options.runs))
         runs = []
         for _ in range(options.runs):
-            for kept in job.parent.parent.glob("*.activations"):
+            for kept in store.glob("*.activations"):
                 kept.unlink()
-            runs.append(stages(measure(PROGRAM, str(job))))
+            runs.append(stages(run(PROGRAM, job)))
     seconds = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     figures = Figures(options.backbone, options.photos, bare, seconds)
     print(json.dumps(figures.as_json()) if options.json else figures.as_table())
@@ -137,24 +146,45 @@ class Figures:
         return "\n".join(lines)
 
 
-def prepare(folder: Path, backbone: str, photos: int) -> Path:
-    """A job, and the store that it needs, which is `folder`."""
+Run = Callable[..., str]
+"""Runs a program, which is Python's text, with arguments, and returns the last line that it prints."""
+
+
+@contextmanager
+def place(image: Path | None, scratch: Path) -> Iterator[tuple[Run, Path, str]]:
+    """Where programs run: this Python, or that of an image; a store, and what programs call it."""
+    store = scratch / "store"
+    store.mkdir()
+    if image is None:
+        yield run_here, store, str(store)
+        return
+    unpacked = asyncio.run(ImageCache(scratch / "images").unpack(image))
+    (scratch / "root").mkdir()
+
+    def run_in_image(*words: str) -> str:
+        return asyncio.run(in_image(unpacked, store, scratch / "root", *words))
+
+    yield run_in_image, store, STORE
+
+
+def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
+    """A job and all that it needs, in the store; its path, as the program sees it."""
     shard = synthetic_shard(photos, 256)
-    name = write_shard(folder, shard.image_ids, np.asarray(shard.votes), shard.jpegs).sha256
+    name = write_shard(store, shard.image_ids, np.asarray(shard.votes), shard.jpegs).sha256
     model = initial_model(backbone, None, 0, multi_level=True)
     standardise_features(model, shard.jpegs[:16])
-    checkpoint.save(folder / "base", model, {})
-    base = sha256_of(folder / "base")
-    (folder / "base").rename(folder / f"{base}.safetensors")
-    job = folder / "job" / "job.json"
-    job.parent.mkdir()
+    checkpoint.save(store / "base", model, {})
+    base = sha256_of(store / "base")
+    (store / "base").rename(store / f"{base}.safetensors")
+    (store / "job").mkdir()
     plan = default_plan(photos, 0)
-    job.write_text(Job(PROTOCOL, "train", "job", backbone, str(folder), base, (name,), plan, threads=1).to_json())
-    return job
+    job = Job(PROTOCOL, "train", "job", backbone, seen_as, base, (name,), plan, threads=1)
+    (store / "job" / "job.json").write_text(job.to_json())
+    return f"{seen_as}/job/job.json"
 
 
-def measure(program: str, *arguments: str) -> str:
-    """The last line that `program` prints, run on one core with an empty environment."""
+def run_here(program: str, *arguments: str) -> str:
+    """On one core, with an empty environment."""
     core = {min(os.sched_getaffinity(0))}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -165,6 +195,20 @@ def measure(program: str, *arguments: str) -> str:
         check=True,
     )
     return done.stdout.splitlines()[-1]
+
+
+async def in_image(image: UnpackedImage, store: Path, mount_point: Path, *words: str) -> str:
+    """In a sandbox of one thread that is booted for it, with an empty environment."""
+    said, complained = bytearray(), bytearray()
+    sandbox = await Sandbox.boot(Layout.of_image(image.root, {STORE: store}, threads=1), mount_point)
+    try:
+        program = Program((python_of(image.info.labels), "-c", *words), image.info.working_dir)
+        status = await sandbox.run(program, said.extend, complained.extend)
+    finally:
+        await sandbox.stop()
+    if status != 0:
+        raise SystemExit(f"It ended with {status}: {complained.decode(errors='replace')}")
+    return said.decode().splitlines()[-1]
 
 
 def stages(marks: str) -> dict[str, float]:

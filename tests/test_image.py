@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import io
 import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +103,19 @@ def test_only_the_program_goes_into_the_image(tmp_path: Path) -> None:
     assert {"nima/jobs.py", "provider_image/__main__.py", "provider_image/requirements.txt"} <= paths
 
 
+@contextlib.contextmanager
+def umask(mode: int) -> Iterator[None]:
+    before = os.umask(mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def test_sources_are_the_same_whatever_the_umask(tmp_path: Path) -> None:
-    def gathered(name: str, umask: int) -> dict[str, tuple[str, int]]:
-        before = os.umask(umask)
-        try:
+    def gathered(name: str, mode: int) -> dict[str, tuple[str, int]]:
+        with umask(mode):
             gather_sources(tmp_path / name)
-        finally:
-            os.umask(before)
         hashes = file_hashes(tmp_path / name)
         return {path: (digest, (tmp_path / name / path).stat().st_mode) for path, digest in hashes.items()}
 
@@ -140,6 +148,15 @@ def archive(path: Path, layers: list[bytes], config: Mapping[str, Any]) -> Path:
         add(tar, "config.json", json.dumps({"config": config}).encode())
         add(tar, "manifest.json", json.dumps([{"Config": "config.json", "Layers": names}]).encode())
     return path
+
+
+def test_what_is_unpacked_is_the_same_whatever_the_umask(tmp_path: Path) -> None:
+    path = archive(tmp_path / "image.tar", [layer({"usr/a": b"1"})], CONFIG)
+    for name, mode in (("open", 0o000), ("closed", 0o077)):
+        with umask(mode):
+            unpack_archive(path, tmp_path / name)
+        modes = [stat.S_IMODE((tmp_path / name / found).stat().st_mode) for found in (".", "usr", "usr/a")]
+        assert modes == [0o755, 0o755, 0o644]
 
 
 def test_an_archive_becomes_a_folder_and_a_config(tmp_path: Path) -> None:

@@ -8,16 +8,22 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nima import checkpoint
 from nima.model import initial_model
 from nima.weights import cache_folder
+from requestor.devnet.network import NetworkOptions
+from requestor.devnet.supervision import start_detached, stop
 from requestor.image.gvmi import ImageInfo, read_image
 from requestor.image.squashfs import list_files
+from requestor.image.vm import MEMORY_GIB
+from tests.ava_folder import make_ava_folder
 from tests.test_readme import environment
 
 BASE = os.environ.get("NIMA_GOLEM_IMAGE_BUILD_BASE", "")
@@ -34,21 +40,28 @@ pytestmark = [
 ]
 
 
-def run(command: str, folder: Path) -> str:
-    variables = environment(folder) | {"NIMA_GOLEM_IMAGE_BUILD_MODELS": "model.safetensors"}
+def run(command: str, folder: Path, **more: str) -> str:
+    return started(command, folder, **more).stdout
+
+
+def started(command: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    variables = environment(folder) | {"NIMA_GOLEM_IMAGE_BUILD_MODELS": "model.safetensors"} | more
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
     """With `provider.gvmi`, as the first command on the page leaves it, but for a model in it."""
     folder = tmp_path_factory.mktemp("image")
     checkpoint.save(folder / "model.safetensors", initial_model("mobilenet_v3_small", None, seed=2), {"of": "a test"})
-    run(COMMANDS[0], folder)
+    steps = started(COMMANDS[0], folder).stderr
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nThe provider image:\n{steps}", file=sys.stderr)  # how long CI took for it, in CI's log
+    assert re.fullmatch(r"( *\d+\.\d s [A-Z].*\n)+", steps)
     yield folder
     shutil.rmtree(folder)
 
@@ -84,8 +97,32 @@ def test_every_source_of_ours_is_compiled(image: ImageInfo) -> None:
 def test_its_program_does_every_kind_of_job(folder: Path) -> None:
     checks = [json.loads(line) for line in run("nima-golem image verify --json provider.gvmi", folder).splitlines()]
     assert [check["name"] for check in checks] == [
-        *("format", "version", "config", "boot", "embed", "train", "evaluate", "benchmark", "model")
+        *("format", "version", "config", "boot", "embed", "train", "evaluate", "benchmark", "model", "environment")
     ]
+
+
+def test_a_run_in_the_image_gives_what_plain_subprocesses_give_bit_for_bit(folder: Path, devnets_home: Path) -> None:
+    """Features, a round of training and the evaluation, with the least memory that a provider must have."""
+    make_ava_folder(folder / "ava", images=28, tested=8)
+    # As many threads as each of two local workers gets: sums in floating point depend on their number.
+    machine = {"threads": max(1, (os.cpu_count() or 1) // 2), "memory_gib": MEMORY_GIB}
+    options = NetworkOptions("in-the-image", providers=2, image=str(folder / "provider.gvmi"), agent=machine)
+    train = "nima-golem train --ava ava --budget 2GLM --strategy fine-tune --rounds 1 --workers 2 --json"
+    devnet = start_detached(options)
+    try:
+        there = run(f"{train} --backend golem --run-dir there", folder, **devnet.environment())
+    finally:
+        stop(devnet)
+    here = run(f"{train} --backend local --run-dir here", folder)
+    there, here = (json.loads(output.splitlines()[-1]) for output in (there, here))
+    assert (there["backend"], there["rounds"], here["backend"]) == ("golem", 1, "local")
+    assert there["metrics"] == here["metrics"]
+    assert (folder / "there" / "predictions.csv").read_bytes() == (folder / "here" / "predictions.csv").read_bytes()
+    weights, expected = (
+        checkpoint.load(folder / name / "model.safetensors")[0].state_dict() for name in ("there", "here")
+    )
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
 
 def test_what_has_not_changed_is_not_built_again(folder: Path, image: ImageInfo) -> None:

@@ -110,7 +110,7 @@ def verify(file: Path, as_json: bool) -> None:
 
     async def run() -> None:
         async for check in verify_image(file):
-            click.echo(json.dumps(vars(check)) if as_json else f"{check.name:<10} ok  {check.found}")
+            click.echo(json.dumps(vars(check)) if as_json else f"{check.name:<11} ok  {check.found}")
 
     asyncio.run(run())
 

@@ -21,6 +21,7 @@ _BUILDER_LABELS = "io.buildah."
 def unpack_archive(archive: Path, root: Path) -> dict[str, Any]:
     """Unpack the one image of `archive` into the new folder `root`; returns its container config. Raises ImageError."""
     root.mkdir()
+    root.chmod(0o755)  # whatever the umask: equal images have equal modes
     try:
         with tarfile.open(archive) as tar:
             (manifest,) = _json(tar, "manifest.json")
@@ -49,7 +50,7 @@ def _unpack_layer(tar: tarfile.TarFile, layer: str, root: Path) -> None:
     left_out = [f"--exclude={prefix}{path}" for path in _LEFT_OUT for prefix in ("", "./")]
     command = ["tar", "--extract", "--preserve-permissions", "--no-same-owner", "--anchored", *left_out]
     with subprocess.Popen(
-        [*command, "--directory", str(root)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--directory", str(root)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, umask=0o022
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None

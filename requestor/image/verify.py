@@ -1,7 +1,7 @@
 """The self-test of an image: every kind of job, done by the program in it as Golem's VM would start it.
 
-That is: from the unpacked squashfs, with no network, no environment and no privilege, in volumes that are empty before,
-and in the memory that a provider must have at least.
+That is: from the unpacked squashfs, with no network and no privilege, in volumes that are empty before, in the memory
+that a provider must have at least; without an environment, and once with the image's, as runtimes before 0.5 gave it.
 """
 
 from __future__ import annotations
@@ -67,24 +67,37 @@ async def verify_image(path: Path) -> AsyncIterator[Check]:
     yield Check("version", f"{info.labels['nima-golem.version']}, protocol {info.labels['nima-golem.protocol']}")
     _check_config(info)
     yield Check("config", f"volumes {', '.join(info.volumes)}; {' '.join(info.entrypoint)}")
-    async with _booted(info) as machine:
-        yield Check("boot", f"{machine.files} files, no network, no environment, {MEMORY_GIB} GiB")
-        base, shard, expected = await asyncio.to_thread(_prepare, machine.store)
-        for kind in ("embed", "train", "evaluate", "benchmark"):
-            result = await machine.work(kind, base, shard)
-            output = machine.jobs / kind / (result.output or "")
-            if kind == "embed":
-                await asyncio.to_thread(_compare_features, output, expected)
-            elif kind == "evaluate":
-                await asyncio.to_thread(_compare_predictions, output, expected)
-            versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-            yield Check(
-                kind, f"{result.samples} photos in {result.seconds:.1f} s" + f" ({versions})" * (kind == "embed")
-            )
-        for number, model in enumerate(models_of(info.labels)):
-            backbone = await asyncio.to_thread(_backbone_of, machine.root / MODELS.lstrip("/") / f"{model}.safetensors")
-            await machine.work("evaluate", model, shard, backbone, f"model-{number}")
-            yield Check("model", f"{model} ({backbone})")
+    async with _unpacked(info) as (image, scratch):
+        async with _booted(image, scratch / "activity") as machine:
+            async for check in _do_jobs(machine, info):
+                yield check
+        async with _booted(image, scratch / "older", image_environment=True) as machine:
+            await _embed(machine, *await asyncio.to_thread(_prepare, machine.store))
+            yield Check("environment", f"the same with {' '.join(info.env) or 'none'}, as before ya-runtime-vm 0.5")
+
+
+async def _do_jobs(machine: _Booted, info: ImageInfo) -> AsyncIterator[Check]:
+    files = await asyncio.to_thread(lambda: sum(1 for path in machine.root.rglob("*") if path.is_file()))
+    yield Check("boot", f"{files} files, no network, no environment, {MEMORY_GIB} GiB")
+    base, shard, expected = await asyncio.to_thread(_prepare, machine.store)
+    embedded = await _embed(machine, base, shard, expected)
+    versions = ", ".join(f"{name} {version}" for name, version in embedded.versions.items())
+    yield Check("embed", f"{embedded.samples} photos in {embedded.seconds:.1f} s ({versions})")
+    for kind in ("train", "evaluate", "benchmark"):
+        result = await machine.work(kind, base, shard)
+        if kind == "evaluate":
+            await asyncio.to_thread(_compare_predictions, machine.jobs / kind / (result.output or ""), expected)
+        yield Check(kind, f"{result.samples} photos in {result.seconds:.1f} s")
+    for number, model in enumerate(models_of(info.labels)):
+        backbone = await asyncio.to_thread(_backbone_of, machine.root / MODELS.lstrip("/") / f"{model}.safetensors")
+        await machine.work("evaluate", model, shard, backbone, f"model-{number}")
+        yield Check("model", f"{model} ({backbone})")
+
+
+async def _embed(machine: _Booted, base: str, shard: str, expected: _Expected) -> JobResult:
+    result = await machine.work("embed", base, shard)
+    await asyncio.to_thread(_compare_features, machine.jobs / "embed" / (result.output or ""), expected)
+    return result
 
 
 def _check_config(info: ImageInfo) -> None:
@@ -104,9 +117,9 @@ def _check_config(info: ImageInfo) -> None:
 class _Booted:
     """The image in a sandbox, with its two volumes as folders of this machine."""
 
-    def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path], files: int) -> None:
+    def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path]) -> None:
         self._info, self._runtime = image.info, runtime
-        self.root, self.store, self.jobs, self.files = image.root, volumes[STORE], volumes[JOBS], files
+        self.root, self.store, self.jobs = image.root, volumes[STORE], volumes[JOBS]
 
     async def work(self, kind: Kind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
         """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
@@ -136,23 +149,31 @@ class _Booted:
 
 
 @asynccontextmanager
-async def _booted(info: ImageInfo) -> AsyncIterator[_Booted]:
+async def _unpacked(info: ImageInfo) -> AsyncIterator[tuple[UnpackedImage, Path]]:
+    """The image, and a folder for what is done with it."""
     with tempfile.TemporaryDirectory(prefix="nima-golem-verify-", ignore_cleanup_errors=True) as scratch:
-        images = ImageCache(Path(scratch) / "images")
-        runtime = Runtime(Path(scratch) / "activity", Usage(), Machine(images, memory=int(MEMORY_GIB * 2**30)))
         try:
-            image = await images.unpack(info.path)
-            for folder in ("proc", "sys", "etc"):
-                if not (image.root / folder).is_dir():
-                    raise ImageError(f"{info.path} does not boot: it has no folder /{folder}.")
-            _, volumes = runtime.deploy(None, image)
-            await runtime.start(())
-            files = await asyncio.to_thread(lambda: sum(1 for path in image.root.rglob("*") if path.is_file()))
-            yield _Booted(image, runtime, volumes, files)
-        except (DeploymentRefused, DevnetError, RuntimeFailed) as error:
+            image = await ImageCache(Path(scratch) / "images").unpack(info.path)
+        except DevnetError as error:
             raise ImageError(f"{info.path} could not be started: {error}") from error
-        finally:
-            await runtime.close()
+        for folder in ("proc", "sys", "etc"):
+            if not (image.root / folder).is_dir():
+                raise ImageError(f"{info.path} does not boot: it has no folder /{folder}.")
+        yield image, Path(scratch)
+
+
+@asynccontextmanager
+async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool = False) -> AsyncIterator[_Booted]:
+    memory = int(MEMORY_GIB * 2**30)
+    runtime = Runtime(folder, Usage(), Machine(image_environment=image_environment, memory=memory))
+    try:
+        _, volumes = runtime.deploy(None, image)
+        await runtime.start(())
+        yield _Booted(image, runtime, volumes)
+    except (DeploymentRefused, DevnetError, RuntimeFailed) as error:
+        raise ImageError(f"{image.info.path} could not be started: {error}") from error
+    finally:
+        await runtime.close()
 
 
 @dataclass(frozen=True)
