@@ -7,11 +7,15 @@ for both.
 
     python scripts/bench_golem.py tiny-ava [--rounds 2] [--times 3] [--json]
 
-`hire`: from the start until the rounds begin to be worked on, which for the first round is counted here and not there.
-`travel`: the attempt's time less what the provider says that it computed: transfers, deployment, the program's start.
-`overhead`: wall-clock of the rounds on Golem against that of the subprocesses; at most 1.10 is the goal for rounds of a
-minute or longer. Bytes are those of the files that travelled; the least that can travel is each shard and base model
-once, and in every round the weights out and the update back, 2 bytes a value.
+A provider's time, from the start until the last round is over, is split into `negotiation` (until it has an activity),
+`deployment` (of the image), `transfer` (all files, both ways), `program` (its start: importing torch, loading the
+model), `computing` (what it says that it worked) and `waiting` (the rest: for the market's clock, for the others, and
+for the requestor). Subprocesses have no negotiation and no deployment, and their transfers are hard links, which count
+as program. `overhead`: wall-clock of the rounds on Golem, without the hiring before the first, against that of the
+subprocesses; at most 1.10 is the goal for rounds of a minute or longer.
+
+Bytes are those of files, jobs and results. The least that can travel is each shard and base model once, and in every
+round the weights out and the update back, 2 bytes a value.
 """
 
 from __future__ import annotations
@@ -20,15 +24,14 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from metered_backend import MeteredBackend
+from metered_backend import Exchange, MeteredBackend
+from yapapi import events
 
 from nima import checkpoint
 from nima.ava import read_ratings
@@ -41,10 +44,10 @@ from nima.splits import read_split
 from nima.training import standardise_features
 from nima.weights import fetch
 from requestor.backends.base import Backend
+from requestor.backends.golem import GolemBackend
 from requestor.config import HiringConfig, golem_environment
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
-from requestor.ledger import Ledger
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
 from requestor.runs import image_for, open_backend
@@ -54,20 +57,58 @@ BACKBONE = "mobilenet_v2"
 PROVIDERS = 2
 BLOCKS = 3
 UPLINK = 20e6 / 8  # bytes a second of a home
+PARTS = ("negotiation", "deployment", "transfer", "program", "computing")
+PHASES = {"Deploy": "deployment", "Start": "deployment", "Run": "program"}  # by command; all others are transfers
+
+
+class Phases:
+    """When yapapi's events came: when each provider was hired, by agreement, and what their time was spent on.
+
+    Takes the place of the backend's own listener, and tells it everything.
+    """
+
+    def __init__(self, backend: GolemBackend) -> None:
+        self._listener = backend._on_event
+        self._last: dict[str, float] = {}
+        self.hired: dict[str, float] = {}
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        setattr(backend, "_on_event", self)  # noqa: B010 - for mypy, which knows that this is a method
+
+    def __call__(self, event: events.Event) -> None:
+        self._listener(event)
+        if not isinstance(event, events.ActivityCreated | events.ScriptSent | events.CommandExecuted):
+            return
+        agreement, now = event.agreement.id, time.monotonic()
+        if isinstance(event, events.ActivityCreated):
+            self.hired[agreement] = now
+        if isinstance(event, events.CommandExecuted):
+            phase = PHASES.get(type(event.command).__name__, "transfer")
+            self.seconds[phase] += now - self._last[agreement]
+        self._last[agreement] = now
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one backend. Seconds; `rounds`: wall-clock of each; the rest are sums over providers."""
+    """Of one backend. Seconds.
+
+    rounds: wall-clock of each, without the hiring before the first. hire: that. farewell: after the last.
+    provider: what a provider's time went into, the mean of all; see above.
+    exchanges: of every task.
+    """
 
     hire: float
     rounds: list[float]
     farewell: float
-    attempts: float
-    work: float
-    travel: float
-    sent: int
-    received: int
+    provider: dict[str, float]
+    exchanges: list[Exchange]
+
+    @property
+    def sent(self) -> int:
+        return sum(exchange.sent for exchange in self.exchanges)
+
+    @property
+    def received(self) -> int:
+        return sum(exchange.received for exchange in self.exchanges)
 
 
 @dataclass(frozen=True)
@@ -100,7 +141,8 @@ class Work:
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(BLOCKS).items()}
         plan = default_plan(self.dataset.train_images // PROVIDERS, 0, BLOCKS)
         plan = replace(plan, steps=plan.steps * self.times)
-        metered, began = MeteredBackend(backend), time.time()
+        phases = Phases(backend) if isinstance(backend, GolemBackend) else None
+        metered, began = MeteredBackend(backend), time.monotonic()
         rounds: list[float] = []
         async with metered:
             for number in range(1, self.rounds + 1):
@@ -112,31 +154,55 @@ class Work:
                 assert report.admitted == PROVIDERS, report.failures()
                 rounds.append(time.monotonic() - started)
             done = time.monotonic()
-        hire = _hiring(folder.ledger, began)
+        hire = max(phases.hired.values()) - began if phases else 0.0
         rounds[0] -= hire
         return Figures(
             hire=hire,
             rounds=rounds,
             farewell=time.monotonic() - done,
-            attempts=metered.attempts,
-            work=metered.work,
-            travel=metered.attempts - metered.work,
-            sent=metered.sent,
-            received=metered.received,
+            provider=_split(metered.exchanges, phases, began, done),
+            exchanges=metered.exchanges,
         )
 
-    def least_bytes(self) -> tuple[int, int]:
-        """What must be sent and received at the least."""
+    def least(self, number: int) -> tuple[int, int]:
+        """Bytes that must be sent and received in a round, at the least."""
         model, _ = checkpoint.load(self.base[1])
-        update = 2 * sum(p.numel() for p in model.trainable_parameters(BLOCKS).values()) * PROVIDERS * self.rounds
+        update = 2 * sum(p.numel() for p in model.trainable_parameters(BLOCKS).values()) * PROVIDERS
         shards = sum(path.stat().st_size for client in self.dataset.clients for path in client.paths)
-        return shards + PROVIDERS * self.base[1].stat().st_size + update, update
+        once = shards + PROVIDERS * self.base[1].stat().st_size
+        return update + (once if number == 1 else 0), update
 
 
-def _hiring(ledger: Ledger, began: float) -> float:
-    """Seconds until the last provider had an activity; 0 where nobody is hired."""
-    times = [datetime.fromisoformat(e["time"]).timestamp() for e in ledger.entries() if e["event"] == "activity"]
-    return max(times) - began if times else 0.0
+def _split(exchanges: list[Exchange], phases: Phases | None, began: float, done: float) -> dict[str, float]:
+    """What the time of a provider went into, in the mean."""
+    computing = sum(exchange.work for exchange in exchanges)
+    if phases is None:
+        spent = {"program": sum(exchange.attempt for exchange in exchanges) - computing}
+    else:
+        spent = {**phases.seconds, "negotiation": sum(hired - began for hired in phases.hired.values())}
+        spent["program"] -= computing
+    spent["computing"] = computing
+    seconds = {name: spent.get(name, 0.0) / PROVIDERS for name in PARTS}
+    return seconds | {"waiting": done - began - sum(seconds.values())}
+
+
+def _traffic(figures: Figures, work: Work) -> list[dict[str, object]]:
+    """Bytes by round: of each provider, and of all against the least."""
+    rows = []
+    for number in range(1, work.rounds + 1):
+        mine = [one for one in figures.exchanges if one.job.startswith(f"round-{number:04d}")]
+        least = work.least(number)
+        rows.append(
+            {
+                "round": number,
+                "sent": {one.provider: one.sent for one in mine},
+                "received": {one.provider: one.received for one in mine},
+                "sent_over_least": sum(one.sent for one in mine) / least[0],
+                "received_over_least": sum(one.received for one in mine) / least[1],
+                "seconds_at_20_mbit": sum(one.sent for one in mine) / UPLINK,
+            }
+        )
+    return rows
 
 
 def measure(backend: str, work: Work, folder: Path) -> Figures:
@@ -166,32 +232,36 @@ def main() -> None:
             golem = measure("golem", work, folder / "golem")
         finally:
             stop(devnet)
-        least = work.least_bytes()
-    overhead = sum(golem.rounds) / sum(plain.rounds)
+        traffic = _traffic(golem, work)
+        leasts = [work.least(number) for number in range(1, work.rounds + 1)]
+    least = [sum(work_least) for work_least in zip(*leasts, strict=True)]
     result = {
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
-        "overhead": overhead,
-        "golem": asdict(golem),
-        "subprocesses": asdict(plain),
+        "providers": PROVIDERS,
+        "overhead": sum(golem.rounds) / sum(plain.rounds),
+        "golem": _shown(golem),
+        "subprocesses": _shown(plain),
+        "traffic": traffic,
         "sent_over_least": golem.sent / least[0],
         "received_over_least": golem.received / least[1],
-        "uplink_seconds_at_20_mbit": golem.sent / UPLINK,
+        "seconds_at_20_mbit": golem.sent / UPLINK,
     }
     if options.json:
         print(json.dumps(result))
         return
     for name, figures in (("Golem", golem), ("subprocesses", plain)):
         rounds = ", ".join(f"{seconds:.1f}" for seconds in figures.rounds)
-        print(
-            f"{name}: hire {figures.hire:.1f} s, rounds {rounds} s, farewell {figures.farewell:.1f} s; "
-            f"attempts {figures.attempts:.1f} s, of which work {figures.work:.1f} s and travel {figures.travel:.1f} s"
-        )
-    print(f"Overhead of the rounds: {overhead:.3f}")
+        parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in figures.provider.items())
+        print(f"{name}: rounds {rounds} s, farewell {figures.farewell:.1f} s; a provider's seconds: {parts}")
+    print(f"Overhead of the rounds: {result['overhead']:.3f}")
     print(
         f"Sent {golem.sent / 1e6:.1f} MB ({golem.sent / least[0]:.3f} of the least), "
         f"received {golem.received / 1e6:.1f} MB ({golem.received / least[1]:.3f}); "
         f"{golem.sent / UPLINK:.0f} s at 20 Mbit/s"
     )
+
+
+def _shown(figures: Figures) -> dict[str, object]:
+    return {name: value for name, value in asdict(figures).items() if name != "exchanges"}
 
 
 if __name__ == "__main__":

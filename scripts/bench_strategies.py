@@ -1,6 +1,6 @@
 """How good a model becomes, and what that costs: embed + head, federated rounds of the head, rounds of three blocks.
 
-    python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3] [--central]
+    python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3] [--central] [--json]
 
 The data set is what scripts/make_tiny_ava.py draws. Four providers work as real provider programs on this machine, one
 thread each. Core seconds are the processor time that those programs took, their start (importing torch, mostly)
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -157,7 +158,7 @@ class Bench:
     def _row(self, strategy: str, model: Nima, cost: Cost) -> Row:
         metrics = self._test(model)
         row = Row(strategy, self._seed, metrics.srcc_mean, metrics.emd_r1, metrics.constant_emd_r1, cost)
-        print(json.dumps({**asdict(row), "glm": row.cost.glm}), flush=True)
+        print(json.dumps({**asdict(row), "glm": row.cost.glm}), file=sys.stderr, flush=True)
         return row
 
     def _test(self, model: Nima) -> Metrics:
@@ -186,20 +187,55 @@ class Bench:
         return Meter(LocalBackend(PROVIDERS, self._folder / "inbox"))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Means over the seeds, as Markdown, in the order in which strategies came."""
+@dataclass(frozen=True)
+class Mean:
+    """Of one strategy over the seeds. srcc_error: the standard error, 0 of a single seed."""
+
+    strategy: str
+    srcc: float
+    srcc_error: float
+    emd: float
+    constant_emd: float
+    core_seconds: float
+    up: float
+    down: float
+    glm: float
+
+
+def means(rows: Sequence[Row]) -> list[Mean]:
+    """In the order in which strategies came."""
+    found = []
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        same = [row for row in rows if row.strategy == strategy]
+        cost, n = sum((row.cost for row in same), Cost()), len(same)
+        srcc = np.array([row.srcc for row in same])
+        found.append(
+            Mean(
+                strategy,
+                srcc=float(srcc.mean()),
+                srcc_error=float(srcc.std(ddof=1) / n**0.5) if n > 1 else 0.0,
+                emd=float(np.mean([row.emd for row in same])),
+                constant_emd=float(np.mean([row.constant_emd for row in same])),
+                core_seconds=cost.core_seconds / n,
+                up=cost.up / n,
+                down=cost.down / n,
+                glm=cost.glm / n,
+            )
+        )
+    return found
+
+
+def table(strategies: Sequence[Mean]) -> str:
+    """As Markdown."""
     lines = [
         "| strategy | test SRCC | test EMD | core seconds | MB up | MB down | GLM |",
         "|---|---|---|---|---|---|---|",
     ]
-    for strategy in dict.fromkeys(row.strategy for row in rows):
-        same = [row for row in rows if row.strategy == strategy]
-        cost, n = sum((row.cost for row in same), Cost()), len(same)
-        lines.append(
-            f"| {strategy} | {np.mean([row.srcc for row in same]):.3f} | {np.mean([row.emd for row in same]):.4f} "
-            f"| {cost.core_seconds / n:.0f} | {cost.up / n / 1e6:.1f} "
-            f"| {cost.down / n / 1e6:.2f} | {cost.glm / n:.5f} |"
-        )
+    lines += [
+        f"| {one.strategy} | {one.srcc:.3f} | {one.emd:.4f} | {one.core_seconds:.0f} | {one.up / 1e6:.1f} "
+        f"| {one.down / 1e6:.2f} | {one.glm:.5f} |"
+        for one in strategies
+    ]
     return "\n".join(lines)
 
 
@@ -229,8 +265,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="of the head alone")
     parser.add_argument("--tuned-rounds", type=int, default=3, help="of the last blocks")
     parser.add_argument("--central", action="store_true", help="also fine-tune the whole network, on this machine")
-    rows = asyncio.run(measure(parser.parse_args()))
-    print(f"\n{table(rows)}\n\nPredicting the mean distribution: EMD {rows[0].constant_emd:.4f}.")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = asyncio.run(measure(options))
+    if options.json:
+        print(
+            json.dumps({"providers": PROVIDERS, "seeds": options.seeds, "strategies": [asdict(m) for m in means(rows)]})
+        )
+        return
+    print(f"\n{table(means(rows))}\n\nPredicting the mean distribution: EMD {rows[0].constant_emd:.4f}.")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from requestor.backends.base import Backend, BackendStatus, Outcome, Task
 from requestor.ledger import Receipt
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One task: bytes to and from its provider; seconds of the attempt, and those that the provider says it worked."""
+
+    provider: str
+    job: str
+    sent: int
+    received: int
+    attempt: float
+    work: float
+
+
 class MeteredBackend(Backend):
     """Wraps another one, all of whose tasks must succeed.
 
     Attributes:
-        sent, received: bytes, as they would travel: a file of the store goes to each provider once.
-        attempts: seconds of all attempts, transfers included; work: those that providers say that they computed.
+        exchanges: of all tasks. A file of the store goes to each provider once; jobs and results count, the framing of
+            the service bus does not.
     """
 
     name = "metered"
@@ -22,8 +35,15 @@ class MeteredBackend(Backend):
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
         self._held: dict[str, set[str]] = {}
-        self.sent = self.received = 0
-        self.attempts = self.work = 0.0
+        self.exchanges: list[Exchange] = []
+
+    @property
+    def sent(self) -> int:
+        return sum(exchange.sent for exchange in self.exchanges)
+
+    @property
+    def received(self) -> int:
+        return sum(exchange.received for exchange in self.exchanges)
 
     async def __aenter__(self) -> MeteredBackend:
         await self._inner.__aenter__()
@@ -36,16 +56,25 @@ class MeteredBackend(Backend):
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         async for outcome in self._inner.run(tasks, seconds):
-            assert outcome.provider is not None, outcome.error
-            assert outcome.result is not None, outcome.error
-            held = self._held.setdefault(outcome.provider.id, set())
-            files = [path for path in outcome.task.store if path.name not in held]
-            held.update(path.name for path in files)
-            self.sent += sum(path.stat().st_size for path in [*files, *filter(None, [outcome.task.weights])])
-            self.received += outcome.output.stat().st_size if outcome.output else 0
-            self.attempts += outcome.seconds
-            self.work += outcome.result.seconds
+            self.exchanges.append(self._exchange(outcome))
             yield outcome
+
+    def _exchange(self, outcome: Outcome) -> Exchange:
+        assert outcome.provider is not None, outcome.error
+        assert outcome.result is not None, outcome.error
+        task, held = outcome.task, self._held.setdefault(outcome.provider.id, set())
+        files = [path for path in task.store if path.name not in held]
+        held.update(path.name for path in files)
+        sent = sum(path.stat().st_size for path in [*files, *filter(None, [task.weights])])
+        received = outcome.output.stat().st_size if outcome.output else 0
+        return Exchange(
+            provider=outcome.provider.name,
+            job=task.job.job_id,
+            sent=sent + len(task.job.to_json()),
+            received=received + len(outcome.result.to_json()),
+            attempt=outcome.seconds,
+            work=outcome.result.seconds,
+        )
 
     def dismiss(self, provider_id: str) -> None:
         self._inner.dismiss(provider_id)

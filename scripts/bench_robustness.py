@@ -1,0 +1,458 @@
+#!/usr/bin/env python3
+"""What hostile providers do to a model, with admission and without: every fault, and up to half of the providers.
+
+Eight providers train MobileNetV2's head in federated rounds, as the provider program does it, and misbehave as the
+devnet's faulty providers do, both in this process, so that a training takes seconds. "Without" is plain federated
+averaging: whatever can be read as tensors of the right shapes is averaged. "With" is what `nima-golem train` does.
+
+    python scripts/bench_robustness.py tiny-ava [--kinds flip scale] [--seeds 0 1 2] [--rounds 3] [--json]
+
+Faults that send nothing (crash, hang, drop, refuse) are one row, `silent`: to a round they are the same. `slow` and
+`overcharge` send honest updates. `bad-features` spoils features and not updates, so its rows are of the embedding;
+"without" is then without the spot check. scripts/fault_matrix.py runs every fault on a real devnet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nima import checkpoint
+from nima.ava import read_ratings
+from nima.backbones import get
+from nima.errors import NimaError
+from nima.features import embed
+from nima.files import sha256_of
+from nima.jobs import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobError, JobResult, default_plan
+from nima.metrics import evaluate
+from nima.model import Nima, initial_model
+from nima.shards import read_shard
+from nima.splits import read_split
+from nima.training import standardise_features, train_head
+from nima.update import encode_weights, max_bytes, schema_of
+from nima.weights import fetch
+from provider_image.work import perform
+from requestor.admission import History
+from requestor.aggregation import MemoryUpdate, weighted_mean
+from requestor.assignment import Frame, assign
+from requestor.backends.base import BackendStatus, Outcome, Provider, Task
+from requestor.devnet.faults.kinds import KINDS, make_fault
+from requestor.devnet.faults.work import Work
+from requestor.embedding import embed_and_train, head_plan
+from requestor.errors import RequestorError
+from requestor.holdout import Holdout
+from requestor.ledger import Receipt
+from requestor.parameters import flatten, moved
+from requestor.providers import Providers
+from requestor.rounds import RoundReport, run_round
+from requestor.sharding import Dataset, make_shards
+
+BACKBONE = "mobilenet_v2"
+PROVIDERS = 8
+HOSTILE = (1, 2, 3, 4)
+SCALE_PHOTOS = 64
+STORE, JOBS = "/golem/store", "/golem/jobs"  # as a provider's program sees them
+SILENT, FEATURES = "silent", "bad-features"
+NOTHING_SENT, ALL_SENT = ("crash", "hang", "drop", "refuse"), ("overcharge",)
+FAULTS = (SILENT, *(kind for kind in KINDS if kind not in (*NOTHING_SENT, *ALL_SENT)))
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trainings of one seed share; the test photos as features float16 `[n, features]` and votes `[n, 10]`."""
+
+    seed: int
+    ava: Path
+    store: Path
+    base: tuple[str, Path]
+    dataset: Dataset
+    features: NDArray[np.float16]
+    votes: NDArray[np.int64]
+
+    @classmethod
+    def prepare(cls, ava: Path, folder: Path, seed: int) -> Setting:
+        store, home = folder / "store", folder / "home"
+        store.mkdir(parents=True)
+        home.mkdir()
+        (folder / "known").mkdir()
+        ratings, tested = read_ratings(ava), read_split(ava / "splits" / "test.txt").image_ids
+        dataset = make_shards(
+            ava, ratings, tested, PROVIDERS, BACKBONE, seed, store, home, lambda *_: None, votes=True
+        )  # fmt: skip
+        holdout = read_shard(dataset.holdout.path)
+        assert holdout.votes is not None
+        model = initial_model(
+            BACKBONE, fetch(get(BACKBONE).weights), seed, prior=holdout.votes.sum(axis=0), multi_level=True
+        )
+        standardise_features(model, holdout.jpegs[:SCALE_PHOTOS])
+        draft = store / "draft"
+        checkpoint.save(draft, model, {})
+        sha256 = sha256_of(draft)
+        shards = [read_shard(path) for path in dataset.test.paths]
+        ids = np.concatenate([shard.image_ids for shard in shards])
+        features = embed(model, [jpeg for shard in shards for jpeg in shard.jpegs])
+        base = sha256, draft.rename(store / f"{sha256}.safetensors")
+        return cls(seed, ava, store, base, dataset, features, np.asarray(ratings.select(ids).votes))
+
+    def hostile(self, count: int) -> frozenset[int]:
+        """Which providers are; more of them are the same and others."""
+        return frozenset(np.random.default_rng(self.seed).permutation(PROVIDERS)[:count].tolist())
+
+    def start(self) -> tuple[Nima, Weights]:
+        model, _ = checkpoint.load(self.base[1])
+        return model, {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """On the test photos. A model of NaN ranks nothing, and has no EMD."""
+
+    srcc: float
+    emd: float | None
+
+    @classmethod
+    def by(cls, setting: Setting, model: Nima) -> Reached:
+        model.eval()
+        with torch.inference_mode():
+            predicted = model.rate(torch.from_numpy(setting.features).float()).softmax(dim=1).numpy()
+        if not np.isfinite(predicted).all():
+            return NOTHING
+        metrics = evaluate(predicted, setting.votes)
+        return cls(metrics.srcc_mean if np.isfinite(metrics.srcc_mean) else 0.0, metrics.emd_r1)
+
+
+NOTHING = Reached(0.0, None)
+
+
+class Crowd:
+    """Providers in this process, each with its fault or none; in a round, all of them work at the same time."""
+
+    name = "crowd"
+
+    def __init__(self, setting: Setting, folder: Path, faults: Mapping[int, str]) -> None:
+        self._setting = setting
+        self._dismissed: set[int] = set()
+        self._silent = {number for number, kind in faults.items() if kind == SILENT}
+        self._folders = [folder / f"provider-{number}" for number in range(PROVIDERS)]
+        self._outbox = folder / "sent"
+        self._outbox.mkdir(parents=True)
+        for one in self._folders:
+            (one / "activities").mkdir(parents=True)  # where a fault that copies looks for others' work
+        self._faults = [
+            make_fault("" if number in self._silent else faults.get(number, ""), one)
+            for number, one in enumerate(self._folders)
+        ]
+        self._one_at_a_time = asyncio.Lock()  # torch's random numbers belong to the whole process
+
+    async def __aenter__(self) -> Crowd:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        for ended in asyncio.as_completed([self._attempts(task) for task in tasks]):
+            yield await ended
+
+    def dismiss(self, provider_id: str) -> None:
+        self._dismissed.add(int(provider_id))
+
+    def status(self) -> BackendStatus:
+        return BackendStatus()
+
+    def receipts(self) -> list[Receipt]:
+        return []
+
+    async def _attempts(self, task: Task) -> Outcome:
+        """Every client's work goes to its own provider, and to the next where that fails or is known to be no good."""
+        match task.job.job_id.split("-"):
+            case ["embed", index, earlier]:
+                first = int(index) + int(earlier)
+            case [_, _, _, index, *again]:
+                first = int(index) + len(again)
+        order = [(first + ahead) % PROVIDERS for ahead in range(PROVIDERS)]
+        willing = [one for one in order if one not in self._dismissed]
+        outcome = Outcome(task, None, error="nobody is left")
+        for one in willing[:2]:  # as many attempts as a backend makes
+            outcome = await self._work(task, one)
+            if outcome.error is None:
+                break
+        return outcome
+
+    async def _work(self, task: Task, number: int) -> Outcome:
+        provider = Provider(str(number), f"provider-{number}")
+        if number in self._silent:
+            return Outcome(task, provider, error="it did not answer in time")
+        folder = self._folders[number] / "activities" / task.job.job_id
+        folder.mkdir(exist_ok=True)
+        job_file = folder / "job.json"
+        job_file.write_text(replace(task.job, store=STORE).to_json())
+        if task.weights is not None:
+            shutil.copyfile(task.weights, folder / WEIGHTS_FILE)
+        work = Work(
+            ["python", "-m", "provider_image", f"{JOBS}/job.json"], {STORE: self._setting.store, JOBS: folder}
+        )  # fmt: skip
+
+        def execute_here() -> int:
+            job = Job.from_json(job_file.read_text())
+            result = perform_once(replace(job, store=str(self._setting.store), threads=1), folder)
+            (folder / RESULT_FILE).write_text(result.to_json())
+            return 0
+
+        async def execute() -> int:
+            async with self._one_at_a_time:
+                return await asyncio.to_thread(execute_here)
+
+        await self._faults[number].run(work, execute)
+        try:
+            result = JobResult.from_json((folder / RESULT_FILE).read_text(errors="replace"))
+        except JobError as error:
+            return Outcome(task, provider, error=str(error))
+        made = folder / (result.output or UPDATE_FILE)
+        if made.stat().st_size > task.largest_output:
+            made.unlink()
+            return Outcome(task, provider, error="its output is larger than it can be")
+        kept = self._outbox / f"{number}-{task.job.job_id}"
+        shutil.copyfile(made, kept)
+        return Outcome(task, provider, result, kept, seconds=result.seconds + 1)
+
+
+def perform_once(job: Job, folder: Path) -> JobResult:
+    """What the provider program makes of a job. Jobs of other trainings that ask for the same are not done again."""
+    key = hashlib.sha256(replace(job, job_id="any").to_json().encode()).hexdigest()
+    known = Path(job.store).with_name("known") / key
+    if not known.exists():
+        result = perform(job, folder)
+        assert result.output is not None
+        draft = Path(tempfile.mkdtemp(dir=known.parent))
+        shutil.copyfile(folder / result.output, draft / result.output)
+        (draft / RESULT_FILE).write_text(result.to_json())
+        with suppress(OSError):  # another process was faster
+            draft.rename(known)
+    result = replace(JobResult.from_json((known / RESULT_FILE).read_text()), job_id=job.job_id)
+    assert result.output is not None
+    shutil.copyfile(known / result.output, folder / result.output)
+    return result
+
+
+async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> Reached:
+    """As `nima-golem train --strategy federate` does it."""
+    model, weights = setting.start()
+    gate = Holdout(model, read_shard(setting.dataset.holdout.path), 0)
+    plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
+    providers, reports = Providers(), list[RoundReport]()
+
+    def dismiss_banned(*_: object) -> None:
+        for provider_id, standing in providers.standings().items():
+            if standing.banned is not None:
+                crowd.dismiss(provider_id)
+
+    for number in range(1, rounds + 1):
+        report = await run_round(
+            number, crowd, setting.dataset.clients, plan, setting.base, BACKBONE, weights, folder, dismiss_banned,
+            evaluate=gate, providers=providers,
+            history=History.of({"moved": r.moved, "updates": r.updates} for r in reports),
+        )  # fmt: skip
+        reports.append(report)
+    model.load_state_dict(weights, strict=False)
+    return Reached.by(setting, model)
+
+
+async def believing(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> Reached:
+    """Federated averaging and nothing else."""
+    model, weights = setting.start()
+    plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
+    for number in range(1, rounds + 1):
+        path = folder / f"weights-{number}.safetensors"
+        encode_weights(path, weights)
+        largest = max_bytes(schema_of(weights))
+        frame = Frame(number, plan, setting.base, BACKBONE, (sha256_of(path), path), largest, 900.0)
+        assignments = [assign(frame, index, client) for index, client in enumerate(setting.dataset.clients)]
+        samples = {one.task.job.job_id: one.samples for one in assignments}
+        updates = []
+        async for outcome in crowd.run([one.task for one in assignments], 900.0):
+            values = _read(outcome, weights)
+            if values is not None:
+                updates.append((outcome.task.job.job_id, values))
+        if updates:
+            mean = weighted_mean([MemoryUpdate(values, samples[job]) for job, values in sorted(updates, key=_name)])
+            weights = moved(weights, mean)
+        if not np.isfinite(flatten(weights)).all():
+            return NOTHING
+    model.load_state_dict(weights, strict=False)
+    return Reached.by(setting, model)
+
+
+def _name(update: tuple[str, NDArray[np.float32]]) -> str:
+    return update[0]
+
+
+def _read(outcome: Outcome, weights: Weights) -> NDArray[np.float32] | None:
+    """The delta, by somebody who checks nothing; None where it cannot be read at all."""
+    if outcome.output is None:
+        return None
+    try:
+        tensors = load_file(outcome.output)
+        scales = tensors.pop("scales")
+        deltas = {name: tensors[name].float() * scale for name, scale in zip(sorted(tensors), scales, strict=False)}
+        return flatten({name: deltas[name].view(values.shape) for name, values in weights.items()})
+    except (SafetensorError, KeyError, RuntimeError):
+        return None
+
+
+async def embedded(setting: Setting, crowd: Crowd, folder: Path) -> Reached:
+    """As `nima-golem train` does it by default."""
+    embedding = await embed_and_train(
+        crowd, setting.dataset, read_ratings(setting.ava), setting.base, folder / "embedding", setting.seed,
+        lambda *_: None,
+    )  # fmt: skip
+    return Reached.by(setting, embedding.model)
+
+
+def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
+    """Each hostile provider gives every photo its neighbour's features, as `bad-features` does."""
+    model, _ = setting.start()
+    features, votes = [], []
+    for number, client in enumerate(setting.dataset.clients):
+        for path in client.paths:
+            shard = read_shard(path)
+            rows = embed(model, shard.jpegs)
+            features.append(np.roll(rows, 1, axis=0) if number in hostile else rows)
+            votes.append(np.asarray(shard.votes))
+    train_head(
+        model, np.concatenate(features), np.concatenate(votes),
+        head_plan(setting.dataset.train_images, setting.seed),
+    )  # fmt: skip
+    return Reached.by(setting, model)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault, so many of the eight providers, one seed."""
+
+    fault: str
+    hostile: int
+    seed: int
+    admitted: Reached  # with admission
+    averaged: Reached  # without
+
+
+def measure(setting: Setting, fault: str, hostile: int, rounds: int) -> Row:
+    """One row. A training that ends with an error, as it may with nobody left, is one that has learnt nothing."""
+    torch.set_num_threads(1)
+    chosen = setting.hostile(hostile)
+    faults = dict.fromkeys(chosen, fault)
+
+    def attempt(way: str) -> Reached:
+        with tempfile.TemporaryDirectory(dir=setting.store.parent) as name:
+            folder = Path(name)
+            crowd = Crowd(setting, folder / "crowd", faults)
+            try:
+                if fault == FEATURES:
+                    if way == "averaged":
+                        return embedded_unchecked(setting, chosen)
+                    return asyncio.run(embedded(setting, crowd, folder))
+                train = guarded if way == "admitted" else believing
+                return asyncio.run(train(setting, crowd, rounds, folder))
+            except (NimaError, RequestorError) as error:
+                print(f"{fault} × {hostile}, {way}: {error}", file=sys.stderr)
+                return Reached.by(setting, setting.start()[0])
+
+    return Row(fault, hostile, setting.seed, attempt("admitted"), attempt("averaged"))
+
+
+def silence() -> None:
+    """The provider program tells its progress to whoever looks; here nobody does."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ava", type=Path, help="a folder in AVA's layout, with splits/test.txt")
+    parser.add_argument("--kinds", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="KIND")
+    parser.add_argument("--hostile", type=int, nargs="+", default=list(HOSTILE), help="how many of the 8 providers")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nima-golem-bench-") as name:
+        settings = [Setting.prepare(options.ava, Path(name) / f"seed-{seed}", seed) for seed in options.seeds]
+        with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn"), silence) as pool:
+            # First each seed's honest training, which leaves what the frozen blocks make of the photos for the others.
+            honest = [
+                done.result() for done in [pool.submit(measure, one, SILENT, 0, options.rounds) for one in settings]
+            ]
+            plain = [pool.submit(measure, one, FEATURES, 0, 0) for one in settings if FEATURES in options.kinds]
+            running = [
+                pool.submit(measure, one, kind, count, options.rounds)
+                for kind in options.kinds
+                for count in options.hostile
+                for one in settings
+            ]
+            for number, _ in enumerate(as_completed(running), 1):
+                print(f"\r{number} of {len(running)}", end="", file=sys.stderr, flush=True)
+            print(file=sys.stderr)
+            rows = [done.result() for done in running]
+            features = [done.result() for done in plain]
+    result = {
+        "providers": PROVIDERS,
+        "rounds": options.rounds,
+        "seeds": options.seeds,
+        "honest": means(honest),
+        "honest_features": means(features) if features else None,
+        "rows": [
+            {"fault": kind, "hostile": count}
+            | means([row for row in rows if (row.fault, row.hostile) == (kind, count)])
+            for kind in options.kinds
+            for count in options.hostile
+        ],
+    }
+    if options.json:
+        print(json.dumps(result))
+        return
+    print("| fault | hostile | SRCC with admission | without |\n|---|---|---|---|")
+    for row in ({"fault": "none", "hostile": 0, **means(honest)}, *result["rows"]):
+        print(f"| {row['fault']} | {row['hostile']} | {row['admitted']['srcc']:.3f} | {row['averaged']['srcc']:.3f} |")
+
+
+def means(rows: Sequence[Row]) -> dict[str, object]:
+    """Over the seeds, the lowest SRCC beside the mean. An EMD is None where one of them is."""
+
+    def of(reached: Sequence[Reached]) -> dict[str, float | None]:
+        emds = [one.emd for one in reached if one.emd is not None]
+        return {
+            "srcc": float(np.mean([one.srcc for one in reached])),
+            "lowest_srcc": min(one.srcc for one in reached),
+            "emd": float(np.mean(emds)) if len(emds) == len(reached) else None,
+        }
+
+    return {"admitted": of([row.admitted for row in rows]), "averaged": of([row.averaged for row in rows])}
+
+
+if __name__ == "__main__":
+    main()
