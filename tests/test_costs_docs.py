@@ -11,7 +11,7 @@ from nima.checkpoint import encode
 from nima.features import max_bytes as max_feature_bytes
 from nima.model import initial_model
 from nima.update import max_bytes, schema_of
-from requestor.estimate import Assumptions, Sizes, as_json, estimate
+from requestor.estimate import PUBLISHED_AVA_SRCC, TINY_AVA_SRCC, Assumptions, Sizes, as_json, estimate
 from requestor.sharding import SHARD_IMAGES, holdout_images
 from requestor.strategies import STRATEGIES
 
@@ -32,7 +32,7 @@ def expected(strategy: str, workers: int, assumptions: Assumptions) -> tuple[str
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
     sizes = Sizes(len(encode(model, {})), max_bytes(trained), features)
     photos = AVA - TESTED - holdout_images(AVA - TESTED)
-    told = as_json(estimate(photos, TESTED, chosen, chosen.rounds, workers, sizes, assumptions), assumptions)
+    told = as_json(estimate(photos, TESTED, chosen, chosen.rounds, workers, sizes, assumptions), assumptions, chosen)
     return (
         f"{told['seconds'] / 3600:.1f}",
         f"{told['glm']:.2f}",
@@ -59,3 +59,21 @@ def test_the_assumptions_are_named() -> None:
     assumptions = Assumptions()
     for value in (assumptions.images_a_core_second, assumptions.job_seconds, assumptions.photo_bytes / 1000):
         assert f"{value:g}" in PAGE
+
+
+def test_what_models_reach_is_what_the_estimate_says() -> None:
+    section = PAGE.split("## How good a model to expect")[1]
+    for name, srcc in TINY_AVA_SRCC.items():
+        assert re.search(rf"^\| {name}(, \d rounds)? \| {srcc:.3f} \|", section, re.MULTILINE)
+    assert all(f"{srcc:.3f}" in section for srcc, _ in PUBLISHED_AVA_SRCC)
+
+
+def test_what_the_estimate_says_of_tiny_ava_is_what_was_measured_there() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    rows = {
+        "embed": "embed + head",
+        "federate": "4 rounds of the head",
+        "fine-tune": "embed + head, then 2 rounds of the last 3 blocks",
+    }
+    for name, row in rows.items():
+        assert f"| {row} | {TINY_AVA_SRCC[name]:.3f} |" in page

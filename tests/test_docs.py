@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
+from requestor.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -46,3 +51,31 @@ def test_what_the_map_names_exists(package: str) -> None:
 def test_every_module_of_the_model_is_on_the_map() -> None:
     modules = {path.stem for path in (ROOT / "nima").glob("*.py")} - {"__init__", "errors", "version"}
     assert modules - mapped("nima") == set()
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of a page's indented blocks that call this program, also from within another command."""
+    lines = re.findall(r"^ {4,}(\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [found for line in lines for found in re.findall(r"nima-golem [a-z][^|)]*", line)]
+
+
+@pytest.mark.parametrize(
+    "line", list(dict.fromkeys(line.strip() for page in PAGES for line in commands(page))), ids=lambda line: line[:50]
+)
+def test_every_command_on_every_page_has_these_options(line: str) -> None:
+    name, *words = shlex.split(line, comments=True)[1:]
+    module, attribute = COMMANDS[name][0].split(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} <= known
+
+
+def test_the_devnet_fixture_on_its_page_is_the_one_that_these_tests_use() -> None:
+    page = (ROOT / "docs" / "devnet.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n.*?def devnet\(\):\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    ours = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    body = ours.split("\ndef devnet(", 1)[1].split('"""\n', 1)[1].split("\n\n", 1)[0]
+    assert lines == [line.strip() for line in body.splitlines()]

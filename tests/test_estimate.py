@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.budget import Price
-from requestor.estimate import Assumptions, Sizes, estimate, for_people
+from requestor.estimate import Assumptions, Sizes, as_json, estimate, for_people
 from requestor.strategies import STRATEGIES
 
 ROUND_NUMBERS = Assumptions(
@@ -57,5 +57,16 @@ def test_more_of_anything_never_costs_less(images: int, rounds: int, workers: in
 
 def test_a_budget_that_is_too_small_is_said_to_be() -> None:
     stages = estimate(600, 60, STRATEGIES["federate"], 4, 3, SIZES, ROUND_NUMBERS)
-    assert "does not fit" in for_people(stages, ROUND_NUMBERS, Decimal("0.001"))[-1]
-    assert "does not fit" not in for_people(stages, ROUND_NUMBERS, Decimal(10**6))[-1]
+    federate = STRATEGIES["federate"]
+    assert "does not fit" in for_people(stages, ROUND_NUMBERS, Decimal("0.001"), federate)[-1]
+    assert "does not fit" not in for_people(stages, ROUND_NUMBERS, Decimal(10**6), federate)[-1]
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_what_is_known_of_the_model_is_said(name: str) -> None:
+    strategy = STRATEGIES[name]
+    stages = estimate(600, 60, strategy, strategy.rounds, 3, SIZES, ROUND_NUMBERS)
+    known = as_json(stages, ROUND_NUMBERS, strategy)["srcc"]
+    said = "\n".join(for_people(stages, ROUND_NUMBERS, Decimal(2), strategy))
+    assert f"tiny-AVA this strategy reached a test SRCC of {known['measured_on_tiny_ava']:.3f}" in said
+    assert all(f"{one['srcc']:.3f} of {one['of']}" in said for one in known["published_on_ava"])

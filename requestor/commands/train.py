@@ -103,9 +103,9 @@ def _show_estimate(
     assumptions = estimate.Assumptions()
     stages = estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
     if as_json:
-        click.echo(json.dumps(estimate.as_json(stages, assumptions)))
+        click.echo(json.dumps(estimate.as_json(stages, assumptions, STRATEGIES[strategy])))
     else:
-        click.echo("\n".join(estimate.for_people(stages, assumptions, budget)))
+        click.echo("\n".join(estimate.for_people(stages, assumptions, budget, STRATEGIES[strategy])))
 
 
 async def _with_signals(run: TrainingRun) -> dict[str, Any]:
