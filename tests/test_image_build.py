@@ -128,6 +128,13 @@ def test_a_run_in_the_image_gives_what_plain_subprocesses_give_bit_for_bit(folde
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
 
 
+def test_what_starting_costs_is_measured_in_the_image(folder: Path) -> None:
+    bench = Path(__file__).resolve().parents[1] / "scripts" / "bench_cold_start.py"
+    measured = json.loads(run(f"python {bench} --runs 1 --photos 8 --image provider.gvmi --json", folder))
+    assert list(measured["stages_s"]) == ["import torch", "other imports", "model", "shard"]
+    assert measured["until_first_batch_s"] > measured["stages_s"]["import torch"] > 0
+
+
 def contents_of_updates(run_dir: Path) -> dict[str, str]:
     """Job → hash of what came back from it, in the run's rounds."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
