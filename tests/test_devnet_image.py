@@ -275,6 +275,31 @@ async def with_activity_of(folder: Path, use: Use, task_package: str, machine: M
         await use(found)
 
 
+def test_the_download_is_billed(tmp_path: Path, image: ImageInfo):
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":
+            await asyncio.sleep(2.2)
+        return web.FileResponse(image.path)
+
+    async def session() -> None:
+        app = web.Application()
+        app.router.add_get("/tiny.gvmi", serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        with Ports() as ports:
+            port = ports.take()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            machine = Machine(images=ImageCache(tmp_path / "cache"))
+            task_package = package(image, f"http://127.0.0.1:{port}/tiny.gvmi")
+            async with activity(tmp_path / "provider", task_package, machine) as found:
+                assert (await found.run_one(DEPLOY))["result"] == "Ok"
+                _, duration = found.unit.usage()
+                assert duration >= 1, "as it was reported last"
+        await runner.cleanup()
+
+    asyncio.run(session())
+
+
 def test_an_image_is_downloaded_and_unpacked_once_for_all_providers(tmp_path: Path, image: ImageInfo):
     asked: list[str] = []
 
