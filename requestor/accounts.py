@@ -111,13 +111,14 @@ class Accounts:
         return self._committed(self.clock())
 
     def accepted_amount(self, agreement: str, amount: Decimal) -> Decimal:
-        """How much of a bill is accepted: all of it, or nothing where time and price do not allow so much.
+        """How much of a bill is accepted: all; nothing where time and price do not allow it, or all work was rejected.
 
         yapapi leaves a bill alone unless it is accepted in full.
         """
         own = [account for account in self._activities.values() if account.agreement == agreement]
         at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
-        return amount if 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement)) else Decimal(0)
+        within = 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement))
+        return amount if within and self.ledger.worthless(agreement) is None else Decimal(0)
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
         """A debit note was accepted: `amount` is the activity's cost so far."""
@@ -130,6 +131,11 @@ class Accounts:
         self.ledger.record("invoice", agreement=agreement, amount=amount)
         self._earlier.pop(agreement, None)
         self._invoiced[agreement] = amount
+
+    def reject_invoice(self, agreement: str, amount: Decimal, reason: str) -> None:
+        """An invoice was rejected; what was accepted of the agreement's debit notes before is paid all the same."""
+        self.ledger.record("invoice_rejected", agreement=agreement, amount=amount, reason=reason)
+        self._invoiced[agreement] = self.ledger.costs().get(agreement, Decimal(0))
 
     def _paid(self, but: str | None = None) -> Decimal:
         """Bills that were accepted, in this session and before; those of one agreement can be left out."""

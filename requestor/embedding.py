@@ -158,6 +158,7 @@ class _Collection:
         self._limits = limits
         self._on_outcome = on_outcome
         self._reasons: list[str] = []
+        self._brought: dict[str, list[str]] = {}  # jobs whose features were admitted, by provider
 
     def reasons(self) -> str:
         """Why shards were not embedded: the first three reasons."""
@@ -193,6 +194,8 @@ class _Collection:
                     answered.append(arrived)
                 if verdict.admitted:
                     admitted.append(arrived)
+                    assert outcome.provider is not None
+                    self._brought.setdefault(outcome.provider.id, []).append(outcome.task.job.job_id)
                 else:
                     self._note(backend, outcome, verdict)
                 self._on_outcome(outcome, verdict)
@@ -214,6 +217,8 @@ class _Collection:
         self._providers.refused(outcome.provider, verdict)
         backend.dismiss(outcome.provider.id)
         self._kept.forget(outcome.provider.id)
+        for job_id in self._brought.pop(outcome.provider.id, ()):
+            backend.reject(job_id, verdict.reason)
 
     def _judge(self, outcome: Outcome, part: _Part) -> Verdict:
         """Check what came back; move it to its place if it is good, and delete it otherwise."""

@@ -35,7 +35,9 @@ class Ledger:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
         activity {agreement, activity} · task {agreement, job, ok}
+        rejected {agreement, job, reason}   (what a task brought is worth nothing)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
+        invoice_rejected {agreement, amount, reason}
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,15 +70,36 @@ class Ledger:
     def open_agreements(self) -> list[dict[str, Any]]:
         """The entries of agreements that have not ended, or are not billed yet: after a kill, perhaps still running."""
         entries = list(self.entries())
-        closed = {entry["agreement"] for entry in entries if entry["event"] in ("invoice", "agreement_ended")}
+        ends = ("invoice", "invoice_rejected", "agreement_ended")
+        closed = {entry["agreement"] for entry in entries if entry["event"] in ends}
         return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
 
     def has_activity(self, agreement: str) -> bool:
         """Whether anything was run under an agreement, so that a bill is to come."""
         return any(entry["event"] == "activity" and entry["agreement"] == agreement for entry in self.entries())
 
+    def worthless(self, agreement: str) -> str | None:
+        """Why nothing is owed under an agreement: all that came of it was rejected. None where anything was of use.
+
+        Nor is it worthless that a task failed: whose fault that is cannot be told, and its time was used.
+        """
+        useful: set[str] = set()
+        reason = None
+        for entry in self.entries():
+            if entry.get("agreement") != agreement:
+                continue
+            if entry["event"] == "task" and entry["ok"]:
+                useful.add(entry["job"])
+            elif entry["event"] == "rejected":
+                useful.discard(entry["job"])
+                reason = str(entry["reason"])
+        return None if useful else reason
+
     def costs(self) -> dict[str, Decimal]:
-        """What each agreement costs: its accepted invoice, else its activities' last accepted debit notes."""
+        """What each agreement costs: its accepted invoice, else its activities' last accepted debit notes.
+
+        Golem pays accepted debit notes whatever becomes of the invoice.
+        """
         notes: dict[str, dict[str, Decimal]] = {}
         invoices: dict[str, Decimal] = {}
         for entry in self.entries():

@@ -120,6 +120,7 @@ async def collect_predictions(
                 refused.append((outcome.task, f"{name}: {error}"))
                 if outcome.provider is not None:
                     backend.dismiss(outcome.provider.id)
+                    backend.reject(outcome.task.job.job_id, str(error))
             finally:
                 outcome.output.unlink(missing_ok=True)
         waiting = [renamed(task) for task, _ in refused]

@@ -194,6 +194,9 @@ class Crowd:
     def dismiss(self, provider_id: str) -> None:
         """Nobody comes back: each does one task."""
 
+    def reject(self, job_id: str, reason: str) -> None:
+        """Nobody is paid here."""
+
     def status(self) -> BackendStatus:
         return BackendStatus()
 

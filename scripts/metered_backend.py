@@ -79,6 +79,9 @@ class MeteredBackend(Backend):
     def dismiss(self, provider_id: str) -> None:
         self._inner.dismiss(provider_id)
 
+    def reject(self, job_id: str, reason: str) -> None:
+        self._inner.reject(job_id, reason)
+
     def status(self) -> BackendStatus:
         return self._inner.status()
 

@@ -21,6 +21,7 @@ class SimulatedBackend:
         self._behave = behave
         self.tasks: list[Task] = []
         self.dismissed: list[str] = []
+        self.rejected: list[str] = []
 
     async def __aenter__(self) -> SimulatedBackend:
         return self
@@ -42,6 +43,9 @@ class SimulatedBackend:
 
     def dismiss(self, provider_id: str) -> None:
         self.dismissed.append(provider_id)
+
+    def reject(self, job_id: str, reason: str) -> None:
+        self.rejected.append(job_id)
 
     def status(self) -> BackendStatus:
         return BackendStatus()

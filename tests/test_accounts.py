@@ -84,6 +84,19 @@ def test_a_bill_beyond_what_time_and_price_allow_is_not_accepted(accounts: Accou
     assert accounts.accepted_amount("agreement-of-somebody-else", Decimal("1e-18")) == 0
 
 
+def test_a_bill_for_work_that_was_all_rejected_is_not_accepted(accounts: Accounts, clock: Clock) -> None:
+    accounts.open("a", "agreement-a", WALL_ONLY, threads=1)
+    clock.now += 100
+    accounts.debit_note("agreement-a", "a", Decimal("0.2"))  # before anybody knew
+    accounts.ledger.record("task", agreement="agreement-a", job="j1", ok=True)
+    assert accounts.accepted_amount("agreement-a", Decimal(1)) == 1
+    accounts.ledger.record("rejected", agreement="agreement-a", job="j1", reason="the update is zero")
+    assert accounts.accepted_amount("agreement-a", Decimal(1)) == 0
+    accounts.close("a")
+    accounts.reject_invoice("agreement-a", Decimal(1), "the update is zero")
+    assert accounts.spent == accounts.committed == accounts.ledger.spent() == Decimal("0.2")
+
+
 def test_an_invoice_settles_its_agreement(accounts: Accounts, clock: Clock) -> None:
     accounts.open("a", "agreement-a", WALL_ONLY, threads=1)
     clock.now += 100

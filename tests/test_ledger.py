@@ -22,6 +22,34 @@ def test_an_invoice_replaces_the_debit_notes_of_its_agreement(ledger: Ledger) ->
     assert ledger.spent() == Decimal("0.500000000000000001")
 
 
+def test_nothing_is_owed_where_all_that_came_was_rejected(ledger: Ledger) -> None:
+    def task(agreement: str, job: str, *, ok: bool = True) -> None:
+        ledger.record("task", agreement=agreement, job=job, ok=ok)
+
+    def reject(agreement: str, job: str, reason: str) -> None:
+        ledger.record("rejected", agreement=agreement, job=job, reason=reason)
+
+    task("honest", "j1")
+    task("failing", "j2", ok=False)
+    task("lying", "j3")
+    assert [ledger.worthless(agreement) for agreement in ("honest", "failing", "lying", "unknown")] == [None] * 4
+    reject("lying", "j3", "the update is zero")
+    assert ledger.worthless("lying") == "the update is zero"
+    assert ledger.worthless("honest") is None
+    reject("failing", "j2", "its result is no JSON")  # what failed was junk
+    assert ledger.worthless("failing") == "its result is no JSON"
+    task("lying", "j4")  # something of use: Golem knows no part of a bill
+    assert ledger.worthless("lying") is None
+
+
+def test_a_rejected_invoice_costs_what_was_accepted_before(ledger: Ledger) -> None:
+    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
+    ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.1"))
+    ledger.record("invoice_rejected", agreement="a1", amount=Decimal("0.3"), reason="nothing was of use")
+    assert ledger.open_agreements() == []
+    assert ledger.spent() == Decimal("0.1")
+
+
 def test_receipts_count_agreements_and_finished_tasks_by_provider(ledger: Ledger) -> None:
     ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
     ledger.record("agreement", agreement="a2", provider="0x2", name="calm-owl", price="0 0 0", threads=1)

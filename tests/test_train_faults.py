@@ -18,6 +18,8 @@ import pytest
 from requestor.bans import ban_list
 from requestor.devnet.accounts import ProviderAccount, requestor_wallet, settle
 from requestor.devnet.network import NetworkOptions
+from requestor.devnet.rest import Rest
+from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
 from requestor.ledger import Ledger
 from tests.ava_folder import make_ava_folder
@@ -30,12 +32,16 @@ FAULTS = ["garbage", "zero", "overcharge"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that ended by itself. `paid`: GLM that left the wallet; `accounts`: by fault, empty for honest ones."""
+    """A run that ended by itself.
+
+    paid: GLM that left the wallet; accounts: by fault, empty for honest ones; states: of their invoices, by name.
+    """
 
     folder: Path
     summary: dict[str, Any]
     paid: Decimal
     accounts: dict[str, list[ProviderAccount]]
+    states: dict[str, set[str]]
 
     def updates(self, fault: str) -> list[dict[str, Any]]:
         """What became of those that providers with this fault sent."""
@@ -64,9 +70,18 @@ def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         accounts = asyncio.run(settle(devnet, 60))
         by_fault = {fault: [one for one in accounts if one.fault == fault] for fault in ("", *FAULTS)}
         paid = before - asyncio.run(requestor_wallet(devnet))
-        yield Trained(run, json.loads(done.stdout), paid, by_fault)
+        yield Trained(run, json.loads(done.stdout), paid, by_fault, asyncio.run(invoice_states(devnet)))
     finally:
         stop(devnet)
+
+
+async def invoice_states(devnet: Devnet) -> dict[str, set[str]]:
+    """What became of everybody's invoices, as their own daemons know: name → states."""
+    states = {}
+    for node in devnet.providers:
+        async with Rest(node.api_url, node.app_key) as rest:
+            states[node.name] = {invoice["status"] for invoice in await rest.invoices()}
+    return states
 
 
 def test_both_rounds_moved_the_model(trained: Trained) -> None:
@@ -90,10 +105,15 @@ def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> No
     assert honest.count("admitted") > len(honest) / 2
 
 
-def test_who_overcharges_is_not_paid(trained: Trained) -> None:
-    (account,) = trained.accounts["overcharge"]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_who_sends_junk_or_overcharges_is_not_paid_and_is_told_so(fault: str, trained: Trained) -> None:
+    (account,) = trained.accounts[fault]
     assert account.invoiced > 0
     assert account.accepted == account.paid == account.wallet == 0
+    assert trained.states[account.name] == {"REJECTED"}
+
+
+def test_who_is_honest_is_paid_in_full(trained: Trained) -> None:
     assert all(account.paid == account.invoiced > 0 for account in trained.accounts[""])
 
 

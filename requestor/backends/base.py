@@ -94,6 +94,10 @@ class Backend(Protocol):
         """Give a provider no more tasks: what it brought was no good."""
         ...
 
+    def reject(self, job_id: str, reason: str) -> None:
+        """What a job brought is worth nothing. Who brought nothing else under the same agreement is not paid for it."""
+        ...
+
     def status(self) -> BackendStatus: ...
 
     def receipts(self) -> list[Receipt]:

@@ -21,7 +21,8 @@ from requestor.accounts import RESERVE, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.budget import Price, show_glm
-from requestor.golem.orphans import settle_orphans
+from requestor.golem.gftp_protocol import TOO_LARGE
+from requestor.golem.orphans import reject_invoice, settle_orphans
 from requestor.golem.wallet import Connection, Wallet
 from requestor.image.vm import JOBS, MEMORY_GIB, STORE
 from requestor.ledger import Receipt
@@ -107,6 +108,7 @@ class GolemBackend:
         self._inbox = inbox
         self._board = Board(crew=workers, proven=settings.image_checked)
         self._hired: dict[str, Hired] = {}
+        self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
         self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
         self._allocation: str | None = None
@@ -125,7 +127,7 @@ class GolemBackend:
             await settle_orphans(self._wallet, self._accounts, self._allocation)
             self._golem = yapapi.Golem(
                 budget=amount,
-                strategy=_Strategy(self._settings.max_price, self._board, self._accounts),
+                strategy=_Strategy(self._settings.max_price, self._board, self._accounts, self._wallet),
                 subnet_tag=self._settings.subnet,
                 payment_driver=connection.driver,
                 payment_network=connection.network,
@@ -162,6 +164,10 @@ class GolemBackend:
 
     def dismiss(self, provider_id: str) -> None:
         self._board.dismiss(provider_id)
+
+    def reject(self, job_id: str, reason: str) -> None:
+        if agreement := self._agreement_of.get(job_id):
+            self._ledger.record("rejected", agreement=agreement, job=job_id, reason=reason)
 
     def status(self) -> BackendStatus:
         return BackendStatus({hired.provider.name for hired in self._hired.values()}, self._accounts.spent)
@@ -241,7 +247,10 @@ class GolemBackend:
                         self._refuse(context, task, provider, str(error), started)
                     except CommandExecutionError as error:  # the activity itself is still good
                         fail = self._refuse if _is_mismatch(error) else self._fail
+                        fail = self._fail_by_junk if TOO_LARGE in str(error.message) else fail
                         fail(context, task, provider, _describe(error), started)
+                    except _Junk as error:
+                        self._fail_by_junk(context, task, provider, str(error), started)
                     except (JobError, OSError) as error:
                         self._fail(context, task, provider, str(error), started)
                     except Exception as error:
@@ -252,6 +261,7 @@ class GolemBackend:
                         raise
                     else:
                         hired.held.update(path.name for path in task.store)
+                        self._agreement_of[task.job.job_id] = context._agreement.id
                         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
                         seconds = time.monotonic() - started
                         self._board.complete(Outcome(task, provider, result, output, seconds=seconds))
@@ -302,11 +312,16 @@ class GolemBackend:
         return script
 
     def _collect(self, task: Task) -> tuple[JobResult, Path | None]:
-        """What came back, its sizes checked before anything is read."""
+        """What came back, its sizes checked before anything is read. Raises JobError where the program says why."""
         result_file, output = self._result_file(task), self._output_file(task)
         if result_file.stat().st_size > LARGEST_RESULT:
-            raise JobError(f"result.json has {result_file.stat().st_size} bytes; at most {LARGEST_RESULT} are allowed.")
-        result = JobResult.from_json(result_file.read_text(encoding="utf-8", errors="replace"))
+            raise _Junk(f"result.json has {result_file.stat().st_size} bytes; at most {LARGEST_RESULT} are allowed.")
+        try:
+            result = JobResult.from_json(result_file.read_text(encoding="utf-8", errors="replace"))
+        except VersionMismatch:
+            raise
+        except JobError as error:
+            raise _Junk(str(error)) from error
         result_file.unlink()
         if not result.ok:
             raise JobError(result.error or "the provider program failed without saying why")
@@ -315,7 +330,7 @@ class GolemBackend:
         if output.stat().st_size > task.largest_output:
             size = output.stat().st_size
             output.unlink()
-            raise JobError(f"the output has {size} bytes; at most {task.largest_output} are allowed.")
+            raise _Junk(f"the output has {size} bytes; at most {task.largest_output} are allowed.")
         return result, output
 
     def _result_file(self, task: Task) -> Path:
@@ -328,6 +343,10 @@ class GolemBackend:
         logger.warning("%s failed %s: %s", provider.name, task.job.job_id, error)
         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
         self._board.fail(task, provider, error, time.monotonic() - started)
+
+    def _fail_by_junk(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
+        self._ledger.record("rejected", agreement=context._agreement.id, job=task.job.job_id, reason=error)
+        self._fail(context, task, provider, error, started)
 
     def _refuse(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
         logger.error("%s refused %s: %s", provider.name, task.job.job_id, error)
@@ -369,17 +388,22 @@ class GolemBackend:
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 
 
+class _Junk(Exception):
+    """What came back breaks the protocol: no failure, but not this program's output either."""
+
+
 class _Dismissed(Exception):
     """Ends a worker whose provider is banned."""
 
 
 class _Strategy(MarketStrategy):
-    """Cheapest first, nobody above the price cap, nobody banned; no bill beyond what the time allows."""
+    """Cheapest first, nobody above the price cap, nobody banned; no bill beyond time and price, none for junk."""
 
-    def __init__(self, max_price: Decimal, board: Board, accounts: Accounts) -> None:
+    def __init__(self, max_price: Decimal, board: Board, accounts: Accounts, wallet: Wallet) -> None:
         self._max_price = max_price
         self._board = board
         self._accounts = accounts
+        self._wallet = wallet
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
         demand.ensure("(golem.com.pricing.model=linear)")
@@ -394,7 +418,11 @@ class _Strategy(MarketStrategy):
         return float(SCORE_TRUSTED) / float(1 + first_hour)
 
     async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
-        return self._accounts.accepted_amount(invoice.agreement_id, Decimal(invoice.amount))
+        agreement, amount = str(invoice.agreement_id), Decimal(invoice.amount)
+        accepted = self._accounts.accepted_amount(agreement, amount)
+        if accepted < amount:  # which yapapi only leaves lying
+            await reject_invoice(self._wallet, self._accounts, agreement, str(invoice.invoice_id), amount)
+        return accepted
 
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
         return self._accounts.accepted_amount(debit_note.agreement_id, Decimal(debit_note.total_amount_due))

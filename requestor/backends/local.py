@@ -72,6 +72,9 @@ class LocalBackend:
     def dismiss(self, provider_id: str) -> None:
         self._board.dismiss(provider_id)
 
+    def reject(self, job_id: str, reason: str) -> None:
+        """Nobody is paid here."""
+
     def status(self) -> BackendStatus:
         return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0))
 

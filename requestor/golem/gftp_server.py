@@ -10,7 +10,16 @@ from pathlib import Path
 from types import TracebackType
 
 from requestor.errors import TransferError
-from requestor.golem.gftp_protocol import MAX_CHUNK, MAX_FILE, PartialFile, chunk, number, parse_url, sha3_256
+from requestor.golem.gftp_protocol import (
+    MAX_CHUNK,
+    MAX_FILE,
+    TOO_LARGE,
+    PartialFile,
+    chunk,
+    number,
+    parse_url,
+    sha3_256,
+)
 from requestor.golem.gsb import ServiceBus
 from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
@@ -69,7 +78,7 @@ class _Expected:
     def write(self, message: object) -> None:
         offset, content = chunk(message)
         if offset + len(content) > self.max_bytes:
-            raise TransferError(f"the file would have more than the {self.max_bytes} bytes that are allowed")
+            raise TransferError(f"{TOO_LARGE} the {self.max_bytes} bytes that are allowed")
         if self.checking.locked():
             raise TransferError("the file is being checked")
         if self.hash is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from requestor.accounts import Accounts
 from requestor.budget import Price
+from requestor.errors import GolemError
 from requestor.golem.wallet import Wallet
 
 PATIENCE = 15.0  # seconds for the invoices; who takes longer is asked again when the run is resumed next
@@ -52,5 +53,22 @@ async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement
     elif accounts.accepted_amount(agreement, amount) >= amount:
         await wallet.accept(invoice["invoiceId"], amount, allocation)
         accounts.invoice(agreement, amount)
+    elif invoice["status"] == "REJECTED":  # killed after rejecting, before writing it down
+        accounts.reject_invoice(agreement, amount, "it was rejected")
     else:
-        logger.warning("the invoice of %s GLM for agreement %s is beyond its price: not accepted", amount, agreement)
+        await reject_invoice(wallet, accounts, agreement, invoice["invoiceId"], amount)
+
+
+async def reject_invoice(wallet: Wallet, accounts: Accounts, agreement: str, invoice_id: str, amount: Decimal) -> None:
+    """Refuse a bill that is not to be paid, as `Accounts.accepted_amount` found: yagna tells its sender.
+
+    Yagna can refuse invoices as a whole, and debit notes not at all; those are only left alone.
+    """
+    worthless = accounts.ledger.worthless(agreement)
+    reason = "it is beyond what time and price allow" if worthless is None else f"nothing was of use: {worthless}"
+    logger.warning("the invoice of %s GLM for agreement %s is rejected: %s", amount, agreement, reason)
+    try:
+        await wallet.reject(invoice_id, "INCORRECT_AMOUNT" if worthless is None else "BAD_SERVICE", reason)
+    except GolemError as error:  # it is not paid all the same
+        logger.warning("the daemon did not take the rejection: %s", error)
+    accounts.reject_invoice(agreement, amount, reason)

@@ -110,6 +110,11 @@ class Wallet:
         body = {"totalAmountAccepted": str(amount), "allocationId": allocation_id}
         await self.call("POST", f"/payment-api/v1/invoices/{invoice_id}/accept", body)
 
+    async def reject(self, invoice_id: str, code: str, message: str) -> None:
+        """Refuse to pay an invoice, and tell its sender why. code: BAD_SERVICE or INCORRECT_AMOUNT."""
+        body = {"rejectionReason": code, "totalAmountAccepted": "0", "message": message}
+        await self.call("POST", f"/payment-api/v1/invoices/{invoice_id}/reject", body)
+
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request to the daemon: JSON in, JSON out."""
         url = self._connection.api_url.rstrip("/") + path

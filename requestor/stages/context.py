@@ -20,6 +20,7 @@ class RunContext:
 
     stopping: set where no further work is to be begun.
     dismissed: ids of the providers that get no more work.
+    _harmful: of the others, what was harmful by chance or not: provider id → job ids and reasons.
     """
 
     config: RunConfig
@@ -28,12 +29,19 @@ class RunContext:
     progress: RunProgress
     stopping: threading.Event = field(default_factory=threading.Event)
     dismissed: set[str] = field(default_factory=set)
+    _harmful: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
-    def note_outcome(self, outcome: Outcome, verdict: Verdict) -> None:
-        """Say why what came back was no good."""
-        if not verdict.admitted:
-            who = outcome.provider.name if outcome.provider else "nobody"
-            self.progress.note(f"  {who}: {verdict.reason}")
+    def note_outcome(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
+        """Say why what came back was no good, and that it is not to be paid for."""
+        if verdict.admitted:
+            return
+        who = outcome.provider.name if outcome.provider else "nobody"
+        self.progress.note(f"  {who}: {verdict.reason}")
+        job_id = outcome.task.job.job_id
+        if outcome.provider is not None and verdict.kind == "harmful":  # as an honest one is from time to time
+            self._harmful.setdefault(outcome.provider.id, []).append((job_id, verdict.reason))
+        elif verdict.kind != "no update":
+            backend.reject(job_id, verdict.reason)
 
     def dismiss_banned(self, backend: Backend, providers: Providers) -> None:
         """Give no more work to those who were banned for what they sent."""
@@ -41,4 +49,6 @@ class RunContext:
             if standing.banned is not None and provider_id not in self.dismissed:
                 self.dismissed.add(provider_id)
                 backend.dismiss(provider_id)
+                for job_id, reason in self._harmful.pop(provider_id, ()):
+                    backend.reject(job_id, reason)
                 self.progress.note(f"  {standing.name} gets no more work")

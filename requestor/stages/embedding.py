@@ -42,7 +42,7 @@ async def embed(
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
         entries.append(_entry(outcome, verdict, images[outcome.task.job.shards[0]]))
-        context.note_outcome(outcome, verdict)
+        context.note_outcome(backend, outcome, verdict)
         context.dismiss_banned(backend, providers)
         progress.advance_to(shards_done())
 

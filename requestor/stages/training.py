@@ -55,7 +55,7 @@ async def train(
     context.progress.stage("Training", config.rounds, state.round)
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
-        context.note_outcome(outcome, verdict)
+        context.note_outcome(backend, outcome, verdict)
         context.dismiss_banned(backend, providers)
 
     failed = 0
