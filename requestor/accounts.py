@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from requestor.budget import Price
+from requestor.budget import Price, show_glm
 from requestor.ledger import Ledger
 
 RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
@@ -73,10 +73,19 @@ class Accounts:
         account = self._activities[activity]
         account.busy_until = account.ended = self.clock()
 
-    def report(self, activity: str, cost: Decimal) -> None:
-        """What the daemon says that an activity has cost so far; costs never fall."""
+    def report(self, activity: str, cost: Decimal) -> Decimal:
+        """What the daemon says that an activity has cost so far; returns what is new of it. Costs never fall."""
         account = self._activities[activity]
-        account.reported = max(account.reported, cost)
+        before, account.reported = account.reported, max(account.reported, cost)
+        return account.reported - before
+
+    def too_dear(self, activity: str) -> str | None:
+        """Why the usage that a provider reports cannot be: it comes to more than all its threads cost in that time."""
+        account = self._activities[activity]
+        most = _worst(account, self.clock())
+        if account.reported <= most:
+            return None
+        return f"it reports usage worth {show_glm(account.reported)}, where time and price allow {show_glm(most)}"
 
     def promise(self, activity: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
         """Let an activity work for so long, if the budget less the reserved share has room for it.

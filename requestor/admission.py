@@ -30,7 +30,8 @@ Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
 """Trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
 
 WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
-DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance
+DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance,
+CHANCE = 0.25  # but never more than this, relative to the round's model: a few photos would excuse anything
 ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
 LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
 LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
@@ -103,7 +104,7 @@ class Gate:
         """Mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
         after = self._evaluate(moved(self._weights, step))
         growth = after - self._before
-        chance = DEVIATIONS * float(growth.std()) / math.sqrt(len(growth))
+        chance = min(DEVIATIONS * float(growth.std()) / math.sqrt(len(growth)), CHANCE * self.before)
         # Written so that NaN fails.
         return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
 

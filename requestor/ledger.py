@@ -109,6 +109,18 @@ class Ledger:
                 invoices[entry["agreement"]] = Decimal(entry["amount"])
         return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
 
+    def rejected_bills(self) -> dict[str, Decimal]:
+        """GLM of the invoices that were rejected, by provider id."""
+        provider_of: dict[str, str] = {}
+        bills: dict[str, Decimal] = {}
+        for entry in self.entries():
+            if entry["event"] == "agreement":
+                provider_of[entry["agreement"]] = entry["provider"]
+            elif entry["event"] == "invoice_rejected":
+                provider = provider_of[entry["agreement"]]
+                bills[provider] = bills.get(provider, Decimal(0)) + Decimal(entry["amount"])
+        return bills
+
     def receipts(self) -> list[Receipt]:
         """One receipt a provider, in the order in which they were hired."""
         costs = self.costs()

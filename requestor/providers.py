@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import median
 from typing import Any
 
@@ -11,6 +12,8 @@ from requestor.admission import Kind, Verdict
 from requestor.backends.base import Provider
 from requestor.bans import BanList
 
+DEAREST = 10  # times what the others' work costs a sample, beyond which there are better uses for the budget
+ENOUGH_KNOWN = 3  # others, before anybody's price is held against theirs
 OUT = 6  # penalty points in a row, without an admitted update between them, at which a provider is given no more
 # An honest update is harmful about once in six times; nobody sends a copy, or no work, by mistake.
 PENALTIES: Mapping[Kind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
@@ -21,6 +24,7 @@ class Standing:
     """One provider in this run.
 
     client: number of the client that it trained last, and so the one whose shards it holds; None before the first.
+    cost: GLM that its usage came to, where that is known.
     banned: why it is out, None while it is not.
     """
 
@@ -29,12 +33,18 @@ class Standing:
     penalty: int = 0
     samples: int = 0
     seconds: float = 0.0
+    cost: Decimal = Decimal(0)
     banned: str | None = None
 
     @property
     def speed(self) -> float | None:
         """Samples a second, transfers included, over all updates that were admitted; None before the first."""
         return self.samples / self.seconds if self.seconds > 0 else None
+
+    @property
+    def sample_price(self) -> Decimal | None:
+        """GLM a sample; None while it is not known."""
+        return self.cost / self.samples if self.samples and self.cost else None
 
 
 class Providers:
@@ -68,8 +78,13 @@ class Providers:
                 return standing.speed / median(speeds)
         return None
 
-    def admitted(self, provider: Provider, client: int, samples: int, seconds: float) -> None:
-        """Its update for this client, of so many assigned samples, was admitted after `seconds` on our clock."""
+    def admitted(
+        self, provider: Provider, client: int, samples: int, seconds: float, cost: Decimal | None = None
+    ) -> None:
+        """Its update for this client, of so many assigned samples, was admitted after `seconds` on our clock.
+
+        Who takes far more for its work than others is out, for this run. cost: GLM, None where it is not known.
+        """
         standing = self._standing(provider)
         for other in self._standings.values():
             if other.client == client:
@@ -78,6 +93,12 @@ class Providers:
         standing.penalty = 0
         standing.samples += samples
         standing.seconds += seconds
+        standing.cost += cost or 0
+        prices = [other.sample_price for other in self._standings.values() if other is not standing]
+        known = [price for price in prices if price is not None]
+        own = standing.sample_price
+        if own and len(known) >= ENOUGH_KNOWN and own > DEAREST * median(known):
+            standing.banned = standing.banned or f"it costs {own / median(known):.0f} times as much as others"
 
     def refused(self, provider: Provider, verdict: Verdict) -> None:
         """It brought a result that was not admitted."""
@@ -95,7 +116,8 @@ class Providers:
         """
         for update in (update for line in rounds for update in line["updates"] if update["admitted"]):
             provider = Provider(update["provider_id"], update["provider"])
-            self.admitted(provider, update["client"], update["samples"], update["seconds"])
+            cost = update.get("cost_glm")
+            self.admitted(provider, update["client"], update["samples"], update["seconds"], cost and Decimal(cost))
 
     def _standing(self, provider: Provider) -> Standing:
         return self._standings.setdefault(provider.id, Standing(provider.name))

@@ -247,7 +247,9 @@ class _Collection:
         if outcome.provider is None or verdict.kind == "no update":
             return  # failed attempts are counted by the backend, which sees each of them
         if verdict.admitted:
-            self._providers.admitted(outcome.provider, assignment.client, assignment.samples, outcome.seconds)
+            self._providers.admitted(
+                outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost
+            )
         elif verdict.kind == "harmful":
             self._harmful.append((outcome.provider, verdict))
         else:
@@ -285,6 +287,7 @@ def _entry(outcome: Outcome, verdict: Verdict, assignment: Assignment) -> dict[s
         "samples": assignment.samples,
         "loss": outcome.result.loss if outcome.result else None,
         "seconds": round(outcome.seconds, 2),
+        "cost_glm": None if outcome.cost is None else str(outcome.cost),
     }
 
 

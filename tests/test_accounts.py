@@ -97,6 +97,17 @@ def test_a_bill_for_work_that_was_all_rejected_is_not_accepted(accounts: Account
     assert accounts.spent == accounts.committed == accounts.ledger.spent() == Decimal("0.2")
 
 
+def test_usage_beyond_all_threads_and_the_time_is_too_dear(accounts: Accounts, clock: Clock) -> None:
+    accounts.open("a", "agreement-a", WALL_ONLY, threads=1)
+    clock.now += 100
+    most = Decimal("0.01") * Decimal(100 + BILLING_SLACK)
+    assert accounts.report("a", Decimal(1)) == 1
+    assert accounts.report("a", most) == most - 1
+    assert accounts.too_dear("a") is None
+    accounts.report("a", most + Decimal("0.01"))
+    assert accounts.too_dear("a") == "it reports usage worth 1.16 GLM, where time and price allow 1.15 GLM"
+
+
 def test_an_invoice_settles_its_agreement(accounts: Accounts, clock: Clock) -> None:
     accounts.open("a", "agreement-a", WALL_ONLY, threads=1)
     clock.now += 100

@@ -235,11 +235,11 @@ def test_the_gate_refuses_a_model_that_breaks_down(tmp_path: Path) -> None:
     assert judge(arrival(tmp_path, towards(0.4)), Admission(WEIGHTS, broken)).kind == "harmful"
 
 
-@given(st.floats(-0.5, 0.5), st.integers(2, 200))
-def test_the_gate_allows_for_the_choice_of_photos(growth: float, photos: int) -> None:
-    """Two per cent, and two standard errors of what the photos say."""
+@given(st.floats(-0.5, 0.5), st.integers(2, 200), st.sampled_from([0.1, 1.0]))
+def test_the_gate_allows_for_the_choice_of_photos(growth: float, photos: int, spread: float) -> None:
+    """Two per cent, and two standard errors of what the photos say, but a quarter at most."""
     random = np.random.default_rng(photos)
-    noise = random.normal(0, 0.1, photos)
+    noise = random.normal(0, spread, photos)
 
     def evaluate(weights: Any) -> Any:
         return np.full(photos, 1.0) + (growth + noise if float(weights["head.bias"][0]) else 0)
@@ -249,4 +249,4 @@ def test_the_gate_allows_for_the_choice_of_photos(growth: float, photos: int) ->
     emd, good = Gate(WEIGHTS, evaluate).try_step(change)
     mean = growth + noise.mean()
     assert math.isclose(emd, 1 + mean, rel_tol=1e-9)
-    assert good == (mean <= 0.02 + 2 * noise.std() / math.sqrt(photos))
+    assert good == (mean <= 0.02 + min(2 * noise.std() / math.sqrt(photos), 0.25))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
@@ -69,12 +70,34 @@ def test_speed_is_measured_and_relative_to_the_typical_provider() -> None:
     assert providers.relative_speed(0) is None
 
 
+def test_who_takes_far_more_for_its_work_than_others_is_out_for_this_run(tmp_path: Path) -> None:
+    bans = BanList(tmp_path / "bans.json")
+    providers = Providers(bans)
+
+    def work(provider: Provider, glm: str) -> None:
+        providers.admitted(provider, client=0, samples=100, seconds=10, cost=Decimal(glm))
+
+    dear = Provider("0x4", "dear-cat")
+    work(FOX, "0.01")
+    work(OWL, "0.02")
+    work(dear, "0.5")
+    assert not providers.is_banned(dear.id)  # two others are too few to tell
+    work(ELK, "0.03")
+    work(dear, "0.1")
+    assert providers.standings()[dear.id].banned == "it costs 15 times as much as others"
+    work(ELK, "0.3")
+    assert not providers.is_banned(ELK.id)  # 0.165 for a hundred, and the median of the others is 0.02
+    assert bans.read() == {}
+
+
 def test_a_resumed_run_knows_the_speeds_again() -> None:
     update = {"provider": FOX.name, "provider_id": FOX.id, "client": 4, "samples": 100, "seconds": 5.0}
+    update |= {"cost_glm": "0.02"}
     refused = {"admitted": False, "provider": None, "provider_id": None}
     providers = Providers()
     providers.resume([{"round": 1, "updates": [{**update, "admitted": True}, refused]}])
     assert providers.standings()[FOX.id].speed == 20
+    assert providers.standings()[FOX.id].sample_price == Decimal("0.0002")
     assert providers.relative_speed(4) == 1
 
 

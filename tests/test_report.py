@@ -69,6 +69,8 @@ def finished(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_round(folder, ava, 3, [update("bold-fox"), update("calm-owl", seconds=2.0)], "0.0125")
     for provider, amount in (("bold-fox", "0.006"), ("calm-owl", "0.0055"), ("sly-cat", "0.001")):
         pay(folder, provider, Decimal(amount))
+    refused = {"agreement": "of sly-cat", "amount": Decimal("0.002"), "reason": "nothing was of use"}
+    folder.ledger.record("invoice_rejected", **refused)
     finish_run(folder, ava)
     folder.close()
     return write_report(folder.path)
@@ -103,7 +105,7 @@ def test_it_holds_results_providers_prices_verdicts_and_cost(finished: Path) -> 
     # 640 samples in 8 s, 4 threads at 0.0000014 and a second at 0.000007 GLM
     assert re.search(r"bold-fox 1 task · 4 threads\s+3 of 3 admitted\s+80\s+0.04536\s+0.006\b", said)
     assert re.search(r"calm-owl .*? 3 of 3 admitted\s+96\s", said)
-    assert re.search(r"sly-cat .*? 1 of 2 admitted", said)
+    assert re.search(r"sly-cat .*? bill of 0.002 GLM rejected\s+1 of 2 admitted", said)
     assert "replay it is a copy of an update that came before" in said
     assert "no update 2 times the round closed before it came" in said
     assert "left the model as it was" in said

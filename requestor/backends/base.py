@@ -54,6 +54,8 @@ class Outcome:
         output: the file that came back, on this machine; None where there is none.
         error: why there is no result; None if there is one.
         seconds: wall time from issuing the attempt to its end.
+        cost: GLM that the provider's usage came to since its last outcome, waiting included; None where nobody is paid
+            or the daemon does not say.
     """
 
     task: Task
@@ -62,6 +64,7 @@ class Outcome:
     output: Path | None = None
     error: str | None = None
     seconds: float = 0.0
+    cost: Decimal | None = None
 
 
 @dataclass

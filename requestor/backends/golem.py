@@ -46,6 +46,7 @@ LONGEST_RUN = timedelta(hours=4)
 JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
 SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
+METER_SECONDS = 10.0  # for a provider to say what it has used
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
 
 logger = logging.getLogger(__name__)
@@ -243,6 +244,9 @@ class GolemBackend:
                     try:
                         yield self._script(context, hired, task, seconds)
                         result, output = self._collect(task)
+                        cost = await self._meter(context)
+                        if reason := self._accounts.too_dear(context.id):
+                            raise _Junk(reason)
                     except VersionMismatch as error:
                         self._refuse(context, task, provider, str(error), started)
                     except CommandExecutionError as error:  # the activity itself is still good
@@ -264,9 +268,8 @@ class GolemBackend:
                         self._agreement_of[task.job.job_id] = context._agreement.id
                         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
                         seconds = time.monotonic() - started
-                        self._board.complete(Outcome(task, provider, result, output, seconds=seconds))
+                        self._board.complete(Outcome(task, provider, result, output, seconds=seconds, cost=cost))
                     self._accounts.rest(context.id)
-                    await self._meter(context)
                 if self._board.is_banned(provider.id):
                     raise _Dismissed(f"{provider.name} is given no more tasks")
                 seat.accept_result()
@@ -353,12 +356,13 @@ class GolemBackend:
         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
         self._board.refuse(task, provider, error, time.monotonic() - started)
 
-    async def _meter(self, context: WorkContext) -> None:
-        """Ask the daemon what the activity has cost so far; the display can do without an answer."""
+    async def _meter(self, context: WorkContext) -> Decimal | None:
+        """What the activity's usage has cost since this was asked last. The provider may not answer: None then."""
         with suppress(Exception):
-            cost = await context.get_cost()
+            cost = await asyncio.wait_for(context.get_cost(), METER_SECONDS)
             if cost is not None:
-                self._accounts.report(context.id, Decimal(repr(cost)))
+                return self._accounts.report(context.id, Decimal(repr(cost)))
+        return None
 
     def _on_event(self, event: events.Event) -> None:
         """Costs into the ledger. yapapi calls this for everything that happens."""
@@ -389,7 +393,7 @@ class GolemBackend:
 
 
 class _Junk(Exception):
-    """What came back breaks the protocol: no failure, but not this program's output either."""
+    """What came back, or what is asked for it, breaks the rules: no failure, and not this program's output either."""
 
 
 class _Dismissed(Exception):

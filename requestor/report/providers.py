@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from nima.jobs import printable
-from requestor.budget import SECONDS_AN_HOUR
+from requestor.budget import SECONDS_AN_HOUR, show_glm
 from requestor.provider_name import ID_LENGTH, display_name
 from requestor.report.record import Hire, RunRecord
 
@@ -42,6 +42,7 @@ class ProviderRow:
     Attributes:
         agreements, tasks, paid: of its receipt, tasks of the evaluation among them; for local workers in progress
             there is none yet.
+        rejected: GLM that it billed and is not paid.
         hire: its terms, None for local workers.
         samples, seconds: of all updates that were admitted.
     """
@@ -51,6 +52,7 @@ class ProviderRow:
     agreements: int = 0
     tasks: int = 0
     paid: Decimal = Decimal(0)
+    rejected: Decimal = Decimal(0)
     hire: Hire | None = None
     judged: list[Judged] = field(default_factory=list)
     samples: int = 0
@@ -74,6 +76,7 @@ class ProviderRow:
         known = [] if self.provider_id == self.name else [printable(self.provider_id)[:ID_LENGTH]]
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
+        known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []
         return " · ".join(known)
 
     @property
@@ -103,6 +106,7 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
             row.seconds += update["seconds"]
     for provider_id, row in rows.items():
         row.hire = record.hires.get(provider_id)
+        row.rejected = record.rejected.get(provider_id, Decimal(0))
     return sorted(rows.values(), key=lambda row: (-row.paid, row.name))
 
 

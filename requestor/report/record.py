@@ -37,6 +37,7 @@ class RunRecord:
         attempts: lines of `metrics.jsonl`, of rounds done again all.
         rounds: the last of each round, in order.
         receipts: by provider, so far; hires: by provider id, the last terms.
+        rejected: GLM of the bills that were rejected, by provider id.
         evaluation: `metrics` and `intervals` on the test photos; None before them.
         model: metadata of the finished model; None before it.
         seconds: that the run has taken; 0 while its first process works.
@@ -48,6 +49,7 @@ class RunRecord:
     rounds: list[dict[str, Any]]
     receipts: list[Receipt]
     hires: dict[str, Hire]
+    rejected: dict[str, Decimal]
     evaluation: dict[str, Any] | None
     model: dict[str, Any] | None
     seconds: float
@@ -88,6 +90,7 @@ def read_run(folder: Path) -> RunRecord:
             for entry in files.ledger.entries()
             if entry["event"] == "agreement"
         },
+        rejected=files.ledger.rejected_bills(),
         evaluation=files.read("evaluation.json"),
         model=checkpoint.read_metadata(model) if model.exists() else None,
         seconds=(files.read("state.json") or {}).get("seconds", 0.0),
