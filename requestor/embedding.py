@@ -199,6 +199,12 @@ class _Collection:
                 else:
                     self._note(backend, outcome, verdict)
                 self._on_outcome(outcome, verdict)
+        for task in tasks:
+            if task.job.job_id in waiting and not stopping():
+                late = backend.status().at_work.get(task.job.job_id)
+                outcome = Outcome(task, late, error="others were done long before")
+                self._note(backend, outcome, verdict := Verdict("no update", str(outcome.error)))
+                self._on_outcome(outcome, verdict)
 
     def _task(self, job_id: str, part: _Part) -> Task:
         job = Job(

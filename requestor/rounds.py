@@ -222,8 +222,9 @@ class _Collection:
                 verdict = await self._take(outcome, assignment)
                 if verdict.kind not in ("admitted", "no update"):
                     refused.append(assignment)
-        for assignment in waiting.values():
-            await self._take(Outcome(assignment.task, None, error="the round closed before it came"), assignment)
+        for job_id, assignment in waiting.items():
+            late = backend.status().at_work.get(job_id)
+            await self._take(Outcome(assignment.task, late, error="the round closed before it came"), assignment)
         return refused
 
     async def _take(self, outcome: Outcome, assignment: Assignment) -> Verdict:

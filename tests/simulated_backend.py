@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 
-from requestor.backends.base import BackendStatus, Outcome, Task
+from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.ledger import Receipt
 
 Behaviour = Callable[[Task], Awaitable[Outcome]]
@@ -22,6 +22,7 @@ class SimulatedBackend:
         self.tasks: list[Task] = []
         self.dismissed: list[str] = []
         self.rejected: list[str] = []
+        self.at_work: dict[str, Provider] = {}
 
     async def __aenter__(self) -> SimulatedBackend:
         return self
@@ -48,7 +49,7 @@ class SimulatedBackend:
         self.rejected.append(job_id)
 
     def status(self) -> BackendStatus:
-        return BackendStatus()
+        return BackendStatus(at_work=self.at_work)
 
     def receipts(self) -> list[Receipt]:
         return []

@@ -130,14 +130,16 @@ def test_the_order_of_arrival_does_not_change_a_bit(answers: Answers, rounds: Pa
 def test_who_never_answers_is_not_waited_for_once_enough_have(answers: Answers, rounds: Path) -> None:
     async def behave(task: Task) -> Outcome:
         if number_of(task) == 3:
+            backend.at_work[task.job.job_id] = answers.provider(task)
             await asyncio.Event().wait()
         return answers.update(task, [0.1, 0.1, 0.1 + number_of(task)])
 
-    report, verdicts = train_once(behave, ones(), rounds, [8] * 4, limits=RoundLimits(grace=0.2))
+    backend = SimulatedBackend(behave)
+    report, verdicts = train_once(behave, ones(), rounds, [8] * 4, limits=RoundLimits(grace=0.2), backend=backend)
     assert report.moved
     assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3 + ["no update"]
     assert verdicts[-1].reason == "the round closed before it came"
-    assert report.updates[-1]["provider"] is None
+    assert report.updates[-1]["provider"] == "provider-of-round-0001-client-0003"
 
 
 def test_without_a_quorum_the_round_is_extended_once_and_then_skipped(answers: Answers, rounds: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -69,10 +69,17 @@ class Outcome:
 
 @dataclass
 class BackendStatus:
-    """What the progress display shows of a backend."""
+    """What is known of a backend at work.
+
+    Attributes:
+        providers: names of those that are hired.
+        spent: GLM.
+        at_work: who took which job and has neither ended it nor given it back, after its round is over, too.
+    """
 
     providers: set[str] = field(default_factory=set)
     spent: Decimal = Decimal(0)
+    at_work: Mapping[str, Provider] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -41,6 +41,7 @@ class Board:
         self._given_up: str | None = None
         self._pending: list[Task] = []
         self._running: dict[str, Task] = {}
+        self.at_work: dict[str, Provider] = {}  # as in BackendStatus
         self._failed_by: dict[str, list[str]] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
@@ -71,6 +72,7 @@ class Board:
         self._seen.add(provider.id)
         self._busy_at = time.monotonic()
         self._running[task.job.job_id] = task
+        self.at_work[task.job.job_id] = provider
         return task
 
     async def wait_for_task(
@@ -106,11 +108,13 @@ class Board:
     def complete(self, outcome: Outcome) -> None:
         """A provider brought a result. Ignored where the round is over."""
         self._proven = True
+        self.at_work.pop(outcome.task.job.job_id, None)
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
 
     def give_back(self, task: Task) -> None:
         """The task was not started (no money, the worker was stopped): nobody's fault, next one please."""
+        self.at_work.pop(task.job.job_id, None)
         if self._running.pop(task.job.job_id, None) is not None:
             self._pending.append(task)
             self._notify()
@@ -120,6 +124,7 @@ class Board:
         self._strikes[provider.id] = self._strikes.get(provider.id, 0) + 1
         self._notify()  # a banned provider's worker must learn of it
         job_id = task.job.job_id
+        self.at_work.pop(job_id, None)
         if self._running.pop(job_id, None) is None:
             return
         self._errors[job_id] = error
@@ -201,7 +206,7 @@ class Board:
                 yield outcome
             for job_id, task in left.items():
                 reason = self._errors.get(job_id, "no provider finished it before the round's deadline")
-                yield Outcome(task, None, error=reason, seconds=seconds)
+                yield Outcome(task, self.at_work.get(job_id), error=reason, seconds=seconds)
         finally:
             self._pending.clear()
             self._running.clear()

@@ -171,7 +171,8 @@ class GolemBackend:
             self._ledger.record("rejected", agreement=agreement, job=job_id, reason=reason)
 
     def status(self) -> BackendStatus:
-        return BackendStatus({hired.provider.name for hired in self._hired.values()}, self._accounts.spent)
+        names = {hired.provider.name for hired in self._hired.values()}
+        return BackendStatus(names, self._accounts.spent, self._board.at_work)
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()

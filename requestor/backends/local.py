@@ -76,7 +76,7 @@ class LocalBackend:
         """Nobody is paid here."""
 
     def status(self) -> BackendStatus:
-        return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0))
+        return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0), self._board.at_work)
 
     def receipts(self) -> list[Receipt]:
         return [Receipt(w.provider.name, w.provider.id, 0, w.tasks, Decimal(0)) for w in self._workers]

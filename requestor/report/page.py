@@ -170,15 +170,17 @@ def _charts(record: RunRecord) -> list[Chart]:
 
 
 def _cost(record: RunRecord) -> Markup | None:
-    """GLM spent after each round; None where nothing was, or there is no line to draw."""
+    """GLM spent after each round, and last in all; None where nothing was, or there is no line to draw."""
     spent = [(entry["round"], Decimal(entry["spent_glm"])) for entry in record.rounds if "spent_glm" in entry]
     if len(spent) < 2 or not spent[-1][1]:
         return None
     if spent[0][0] == 1:
         spent = [(0, Decimal(0)), *spent]
+    if record.evaluation is not None:  # after which the last bills come in
+        spent.append((spent[-1][0] + 1, record.spent))
     digits = max(0, 2 - spent[-1][1].adjusted())
     points = [(number, float(amount)) for number, amount in spent]
-    return line_chart("cost", "GLM spent after each round", [Series("spent", points)], digits)
+    return line_chart("cost", "GLM spent after each round, and in all", [Series("spent", points)], digits)
 
 
 def _amount(glm: Decimal | str) -> str:
