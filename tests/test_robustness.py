@@ -1,10 +1,12 @@
-"""Eight providers that really train a small model, three of them hostile: the model comes out as with honest ones."""
+"""Eight providers that really train a small model, three of them hostile: the model comes out as with honest ones.
+
+The small form of `scripts/fault_matrix.py`: every kind of fault that shows in what is sent, by the devnet's classes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from nima import checkpoint
 from nima.files import sha256_of
-from nima.jobs import UPDATE_FILE, WEIGHTS_FILE, TrainingPlan
+from nima.jobs import UPDATE_FILE, WEIGHTS_FILE, Job, TrainingPlan
+from nima.metrics import evaluate
 from nima.model import initial_model
 from nima.shards import Shard, read_shard, stored_jpeg, write_shard
-from nima.training import standardise_features
+from nima.training import predict, standardise_features
 from provider_image.work import perform
 from requestor.admission import History
 from requestor.assignment import Client
 from requestor.backends.base import Outcome, Provider, Task
+from requestor.devnet.faults.kinds import make_fault
+from requestor.devnet.faults.work import Work
 from requestor.holdout import Holdout
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, run_round
@@ -73,28 +77,17 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(store, (base, path), clients, holdout, test)
 
 
-def scale(update: Path, factor: float) -> None:
-    tensors = load_file(update)
-    # The sign goes into the values, as a negative scale is refused at sight.
-    tensors = {name: values * math.copysign(1, factor) for name, values in tensors.items()}
-    save_file({**tensors, "scales": tensors["scales"].abs() * abs(factor)}, update)
-
-
-def spoil(update: Path) -> None:
-    tensors = load_file(update)
-    save_file({**tensors, "head.bias": tensors["head.bias"] * math.nan}, update)
-
-
 @dataclass(frozen=True)
 class Trained:
-    """EMD on the test photos, and the kind of verdict by round and provider."""
+    """EMD and SRCC on the test photos, and the kind of verdict by round and provider."""
 
     emd: float
+    srcc: float
     verdicts: dict[tuple[int, str], str]
 
 
 class Crowd:
-    """Providers by client; attackers change what they made, and put the result's hash right."""
+    """Providers by client; attackers have a kind of the devnet's faults, and put the result's hash right."""
 
     def __init__(self, setting: Setting, folder: Path, attackers: Mapping[int, str]) -> None:
         self._setting = setting
@@ -113,32 +106,32 @@ class Crowd:
         folder.mkdir()
         assert task.weights is not None
         shutil.copyfile(task.weights, folder / WEIGHTS_FILE)
-        job = dataclasses.replace(task.job, store=str(self._setting.store))
-        result = perform(job, folder)
-        update = folder / UPDATE_FILE
-        if not again:  # what was refused goes to somebody honest
-            self._attack(update, number, client)
-        kept = folder / "sent"
-        shutil.copyfile(update, kept)
-        self._sent[number, client] = kept
-        result = dataclasses.replace(result, output_sha256=sha256_of(update))
+        job_file, update = folder / "job.json", folder / UPDATE_FILE
+        job_file.write_text(dataclasses.replace(task.job, store="/store").to_json())
         name = f"honest-{client}" if again else f"provider-{client}"
-        return Outcome(task, Provider(name, name), result, update, seconds=result.seconds + 1)
+        kind = "" if again else self._attackers.get(client, "")  # what was refused goes to somebody honest
+        if kind == "crash":
+            return Outcome(task, Provider(name, name), error="the provider is gone", seconds=1.0)
+        results = []
 
-    def _attack(self, update: Path, number: int, client: int) -> None:
-        match self._attackers.get(client):
-            case "flip":
-                scale(update, -3)
-            case "scale":
-                scale(update, 100)
-            case "zero":
-                scale(update, 0)
-            case "nan":
-                spoil(update)
-            case "stale" if number > 1:
-                shutil.copyfile(self._sent[1, client], update)
-            case "replay":
-                shutil.copyfile(self._sent[number, 0], update)
+        async def execute() -> int:
+            job = dataclasses.replace(Job.from_json(job_file.read_text()), store=str(self._setting.store))
+            results.append(perform(job, folder))
+            kept = folder / "sent"
+            shutil.copyfile(update, kept)
+            self._sent[number, client] = kept
+            return 0
+
+        work = Work(("python", "/jobs/job.json"), {"/jobs": folder, "/store": self._setting.store})
+        if kind in ("stale", "replay"):  # the devnet's wait for others' files to come up
+            asyncio.run(execute())
+            shutil.copyfile(self._sent[(1, client) if kind == "stale" else (number, 0)], update)
+        else:
+            asyncio.run(make_fault(kind, folder).run(work, execute))
+        oversized = update.stat().st_size > 10**9  # whose hash no one waits for
+        sha256 = "0" * 64 if oversized else sha256_of(update)
+        result = dataclasses.replace(results[0], output_sha256=sha256)
+        return Outcome(task, Provider(name, name), result, update, seconds=result.seconds + 1)
 
 
 def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded: bool = True) -> Trained:
@@ -161,7 +154,10 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
 
     reports = asyncio.run(all_rounds())
     verdicts = {(r.number, u["provider"]): u["kind"] for r in reports for u in r.updates}
-    return Trained(float(Holdout(model, setting.test, 0)(weights).mean()), verdicts)
+    model.load_state_dict(weights, strict=False)
+    assert setting.test.votes is not None
+    metrics = evaluate(predict(model, setting.test.jpegs), setting.test.votes)
+    return Trained(metrics.emd_r1, metrics.srcc_mean, verdicts)
 
 
 @pytest.fixture(scope="module")
@@ -179,22 +175,29 @@ def test_honest_providers_are_all_admitted_and_teach_the_model_something(setting
 @pytest.mark.parametrize(
     ("attackers", "expected"),
     [
-        ({0: "flip", 3: "scale", 5: "nan"}, {0: "harmful", 3: "implausible", 5: "malformed"}),
-        ({1: "zero", 3: "stale", 5: "replay"}, {1: "no work", 3: "replay", 5: "replay"}),
-        (dict.fromkeys([0, 3, 5, 6, 7], "flip"), dict.fromkeys([0, 3, 5, 6, 7], "harmful")),
+        (("flip", "scale", "nan"), ("harmful", "implausible", "malformed")),
+        (("zero", "stale", "replay"), ("no work", "replay", "replay")),
+        (("garbage", "truncated", "wrong-shape"), ("malformed",) * 3),
+        (("pickle", "zip-slip", "oversized"), ("malformed",) * 3),
+        (("label-flip",) * 3, ("harmful",) * 3),
+        (("crash",) * 3, ("no update",) * 3),
+        (("flip",) * 5, ("harmful",) * 5),
     ],
-    ids=["violent", "lazy", "most-of-them"],
+    ids=lambda names: "+".join(dict.fromkeys(names)),
 )
 def test_hostile_providers_are_found_out_and_change_nothing(
-    attackers: dict[int, str], expected: dict[int, str], setting: Setting, honest: Trained, tmp_path: Path
+    attackers: tuple[str, ...], expected: tuple[str, ...], setting: Setting, honest: Trained, tmp_path: Path
 ) -> None:
-    trained = train(setting, tmp_path / "run", attackers)
+    clients = (1, 3, 5, 6, 7)
+    trained = train(setting, tmp_path / "run", dict(zip(clients, attackers, strict=False)))
+    verdicts = dict(zip(clients, expected, strict=False))
     for client in range(CLIENTS):
         last = trained.verdicts[ROUNDS, f"provider-{client}"]
-        assert last == expected.get(client, "admitted"), f"provider {client}"
+        assert last == verdicts.get(client, "admitted"), f"provider {client}"
+    assert abs(trained.srcc - honest.srcc) < 0.02
     assert abs(trained.emd - honest.emd) < 0.005
 
 
 def test_the_same_attack_ruins_a_model_that_nobody_guards(setting: Setting, honest: Trained, tmp_path: Path) -> None:
-    unguarded = train(setting, tmp_path / "run", dict.fromkeys([0, 3, 5], "flip"), guarded=False)
+    unguarded = train(setting, tmp_path / "run", dict.fromkeys((1, 3, 5, 6, 7), "flip"), guarded=False)
     assert unguarded.emd > 3 * honest.emd
