@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golem_requestor import Refused, Requestor
+from golem_requestor import PAYMENT, Refused, Requestor
 
+from requestor.devnet.accounts import settle
 from requestor.devnet.negotiation import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.pricing import LinearPricing
-from requestor.devnet.state import Devnet
+from requestor.devnet.rest import Rest
+from requestor.devnet.state import NETWORK, Devnet
 from requestor.devnet.supervision import start_detached, stop
+from requestor.golem.wallet import Connection, Wallet
 
 pytestmark = pytest.mark.golem
 
@@ -122,6 +125,43 @@ def test_debit_notes_that_nobody_accepts_end_the_agreement(strict: Devnet):
         state = await requestor.call("GET", f"/activity-api/v1/activity/{activity}/state")
         assert state["state"][0] == "Terminated"
         await requestor.invoice(agreement)
+
+    on(strict, use)
+
+
+def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
+    """What yagna lets a requestor refuse; docs/threat-model.md says it."""
+    (node,) = strict.providers
+
+    async def paid() -> Decimal:
+        (account,) = await settle(strict, 30)
+        assert account.wallet is not None
+        return account.wallet
+
+    async def use(requestor: Requestor) -> None:
+        before = await paid()
+        agreement = await requestor.agree(**{ACCEPT_TIMEOUT: ACCEPT})
+        activity = await requestor.create_activity(agreement)
+        while not (notes := await requestor.debit_notes(agreement)):
+            await asyncio.sleep(0.1)
+        rejection = {"rejectionReason": "BAD_SERVICE", "totalAmountAccepted": "0", "message": "junk"}
+        with pytest.raises(Refused, match="501"):
+            await requestor.call("POST", f"{PAYMENT}/debitNotes/{notes[0]['debitNoteId']}/reject", rejection)
+        await requestor.accept_debit_note(notes[0])
+        await requestor.destroy_activity(activity)
+        await requestor.terminate(agreement)
+        invoice = await requestor.invoice(agreement)
+        accepted = Decimal(notes[0]["totalAmountDue"])
+        assert Decimal(invoice["amount"]) > accepted > 0
+        here = strict.requestor
+        wallet = Wallet(Connection(here.api_url, here.app_key, NETWORK))
+        await wallet.reject(invoice["invoiceId"], "BAD_SERVICE", "junk")
+        async with Rest(node.api_url, node.app_key) as rest:
+            (theirs,) = (one for one in await rest.invoices() if one["invoiceId"] == invoice["invoiceId"])
+        assert theirs["status"] == "REJECTED"
+        while (now := await paid()) == before:
+            await asyncio.sleep(0.5)
+        assert now - before == accepted, "the note is paid whatever becomes of the invoice"
 
     on(strict, use)
 
