@@ -3,10 +3,10 @@
     python scripts/fault_matrix.py tiny-ava matrix            # all kinds, 3 of 8 providers each; an hour or two
     python scripts/fault_matrix.py tiny-ava matrix --kinds flip,scale
 
-Prints a table, and writes `matrix.json` and each run's folder into the output folder. Kinds whose results are there
-are not run again. The outcome that is asked for: every run ends by itself, with a test SRCC within 0.02 of the honest
-one's, within the budget, and with the wallet charged to the last digit what the ledger says. Exit code 1 where one
-does not.
+Prints a table, and writes it into the output folder as `matrix.json` and, for the docs, `matrix.md`, beside each run's
+own folder. Kinds whose results are there are not run again. The outcome that is asked for: every run ends by itself,
+with a test SRCC within 0.02 of the honest one's, within the budget, and with the wallet charged to the last digit what
+the ledger says. Exit code 1 where one does not.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
 from requestor.ledger import Ledger
 
-HONEST = "honest"
+HONEST, HONEST_EMBED = "honest", "honest-embed"
 ALL = (*KINDS, "slow:4")
+EMBED = (HONEST_EMBED, "bad-features")  # wrong features can be sent only where features are asked for
 TOLERANCE = 0.02  # of the SRCC
 RUN_SECONDS = 2 * 3600.0
 
@@ -48,16 +49,22 @@ def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, roun
     os.environ["XDG_DATA_HOME"] = str(output.absolute() / "share")  # no bans beyond these runs
     file = output / "matrix.json"
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
-    for kind in (HONEST, *kinds.split(",")):
+    wanted = [HONEST, *(one for kind in kinds.split(",") for one in (beside(kind), kind))]
+    for kind in dict.fromkeys(wanted):
         if kind not in results:
-            faults = "" if kind == HONEST else f"{kind}:{hostile}"
+            faults = "" if kind == beside(kind) else f"{kind}:{hostile}"
             options = NetworkOptions("fault-matrix", providers=providers, faults=faults)
-            # Wrong features can be sent only where features are asked for.
-            strategy = ["--strategy=embed"] if kind == "bad-features" else ["--strategy=federate", f"--rounds={rounds}"]
+            strategy = ["--strategy=embed"] if kind in EMBED else ["--strategy=federate", f"--rounds={rounds}"]
             results[kind] = run(options, ava.absolute(), output / kind.replace(":", "-"), strategy)
             file.write_text(json.dumps(results, indent=1))
         show(kind, results)
+        (output / "matrix.md").write_text(markdown(results))
     sys.exit(0 if all(good(kind, results) for kind in results) else 1)
+
+
+def beside(kind: str) -> str:
+    """The honest run that a kind is held against."""
+    return HONEST_EMBED if kind in EMBED else HONEST
 
 
 def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -
 
 
 def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
-    result, honest = results[kind], results[HONEST]["srcc"]
+    result, honest = results[kind], results[beside(kind)]["srcc"]
     if result["exit_code"] or result["srcc"] is None or honest is None:
         return False
     paid, ledger = Decimal(result["paid_glm"]), Decimal(result["ledger_glm"])
@@ -115,7 +122,7 @@ def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
         click.echo(
             f"{'fault':<13} {'exit':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  hostile updates"
         )
-    result, honest = results[kind], results[HONEST]["srcc"]
+    result, honest = results[kind], results[beside(kind)]["srcc"]
     srcc = result["srcc"]
     known = srcc is not None and honest is not None
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(result["hostile"].items()))
@@ -124,6 +131,25 @@ def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
         f"{srcc - honest if known else 0:>+7.4f} {Decimal(result['paid_glm']):>9.6f}  "
         f"{'yes' if good(kind, results) else 'NO':<4}  {found} {result['said'] if result['exit_code'] else ''}"
     )
+
+
+def markdown(results: dict[str, dict[str, Any]]) -> str:
+    """The same for the docs, in the order of the kinds."""
+    lines = [
+        "| fault | test SRCC | beside honest | updates of the others | of the hostile | paid to them, GLM | in all |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = (HONEST, HONEST_EMBED, *ALL)
+    for kind in (kind for kind in order if kind in results and results[kind]["srcc"] is not None):
+        result = results[kind]
+        verdicts = [
+            ", ".join(f"{count} {verdict}" for verdict, count in sorted(result[whose].items())) or "none"
+            for whose in ("others", "hostile")
+        ]
+        paid = [f"{Decimal(result[key]):.4f}" for key in ("paid_to_hostile_glm", "paid_glm")]
+        change = f"{result['srcc'] - results[beside(kind)]['srcc']:+.4f}"
+        lines.append("| " + " | ".join([f"`{kind}`", f"{result['srcc']:.4f}", change, *verdicts, *paid]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def _text(path: Path) -> str:
