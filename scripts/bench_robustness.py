@@ -181,6 +181,9 @@ class Crowd:
     def dismiss(self, provider_id: str) -> None:
         self._dismissed.add(int(provider_id))
 
+    def reject(self, job_id: str, reason: str) -> None:
+        pass  # nobody is paid here
+
     def status(self) -> BackendStatus:
         return BackendStatus()
 
