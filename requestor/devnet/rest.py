@@ -51,9 +51,6 @@ class Rest:
         offer = {"properties": dict(properties), "constraints": constraints}
         return str(await self._call("POST", f"{_MARKET}/offers", offer))
 
-    async def withdraw_offer(self, offer_id: str) -> None:
-        await self._call("DELETE", f"{_MARKET}/offers/{offer_id}")
-
     async def offer_events(self, offer_id: str, timeout: float) -> list[dict[str, Any]]:
         query = {"timeout": timeout, "maxEvents": 5}
         return await self._events(f"{_MARKET}/offers/{offer_id}/events", query)
