@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from nima.errors import NimaError
 from nima.raw import RAW_SUFFIXES, RawError, develop, read_raw
+from nima.reduction import reduced
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit against decompression bombs, and above what cameras make."""
@@ -185,14 +186,14 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
         # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole; what is left to do stays at least
         # a factor of two, for the resampling filter to work on.
         image.draft(None, (2 * width, 2 * height))
-    reduced = image.size != whole
+    drafted = image.size != whole
     image.load()
-    if not reduced:
+    if not drafted:
         whole = image.size  # Pillow turns TIFFs upright while it loads them
     rgb = _to_rgb(image)
     size = _fitted(whole, long_side)
     if rgb.size != size:
-        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+        rgb = reduced(rgb, size)
     transpose = _UPRIGHT.get(_orientation(image) if orientation is None else orientation)
     if transpose is not None:
         rgb = rgb.transpose(transpose)

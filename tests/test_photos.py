@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nima.photos import PhotoError, open_photo, read_photo
+from nima.reduction import reduced
 
 SHARED_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
 LOSSY = 12  # grey levels that a codec may be off by in a smooth picture
@@ -201,6 +202,16 @@ def test_a_photo_is_fitted_and_keeps_its_size_on_record(width: int, height: int,
 def test_a_photo_that_fits_is_left_exactly_as_it_is() -> None:
     file = encoded(scene(), "JPEG")
     assert (pixels(file) == np.asarray(open_photo(file, long_side=64))).all()
+
+
+@pytest.mark.parametrize("size", [(300, 200), (151, 77), (1, 1), (400, 3)])
+def test_pytorch_and_pillow_reduce_a_photo_alike(size: tuple[int, int]) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (301, 420, 3), dtype=np.uint8))
+    small = np.asarray(reduced(noise, size)).astype(np.int16)
+    difference = np.abs(small - np.asarray(noise.resize(size, Image.Resampling.LANCZOS)))
+    assert small.shape == (size[1], size[0], 3)
+    assert difference.max() <= 2
+    assert np.median(difference) == 0
 
 
 @pytest.mark.skipif(not SHARED_PHOTOS.is_dir(), reason="needs real photos")
