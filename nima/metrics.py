@@ -104,7 +104,7 @@ class Pairs:
         for name in ("predicted_mean", "rated_mean", "predicted_std", "rated_std"):
             columns[name] = _weighted_ranks(images[name])
         random = np.random.default_rng(seed)
-        drawn: dict[str, list[float]] = {name: [] for name in (*_CORRELATIONS, *_AVERAGED)}
+        drawn: dict[str, list[float]] = {name: [] for name in (*CORRELATIONS, *_AVERAGED)}
         for _ in range(resamples):
             weights = np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64)
             ranks = {name: ranked(weights) for name, ranked in columns.items()}
@@ -141,7 +141,7 @@ class Pairs:
         }
 
 
-_CORRELATIONS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
+CORRELATIONS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
 _AVERAGED = ("emd_r1", "emd_r2", "accuracy", "constant_emd_r1", "constant_emd_r2", "constant_accuracy")
 
 

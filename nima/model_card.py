@@ -36,6 +36,8 @@ _FACTS = (
     ("data", "Data"),
     ("train_images", "Photos trained on"),
     ("starting_weights", "Starting weights"),
+    ("starting_weights_source", "Source of the starting weights"),
+    ("starting_weights_sha256", "SHA-256 of the starting weights"),
     ("licence", "Licence of the starting weights"),
     ("strategy", "Strategy"),
     ("rounds", "Federated rounds"),

@@ -48,6 +48,10 @@ class Split:
     def hash(self) -> str:
         return hashlib.sha256("\n".join(map(str, self.image_ids.tolist())).encode()).hexdigest()
 
+    def as_json(self) -> dict[str, str]:
+        """What goes into every model and every evaluation."""
+        return {"name": self.name, "hash": self.hash}
+
     def __str__(self) -> str:
         return f"{self.name!r} ({len(self.image_ids):,} images, {self.hash[:12]})"
 

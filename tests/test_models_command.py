@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from nima import checkpoint
 from nima.model import initial_model
+from nima.model_card import model_card
 from nima.weights import WEIGHTS
 from requestor.cli import main
 
@@ -61,10 +62,24 @@ def test_another_file_is_not_imported(tmp_path: Path, cache: Path) -> None:
     assert not list(cache.rglob("*.safetensors"))
 
 
-def test_info_shows_what_a_models_own_file_says(tmp_path: Path) -> None:
-    path = tmp_path / "mine.safetensors"
-    checkpoint.save(path, initial_model("mobilenet_v1", None, seed=0), {"rounds": 6, "spent_glm": "0.25"})
-    assert models("info", path).stdout.splitlines() == ["rounds:       6", "spent_glm:    0.25"]
+def test_info_shows_sources_in_their_order_each_with_size_licence_and_hash() -> None:
+    lines = models("info", "mobilenet_v2-imagenet").stdout.splitlines()
+    first, second = WEIGHTS["mobilenet_v2-imagenet"].sources
+    assert "imagenet_top1 71.878" in lines[1]
+    assert lines[2:6] == [
+        f"source 1  {first.url}",
+        "          14.2 MB, BSD-3-Clause, sha256 b0353104…",
+        f"source 2  {second}",
+        f"          9.1 MB, MIT, sha256 {second.sha256}",
+    ]
+    assert lines[6].endswith("not here yet")
+
+
+def test_info_shows_the_card_of_a_models_own_file(tmp_path: Path) -> None:
+    path, metadata = tmp_path / "mine.safetensors", {"rounds": 6, "spent_glm": "0.25"}
+    checkpoint.save(path, initial_model("mobilenet_v1", None, seed=0), metadata)
+    assert models("info", path).stdout == model_card(metadata)
+    assert json.loads(models("info", path, "--json").stdout) == metadata
 
 
 @pytest.mark.parametrize("command", ["info", "pull"])

@@ -9,20 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import torch
 
-from nima import checkpoint, training
-from nima.jobs import default_plan
-from nima.shards import read_shard
+from nima import checkpoint
+from nima.splits import read_split
 from requestor.ledger import Ledger
 from tests.ava_folder import make_ava_folder
-
-SEED_OF_ROUND_1 = 1_000_003  # of its first client, in a run with seed 0
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +57,18 @@ def test_the_last_line_is_the_summary(finished: tuple[subprocess.CompletedProces
     assert sum(provider["tasks"] for provider in summary["providers"]) == 6
 
 
+def test_people_are_told_intervals_and_the_constant(
+    ava: Path, finished: tuple[subprocess.CompletedProcess[str], Path]
+) -> None:
+    summary = json.loads(finished[0].stdout.splitlines()[-1])
+    told = subprocess.run(
+        [part for part in command(ava, finished[1]) if part != "--json"], capture_output=True, text=True, timeout=250
+    ).stdout
+    low, high = summary["intervals"]["srcc_mean"]
+    assert f"SRCC {summary['metrics']['srcc']:.3f} ({low:.3f} … {high:.3f})" in told
+    assert f"EMD of a constant: {summary['metrics']['constant_emd_r1']:.3f} (" in told
+
+
 def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, run_dir = finished
     model, metadata = checkpoint.load(run_dir / "model.safetensors")
@@ -70,7 +77,22 @@ def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProc
     assert metadata["rounds"] == 2
     assert metadata["metrics"]["srcc_mean"] == summary["metrics"]["srcc"]
     assert len(metadata["history"]) == 2
-    assert len(metadata["split"]["hash"]) == 64
+    assert (metadata["starting_weights"], len(metadata["starting_weights_sha256"])) == ("mobilenet_v2-imagenet", 64)
+    assert metadata["licence"] in ("BSD-3-Clause", "MIT")  # by whose weights could be had
+
+
+def test_every_checkpoint_and_every_evaluation_names_the_split(
+    ava: Path, finished: tuple[subprocess.CompletedProcess[str], Path]
+) -> None:
+    done, run_dir = finished
+    split = {"name": "test", "hash": read_split(ava / "splits" / "test.txt").hash}
+    for path in (
+        run_dir / "model.safetensors",
+        *(run_dir / "rounds" / f"000{number}.safetensors" for number in (1, 2)),
+    ):
+        assert checkpoint.read_metadata(path)["split"] == split
+    assert json.loads((run_dir / "evaluation.json").read_text())["split"] == split
+    assert json.loads(done.stdout.splitlines()[-1])["split"] == split
 
 
 def test_the_folder_holds_report_receipt_and_predictions(
@@ -157,36 +179,6 @@ def test_a_report_is_written_anew(finished: tuple[subprocess.CompletedProcess[st
     refused = runs("report", str(tmp_path))
     assert refused.returncode == 1
     assert "holds no training run" in refused.stderr
-
-
-def test_one_worker_is_central_training(ava: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    done = train(ava, run_dir, "--workers", "1", "--rounds", "1", "--aggregation", "mean")
-    assert done.returncode == 0, done.stderr
-    (client,) = json.loads((run_dir / "dataset.json").read_text())["clients"]
-    base = json.loads((run_dir / "base.json").read_text())["sha256"]
-    model, _ = checkpoint.load(run_dir / "store" / f"{base}.safetensors")
-    plan = replace(default_plan(sum(part["images"] for part in client), 0), seed=SEED_OF_ROUND_1)
-    parameters = model.trainable_parameters(plan.trainable_blocks)
-    initial = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)  # as the worker does: sums depend on it
-    try:
-        with torch.no_grad():
-            for parameter in parameters.values():
-                parameter.copy_(parameter.half())  # as they travel
-        received = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        training.train(
-            model, [read_shard(run_dir / "store" / f"{part['sha256']}.safetensors") for part in client], plan
-        )
-    finally:
-        torch.set_num_threads(threads)
-    trained = dict(checkpoint.load(run_dir / "rounds" / "0001.safetensors")[0].named_parameters())
-    for name, parameter in parameters.items():
-        delta = parameter.detach() - received[name]
-        assert delta.abs().max() > 0
-        # The update comes back in halves of its largest value, with eleven bits.
-        assert (trained[name] - (initial[name] + delta)).abs().max() <= delta.abs().max() / 2**11
 
 
 def test_a_run_that_may_owe_money_is_not_removed_without_force(

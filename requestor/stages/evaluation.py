@@ -25,7 +25,7 @@ from requestor.stages.state import TrainingState
 async def evaluate(
     context: RunContext, backend: Backend, dataset: Dataset, ratings: Ratings, state: TrainingState
 ) -> dict[str, Any]:
-    """Metrics and their intervals, as in `evaluation.json`. Raises TrainingFailed where predictions are missing."""
+    """What `evaluation.json` holds: split, metrics, intervals. Raises TrainingFailed where predictions are missing."""
     folder = context.folder
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     sha256, path = store_model(folder, model)
@@ -53,6 +53,10 @@ async def evaluate(
     image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
     write_predictions(folder.path / "predictions.csv", image_ids, predicted)
-    evaluation = {"metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals()}
+    evaluation = {
+        "split": context.split.as_json(),
+        "metrics": pairs.metrics().as_dict(),
+        "intervals": pairs.intervals(),
+    }
     folder.write("evaluation.json", evaluation)
     return evaluation

@@ -13,7 +13,7 @@ from nima.files import sha256_of
 from nima.model import Nima, initial_model
 from nima.shards import Shard, read_shard
 from nima.training import standardise_features
-from nima.weights import fetch
+from nima.weights import fetch, find, origin
 from requestor.errors import RunStopped
 from requestor.run_dir import RunFolder
 from requestor.sharding import Dataset, make_shards
@@ -57,14 +57,15 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
         return known["sha256"], folder.stored(known["sha256"])
-    weights = fetch(get(config.backbone).weights)
+    name = get(config.backbone).weights
+    weights = fetch(name)
     holdout = read_shard(dataset.holdout.path)
     trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
     prior = ratings.votes[trained_on].sum(axis=0)
     model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
     standardise_features(model, _first_photos(dataset, holdout, STANDARDISED))
     base = store_model(folder, model)
-    folder.write("base.json", {"sha256": base[0]})
+    folder.write("base.json", {"sha256": base[0], "weights": {"name": name, **origin(find(name)).as_json()}})
     return base
 
 

@@ -85,7 +85,8 @@ async def train(
         model.load_state_dict(weights, strict=False)
         predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
         metrics = evaluate(predicted, holdout.votes)
-        checkpoint.save(folder.checkpoint(number), model, {"round": number, "holdout": metrics.as_dict()})
+        about = {"round": number, "split": context.split.as_json(), "holdout": metrics.as_dict()}
+        checkpoint.save(folder.checkpoint(number), model, about)
         save_state(folder.server_state(number), server)
         _note_round(context, report, metrics, backend)
         state.reach(number, metrics.emd_r1)
