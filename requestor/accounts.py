@@ -16,6 +16,7 @@ from requestor.ledger import Ledger
 
 RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
 BILLING_SLACK = 15.0  # seconds that a provider may bill beyond what we saw: its start-up, its last report, our clock
+SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
 FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth waiting with
 
 
@@ -26,7 +27,8 @@ class Activity:
     Attributes:
         agreement: under which it is billed.
         busy_until: when its present task must have ended; in the past where it waits.
-        reported: the last cost that the daemon knew of, GLM.
+        claimed: the most that it said to have cost so far, GLM.
+        reported: as much of it as can be; at `reported_at`, None where it has said nothing.
         ended: when we ended it; None while it lives.
     """
 
@@ -35,7 +37,9 @@ class Activity:
     threads: int
     started: float
     busy_until: float
+    claimed: Decimal = Decimal(0)
     reported: Decimal = Decimal(0)
+    reported_at: float | None = None
     ended: float | None = None
 
 
@@ -55,47 +59,70 @@ class Accounts:
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._earlier = self.ledger.costs()  # of agreements of earlier sessions
+        self._earlier = self.ledger.costs()  # in earlier sessions
 
-    def open(self, activity: str, agreement: str, price: Price, threads: int) -> None:
-        """An activity has begun, and costs money from now on."""
-        self.ledger.record("activity", agreement=agreement, activity=activity)
+    def room_for(self, price: Price, threads: int) -> bool:
+        """Whether one more provider could be hired for the shortest task; what everybody else may bill is counted."""
+        until = self.clock() + SHORTEST_ATTEMPT
+        return self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, threads) <= self.budget
+
+    def hire(self, agreement: str, price: Price, threads: int) -> bool:
+        """Ask whether an activity may be created under an agreement; if so, it counts from now on.
+
+        Its start price is owed as soon as it exists, whether it works or not.
+        """
+        if not self.room_for(price, threads):
+            return False
+        self.ledger.record("activity", agreement=agreement)
         now = self.clock()
-        self._activities[activity] = Activity(agreement, price, threads, started=now, busy_until=now)
+        self._activities[agreement] = Activity(agreement, price, threads, started=now, busy_until=now)
+        return True
+
+    def open(self, activity: str, agreement: str) -> None:
+        """The activity for which `hire` was asked has begun."""
+        self._activities[activity] = self._activities.pop(agreement)
 
     def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:
         """An agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
-        now = self.clock()
-        self._activities[agreement] = Activity(agreement, price, threads, now - age, busy_until=now, ended=now)
+        now, noted = self.clock(), self._earlier.pop(agreement, Decimal(0))
+        self._activities[agreement] = Activity(agreement, price, threads, now - age, now, reported=noted, ended=now)
 
     def close(self, activity: str) -> None:
-        """An activity has ended; its bill will come."""
+        """An activity has ended, or could not be created after all; its bill will come, if any."""
         account = self._activities[activity]
         account.busy_until = account.ended = self.clock()
 
-    def report(self, activity: str, cost: Decimal) -> Decimal:
-        """What the daemon says that an activity has cost so far; returns what is new of it. Costs never fall."""
-        account = self._activities[activity]
-        before, account.reported = account.reported, max(account.reported, cost)
-        return account.reported - before
+    def report(self, activity: str, cost: Decimal) -> None:
+        """What a provider says that an activity has cost so far; costs never fall, nor rise faster than at full load.
+
+        It is held to that: it may not bill more for this time later.
+        """
+        account, now = self._activities[activity], self.clock()
+        account.claimed = max(account.claimed, cost)
+        account.reported = max(account.reported, min(cost, _at_full_load(account, now)))
+        account.reported_at = now
 
     def too_dear(self, activity: str) -> str | None:
         """Why the usage that a provider reports cannot be: it comes to more than all its threads cost in that time."""
         account = self._activities[activity]
-        most = _worst(account, self.clock())
-        if account.reported <= most:
+        most = _at_full_load(account, self.clock())
+        if account.claimed <= most:
             return None
-        return f"it reports usage worth {show_glm(account.reported)}, where time and price allow {show_glm(most)}"
+        return f"it reports usage worth {show_glm(account.claimed)}, where time and price allow {show_glm(most)}"
 
-    def promise(self, activity: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
-        """Let an activity work for so long, if the budget less the reserved share has room for it.
+    def promise(self, activity: str, job: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
+        """Let an activity work on a job for so long, if the budget less the reserved share has room for it.
 
         The others may go on waiting until this task has ended: their waiting is counted, too.
         """
         until = self.clock() + seconds
         account = self._activities[activity]
         before, account.busy_until = account.busy_until, until
-        if self._committed(until) <= self.budget * (1 - reserve):
+        committed = self._committed(until)
+        if committed <= self.budget * (1 - reserve):
+            self.ledger.record(
+                "promise", agreement=account.agreement, job=job, seconds=round(seconds), committed=committed
+            )
             return True
         account.busy_until = before
         return False
@@ -119,18 +146,22 @@ class Accounts:
         """GLM that can be billed by now, at most."""
         return self._committed(self.clock())
 
-    def accepted_amount(self, agreement: str, amount: Decimal) -> Decimal:
-        """How much of a bill is accepted: all; nothing where time and price do not allow it, or all work was rejected.
-
-        yapapi leaves a bill alone unless it is accepted in full.
-        """
+    def allows(self, agreement: str, amount: Decimal) -> bool:
+        """Whether a bill is in order: within time, price and what the provider reported, and anything was of use."""
         own = [account for account in self._activities.values() if account.agreement == agreement]
         at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
         within = 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement))
-        return amount if within and self.ledger.worthless(agreement) is None else Decimal(0)
+        return within and self.ledger.worthless(agreement) is None
+
+    def approve(self, agreement: str, amount: Decimal) -> bool:
+        """Whether an invoice is to be accepted. If so, it counts as paid from now on."""
+        if not self.allows(agreement, amount):
+            return False
+        self._invoiced[agreement] = amount
+        return True
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
-        """A debit note was accepted: `amount` is the activity's cost so far."""
+        """A debit note was accepted: `amount` is the activity's cost so far, and paid whatever its invoice says."""
         self.ledger.record("debit_note", agreement=agreement, activity=activity, amount=amount)
         if activity in self._activities:
             self.report(activity, amount)
@@ -159,4 +190,13 @@ class Accounts:
 def _worst(account: Activity, until: float) -> Decimal:
     """The most that an activity can be billed for, if it lives until then or its task's end."""
     end = account.ended if account.ended is not None else max(until, account.busy_until)
+    full = _at_full_load(account, end)
+    if account.reported_at is None:
+        return full
+    since = max(0.0, end - account.reported_at + BILLING_SLACK)
+    start = account.price.start
+    return min(full, max(account.reported, start) + account.price.at_full_load(since, account.threads) - start)
+
+
+def _at_full_load(account: Activity, end: float) -> Decimal:
     return account.price.at_full_load(end - account.started + BILLING_SLACK, account.threads)

@@ -13,6 +13,8 @@ from typing import Any
 from requestor.errors import RunFolderError
 from requestor.journal import append, lines
 
+_CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -34,8 +36,9 @@ class Ledger:
     Events and their fields:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
-        activity {agreement, activity} · task {agreement, job, ok}
-        rejected {agreement, job, reason}   (what a task brought is worth nothing)
+        activity {agreement}   (about to be created: from here on it costs)
+        promise {agreement, job, seconds, committed}   (about to be issued: what all may bill by its deadline, at most)
+        task {agreement, job, ok} · rejected {agreement, job, reason}   (what a task brought is worth nothing)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
         invoice_rejected {agreement, amount, reason}
     """
@@ -70,8 +73,7 @@ class Ledger:
     def open_agreements(self) -> list[dict[str, Any]]:
         """The entries of agreements that have not ended, or are not billed yet: after a kill, perhaps still running."""
         entries = list(self.entries())
-        ends = ("invoice", "invoice_rejected", "agreement_ended")
-        closed = {entry["agreement"] for entry in entries if entry["event"] in ends}
+        closed = {entry["agreement"] for entry in entries if entry["event"] in _CLOSING}
         return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
 
     def has_activity(self, agreement: str) -> bool:
@@ -123,7 +125,7 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """One receipt a provider, in the order in which they were hired."""
-        costs = self.costs()
+        payments = self.costs()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
         tasks: dict[str, int] = {}
@@ -138,10 +140,10 @@ class Ledger:
         for provider, name in name_of.items():
             own = [agreement for agreement, owner in provider_of.items() if owner == provider]
             done = sum(tasks.get(agreement, 0) for agreement in own)
-            paid = sum((costs.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
+            paid = sum((payments.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
             receipts.append(Receipt(name, provider, len(own), done, paid))
         return receipts
 
     def spent(self) -> Decimal:
-        """GLM accepted for payment so far."""
+        """GLM accepted for payment so far: what leaves the wallet."""
         return sum(self.costs().values(), Decimal(0))

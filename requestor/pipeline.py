@@ -41,8 +41,10 @@ class TrainingRun:
         self._context = RunContext(config, folder, split, progress)
         self._backend = backend
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
+        """Begin no further work. Returns whether providers are at some that is worth waiting for."""
         self._context.stopping.set()
+        return bool(self._backend.status().providers)
 
     async def run(self) -> dict[str, Any]:
         """All stages that are still to be done.
@@ -51,7 +53,9 @@ class TrainingRun:
         `stop()`, and what the stages raise on bad input.
         """
         context, folder = self._context, self._context.folder
-        if summary := folder.read("summary.json"):
+        ledger = folder.ledger
+        owing = self.config.backend == "golem" and (ledger.open_agreements() or ledger.open_allocations())
+        if (summary := folder.read("summary.json")) and not owing:
             context.progress.note(f"{folder.path} is finished; choose another --run-dir to train again.")
             return dict(summary)
         started = time.monotonic()
@@ -61,6 +65,8 @@ class TrainingRun:
         evaluation = folder.read("evaluation.json")
         if evaluation is None:
             base = await asyncio.to_thread(base_model, context, dataset, ratings)
+            if context.stopping.is_set():
+                raise RunStopped("Stopped before anybody was hired; the same command goes on from there.")
             async with self._backend as backend:
                 ticker = asyncio.create_task(self._show_cost(backend))
                 try:
@@ -72,6 +78,11 @@ class TrainingRun:
                         evaluation = await evaluate(context, backend, dataset, ratings, state)
                 finally:
                     ticker.cancel()
+                    if self.config.backend == "golem":
+                        context.progress.stage("Ending agreements, waiting for bills")
+        elif owing:  # killed while the bills came in, or some came later
+            context.progress.note("The model is finished; settling the bills that are open.")
+            await self._backend.settle()
         state.seconds += time.monotonic() - started
         state.write(folder)
         if evaluation is None:

@@ -191,6 +191,9 @@ class Crowd:
         )  # fmt: skip
         return Outcome(task, Provider(f"0x{number}", f"provider-{number}"), result, path, seconds=seconds)
 
+    async def settle(self) -> None:
+        return None
+
     def dismiss(self, provider_id: str) -> None:
         """Nobody comes back: each does one task."""
 

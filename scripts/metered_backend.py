@@ -76,6 +76,9 @@ class MeteredBackend(Backend):
             work=outcome.result.seconds,
         )
 
+    async def settle(self) -> None:
+        await self._inner.settle()
+
     def dismiss(self, provider_id: str) -> None:
         self._inner.dismiss(provider_id)
 

@@ -42,6 +42,9 @@ class SimulatedBackend:
             for one in running:
                 one.cancel()
 
+    async def settle(self) -> None:
+        return None
+
     def dismiss(self, provider_id: str) -> None:
         self.dismissed.append(provider_id)
 

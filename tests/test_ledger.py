@@ -12,13 +12,11 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger.jsonl")
 
 
-def test_an_invoice_replaces_the_debit_notes_of_its_agreement(ledger: Ledger) -> None:
-    ledger.record("agreement", agreement="a1", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
-    ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.1"))
+def test_an_invoice_takes_the_place_of_what_was_accepted_before(ledger: Ledger) -> None:
     ledger.record("debit_note", agreement="a1", activity="x", amount=Decimal("0.3"))
-    ledger.record("debit_note", agreement="a1", activity="y", amount=Decimal("0.2"))
-    assert ledger.spent() == Decimal("0.5")
+    assert ledger.spent() == Decimal("0.3")
     ledger.record("invoice", agreement="a1", amount=Decimal("0.500000000000000001"))
+    ledger.record("invoice_rejected", agreement="a2", amount=Decimal(7), reason="too much")
     assert ledger.spent() == Decimal("0.500000000000000001")
 
 
@@ -48,6 +46,15 @@ def test_a_rejected_invoice_costs_what_was_accepted_before(ledger: Ledger) -> No
     ledger.record("invoice_rejected", agreement="a1", amount=Decimal("0.3"), reason="nothing was of use")
     assert ledger.open_agreements() == []
     assert ledger.spent() == Decimal("0.1")
+
+
+def test_an_agreement_is_open_until_its_bill_is_decided_on(ledger: Ledger) -> None:
+    for agreement in ("running", "paid", "refused", "ended"):
+        ledger.record("agreement", agreement=agreement, provider="0x1", name="bold-fox", price="0 0 0", threads=1)
+    ledger.record("invoice", agreement="paid", amount=Decimal(1))
+    ledger.record("invoice_rejected", agreement="refused", amount=Decimal(9), reason="too much")
+    ledger.record("agreement_ended", agreement="ended")
+    assert [entry["agreement"] for entry in ledger.open_agreements()] == ["running"]
 
 
 def test_receipts_count_agreements_and_finished_tasks_by_provider(ledger: Ledger) -> None:

@@ -100,6 +100,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def settle(self) -> None:
+        """End and pay what an earlier process of the same run left behind, without hiring anybody; not entered."""
+        ...
+
     def dismiss(self, provider_id: str) -> None:
         """Give a provider no more tasks: what it brought was no good."""
         ...

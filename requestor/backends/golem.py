@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import Any, cast
 
 from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, JobError, JobResult, VersionMismatch, printable
-from requestor.accounts import RESERVE, Accounts
+from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.budget import Price, show_glm
+from requestor.errors import ConfigurationError, GolemError
 from requestor.golem.gftp_protocol import TOO_LARGE
-from requestor.golem.orphans import reject_invoice, settle_orphans
+from requestor.golem.orphans import collect_bills, reject_invoice, settle_orphans
 from requestor.golem.wallet import Connection, Wallet
 from requestor.image.vm import JOBS, MEMORY_GIB, STORE
 from requestor.ledger import Receipt
@@ -35,8 +36,8 @@ from yapapi.config import ApiConfig  # noqa: E402
 from yapapi.payload import Payload  # noqa: E402
 from yapapi.props.builder import DemandBuilder  # noqa: E402
 from yapapi.props.com import ComLinear, Counter  # noqa: E402
-from yapapi.rest.activity import CommandExecutionError  # noqa: E402
-from yapapi.rest.market import OfferProposal  # noqa: E402
+from yapapi.rest.activity import Activity, CommandExecutionError  # noqa: E402
+from yapapi.rest.market import Agreement, OfferProposal  # noqa: E402
 from yapapi.rest.payment import Allocation, DebitNote, Invoice  # noqa: E402
 from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
@@ -45,11 +46,12 @@ from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noq
 LONGEST_RUN = timedelta(hours=4)
 JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
-SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
-METER_SECONDS = 10.0  # for a provider to say what it has used
+METER_SECONDS = 5.0  # between two looks at what providers have cost
 LARGEST_RESULT = 64 * 1024  # bytes of result.json
 
 logger = logging.getLogger(__name__)
+
+_CreateActivity = Callable[[str], Coroutine[Any, Any, Activity]]
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,19 @@ class GolemSettings:
 
 @dataclass
 class Hired:
-    """A warm provider, and the store files that it holds."""
+    """A warm provider.
+
+    Attributes:
+        deployed: whether our image runs there by now.
+        accounted: GLM that its outcomes so far were said to have cost.
+        held: names of the store files that it has.
+    """
 
     provider: Provider
+    context: WorkContext
     threads: int
+    deployed: bool = False
+    accounted: Decimal = Decimal(0)
     held: set[str] = field(default_factory=set)
 
 
@@ -110,22 +121,17 @@ class GolemBackend:
         self._board = Board(crew=workers, proven=settings.image_checked)
         self._hired: dict[str, Hired] = {}
         self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
+        self._noted: set[str] = set()  # agreements that are in the ledger
         self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
         self._allocation: str | None = None
 
     async def __aenter__(self) -> GolemBackend:
-        for leaked in self._ledger.open_allocations():  # of this run, when it was killed
-            await self._wallet.release(leaked)
-            self._ledger.record("allocation_released", id=leaked)
+        amount, address = await self._allocate()
         connection = self._settings.connection
-        amount = self._accounts.budget - self._accounts.spent
-        # Our own allocation: yapapi's would live for ten years if this process were killed.
-        self._allocation, address = await self._wallet.allocate(amount, LONGEST_RUN + timedelta(hours=1))
-        self._ledger.record("allocation", id=self._allocation, amount=amount)
         os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
         try:
-            await settle_orphans(self._wallet, self._accounts, self._allocation)
+            await settle_orphans(self._wallet, self._accounts, self._allocation_id, LONGEST_RUN.total_seconds())
             self._golem = yapapi.Golem(
                 budget=amount,
                 strategy=_Strategy(self._settings.max_price, self._board, self._accounts, self._wallet),
@@ -136,13 +142,16 @@ class GolemBackend:
                 api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
             )
             self._golem._engine._budget_allocations.append(
-                Allocation(cast(Any, None), self._allocation, amount, connection.platform, address, None)
+                Allocation(cast(Any, None), self._allocation_id, amount, connection.platform, address, None)
             )
+            engine = cast(Any, self._golem._engine)
+            engine.create_activity = self._hiring(engine.create_activity)
             await self._golem.start()
         except BaseException:
             await self._release()
             raise
         self._job = asyncio.create_task(self._run_job())
+        self._meter = asyncio.create_task(self._meter_all())
         return self
 
     async def __aexit__(
@@ -158,7 +167,18 @@ class GolemBackend:
         except asyncio.TimeoutError:
             logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
         finally:
+            self._meter.cancel()
+            with suppress(GolemError):  # the next session of this run looks again
+                await collect_bills(self._wallet, self._accounts, self._allocation_id, patience=0)
             await self._release()
+
+    async def settle(self) -> None:
+        if self._ledger.open_agreements() or self._ledger.open_allocations():
+            await self._allocate()
+            try:
+                await settle_orphans(self._wallet, self._accounts, self._allocation_id, LONGEST_RUN.total_seconds())
+            finally:
+                await self._release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         return self._board.run(tasks, seconds)
@@ -176,6 +196,27 @@ class GolemBackend:
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()
+
+    async def _allocate(self) -> tuple[Decimal, str]:
+        """Reserve what is left of the budget. Returns the amount and the wallet's address."""
+        for leaked in self._ledger.open_allocations():  # of this run, when it was killed
+            await self._wallet.release(leaked)
+            self._ledger.record("allocation_released", id=leaked)
+        budget, spent = self._accounts.budget, self._accounts.spent
+        if spent >= budget:
+            raise ConfigurationError(
+                f"--budget {show_glm(budget)}: this run has cost {show_glm(spent)} already, so that nothing is left; "
+                "give the command again with a larger one."
+            )
+        # Our own allocation: yapapi's would live for ten years if this process were killed.
+        self._allocation, address = await self._wallet.allocate(budget - spent, LONGEST_RUN + timedelta(hours=1))
+        self._ledger.record("allocation", id=self._allocation, amount=budget - spent)
+        return budget - spent, address
+
+    @property
+    def _allocation_id(self) -> str:
+        assert self._allocation is not None
+        return self._allocation
 
     async def _release(self) -> None:
         if self._allocation is not None:
@@ -217,8 +258,42 @@ class GolemBackend:
             payload=_ProviderImage(self._settings.image),
             max_workers=self._count,
             timeout=LONGEST_RUN,
+            implicit_init=False,  # it has no time limit, and nobody would be asked for the money
         ):
             pass
+
+    def _hiring(self, create: _CreateActivity) -> _CreateActivity:
+        """yapapi's way to create an activity, but not before the budget was asked: it costs from then on."""
+
+        async def create_if_there_is_money(agreement: str) -> Activity:
+            signed = self._golem._engine._get_agreement_by_id(agreement)
+            self._note_agreement(signed)  # yapapi's own word of it may come later
+            offer = signed.details.provider_view
+            if not self._accounts.hire(agreement, _price(offer.extract(ComLinear)), _threads(offer.properties)):
+                raise _TooDear("the budget has no room for one more provider")
+            try:
+                return await create(agreement)
+            except BaseException:
+                self._accounts.close(agreement)
+                raise
+
+        return create_if_there_is_money
+
+    def _note_agreement(self, agreement: Agreement) -> None:
+        """Into the ledger, once."""
+        if agreement.id in self._noted:
+            return
+        self._noted.add(agreement.id)
+        details = agreement.details
+        provider, offer = str(details.raw_details.offer.provider_id), details.provider_view
+        self._ledger.record(
+            "agreement",
+            agreement=agreement.id,
+            provider=provider,
+            name=display_name(details.provider_node_info.name, provider),
+            price=_price(offer.extract(ComLinear)).to_text(),
+            threads=_threads(offer.properties),
+        )
 
     async def _end_job(self) -> None:
         """Wait until every seat has been left. Where nobody works, nobody leaves the seats, so the job is cancelled."""
@@ -244,8 +319,9 @@ class GolemBackend:
                     started = time.monotonic()
                     try:
                         yield self._script(context, hired, task, seconds)
+                        hired.deployed = True
                         result, output = self._collect(task)
-                        cost = await self._meter(context)
+                        cost = await self._meter_one(context.id)
                         if reason := self._accounts.too_dear(context.id):
                             raise _Junk(reason)
                     except VersionMismatch as error:
@@ -254,6 +330,8 @@ class GolemBackend:
                         fail = self._refuse if _is_mismatch(error) else self._fail
                         fail = self._fail_by_junk if TOO_LARGE in str(error.message) else fail
                         fail(context, task, provider, _describe(error), started)
+                        if not hired.deployed:
+                            raise
                     except _Junk as error:
                         self._fail_by_junk(context, task, provider, str(error), started)
                     except (JobError, OSError) as error:
@@ -268,6 +346,8 @@ class GolemBackend:
                         hired.held.update(path.name for path in task.store)
                         self._agreement_of[task.job.job_id] = context._agreement.id
                         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
+                        if cost is not None:
+                            cost, hired.accounted = cost - hired.accounted, cost
                         seconds = time.monotonic() - started
                         self._board.complete(Outcome(task, provider, result, output, seconds=seconds, cost=cost))
                     self._accounts.rest(context.id)
@@ -281,9 +361,9 @@ class GolemBackend:
     def _open_activity(self, context: WorkContext) -> Hired:
         offer = context._agreement.details.provider_view
         provider = Provider(context.provider_id, display_name(context.provider_name, context.provider_id))
-        hired = Hired(provider, _threads(offer.properties))
+        hired = Hired(provider, context, _threads(offer.properties))
         hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
-        self._accounts.open(context.id, context._agreement.id, _price(offer.extract(ComLinear)), hired.threads)
+        self._accounts.open(context.id, context._agreement.id)
         self._hired[context.id] = hired
         return hired
 
@@ -291,16 +371,19 @@ class GolemBackend:
         """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
         reserve = Decimal(0) if task.job.kind == "evaluate" else RESERVE
         seconds = task.seconds
-        while not self._accounts.promise(activity, seconds, reserve):
+        while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
             seconds /= 2
             if seconds < SHORTEST_ATTEMPT:
                 return None
         return seconds
 
     def _script(self, context: WorkContext, hired: Hired, task: Task, seconds: float) -> Script:
-        """Send what the provider lacks, run the program, fetch what it wrote."""
+        """Send what the provider lacks (the image first of all), run the program, fetch what it wrote."""
         folder = f"{JOBS}/{task.job.job_id}"
         script = context.new_script(timeout=timedelta(seconds=seconds))
+        if not hired.deployed:
+            script.deploy()
+            script.start()
         for path in task.store:
             if path.name not in hired.held:
                 script.upload_file(str(path), f"{STORE}/{path.name}")
@@ -357,27 +440,26 @@ class GolemBackend:
         self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
         self._board.refuse(task, provider, error, time.monotonic() - started)
 
-    async def _meter(self, context: WorkContext) -> Decimal | None:
-        """What the activity's usage has cost since this was asked last. The provider may not answer: None then."""
-        with suppress(Exception):
-            cost = await asyncio.wait_for(context.get_cost(), METER_SECONDS)
-            if cost is not None:
-                return self._accounts.report(context.id, Decimal(repr(cost)))
+    async def _meter_all(self) -> None:
+        """Ask time and again what every activity has cost so far. Where no answer comes, the worst is assumed."""
+        while True:
+            await asyncio.gather(*map(self._meter_one, list(self._hired)))
+            await asyncio.sleep(METER_SECONDS)
+
+    async def _meter_one(self, activity: str) -> Decimal | None:
+        """GLM that an activity says it has cost so far. The provider may not answer: None then."""
+        with suppress(Exception):  # a stranger's answer, which may be anything
+            answer = await asyncio.wait_for(self._hired[activity].context.get_cost(), METER_SECONDS)
+            if answer is not None and activity in self._hired:
+                cost = Decimal(repr(answer))
+                self._accounts.report(activity, cost)
+                return cost
         return None
 
     def _on_event(self, event: events.Event) -> None:
         """Costs into the ledger. yapapi calls this for everything that happens."""
         if isinstance(event, events.AgreementConfirmed):
-            details = event.agreement.details
-            provider, offer = str(details.raw_details.offer.provider_id), details.provider_view
-            self._ledger.record(
-                "agreement",
-                agreement=event.agreement.id,
-                provider=provider,
-                name=display_name(details.provider_node_info.name, provider),
-                price=_price(offer.extract(ComLinear)).to_text(),
-                threads=_threads(offer.properties),
-            )
+            self._note_agreement(event.agreement)
         elif isinstance(event, events.DebitNoteAccepted):
             note = event.debit_note
             self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))
@@ -401,8 +483,13 @@ class _Dismissed(Exception):
     """Ends a worker whose provider is banned."""
 
 
+class _TooDear(Exception):
+    """Keeps yapapi from hiring somebody whom the budget cannot pay."""
+
+
 class _Strategy(MarketStrategy):
-    """Cheapest first, nobody above the price cap, nobody banned; no bill beyond time and price, none for junk."""
+    """Cheapest first, nobody above the price cap or too dear for what is left of the budget, nobody banned; no bill
+    beyond time and price, none for junk. yapapi leaves a bill alone unless it is accepted in full."""
 
     def __init__(self, max_price: Decimal, board: Board, accounts: Accounts, wallet: Wallet) -> None:
         self._max_price = max_price
@@ -415,22 +502,28 @@ class _Strategy(MarketStrategy):
 
     async def score_offer(self, offer: OfferProposal) -> float:
         try:
-            first_hour = _price(ComLinear.from_properties(offer.props)).first_hour(_threads(offer.props))
+            price, threads = _price(ComLinear.from_properties(offer.props)), _threads(offer.props)
         except Exception:  # whatever is malformed in a stranger's offer, we do without it
             return float(SCORE_REJECTED)
+        first_hour = price.first_hour(threads)
         if self._board.is_banned(offer.issuer) or not 0 <= first_hour <= self._max_price:
+            return float(SCORE_REJECTED)
+        if not self._accounts.room_for(price, threads):
             return float(SCORE_REJECTED)
         return float(SCORE_TRUSTED) / float(1 + first_hour)
 
     async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
         agreement, amount = str(invoice.agreement_id), Decimal(invoice.amount)
-        accepted = self._accounts.accepted_amount(agreement, amount)
-        if accepted < amount:  # which yapapi only leaves lying
-            await reject_invoice(self._wallet, self._accounts, agreement, str(invoice.invoice_id), amount)
-        return accepted
+        if self._accounts.approve(agreement, amount):
+            return amount
+        await reject_invoice(self._wallet, self._accounts, agreement, str(invoice.invoice_id), amount)
+        return Decimal(0)
 
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        return self._accounts.accepted_amount(debit_note.agreement_id, Decimal(debit_note.total_amount_due))
+        # Notes that are due are paid apart from the invoice. We never agree to that: runs are too short for it.
+        amount = Decimal(debit_note.total_amount_due)
+        in_order = debit_note.payment_due_date is None and self._accounts.allows(debit_note.agreement_id, amount)
+        return amount if in_order else Decimal(0)
 
 
 @dataclass

@@ -69,6 +69,9 @@ class LocalBackend:
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         return self._board.run(tasks, seconds)
 
+    async def settle(self) -> None:
+        """Nobody is paid here."""
+
     def dismiss(self, provider_id: str) -> None:
         self._board.dismiss(provider_id)
 

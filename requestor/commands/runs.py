@@ -167,8 +167,9 @@ def rm(run: Path, force: bool) -> None:
     state = read_run(run)
     if (state.open_agreements or state.open_allocations) and not force:
         raise RunFolderError(
-            f"{run} was killed and may still owe money ({len(state.open_agreements)} agreements, "
-            f"{len(state.open_allocations)} allocations): resume it, which settles them, or remove it with --force."
+            f"{run} may still owe money ({len(state.open_agreements)} agreements, "
+            f"{len(state.open_allocations)} allocations): `nima-golem runs resume` settles them, "
+            "--force removes it all the same."
         )
     shutil.rmtree(run)
 

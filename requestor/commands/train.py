@@ -20,6 +20,13 @@ from requestor.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
     from requestor.pipeline import TrainingRun
+    from requestor.progress import RunProgress
+
+_WORTH_WAITING_FOR = {
+    "Embedding": "the features that come in next",
+    "Training": "this round",
+    "Evaluating": "the evaluation",
+}
 
 
 @click.command(short_help="Train a model on Golem providers (or on local subprocesses).")
@@ -82,7 +89,7 @@ def train(
         question = f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?"
         click.confirm(question, abort=True, err=True)
     with progress:
-        summary = asyncio.run(_with_signals(run))
+        summary = asyncio.run(_with_signals(run, progress))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
 
 
@@ -108,27 +115,35 @@ def _show_estimate(
         click.echo("\n".join(estimate.for_people(stages, assumptions, budget, STRATEGIES[strategy])))
 
 
-async def _with_signals(run: TrainingRun) -> dict[str, Any]:
+async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:
     """Ctrl-C once ends the run after its round, or the next shard's features, twice at once; SIGTERM at once.
 
-    Always through the clean way out.
+    Always through the clean way out, which nothing interrupts. Once is enough where nobody is at work.
     """
-    step = "this round" if run.config.rounds else "what comes in next"
     loop = asyncio.get_running_loop()
     work = asyncio.ensure_future(run.run())
-    presses = 0
+    asked, ending = False, False
+
+    def end() -> None:
+        nonlocal ending
+        if ending:
+            click.echo("Agreements are being ended, and bills awaited; that takes two minutes at most.", err=True)
+            return
+        ending = True
+        run.stop()
+        work.cancel()
 
     def interrupt() -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            click.echo(f"Stopping after {step}; Ctrl-C again to stop now.", err=True)
-            run.stop()
+        nonlocal asked
+        if not run.stop() or asked:
+            end()
         else:
-            work.cancel()
+            asked = True
+            step = _WORTH_WAITING_FOR.get(progress.doing, "what is being done")
+            click.echo(f"Stopping after {step}; Ctrl-C again to stop now.", err=True)
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, work.cancel)
+    loop.add_signal_handler(signal.SIGTERM, end)
     try:
         return await work
     except asyncio.CancelledError:

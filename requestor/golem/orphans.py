@@ -1,4 +1,4 @@
-"""Agreements that a killed run left behind: ended, and paid for what they did, before the run goes on."""
+"""Agreements that are still open: those of a killed process are ended, and what was done under them is paid for."""
 
 from __future__ import annotations
 
@@ -19,48 +19,59 @@ PATIENCE = 15.0  # seconds for the invoices; who takes longer is asked again whe
 logger = logging.getLogger(__name__)
 
 
-async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str) -> None:
+async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, longest: float) -> None:
     """End every agreement of the ledger that is still open, and accept the invoice that follows, if anything was run.
 
-    Raises what `Wallet` raises.
+    `longest`: seconds after which agreements end by themselves. Raises what `Wallet` raises.
     """
-    orphans = {entry["agreement"]: entry for entry in accounts.ledger.open_agreements()}
-    for agreement, entry in orphans.items():
+    orphans = accounts.ledger.open_agreements()
+    for entry in orphans:
+        agreement = entry["agreement"]
         await wallet.terminate(agreement, "The requestor was killed; its run is resumed.")
         if not accounts.ledger.has_activity(agreement):
             accounts.ledger.record("agreement_ended", agreement=agreement)
             continue
         age = (datetime.now(timezone.utc) - datetime.fromisoformat(entry["time"])).total_seconds()
-        accounts.adopt(agreement, Price.from_text(entry["price"]), entry["threads"], age)
-    orphans = {agreement: entry for agreement, entry in orphans.items() if accounts.ledger.has_activity(agreement)}
-    deadline = time.monotonic() + PATIENCE
-    while orphans and time.monotonic() < deadline:
-        for agreement in list(orphans):
+        accounts.adopt(agreement, Price.from_text(entry["price"]), entry["threads"], min(age, longest))
+    await collect_bills(wallet, accounts, allocation, PATIENCE)
+
+
+async def collect_bills(wallet: Wallet, accounts: Accounts, allocation: str, patience: float) -> None:
+    """Accept, if they are in order, the invoices of all agreements that are open, once or for so many seconds.
+
+    Raises what `Wallet` raises.
+    """
+    waiting = {entry["agreement"] for entry in accounts.ledger.open_agreements()}
+    deadline = time.monotonic() + patience
+    while waiting:
+        for agreement in list(waiting):
             for invoice in await wallet.invoices(agreement):
                 await _settle(wallet, accounts, allocation, agreement, invoice)
-                del orphans[agreement]
+                waiting.remove(agreement)
                 break
-        if orphans:
-            await asyncio.sleep(0.5)
-    for agreement in orphans:
-        logger.warning("no invoice yet for agreement %s, which a killed run left behind", agreement)
+        if time.monotonic() >= deadline:
+            break
+        await asyncio.sleep(0.5)
+    for agreement in waiting:
+        logger.warning("no invoice yet for agreement %s", agreement)
 
 
 async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement: str, invoice: dict[str, Any]) -> None:
     amount = Decimal(invoice["amount"])
     if invoice["status"] in ("ACCEPTED", "SETTLED"):  # killed after accepting, before writing it down
         accounts.invoice(agreement, amount)
-    elif accounts.accepted_amount(agreement, amount) >= amount:
-        await wallet.accept(invoice["invoiceId"], amount, allocation)
-        accounts.invoice(agreement, amount)
     elif invoice["status"] == "REJECTED":  # killed after rejecting, before writing it down
         accounts.reject_invoice(agreement, amount, "it was rejected")
+    elif accounts.approve(agreement, amount):
+        if amount > 0:
+            await wallet.accept(invoice["invoiceId"], amount, allocation)
+        accounts.invoice(agreement, amount)
     else:
         await reject_invoice(wallet, accounts, agreement, invoice["invoiceId"], amount)
 
 
 async def reject_invoice(wallet: Wallet, accounts: Accounts, agreement: str, invoice_id: str, amount: Decimal) -> None:
-    """Refuse a bill that is not to be paid, as `Accounts.accepted_amount` found: yagna tells its sender.
+    """Refuse a bill that is not to be paid, as `Accounts.approve` found: yagna tells its sender.
 
     Yagna can refuse invoices as a whole, and debit notes not at all; those are only left alone.
     """

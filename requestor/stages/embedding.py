@@ -45,8 +45,11 @@ async def embed(
         context.note_outcome(backend, outcome, verdict)
         context.dismiss_banned(backend, providers)
         progress.advance_to(shards_done())
+        if shards_done() == shards:
+            progress.stage("Training the head")
 
-    progress.stage("Embedding", sum(len(client.shards) for client in dataset.clients), shards_done())
+    shards = sum(len(client.shards) for client in dataset.clients)
+    progress.stage("Embedding", shards, shards_done(), at_once=context.config.workers)
     embedding = await embed_and_train(
         backend, dataset, ratings, base, kept, context.config.seed, on_outcome, providers=providers,
         stopping=context.stopping.is_set,

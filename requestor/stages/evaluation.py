@@ -36,7 +36,7 @@ async def evaluate(
             store="/", base=sha256, shards=(shard,), plan=None, threads=0,
         )  # fmt: skip
         tasks.append(Task(job, (path, shard_path), None, ATTEMPT_SECONDS, max_bytes(dataset.test.images[index])))
-    context.progress.stage("Evaluating", len(tasks))
+    context.progress.stage("Evaluating", len(tasks), at_once=context.config.workers)
     done = 0
 
     def on_part(photos: int) -> None:

@@ -57,6 +57,7 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
         return known["sha256"], folder.stored(known["sha256"])
+    context.progress.stage("Preparing the model")
     name = get(config.backbone).weights
     weights = fetch(name)
     holdout = read_shard(dataset.holdout.path)
