@@ -178,6 +178,9 @@ class Crowd:
         for ended in asyncio.as_completed([self._attempts(task) for task in tasks]):
             yield await ended
 
+    async def settle(self) -> None:
+        return None
+
     def dismiss(self, provider_id: str) -> None:
         self._dismissed.add(int(provider_id))
 
