@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from requestor.budget import Price
+from requestor.accounts import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT
+from requestor.budget import Price, show_glm
+from requestor.golem.market import Offer
 from requestor.sharding import SHARD_IMAGES
 from requestor.strategies import Strategy
 
@@ -28,6 +31,7 @@ class Assumptions:
         photo_bytes: of one photo at 256 px.
         threads: that a provider has, and bills.
         price: of a provider.
+        priced_by: where threads and price are from.
     """
 
     images_a_core_second: float = 30.0
@@ -38,6 +42,19 @@ class Assumptions:
     photo_bytes: int = 20_000
     threads: int = 4
     price: Price = GOLEM_DEFAULT_PRICE
+    priced_by: str = "what Golem suggests to providers; nobody was asked"
+
+    def at_market(self, offers: Sequence[Offer], workers: int, where: str) -> Assumptions:
+        """The same with the means of the cheapest offers, as many as are to be hired."""
+        cheapest = sorted(offers, key=lambda offer: offer.first_hour)[:workers]
+        prices, count = [offer.price for offer in cheapest], len(cheapest)
+        price = Price(
+            sum((price.start for price in prices), Decimal(0)) / count,
+            sum((price.wall_second for price in prices), Decimal(0)) / count,
+            sum((price.cpu_second for price in prices), Decimal(0)) / count,
+        )
+        threads = round(sum(offer.threads for offer in cheapest) / count)
+        return replace(self, price=price, threads=threads, priced_by=f"the {count} cheapest of {len(offers)} {where}")
 
 
 # SRCC of predicted and rated means on the 150 test photos of tiny-AVA, with each strategy's own number of rounds
@@ -132,7 +149,15 @@ def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -
     }
 
 
-def for_people(stages: list[Stage], assumptions: Assumptions, budget: Decimal, strategy: Strategy) -> list[str]:
+def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
+    """GLM without which not every provider is given a task: the worst that the shortest attempt of all may cost."""
+    worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, assumptions.threads)
+    return workers * worst / (1 - RESERVE)
+
+
+def for_people(
+    stages: list[Stage], assumptions: Assumptions, budget: Decimal, strategy: Strategy, workers: int
+) -> list[str]:
     """A table, the sum beside the budget, what it rests on, and how good a model to expect."""
     total = sum((stage.glm for stage in stages), Decimal(0))
     in_all = Stage(
@@ -148,9 +173,9 @@ def for_people(stages: list[Stage], assumptions: Assumptions, budget: Decimal, s
         )
     lines += [
         "",
-        f"That is {total / budget:.1%} of the budget of {budget} GLM. It assumes:",
-        f"  providers with {a.threads} threads at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
-        f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start} GLM to start (see `nima-golem offers`);",
+        f"That is {total / budget:.1%} of the budget of {show_glm(budget)}. It assumes:",
+        f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
+        f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start.normalize():f} GLM to start ({a.priced_by});",
         f"  {a.images_a_core_second:.0f} photos a core and second, {a.tuned_images_a_core_second:.0f} where blocks are "
         f"trained, {a.job_seconds:.0f} s to start a job;",
         f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.downlink * 8 / 1e6:.0f} to here, "
@@ -160,7 +185,13 @@ def for_people(stages: list[Stage], assumptions: Assumptions, budget: Decimal, s
         f"{TINY_AVA_SRCC[strategy.name]:.3f}. On AVA it was not measured; published there are",
         *(f"  {srcc:.3f} of {model}" for srcc, model in PUBLISHED_AVA_SRCC),
     ]
-    if total > budget:
+    if (least := least_budget(workers, assumptions)) > budget:
+        lines += [
+            "",
+            f"It does not fit: so that {workers} providers can be sure to be paid for their first task, however long "
+            f"they take, it needs {show_glm(least)}.",
+        ]
+    elif total > budget:
         lines += ["", "It does not fit: training stops when the money is gone, with what it has reached by then."]
     return lines
 

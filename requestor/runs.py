@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
+from requestor.errors import GolemError
 from requestor.estimate import Assumptions, Sizes, Stage, estimate
 from requestor.golem.gftp_program import our_gftp_on_path
 from requestor.image.chosen import ChosenImage, choose_image
@@ -37,6 +39,7 @@ from requestor.strategies import STRATEGIES
 
 EVALUATION_WORKERS = 3
 EVALUATION_MAX_PRICE = Decimal(1)
+MARKET_SECONDS = 5.0  # for which offers are listened to before a run is estimated
 LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; the largest backbone's update has 172 MB
 TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
 
@@ -150,6 +153,31 @@ def estimate_run(
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
     sizes = Sizes(len(encode(model, {})), max_bytes(trained), features)
     return estimate(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
+
+
+def market_assumptions(network: str | None, subnet: str | None, workers: int, max_price: Decimal) -> Assumptions:
+    """What providers ask now, where a daemon runs that can be asked; otherwise what they are supposed to ask."""
+    from requestor.golem.market import scan_offers
+    from requestor.golem.wallet import Connection
+
+    usual, environment = Assumptions(), golem_environment()
+    if not environment.get("YAGNA_APPKEY"):
+        return usual
+    connection = Connection(
+        api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
+        app_key=environment["YAGNA_APPKEY"],
+        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
+    )
+    subnet = subnet or environment.get("YAGNA_SUBNET", "public")
+    try:
+        offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
+    except GolemError as error:
+        return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
+    affordable = [offer for offer in offers if offer.first_hour <= max_price]
+    if not affordable:
+        asked = f"none of {len(offers)} offers in subnet {subnet} is below --max-price"
+        return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
+    return usual.at_market(affordable, workers, f"offers in subnet {subnet} now")
 
 
 def predict_with(

@@ -1,11 +1,15 @@
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
 from requestor.budget import Price
-from requestor.estimate import Assumptions, Sizes, as_json, estimate, for_people
+from requestor.estimate import Assumptions, Sizes, as_json, estimate, for_people, least_budget
+from requestor.golem.market import Offer
+from requestor.ledger import Ledger
 from requestor.strategies import STRATEGIES
 
 ROUND_NUMBERS = Assumptions(
@@ -58,8 +62,8 @@ def test_more_of_anything_never_costs_less(images: int, rounds: int, workers: in
 def test_a_budget_that_is_too_small_is_said_to_be() -> None:
     stages = estimate(600, 60, STRATEGIES["federate"], 4, 3, SIZES, ROUND_NUMBERS)
     federate = STRATEGIES["federate"]
-    assert "does not fit" in for_people(stages, ROUND_NUMBERS, Decimal("0.001"), federate)[-1]
-    assert "does not fit" not in for_people(stages, ROUND_NUMBERS, Decimal(10**6), federate)[-1]
+    assert "does not fit" in for_people(stages, ROUND_NUMBERS, Decimal("0.001"), federate, 3)[-1]
+    assert "does not fit" not in for_people(stages, ROUND_NUMBERS, Decimal(10**6), federate, 3)[-1]
 
 
 @pytest.mark.parametrize("name", list(STRATEGIES))
@@ -67,6 +71,28 @@ def test_what_is_known_of_the_model_is_said(name: str) -> None:
     strategy = STRATEGIES[name]
     stages = estimate(600, 60, strategy, strategy.rounds, 3, SIZES, ROUND_NUMBERS)
     known = as_json(stages, ROUND_NUMBERS, strategy)["srcc"]
-    said = "\n".join(for_people(stages, ROUND_NUMBERS, Decimal(2), strategy))
+    said = "\n".join(for_people(stages, ROUND_NUMBERS, Decimal(2), strategy, 3))
     assert f"tiny-AVA this strategy reached a test SRCC of {known['measured_on_tiny_ava']:.3f}" in said
     assert all(f"{one['srcc']:.3f} of {one['of']}" in said for one in known["published_on_ava"])
+
+
+def test_the_cheapest_offers_make_the_price() -> None:
+    def offer(name: str, cpu_second: str, threads: int) -> Offer:
+        return Offer(name, name, threads, 8.0, Price(Decimal(1), Decimal("0.2"), Decimal(cpu_second)))
+
+    offers = [offer("dear", "9", 2), offer("cheap", "0.1", 2), offer("fair", "0.3", 4)]
+    assumptions = Assumptions().at_market(offers, 2, "offers here")
+    assert assumptions.price == Price(Decimal(1), Decimal("0.2"), Decimal("0.2"))
+    assert assumptions.threads == 3
+    assert assumptions.priced_by == "the 2 cheapest of 3 offers here"
+
+
+def test_the_least_budget_is_the_least_with_which_all_are_given_a_task(tmp_path: Path) -> None:
+    price, threads = ROUND_NUMBERS.price, ROUND_NUMBERS.threads
+    for budget, enough in ((least_budget(3, ROUND_NUMBERS), True), (least_budget(3, ROUND_NUMBERS) - 1, False)):
+        accounts = Accounts(budget, Ledger(tmp_path / f"{enough}.jsonl"), lambda: 0.0)
+        for name in "abc":
+            accounts.hire(name, price, threads)
+            accounts.open(f"activity-{name}", name)
+        promised = [accounts.promise(f"activity-{name}", "job", SHORTEST_ATTEMPT, RESERVE) for name in "abc"]
+        assert all(promised) == enough

@@ -48,3 +48,22 @@ def test_a_budget_is_asked_for(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "--budget 0.1GLM" in done.stderr
+
+
+def test_real_money_is_not_spent_without_a_yes(tmp_path: Path) -> None:
+    ava = make_ava_folder(tmp_path / "ava")
+    checkpoint.save(tmp_path / "model.safetensors", initial_model("squeezenet1_1", None, seed=1), {})
+    command = ["evaluate", "--model", "model.safetensors", "--ava", str(ava), "--backend", "golem", "--budget", "1GLM"]
+    polygon = {"YAGNA_APPKEY": "key", "YAGNA_API_URL": "http://127.0.0.1:9", "YAGNA_PAYMENT_NETWORK": "polygon"}
+    done = subprocess.run(
+        [sys.executable, "-m", "requestor.cli", *command],
+        cwd=tmp_path,
+        env=os.environ | polygon,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "up to 1 GLM of real money on polygon" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""`nima-golem offers` on a devnet."""
+"""`nima-golem offers` on a devnet, and the estimate that asks there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from requestor.budget import Price
 from requestor.devnet.state import Devnet
+from tests.ava_folder import make_ava_folder
 
 pytestmark = pytest.mark.golem
 
@@ -35,3 +38,20 @@ def test_an_empty_subnet_is_said_to_be_one(devnet: Devnet) -> None:
     assert done.returncode == 0
     assert done.stdout == ""
     assert "Nobody offers anything" in done.stderr
+
+
+def test_an_estimate_is_made_at_the_prices_that_are_asked(devnet: Devnet, tmp_path: Path) -> None:
+    ava = make_ava_folder(tmp_path / "ava")
+    rows = [json.loads(line) for line in offers(devnet, "--json").stdout.splitlines()]
+    command = [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--budget", "2GLM", "--estimate"]
+    done = subprocess.run(
+        [*command, "--workers", "2", "--json"],
+        env=os.environ | devnet.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assumptions = json.loads(done.stdout)["assumptions"]
+    assert assumptions["priced_by"] == f"the 2 cheapest of 3 offers in subnet {devnet.subnet} now"
+    per_second = sum((Decimal(row["cpu_hour_glm"]) for row in rows[:2]), Decimal(0)) / 2 / 3600
+    assert abs(Price.from_text(assumptions["price"]).cpu_second - per_second) < Decimal("1e-15")

@@ -1,4 +1,4 @@
-"""The type of options that take money."""
+"""Options that take money, and the question before real money is spent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from requestor.budget import parse_glm
+from requestor.budget import parse_glm, show_glm
+from requestor.golem.networks import is_real_money
 
 
 class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
@@ -17,3 +18,10 @@ class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's n
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
         return value if isinstance(value, Decimal) else parse_glm(str(value))
+
+
+def confirm_real_money(network: str, budget: Decimal) -> None:
+    """Ask before money that has a price is spent. Raises click.Abort unless the answer is yes."""
+    if is_real_money(network):
+        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?"
+        click.confirm(question, abort=True, err=True)

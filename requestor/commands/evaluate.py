@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from requestor.commands.amount import Amount
+from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--backend", type=click.Choice(["here", "local", "golem"]), default="here", show_default=True,
               help="Who scores the photos for --model: this process, subprocesses, or Golem providers.")  # fmt: skip
 @click.option("--budget", type=Amount(), help="With --backend golem: the most that may leave your wallet.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--ids", type=click.Path(path_type=Path),
               help="File of the ids to evaluate. [default: splits/test.txt beside AVA.txt, else all]")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0, 100_000), default=1000, show_default=True,
@@ -39,6 +40,7 @@ def evaluate(
     ava: Path,
     backend: str,
     budget: Decimal | None,
+    yes: bool,
     ids: Path | None,
     bootstrap: int,
     compare: Path | None,
@@ -64,6 +66,10 @@ def evaluate(
         raise ConfigurationError("Give either --predictions FILE or --model MODEL.")
     if backend == "golem" and budget is None:
         raise ConfigurationError("--backend golem pays providers: say how much they may cost, as in --budget 0.1GLM.")
+    if backend == "golem" and budget is not None and not yes:
+        from requestor.config import golem_environment
+
+        confirm_real_money(golem_environment().get("YAGNA_PAYMENT_NETWORK", "hoodi"), budget)
     other = read_evaluation(compare) if compare else None
     ratings = read_ratings(ava)
     split = split_of(ava if ava.is_dir() else ava.parent, ids) if predictions is None or ids is not None else None

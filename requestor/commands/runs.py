@@ -108,7 +108,7 @@ def show(run: Path, as_json: bool) -> None:
         click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
         return
     for name, value in asdict(state).items():
-        known = ", ".join(value) if isinstance(value, list) else "–" if value is None else value
+        known = (", ".join(value) or "none") if isinstance(value, list) else "–" if value is None else value
         click.echo(f"{name.replace('_', ' '):<18}{known}")
     for receipt in Ledger(run / "ledger.jsonl").receipts():
         click.echo(f"  {receipt.name:<24}{receipt.tasks:>4} tasks  {receipt.paid_glm:.6f} GLM")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from requestor.aggregation import RULES
-from requestor.budget import show_glm
-from requestor.commands.amount import Amount
+from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import RunStopped
-from requestor.golem.networks import TOKENS, is_real_money
+from requestor.golem.networks import TOKENS
 from requestor.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
+    from requestor.estimate import Assumptions
     from requestor.pipeline import TrainingRun
     from requestor.progress import RunProgress
 
@@ -77,17 +77,20 @@ def train(
     from requestor.runs import open_run
 
     if estimate:
-        _show_estimate(ava, test_ids, backbone, strategy, rounds, workers, seed, budget, as_json)
+        from requestor.estimate import Assumptions
+        from requestor.runs import market_assumptions
+
+        hired = backend == "golem"
+        assumptions = market_assumptions(network, subnet, workers, max_price) if hired else Assumptions()
+        _show_estimate(ava, test_ids, backbone, strategy, rounds, workers, seed, budget, assumptions, as_json)
         return
     run, progress = open_run(
         ava=ava, budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip
-    network = run.config.network  # perhaps the environment's
-    if is_real_money(network) and backend == "golem" and not yes:
-        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?"
-        click.confirm(question, abort=True, err=True)
+    if backend == "golem" and not yes:
+        confirm_real_money(run.config.network, budget)
     with progress:
         summary = asyncio.run(_with_signals(run, progress))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
@@ -102,17 +105,17 @@ def _show_estimate(
     workers: int,
     seed: int,
     budget: Decimal,
+    assumptions: Assumptions,
     as_json: bool,
 ) -> None:
     from requestor import estimate
     from requestor.runs import estimate_run
 
-    assumptions = estimate.Assumptions()
     stages = estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
     if as_json:
         click.echo(json.dumps(estimate.as_json(stages, assumptions, STRATEGIES[strategy])))
     else:
-        click.echo("\n".join(estimate.for_people(stages, assumptions, budget, STRATEGIES[strategy])))
+        click.echo("\n".join(estimate.for_people(stages, assumptions, budget, STRATEGIES[strategy], workers)))
 
 
 async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:

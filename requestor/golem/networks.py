@@ -12,4 +12,4 @@ TOKENS = {
 
 
 def is_real_money(network: str) -> bool:
-    return TOKENS[network] == "glm"
+    return TOKENS.get(network) == "glm"
