@@ -174,7 +174,8 @@ def for_people(
     lines += [
         "",
         f"That is {total / budget:.1%} of the budget of {show_glm(budget)}. It assumes:",
-        f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
+        f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} "
+        f"at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
         f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start.normalize():f} GLM to start ({a.priced_by});",
         f"  {a.images_a_core_second:.0f} photos a core and second, {a.tuned_images_a_core_second:.0f} where blocks are "
         f"trained, {a.job_seconds:.0f} s to start a job;",
