@@ -80,6 +80,7 @@ class Accounts:
 
     def open(self, activity: str, agreement: str) -> None:
         """The activity for which `hire` was asked has begun."""
+        self.ledger.record("activity_created", agreement=agreement, activity=activity)
         self._activities[activity] = self._activities.pop(agreement)
 
     def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:

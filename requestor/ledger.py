@@ -36,7 +36,7 @@ class Ledger:
     Events and their fields:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
-        activity {agreement}   (about to be created: from here on it costs)
+        activity {agreement}   (about to be created: from here on it may cost) · activity_created {agreement, activity}
         promise {agreement, job, seconds, committed}   (about to be issued: what all may bill by its deadline, at most)
         task {agreement, job, ok} · rejected {agreement, job, reason}   (what a task brought is worth nothing)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
@@ -77,8 +77,15 @@ class Ledger:
         return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
 
     def has_activity(self, agreement: str) -> bool:
-        """Whether anything was run under an agreement, so that a bill is to come."""
-        return any(entry["event"] == "activity" and entry["agreement"] == agreement for entry in self.entries())
+        """Whether anything may have been run under an agreement, so that a bill may come."""
+        return self._has("activity", agreement)
+
+    def has_begun(self, agreement: str) -> bool:
+        """Whether anything is known to have been run under an agreement, so that a bill must come."""
+        return self._has("activity_created", agreement)
+
+    def _has(self, event: str, agreement: str) -> bool:
+        return any(entry["event"] == event and entry["agreement"] == agreement for entry in self.entries())
 
     def worthless(self, agreement: str) -> str | None:
         """Why nothing is owed under an agreement: all that came of it was rejected. None where anything was of use.

@@ -34,6 +34,9 @@ async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, lo
         age = (datetime.now(timezone.utc) - datetime.fromisoformat(entry["time"])).total_seconds()
         accounts.adopt(agreement, Price.from_text(entry["price"]), entry["threads"], min(age, longest))
     await collect_bills(wallet, accounts, allocation, PATIENCE)
+    for entry in accounts.ledger.open_agreements():
+        if not accounts.ledger.has_begun(entry["agreement"]):  # killed while it was created: there was nothing to bill
+            accounts.ledger.record("agreement_ended", agreement=entry["agreement"])
 
 
 async def collect_bills(wallet: Wallet, accounts: Accounts, allocation: str, patience: float) -> None:
