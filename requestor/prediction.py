@@ -101,9 +101,12 @@ async def collect_predictions(
         on_part: called with the photos of each task that is done.
 
     Returns:
-        Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, and why the others were not.
+        Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, in the order of `tasks` whoever was
+        first, as sums of floating-point numbers depend on it; and why the others were not.
     """
-    parts, problems, waiting = [], [], list(tasks)
+    parts: dict[Path, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+    problems: list[str] = []
+    waiting = list(tasks)
     for _ in range(PASSES):
         refused: list[tuple[Task, str]] = []
         async for outcome in backend.run(waiting, ROUND_SECONDS):
@@ -113,7 +116,7 @@ async def collect_predictions(
                 problems.append(f"{name}: {outcome.error or 'no predictions came back'}")
                 continue
             try:
-                parts.append((asked, decode_predictions(outcome.output, asked)))
+                parts[outcome.task.store[1]] = (asked, decode_predictions(outcome.output, asked))
                 on_part(len(asked))
             except NimaError as error:
                 logger.warning("%s: %s", name, error)
@@ -126,7 +129,8 @@ async def collect_predictions(
         waiting = [renamed(task) for task, _ in refused]
         if not waiting:
             break
-    return parts, problems + [problem for _, problem in refused]
+    in_order = [parts[task.store[1]] for task in tasks if task.store[1] in parts]
+    return in_order, problems + [problem for _, problem in refused]
 
 
 def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:

@@ -45,11 +45,22 @@ SHOWN = {
         "`scripts/fault_matrix.py` measures.",
         plots.robustness_table, plots.robustness_plot,
     ),
+    "strategies": Shown(
+        "What each strategy reaches and costs with four providers, on tiny-AVA; [strategies.md](../strategies.md) "
+        "says what to make of it. Core seconds are those of the provider programs, GLM what yagna's suggested "
+        "prices make of them, waiting not counted. The error is the standard error over the seeds.",
+        plots.strategies_table, plots.strategies_plot,
+    ),
     "score": Shown(
         "`score` with idealo's MobileNet on drawn photos of 12 megapixels, against decoding alone, the network "
         "alone, and what both can do together on the same cores, measured in turn. `of the shared cores` is the "
         "share of that limit which is reached; the limit of the slower part alone can only be reached where the "
-        "network runs elsewhere.",
+        "network runs elsewhere. The plain loop is what most programs of others do: Pillow decodes one photo at a "
+        "time, whole, and the same network sees it alone.",
+        plots.score_table, plots.score_plot,
+    ),
+    "score-onnx": Shown(
+        "The same with `--runtime onnx`: the network by ONNX Runtime instead of PyTorch, in the plain loop, too.",
         plots.score_table, plots.score_plot,
     ),
     "rounds": Shown(
@@ -66,12 +77,6 @@ SHOWN = {
         "What a provider is paid for before it computes: CPU seconds of the program's start on one core, against "
         "those of `import torch` alone.",
         plots.cold_start_table, plots.cold_start_plot,
-    ),
-    "strategies": Shown(
-        "What each strategy reaches and costs with four providers, on tiny-AVA; [strategies.md](../strategies.md) "
-        "says what to make of it. Core seconds are those of the provider programs, GLM what yagna's suggested "
-        "prices make of them, waiting not counted. The error is the standard error over the seeds.",
-        plots.strategies_table, plots.strategies_plot,
     ),
 }  # fmt: skip
 

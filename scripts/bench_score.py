@@ -5,7 +5,8 @@
 "Decoding" is Pillow's of all pixels and nothing else; "reading" is what scoring does instead, a reduced decode and
 the reduction to AVA's size. Reading and the network share the cores. Where both keep all of them busy, no program can
 exceed 1 / (1/reading + 1/network); the slower of the two is the limit only for a network that runs elsewhere (a GPU).
-Then one photo from a cold start, against `import torch`.
+The plain loop is what most programs of others do: Pillow decodes one photo at a time, whole, and the same network sees
+it alone. Then one photo from a cold start, against `import torch`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from nima.scoring import DEFAULT_MODEL, Scorer, find_model
 
 WIDTH, HEIGHT = 4000, 3000
 DISTINCT = 8
-MEASURED = ("decoding", "reading", "network", "scoring")
+MEASURED = ("decoding", "reading", "network", "scoring", "plain_loop")
+INPUT_SIZE = 224
 
 
 def draw_photos(folder: Path, photos: int) -> list[Path]:
@@ -81,9 +83,16 @@ def for_all(paths: list[Path], threads: int, work: Callable[[Path], None]) -> No
 
 
 def predict_all(scorer: Scorer, photos: int, batch_size: int) -> None:
-    batch = [torch.rand(3, 224, 224) for _ in range(batch_size)]
+    batch = [torch.rand(3, INPUT_SIZE, INPUT_SIZE) for _ in range(batch_size)]
     for _ in range(photos // batch_size):
         scorer.predict(batch)
+
+
+def plain_loop(scorer: Scorer, paths: list[Path]) -> None:
+    for path in paths:
+        with Image.open(path) as photo:
+            squeezed = photo.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE))
+        scorer.predict([torch.from_numpy(np.array(squeezed)).permute(2, 0, 1).float().div(255)])
 
 
 def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, float]:
@@ -133,7 +142,8 @@ def main() -> None:
             reading = pace(photos, lambda: for_all(paths, threads, read))
             network = pace(photos, lambda: predict_all(scorer, photos, options.batch_size))
             whole = pace(photos, lambda: list(scorer.score(paths)))
-            rounds.append((decoding, reading, network, whole))
+            plain = pace(photos, lambda: plain_loop(scorer, paths))
+            rounds.append((decoding, reading, network, whole, plain))
         command = ["--device", options.device, "--model", options.model, "--runtime", options.runtime]
         started = cold_start(paths[0], command)
     result = {
@@ -148,9 +158,10 @@ def main() -> None:
             for index, name in enumerate(MEASURED)
         },
         # Of each round, as the machine may be slower in another.
-        "of_decoding_or_network": round(median(s.rate / min(d.rate, n.rate) for d, _, n, s in rounds), 3),
-        "of_reading_or_network": round(median(s.rate / min(r.rate, n.rate) for _, r, n, s in rounds), 3),
-        "of_the_shared_cores": round(median(s.rate * (1 / r.rate + 1 / n.rate) for _, r, n, s in rounds), 3),
+        "of_decoding_or_network": round(median(s.rate / min(d.rate, n.rate) for d, _, n, s, _ in rounds), 3),
+        "of_reading_or_network": round(median(s.rate / min(r.rate, n.rate) for _, r, n, s, _ in rounds), 3),
+        "of_the_shared_cores": round(median(s.rate * (1 / r.rate + 1 / n.rate) for _, r, n, s, _ in rounds), 3),
+        "of_the_plain_loop": round(median(s.rate / plain.rate for _, _, _, s, plain in rounds), 3),
         "cold_start_times_import_torch": started,
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,29 @@ def test_predictions_are_taken_as_they_are(task: Task, tmp_path: Path) -> None:
     )
     assert [(ids.tolist(), values.tolist()) for ids, values in parts] == [(IDS.tolist(), PROBABILITIES.tolist())]
     assert (problems, dismissed) == ([], [])
+
+
+def test_they_are_in_the_order_of_the_tasks_whoever_was_first(task: Task, tmp_path: Path) -> None:
+    """Sums of floating-point numbers depend on it: two runs of the same must come to the same metrics."""
+    others = np.array([1, 2])
+    shard = write_shard(tmp_path, others, None, [b"\xff\xd8\xffd", b"\xff\xd8\xffe"])
+    second = replace(task, job=replace(task.job, job_id="evaluate-0001"), store=(task.store[0], shard.path))
+    second_done = asyncio.Event()
+
+    async def behave(task: Task) -> Outcome:
+        if task is second:
+            second_done.set()
+        else:
+            await second_done.wait()
+        ids = others if task is second else IDS
+        output = tmp_path / task.job.job_id
+        encode_predictions(output, ids, PROBABILITIES[: len(ids)])
+        result = JobResult(PROTOCOL, task.job.job_id, "evaluate", True, None)
+        return Outcome(task, Provider(task.job.job_id, "fox"), result, output)
+
+    parts, problems = asyncio.run(collect_predictions(SimulatedBackend(behave), [task, second], lambda photos: None))
+    assert [ids.tolist() for ids, _ in parts] == [IDS.tolist(), others.tolist()]
+    assert problems == []
 
 
 def test_what_does_not_fit_is_done_again_by_another(task: Task, tmp_path: Path) -> None:

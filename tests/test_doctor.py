@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_a_running_devnet_is_found_without_any_setting(devnet: Devnet) -> None:
         CHECKS[:10], "ok"
     )
     assert devnet.requestor.node_id in found["funds"]["found"]
-    assert "1000 tGLM on hoodi" in found["funds"]["found"]
+    assert re.search(r"^(1000|9\d\d\.\d+) tGLM on hoodi", found["funds"]["found"])  # other tests may have spent some
     assert found["image host"]["found"].endswith("its hash is right")
     assert not any(finding["advice"] for finding in found.values() if finding["level"] == "ok")
 

@@ -98,7 +98,7 @@ class Trainer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ava = make_ava_folder(folder / "ava", images=20, tested=4)
+        self._ava = make_ava_folder(folder / "ava", images=40, tested=4)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([__name__])
         with pytest.MonkeyPatch.context() as patch:
