@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from nima.errors import NimaError
+from nima.strict_json import MAX_TEXT, JobError, build, check, check_range, check_types, parse_object, printable
+from nima.training_plan import TrainingPlan
 from nima.version import VERSION
 
 PROTOCOL = 2
@@ -48,85 +47,10 @@ OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_F
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_TEXT = 1000
-
-
-class JobError(NimaError):
-    """A job or a result that breaks the protocol."""
 
 
 class VersionMismatch(JobError):
     """A job or a result of another version of this package; no retry and no other provider will mend that."""
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """One local training run, sized in steps.
-
-    steps, batch_size: optimiser steps, and images a step.
-    lr_backbone, lr_head: learning rates of the two parameter groups.
-    momentum, weight_decay: of SGD.
-    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1 everything.
-    seed: of the order of the images, their augmentation and the dropout.
-    augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
-    dropout: of the features before the head's dense layer, in training.
-    emd_r: the exponent of the EMD loss (NIMA trains with 2).
-    proximal: µ of FedProx, which adds µ/2·‖w − w₀‖² to the loss, with the received parameters w₀: clients whose photos
-        differ stay closer together (Li et al. 2020, arXiv 1812.06127, eq. 2). 0 is FedAvg.
-    """
-
-    steps: int
-    batch_size: int
-    lr_backbone: float
-    lr_head: float
-    momentum: float
-    weight_decay: float
-    trainable_blocks: int
-    seed: int
-    augment: bool
-    dropout: float = 0.75
-    emd_r: float = 2.0
-    proximal: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_types(self)
-        _check_range("steps", self.steps, 1, 1_000_000)
-        _check_range("batch_size", self.batch_size, 1, 4096)
-        _check_range("lr_backbone", self.lr_backbone, 0, 1000)
-        _check_range("lr_head", self.lr_head, 0, 1000)
-        _check_range("momentum", self.momentum, 0, 1)
-        _check_range("weight_decay", self.weight_decay, 0, 1000)
-        _check_range("trainable_blocks", self.trainable_blocks, -1, 1000)
-        _check_range("seed", self.seed, 0, 2**63 - 1)
-        _check_range("dropout", self.dropout, 0, 0.99)
-        _check_range("emd_r", self.emd_r, 1, 10)
-        _check_range("proximal", self.proximal, 0, 1000)
-
-
-def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingPlan:
-    """What works without tuning for one round on a provider's `images`, from standardised multi-level
-    features.
-
-    Found on 600 drawn photos in shares of 150, three rounds: the head alone reaches a test SRCC of 0.87 (0.86
-    after the first round) and is insensitive: rates of 0.003 to 0.01 and dropouts of 0.2 to 0.75 differ by
-    0.01. Three blocks more reach 0.88 at three times the computing time. Frozen blocks see each photo once,
-    whatever the number of epochs, so that the head's many epochs cost next to nothing.
-    """
-    epochs = 32 if trainable_blocks == 0 else 12
-    batch_size = 32
-    return TrainingPlan(
-        steps=max(1, math.ceil(epochs * images / batch_size)),
-        batch_size=batch_size,
-        lr_backbone=0.005,
-        lr_head=0.005,
-        momentum=0.9,
-        weight_decay=1e-4,
-        trainable_blocks=trainable_blocks,
-        seed=seed,
-        # With every block trained nothing is saved by seeing the same crop again, and much is learnt from others.
-        augment=trainable_blocks == -1,
-        dropout=0.5,
-    )
 
 
 @dataclass(frozen=True)
@@ -157,19 +81,19 @@ class Job:
     version: str = VERSION
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_protocol(self.protocol)
         _check_job_id(self.job_id)
-        _check(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
-        _check(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
+        check(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
+        check(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
         _check_sha256("base", self.base)
         for sha256 in self.shards:
             _check_sha256("shards", sha256)
         if self.weights is not None:
             _check_sha256("weights", self.weights)
-        _check_range("threads", self.threads, 0, 1024)
-        _check(self.kind != "train" or self.plan is not None, "a training job needs a plan")
-        _check(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
+        check_range("threads", self.threads, 0, 1024)
+        check(self.kind != "train" or self.plan is not None, "a training job needs a plan")
+        check(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1)
@@ -205,23 +129,23 @@ class JobResult:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_protocol(self.protocol)
         _check_job_id(self.job_id)
-        _check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
+        check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
         # The text is shown on the requestor's terminal: no control characters, no walls of text.
         for text in (self.error or "", *self.versions, *self.versions.values()):
-            _check(
-                len(text) <= _MAX_TEXT and text.isprintable(),
+            check(
+                len(text) <= MAX_TEXT and text.isprintable(),
                 "a text of the result is not printable or too long",
             )
-        _check(len(self.versions) <= 16, "too many versions in the result")
-        _check_range("samples", self.samples, 0, 2**53)
-        _check_range("seconds", self.seconds, 0, 1e9)
+        check(len(self.versions) <= 16, "too many versions in the result")
+        check_range("samples", self.samples, 0, 2**53)
+        check_range("seconds", self.seconds, 0, 1e9)
         if self.loss is not None:
-            _check_range("loss", self.loss, 0, 1)
-        _check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
-        _check(
+            check_range("loss", self.loss, 0, 1)
+        check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
+        check(
             self.output in (None, *OUTPUT_FILES.values()),
             f"the output must be one of {', '.join(OUTPUT_FILES.values())}",
         )
@@ -239,27 +163,19 @@ class JobResult:
         return _decode(JobResult, text, "result")
 
 
-def printable(text: str) -> str:
-    """`text` as one line that a result may carry: control characters become spaces, the end is cut."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(line.split())[:_MAX_TEXT]
-
-
 T = TypeVar("T", Job, JobResult)
 
 
 def _decode(cls: type[T], text: str, what: str) -> T:
     try:
-        data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-        if not isinstance(data, dict):
-            raise JobError("not an object")
+        data = parse_object(text)
         # The version first: of another one, the rest may mean anything.
         _check_same_version(data, what, versioned=cls is Job)
         if isinstance(data.get("shards"), list):
             data["shards"] = tuple(data["shards"])
         if isinstance(data.get("plan"), dict):
-            data["plan"] = _build(TrainingPlan, data["plan"])
-        result: T = _build(cls, data)
+            data["plan"] = build(TrainingPlan, data["plan"])
+        result: T = build(cls, data)
         return result
     except VersionMismatch:
         raise
@@ -267,72 +183,6 @@ def _decode(cls: type[T], text: str, what: str) -> T:
         raise JobError(f"This is not a valid {what}: {error}.") from None
     except (ValueError, RecursionError):
         raise JobError(f"This is not a valid {what}: it is not JSON.") from None
-
-
-def _build(cls: type[Any], data: dict[str, Any]) -> Any:
-    known = {f.name for f in dataclasses.fields(cls)}
-    required = {
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    for problem, names in (("unknown", data.keys() - known), ("missing", required - data.keys())):
-        if names:
-            raise JobError(f"{problem} key {printable(min(names))!r}")
-    return cls(**data)
-
-
-def _no_constant(name: str) -> float:
-    raise JobError(f"{name} is not a number")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        raise JobError("a key stands twice")
-    return data
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise JobError(message)
-
-
-def _check_types(instance: Any) -> None:
-    for name, hint in typing.get_type_hints(type(instance)).items():
-        value = getattr(instance, name)
-        if not _is_a(value, hint):
-            raise JobError(f"{name} has the wrong type {type(value).__name__}")
-
-
-def _is_a(value: object, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, argument) for argument in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_a(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _is_a(k, arguments[0]) and _is_a(v, arguments[1]) for k, v in value.items()
-        )
-    if hint is float:  # JSON writes 1.0 as 1 in some languages; a bool is an int in Python
-        return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer too large for a float
-        return False
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    _check(low <= value <= high, f"{name} must lie between {low} and {high}")
 
 
 def named_version(protocol: object, version: object) -> str:
@@ -351,15 +201,15 @@ def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> 
 
 
 def _check_protocol(protocol: object) -> None:
-    _check(
+    check(
         type(protocol) is int and protocol == PROTOCOL,
         f"it speaks protocol {printable(repr(protocol))[:20]} and this program {PROTOCOL}",
     )
 
 
 def _check_job_id(job_id: str) -> None:
-    _check(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
+    check(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
 
 
 def _check_sha256(name: str, value: str) -> None:
-    _check(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")
+    check(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nima.distribution import normalise
 from nima.errors import NimaError
-from nima.jobs import TrainingPlan
 from nima.loss import emd
 from nima.model import Activations, Nima
 from nima.sgd import SGD
 from nima.shards import Shard, decode_jpeg
+from nima.training_plan import TrainingPlan
 
 _FROZEN_BATCH = 32
 _CACHE_BYTES = 512 * 1024 * 1024

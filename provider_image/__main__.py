@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.files import read_bounded, write_atomically
-from nima.jobs import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch, printable
+from nima.jobs import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
+from nima.strict_json import printable
 
 MAX_JOB_BYTES = 1024 * 1024
 

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from nima.files import FileError, read_bounded, write_atomically
-from nima.jobs import TrainingPlan
 from nima.model import Activations, Nima
 from nima.shards import Shard
 from nima.training import frozen_activations
+from nima.training_plan import TrainingPlan
 from nima.version import VERSION
 
 _MAX_BYTES = 1 << 30

@@ -14,21 +14,12 @@ from nima import checkpoint
 from nima.errors import NimaError
 from nima.features import embed, encode_features
 from nima.files import check_content, sha256_of
-from nima.jobs import (
-    FEATURES_FILE,
-    PREDICTIONS_FILE,
-    PROTOCOL,
-    UPDATE_FILE,
-    WEIGHTS_FILE,
-    Job,
-    JobResult,
-    Kind,
-    TrainingPlan,
-)
+from nima.jobs import FEATURES_FILE, PREDICTIONS_FILE, PROTOCOL, UPDATE_FILE, WEIGHTS_FILE, Job, JobResult, Kind
 from nima.model import Nima
 from nima.predictions import encode_predictions
 from nima.shards import Shard, read_shard
 from nima.training import predict, train
+from nima.training_plan import TrainingPlan
 from nima.update import decode_weights, encode_update, schema_of
 from nima.version import VERSION
 from provider_image.kept_activations import keep_activations

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nima.jobs import PROTOCOL, Job, TrainingPlan
+from nima.jobs import PROTOCOL, Job
+from nima.training_plan import TrainingPlan
 from requestor.backends.base import Task
 
 MOST_HALVINGS = 2  # of the steps, for a slow provider

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from nima.files import write_atomically
-from nima.jobs import printable
+from nima.strict_json import printable
 from requestor.backends.base import Provider
 from requestor.errors import ConfigurationError
 

@@ -22,11 +22,12 @@ from nima.ava import Ratings
 from nima.errors import NimaError
 from nima.features import decode_features, max_bytes
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, Job, TrainingPlan, default_plan
+from nima.jobs import PROTOCOL, Job
 from nima.metrics import Metrics, evaluate
 from nima.model import Nima
 from nima.shards import Shard, read_shard
 from nima.training import predict, train_head
+from nima.training_plan import TrainingPlan, default_plan
 from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
 from requestor.closing import RoundLimits, until

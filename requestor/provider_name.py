@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nima.jobs import printable
+from nima.strict_json import printable
 
 LENGTH = 48  # characters; Golem's own suggestions have about twenty
 ID_LENGTH = 10

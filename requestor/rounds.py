@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from nima.files import sha256_of
-from nima.jobs import TrainingPlan
+from nima.training_plan import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
 from requestor.admission import Admission, Evaluate, History, Verdict, far_from_most
 from requestor.aggregation import RULES, Rule, StoredUpdate

@@ -17,10 +17,10 @@ from nima.backbones import get
 from nima.checkpoint import encode
 from nima.features import max_bytes as max_feature_bytes
 from nima.files import sha256_of
-from nima.jobs import default_plan
 from nima.model import initial_model
 from nima.prediction_table import PredictionTable
 from nima.splits import Split, random_split, read_split
+from nima.training_plan import default_plan
 from nima.update import max_bytes, schema_of
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
@@ -212,7 +212,8 @@ def open_backend(
     if image is None:
         return LocalBackend(config.workers, inbox)
     # yapapi takes seconds to import, and needs to be there for this backend only.
-    from requestor.backends.golem import GolemBackend, GolemSettings
+    from requestor.backends.golem import GolemBackend
+    from requestor.golem.settings import GolemSettings
     from requestor.golem.wallet import Connection
 
     settings = GolemSettings(

@@ -28,10 +28,11 @@ import numpy as np
 
 from nima import checkpoint
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, Job, default_plan
+from nima.jobs import PROTOCOL, Job
 from nima.model import initial_model
 from nima.shards import write_shard
 from nima.training import standardise_features
+from nima.training_plan import default_plan
 from provider_image.synthetic import synthetic_shard
 from requestor.devnet.image_cache import ImageCache, UnpackedImage
 from requestor.devnet.sandbox import Layout, Program, Sandbox

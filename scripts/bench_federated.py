@@ -34,12 +34,12 @@ from nima import training
 from nima.ava import read_ratings
 from nima.backbones import get
 from nima.features import embed
-from nima.jobs import TrainingPlan, default_plan
 from nima.metrics import Metrics, evaluate
 from nima.model import Nima, initial_model
 from nima.photos import open_photo
 from nima.shards import stored_jpeg
 from nima.splits import read_split
+from nima.training_plan import TrainingPlan, default_plan
 from nima.update import decode_update, encode_update, schema_of
 from nima.weights import fetch
 from requestor.aggregation import MemoryUpdate, weighted_mean

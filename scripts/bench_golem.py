@@ -37,11 +37,11 @@ from nima import checkpoint
 from nima.ava import read_ratings
 from nima.backbones import get
 from nima.files import sha256_of
-from nima.jobs import default_plan
 from nima.model import initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
 from nima.training import standardise_features
+from nima.training_plan import default_plan
 from nima.weights import fetch
 from requestor.backends.base import Backend
 from requestor.backends.golem import GolemBackend

@@ -43,12 +43,14 @@ from nima.backbones import get
 from nima.errors import NimaError
 from nima.features import embed
 from nima.files import sha256_of
-from nima.jobs import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobError, JobResult, default_plan
+from nima.jobs import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobResult
 from nima.metrics import evaluate
 from nima.model import Nima, initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
+from nima.strict_json import JobError
 from nima.training import standardise_features, train_head
+from nima.training_plan import default_plan
 from nima.update import encode_weights, max_bytes, schema_of
 from nima.weights import fetch
 from provider_image.work import perform

@@ -37,10 +37,11 @@ from torch import Tensor
 
 from nima.ava import read_ratings
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, JobResult, default_plan
+from nima.jobs import PROTOCOL, JobResult
 from nima.model import Nima, initial_model
 from nima.shards import Shard, stored_jpeg
 from nima.splits import random_split
+from nima.training_plan import default_plan
 from nima.update import decode_weights, encode_update, encode_weights, max_bytes, schema_of
 from requestor.admission import Admission, Verdict
 from requestor.aggregation import RULES, StoredUpdate, weighted_mean

@@ -29,12 +29,12 @@ from nima import checkpoint
 from nima.ava import Ratings, read_ratings
 from nima.backbones import get
 from nima.files import sha256_of
-from nima.jobs import default_plan
 from nima.metrics import Metrics, evaluate
 from nima.model import Nima, initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
 from nima.training import predict, standardise_features, train
+from nima.training_plan import default_plan
 from nima.weights import fetch
 from requestor.backends.local import LocalBackend
 from requestor.embedding import embed_and_train

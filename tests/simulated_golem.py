@@ -100,6 +100,7 @@ class Conduct:
             "golem.com.usage.vector": ["golem.usage.cpu_sec", "golem.usage.duration_sec"],
             "golem.com.scheme": "payu",
             "golem.inf.cpu.threads": self.threads,
+            "golem.inf.mem.gib": 4,
         }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, Job, JobResult, TrainingPlan
+from nima.jobs import PROTOCOL, Job, JobResult
+from nima.training_plan import TrainingPlan
 from nima.update import encode_update, max_bytes, schema_of
 from requestor.admission import Admission, Gate, History, Verdict
 from requestor.backends.base import Outcome, Provider, Task

@@ -25,9 +25,9 @@ from torch.nn.functional import dropout
 
 from nima import checkpoint
 from nima.ava import read_ratings
-from nima.jobs import TrainingPlan, default_plan
 from nima.model import Nima
 from nima.shards import read_shard
+from nima.training_plan import TrainingPlan, default_plan
 from requestor.embedding import head_plan
 
 ROOT = Path(__file__).resolve().parents[1]

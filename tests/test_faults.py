@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 
 from nima.features import decode_features, encode_features
 from nima.files import read_bounded, sha256_of
-from nima.jobs import PROTOCOL, Job, JobError, JobResult, default_plan
+from nima.jobs import PROTOCOL, Job, JobResult
 from nima.shards import read_shard, write_shard
+from nima.strict_json import JobError
+from nima.training_plan import default_plan
 from nima.update import UpdateError, decode_update, encode_update
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.files import OVERSIZED_BYTES, PICKLE_LOADED

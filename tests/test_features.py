@@ -17,9 +17,9 @@ from safetensors.numpy import load, save
 
 from nima.errors import NimaError
 from nima.features import FeaturesError, decode_features, embed, encode_features, max_bytes
-from nima.jobs import TrainingPlan
 from nima.model import Nima, initial_model
 from nima.training import TrainingError, predict, standardise_features, train, train_head
+from nima.training_plan import TrainingPlan
 
 PLAN = TrainingPlan(
     steps=12,

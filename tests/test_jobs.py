@@ -12,17 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.jobs import (
-    MAX_RESULT_BYTES,
-    PROTOCOL,
-    Job,
-    JobError,
-    JobResult,
-    TrainingPlan,
-    VersionMismatch,
-    default_plan,
-    printable,
-)
+from nima.jobs import MAX_RESULT_BYTES, PROTOCOL, Job, JobResult, VersionMismatch
+from nima.strict_json import JobError, printable
+from nima.training_plan import TrainingPlan, default_plan
 from nima.version import VERSION
 
 HASH = "0123456789abcdef" * 4

@@ -11,8 +11,8 @@ from drawn_photos import shard
 
 from nima import training
 from nima.errors import NimaError
-from nima.jobs import TrainingPlan
 from nima.model import Nima, initial_model
+from nima.training_plan import TrainingPlan
 from provider_image.kept_activations import keep_activations
 
 PLAN = TrainingPlan(

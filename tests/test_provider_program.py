@@ -18,11 +18,12 @@ from drawn_photos import shard
 from nima import checkpoint
 from nima.features import decode_features, embed
 from nima.files import sha256_of
-from nima.jobs import EXIT_MISMATCH, PROTOCOL, Job, JobResult, TrainingPlan
+from nima.jobs import EXIT_MISMATCH, PROTOCOL, Job, JobResult
 from nima.model import Nima, initial_model
 from nima.predictions import PredictionsError, decode_predictions, encode_predictions
 from nima.shards import write_shard
 from nima.training import predict, standardise_features, train
+from nima.training_plan import TrainingPlan
 from nima.update import decode_update, encode_weights, schema_of
 from provider_image.__main__ import main
 

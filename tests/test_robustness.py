@@ -18,11 +18,12 @@ from PIL import Image
 
 from nima import checkpoint
 from nima.files import sha256_of
-from nima.jobs import UPDATE_FILE, WEIGHTS_FILE, Job, TrainingPlan
+from nima.jobs import UPDATE_FILE, WEIGHTS_FILE, Job
 from nima.metrics import evaluate
 from nima.model import initial_model
 from nima.shards import Shard, read_shard, stored_jpeg, write_shard
 from nima.training import predict, standardise_features
+from nima.training_plan import TrainingPlan
 from provider_image.work import perform
 from requestor.admission import History
 from requestor.assignment import Client

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nima.files import sha256_of
-from nima.jobs import PROTOCOL, JobResult, TrainingPlan
+from nima.jobs import PROTOCOL, JobResult
+from nima.training_plan import TrainingPlan
 from nima.update import decode_weights, encode_update
 from requestor.admission import History, Verdict
 from requestor.aggregation import RULES

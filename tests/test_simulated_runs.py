@@ -18,9 +18,10 @@ import pytest
 from nima.jobs import PROTOCOL, Job
 from requestor.accounts import Accounts
 from requestor.backends.base import Task
-from requestor.backends.golem import GolemBackend, GolemSettings
+from requestor.backends.golem import GolemBackend
 from requestor.budget import Price
 from requestor.errors import ConfigurationError
+from requestor.golem.settings import GolemSettings
 from requestor.golem.wallet import Connection
 from requestor.ledger import Ledger
 from tests.simulated_golem import Conduct, Market, SimulatedGolem, VirtualTime
@@ -46,6 +47,7 @@ class SimulatedRun:
         self._folder = folder
         golem = lambda **options: SimulatedGolem(self.market, **options)  # noqa: E731
         patch.setattr("requestor.backends.golem.yapapi.Golem", golem)
+        patch.setattr("requestor.backends.golem.Wallet", lambda connection: self.market)
 
     def backend(self) -> GolemBackend:
         settings = GolemSettings(
@@ -53,9 +55,7 @@ class SimulatedRun:
             "/usr/bin/python3", Decimal(1), {},
         )  # fmt: skip
         accounts = Accounts(self.budget, self.ledger, lambda: self.time.now)
-        backend = GolemBackend(settings, accounts, self.workers, self._folder)
-        backend._wallet = self.market  # type: ignore[assignment]
-        return backend
+        return GolemBackend(settings, accounts, self.workers, self._folder)
 
     async def session(self) -> None:
         async with self.backend() as backend:

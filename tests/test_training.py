@@ -11,11 +11,11 @@ import torch
 from drawn_photos import shard
 
 from nima import training
-from nima.jobs import TrainingPlan
 from nima.loss import emd
 from nima.model import Nima, initial_model
 from nima.shards import Shard
 from nima.training import TrainingError, central_crop, predict, random_crop, standardise_features, train
+from nima.training_plan import TrainingPlan
 
 BACKBONE = "mobilenet_v3_small"
 PLAN = TrainingPlan(

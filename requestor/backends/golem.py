@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,18 +15,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, JobError, JobResult, VersionMismatch, printable
+from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, VersionMismatch
+from nima.strict_json import JobError, printable
 from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
+from requestor.backends.attempt import Attempt
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
-from requestor.budget import Price, show_glm
-from requestor.errors import ConfigurationError, GolemError
+from requestor.backends.inbox import Inbox, Junk
+from requestor.budget import show_glm
+from requestor.errors import GolemError
 from requestor.golem.gftp_protocol import TOO_LARGE
-from requestor.golem.orphans import collect_bills, reject_invoice, settle_orphans
-from requestor.golem.wallet import Connection, Wallet
+from requestor.golem.market import Offer, read_offer
+from requestor.golem.orphans import reject_invoice
+from requestor.golem.reservation import LONGEST_RUN, Reservation
+from requestor.golem.settings import GolemSettings
+from requestor.golem.wallet import Wallet
 from requestor.image.vm import JOBS, MEMORY_GIB, STORE
 from requestor.ledger import Receipt
-from requestor.provider_name import display_name
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
 import yapapi  # noqa: E402
@@ -35,48 +39,19 @@ from yapapi import WorkContext, events  # noqa: E402
 from yapapi.config import ApiConfig  # noqa: E402
 from yapapi.payload import Payload  # noqa: E402
 from yapapi.props.builder import DemandBuilder  # noqa: E402
-from yapapi.props.com import ComLinear, Counter  # noqa: E402
 from yapapi.rest.activity import Activity, CommandExecutionError  # noqa: E402
 from yapapi.rest.market import Agreement, OfferProposal  # noqa: E402
 from yapapi.rest.payment import Allocation, DebitNote, Invoice  # noqa: E402
 from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
-# Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
-LONGEST_RUN = timedelta(hours=4)
 JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
 METER_SECONDS = 5.0  # between two looks at what providers have cost
-LARGEST_RESULT = 64 * 1024  # bytes of result.json
 
 logger = logging.getLogger(__name__)
 
 _CreateActivity = Callable[[str], Coroutine[Any, Any, Activity]]
-
-
-@dataclass(frozen=True)
-class GolemSettings:
-    """What to ask of the market.
-
-    Attributes:
-        connection: the requestor's daemon and payment network.
-        subnet: only providers of this subnet.
-        image: the task package, `hash:sha3:<hash>:<url>`.
-        image_checked: whether its labels are known to be of this version.
-        image_models: SHA-256 of models that lie in the image, so that nobody sends them.
-        python: absolute path of the image's Python, which can import `provider_image`.
-        max_price: GLM that the first hour of one provider may cost at full load, start fee included.
-        environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
-    """
-
-    connection: Connection
-    subnet: str
-    image: str
-    image_checked: bool
-    image_models: tuple[str, ...]
-    python: str
-    max_price: Decimal
-    environment: Mapping[str, str]
 
 
 @dataclass
@@ -91,6 +66,7 @@ class Hired:
 
     provider: Provider
     context: WorkContext
+    agreement: str
     threads: int
     deployed: bool = False
     accounted: Decimal = Decimal(0)
@@ -117,21 +93,21 @@ class GolemBackend:
         self._accounts = accounts
         self._ledger = accounts.ledger
         self._count = workers
-        self._inbox = inbox
+        self._inbox = Inbox(inbox)
         self._board = Board(crew=workers, proven=settings.image_checked)
         self._hired: dict[str, Hired] = {}
         self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
         self._noted: set[str] = set()  # agreements that are in the ledger
         self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
-        self._allocation: str | None = None
+        self._reservation = Reservation(self._wallet, accounts)
 
     async def __aenter__(self) -> GolemBackend:
-        amount, address = await self._allocate()
+        amount, address = await self._reservation.make()
         connection = self._settings.connection
         os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
         try:
-            await settle_orphans(self._wallet, self._accounts, self._allocation_id, LONGEST_RUN.total_seconds())
+            await self._reservation.settle_orphans()
             self._golem = yapapi.Golem(
                 budget=amount,
                 strategy=_Strategy(self._settings.max_price, self._board, self._accounts, self._wallet),
@@ -142,13 +118,13 @@ class GolemBackend:
                 api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
             )
             self._golem._engine._budget_allocations.append(
-                Allocation(cast(Any, None), self._allocation_id, amount, connection.platform, address, None)
+                Allocation(cast(Any, None), self._reservation.allocation, amount, connection.platform, address, None)
             )
             engine = cast(Any, self._golem._engine)
             engine.create_activity = self._hiring(engine.create_activity)
             await self._golem.start()
         except BaseException:
-            await self._release()
+            await self._reservation.release()
             raise
         self._job = asyncio.create_task(self._run_job())
         self._meter = asyncio.create_task(self._meter_all())
@@ -169,16 +145,16 @@ class GolemBackend:
         finally:
             self._meter.cancel()
             with suppress(GolemError):  # the next session of this run looks again
-                await collect_bills(self._wallet, self._accounts, self._allocation_id, patience=0)
-            await self._release()
+                await self._reservation.collect_bills()
+            await self._reservation.release()
 
     async def settle(self) -> None:
         if self._ledger.open_agreements() or self._ledger.open_allocations():
-            await self._allocate()
+            await self._reservation.make()
             try:
-                await settle_orphans(self._wallet, self._accounts, self._allocation_id, LONGEST_RUN.total_seconds())
+                await self._reservation.settle_orphans()
             finally:
-                await self._release()
+                await self._reservation.release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         return self._board.run(tasks, seconds)
@@ -196,33 +172,6 @@ class GolemBackend:
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()
-
-    async def _allocate(self) -> tuple[Decimal, str]:
-        """Reserve what is left of the budget. Returns the amount and the wallet's address."""
-        for leaked in self._ledger.open_allocations():  # of this run, when it was killed
-            await self._wallet.release(leaked)
-            self._ledger.record("allocation_released", id=leaked)
-        budget, spent = self._accounts.budget, self._accounts.spent
-        if spent >= budget:
-            raise ConfigurationError(
-                f"--budget {show_glm(budget)}: this run has cost {show_glm(spent)} already, so that nothing is left; "
-                "give the command again with a larger one."
-            )
-        # Our own allocation: yapapi's would live for ten years if this process were killed.
-        self._allocation, address = await self._wallet.allocate(budget - spent, LONGEST_RUN + timedelta(hours=1))
-        self._ledger.record("allocation", id=self._allocation, amount=budget - spent)
-        return budget - spent, address
-
-    @property
-    def _allocation_id(self) -> str:
-        assert self._allocation is not None
-        return self._allocation
-
-    async def _release(self) -> None:
-        if self._allocation is not None:
-            await self._wallet.release(self._allocation)
-            self._ledger.record("allocation_released", id=self._allocation)
-            self._allocation = None
 
     async def _run_job(self) -> None:
         """The one yapapi job. yapapi gives it up for a single request to the market that fails; it is begun anew then.
@@ -268,8 +217,8 @@ class GolemBackend:
         async def create_if_there_is_money(agreement: str) -> Activity:
             signed = self._golem._engine._get_agreement_by_id(agreement)
             self._note_agreement(signed)  # yapapi's own word of it may come later
-            offer = signed.details.provider_view
-            if not self._accounts.hire(agreement, _price(offer.extract(ComLinear)), _threads(offer.properties)):
+            offer = _offer(signed)
+            if not self._accounts.hire(agreement, offer.price, offer.threads):
                 raise _TooDear("the budget has no room for one more provider")
             try:
                 return await create(agreement)
@@ -284,16 +233,11 @@ class GolemBackend:
         if agreement.id in self._noted:
             return
         self._noted.add(agreement.id)
-        details = agreement.details
-        provider, offer = str(details.raw_details.offer.provider_id), details.provider_view
+        offer = _offer(agreement)
         self._ledger.record(
-            "agreement",
-            agreement=agreement.id,
-            provider=provider,
-            name=display_name(details.provider_node_info.name, provider),
-            price=_price(offer.extract(ComLinear)).to_text(),
-            threads=_threads(offer.properties),
-        )
+            "agreement", agreement=agreement.id, provider=offer.provider_id, name=offer.name,
+            price=offer.price.to_text(), threads=offer.threads,
+        )  # fmt: skip
 
     async def _end_job(self) -> None:
         """Wait until every seat has been left. Where nobody works, nobody leaves the seats, so the job is cancelled."""
@@ -316,40 +260,38 @@ class GolemBackend:
                         self._board.give_back(task)
                         self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
                         continue
-                    started = time.monotonic()
+                    attempt = Attempt(self._board, self._ledger, hired.agreement, provider, task)
                     try:
                         yield self._script(context, hired, task, seconds)
                         hired.deployed = True
-                        result, output = self._collect(task)
+                        result, output = self._inbox.take(task)
                         cost = await self._meter_one(context.id)
                         if reason := self._accounts.too_dear(context.id):
-                            raise _Junk(reason)
+                            raise Junk(reason)
                     except VersionMismatch as error:
-                        self._refuse(context, task, provider, str(error), started)
+                        attempt.refuse(str(error))
                     except CommandExecutionError as error:  # the activity itself is still good
-                        fail = self._refuse if _is_mismatch(error) else self._fail
-                        fail = self._fail_by_junk if TOO_LARGE in str(error.message) else fail
-                        fail(context, task, provider, _describe(error), started)
+                        end = attempt.refuse if _is_mismatch(error) else attempt.fail
+                        end = attempt.fail_by_junk if TOO_LARGE in str(error.message) else end
+                        end(_describe(error))
                         if not hired.deployed:
                             raise
-                    except _Junk as error:
-                        self._fail_by_junk(context, task, provider, str(error), started)
+                    except Junk as error:
+                        attempt.fail_by_junk(str(error))
                     except (JobError, OSError) as error:
-                        self._fail(context, task, provider, str(error), started)
+                        attempt.fail(str(error))
                     except Exception as error:
-                        self._fail(context, task, provider, f"{type(error).__name__}: {error}", started)
+                        attempt.fail(f"{type(error).__name__}: {error}")
                         raise
-                    except BaseException:  # the worker is being stopped: not the provider's fault
-                        self._board.give_back(task)
+                    except BaseException:  # the worker is being stopped
+                        attempt.give_back()
                         raise
                     else:
                         hired.held.update(path.name for path in task.store)
-                        self._agreement_of[task.job.job_id] = context._agreement.id
-                        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=True)
+                        self._agreement_of[task.job.job_id] = hired.agreement
                         if cost is not None:
                             cost, hired.accounted = cost - hired.accounted, cost
-                        seconds = time.monotonic() - started
-                        self._board.complete(Outcome(task, provider, result, output, seconds=seconds, cost=cost))
+                        attempt.succeed(result, output, cost)
                     self._accounts.rest(context.id)
                 if self._board.is_banned(provider.id):
                     raise _Dismissed(f"{provider.name} is given no more tasks")
@@ -359,11 +301,10 @@ class GolemBackend:
             self._accounts.close(context.id)
 
     def _open_activity(self, context: WorkContext) -> Hired:
-        offer = context._agreement.details.provider_view
-        provider = Provider(context.provider_id, display_name(context.provider_name, context.provider_id))
-        hired = Hired(provider, context, _threads(offer.properties))
+        offer = _offer(context._agreement)
+        hired = Hired(Provider(offer.provider_id, offer.name), context, context._agreement.id, offer.threads)
         hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
-        self._accounts.open(context.id, context._agreement.id)
+        self._accounts.open(context.id, hired.agreement)
         self._hired[context.id] = hired
         return hired
 
@@ -392,53 +333,11 @@ class GolemBackend:
         if task.weights is not None:
             script.upload_file(str(task.weights), f"{folder}/weights.safetensors")
         script.run(self._settings.python, "-m", "provider_image", f"{folder}/job.json")
-        script.download_file(f"{folder}/result.json", str(self._result_file(task)))
+        script.download_file(f"{folder}/result.json", str(self._inbox.result_file(task.job.job_id)))
         output = OUTPUT_FILES.get(task.job.kind)
         if output is not None:
-            script.download_file(f"{folder}/{output}", str(self._output_file(task)))
+            script.download_file(f"{folder}/{output}", str(self._inbox.output_file(task.job.job_id)))
         return script
-
-    def _collect(self, task: Task) -> tuple[JobResult, Path | None]:
-        """What came back, its sizes checked before anything is read. Raises JobError where the program says why."""
-        result_file, output = self._result_file(task), self._output_file(task)
-        if result_file.stat().st_size > LARGEST_RESULT:
-            raise _Junk(f"result.json has {result_file.stat().st_size} bytes; at most {LARGEST_RESULT} are allowed.")
-        try:
-            result = JobResult.from_json(result_file.read_text(encoding="utf-8", errors="replace"))
-        except VersionMismatch:
-            raise
-        except JobError as error:
-            raise _Junk(str(error)) from error
-        result_file.unlink()
-        if not result.ok:
-            raise JobError(result.error or "the provider program failed without saying why")
-        if not output.exists():
-            return result, None
-        if output.stat().st_size > task.largest_output:
-            size = output.stat().st_size
-            output.unlink()
-            raise _Junk(f"the output has {size} bytes; at most {task.largest_output} are allowed.")
-        return result, output
-
-    def _result_file(self, task: Task) -> Path:
-        return self._inbox / f"{task.job.job_id}.result.json"
-
-    def _output_file(self, task: Task) -> Path:
-        return self._inbox / f"{task.job.job_id}.safetensors"
-
-    def _fail(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
-        logger.warning("%s failed %s: %s", provider.name, task.job.job_id, error)
-        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
-        self._board.fail(task, provider, error, time.monotonic() - started)
-
-    def _fail_by_junk(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
-        self._ledger.record("rejected", agreement=context._agreement.id, job=task.job.job_id, reason=error)
-        self._fail(context, task, provider, error, started)
-
-    def _refuse(self, context: WorkContext, task: Task, provider: Provider, error: str, started: float) -> None:
-        logger.error("%s refused %s: %s", provider.name, task.job.job_id, error)
-        self._ledger.record("task", agreement=context._agreement.id, job=task.job.job_id, ok=False)
-        self._board.refuse(task, provider, error, time.monotonic() - started)
 
     async def _meter_all(self) -> None:
         """Ask time and again what every activity has cost so far. Where no answer comes, the worst is assumed."""
@@ -475,10 +374,6 @@ class GolemBackend:
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 
 
-class _Junk(Exception):
-    """What came back, or what is asked for it, breaks the rules: no failure, and not this program's output either."""
-
-
 class _Dismissed(Exception):
     """Ends a worker whose provider is banned."""
 
@@ -501,16 +396,12 @@ class _Strategy(MarketStrategy):
         demand.ensure("(golem.com.pricing.model=linear)")
 
     async def score_offer(self, offer: OfferProposal) -> float:
-        try:
-            price, threads = _price(ComLinear.from_properties(offer.props)), _threads(offer.props)
-        except Exception:  # whatever is malformed in a stranger's offer, we do without it
+        read = read_offer(offer.issuer, offer.props)
+        if read is None or self._board.is_banned(offer.issuer) or read.first_hour > self._max_price:
             return float(SCORE_REJECTED)
-        first_hour = price.first_hour(threads)
-        if self._board.is_banned(offer.issuer) or not 0 <= first_hour <= self._max_price:
+        if not self._accounts.room_for(read.price, read.threads):
             return float(SCORE_REJECTED)
-        if not self._accounts.room_for(price, threads):
-            return float(SCORE_REJECTED)
-        return float(SCORE_TRUSTED) / float(1 + first_hour)
+        return float(SCORE_TRUSTED) / float(1 + read.first_hour)
 
     async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
         agreement, amount = str(invoice.agreement_id), Decimal(invoice.amount)
@@ -539,18 +430,13 @@ class _ProviderImage(Payload):
         demand.ensure(f"(golem.inf.mem.gib>={MEMORY_GIB})")
 
 
-def _price(linear: ComLinear) -> Price:
-    """An offer's price. Raises ValueError on negative prices and on counters that we do not know."""
-    by_counter = {name: Decimal(repr(value)) for name, value in linear.price_for.items()}
-    wall, cpu = by_counter.pop(Counter.TIME.value, Decimal(0)), by_counter.pop(Counter.CPU.value, Decimal(0))
-    start = Decimal(repr(linear.fixed_price))
-    if any(by_counter.values()) or min(wall, cpu, start) < 0:
-        raise ValueError("not a price for time and CPU")
-    return Price(start=start, wall_second=wall, cpu_second=cpu)
-
-
-def _threads(offer: Mapping[str, Any]) -> int:
-    return max(1, int(offer["golem.inf.cpu.threads"]))
+def _offer(agreement: Agreement) -> Offer:
+    """What the provider signed. Raises ValueError where that cannot be read, which nobody is hired for."""
+    provider = str(agreement.details.raw_details.offer.provider_id)
+    offer = read_offer(provider, agreement.details.provider_view.properties)
+    if offer is None:
+        raise ValueError(f"the agreement {agreement.id} is not on an offer that can be read")
+    return offer
 
 
 def _describe(error: CommandExecutionError) -> str:

@@ -15,9 +15,11 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
-from nima.jobs import EXIT_MISMATCH, JobError, JobResult, VersionMismatch
+from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobResult, VersionMismatch
+from nima.strict_json import JobError
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
+from requestor.backends.inbox import Inbox, Junk
 from requestor.ledger import Receipt
 
 
@@ -43,7 +45,7 @@ class LocalBackend:
 
     def __init__(self, workers: int, inbox: Path) -> None:
         self._count = workers
-        self._inbox = inbox
+        self._inbox = Inbox(inbox)
         self._threads = max(1, (os.cpu_count() or 1) // workers)
         self._board = Board()
         self._workers: list[Worker] = []
@@ -92,7 +94,7 @@ class LocalBackend:
             except VersionMismatch as error:
                 self._board.refuse(task, worker.provider, str(error), time.monotonic() - started)
                 continue
-            except (JobError, OSError, _AttemptFailed) as error:
+            except (JobError, OSError, Junk, _AttemptFailed) as error:
                 self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
                 continue
             worker.tasks += 1
@@ -119,20 +121,13 @@ class LocalBackend:
             )
             if code == EXIT_MISMATCH:
                 raise VersionMismatch(stderr[-400:])
-            result_file = folder / "result.json"
-            if not result_file.exists():
+            if not (folder / RESULT_FILE).exists():
                 raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")
-            result = JobResult.from_json(result_file.read_text())
-            if not result.ok:
-                raise _AttemptFailed(result.error or "the provider program failed without saying why")
-            if result.output is None:
-                return result, None
-            produced = folder / Path(result.output).name
-            if not produced.exists():
-                raise _AttemptFailed(f"the provider program named {result.output} but did not write it")
-            output = self._inbox / f"{task.job.job_id}.safetensors"
-            shutil.move(produced, output)
-            return result, output
+            shutil.move(folder / RESULT_FILE, self._inbox.result_file(task.job.job_id))
+            output = OUTPUT_FILES.get(task.job.kind)
+            if output is not None and (folder / output).exists():
+                shutil.move(folder / output, self._inbox.output_file(task.job.job_id))
+            return self._inbox.take(task)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from requestor.budget import SECONDS_AN_HOUR, Price
 from requestor.golem.wallet import Connection, Wallet
 from requestor.provider_name import display_name
 
-_COUNTERS = {"golem.usage.duration_sec": "wall_second", "golem.usage.cpu_sec": "cpu_second"}
+_COUNTERS = ("golem.usage.duration_sec", "golem.usage.cpu_sec")
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,32 @@ async def scan_offers(connection: Connection, subnet: str, seconds: float) -> li
             path = f"/market-api/v1/demands/{subscription}/events?timeout={min(left, 5):.1f}&maxEvents=50"
             for event in await wallet.call("GET", path) or []:
                 proposal = event.get("proposal", {})
-                if offer := _read(str(proposal.get("issuerId", "")), proposal.get("properties", {})):
+                if offer := read_offer(str(proposal.get("issuerId", "")), proposal.get("properties", {})):
                     found[offer.provider_id] = offer
     finally:
         await wallet.call("DELETE", f"/market-api/v1/demands/{subscription}")
     return sorted(found.values(), key=lambda offer: offer.first_hour)
 
 
-def _read(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
-    """The offer that these properties describe; None where a stranger's properties are not what they should be."""
+def read_offer(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
+    """The offer that these properties describe.
+
+    None where a stranger's properties are not what they should be: no linear price for time and CPU alone, prices
+    that are negative or no numbers, no size.
+    """
     try:
         *coefficients, start = (Decimal(repr(value)) for value in properties["golem.com.pricing.model.linear.coeffs"])
-        counters = properties["golem.com.usage.vector"]
-        prices = {_COUNTERS[name]: value for name, value in zip(counters, coefficients, strict=True)}
-        zero = Decimal(0)
+        prices = dict(zip(properties["golem.com.usage.vector"], coefficients, strict=True))
+        wall_second, cpu_second = (prices.pop(counter, Decimal(0)) for counter in _COUNTERS)
+        price = Price(start, wall_second, cpu_second)
+        if any(prices.values()) or not min(start, wall_second, cpu_second) >= 0 or not price.first_hour(1).is_finite():
+            return None
         return Offer(
             provider_id=provider_id,
             name=display_name(properties.get("golem.node.id.name"), provider_id),
             threads=max(1, int(properties["golem.inf.cpu.threads"])),
             memory_gib=float(properties["golem.inf.mem.gib"]),
-            price=Price(start, prices.get("wall_second", zero), prices.get("cpu_second", zero)),
+            price=price,
         )
     except (KeyError, ValueError, TypeError, ArithmeticError):
         return None

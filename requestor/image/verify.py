@@ -16,16 +16,8 @@ from typing import TYPE_CHECKING
 
 from nima.errors import NimaError
 from nima.files import read_bounded
-from nima.jobs import (
-    JOB_FILE,
-    MAX_RESULT_BYTES,
-    PROTOCOL,
-    RESULT_FILE,
-    Job,
-    JobResult,
-    Kind,
-    TrainingPlan,
-)
+from nima.jobs import JOB_FILE, MAX_RESULT_BYTES, PROTOCOL, RESULT_FILE, Job, JobResult, Kind
+from nima.training_plan import TrainingPlan
 from requestor.devnet.image_cache import ImageCache, UnpackedImage
 from requestor.devnet.runtime import DeploymentRefused, Machine, Runtime, RuntimeFailed
 from requestor.devnet.usage import Usage

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from nima.confusion import confusion
 from nima.errors import NimaError
 from nima.files import write_atomically
-from nima.jobs import printable
 from nima.model_card import LIMITS, facts, metric_rows
+from nima.strict_json import printable
 from requestor.budget import show_glm
 from requestor.report.charts import Point, Series, line_chart
 from requestor.report.heat_map import heat_map

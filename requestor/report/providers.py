@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from nima.jobs import printable
+from nima.strict_json import printable
 from requestor.budget import SECONDS_AN_HOUR, show_glm
 from requestor.provider_name import ID_LENGTH, display_name
 from requestor.report.record import Hire, RunRecord

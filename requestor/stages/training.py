@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nima import checkpoint
-from nima.jobs import TrainingPlan, default_plan
 from nima.metrics import Metrics, evaluate
 from nima.shards import read_shard
 from nima.training import predict
+from nima.training_plan import TrainingPlan, default_plan
 from requestor.admission import History, Verdict
 from requestor.aggregation import RULES
 from requestor.backends.base import Backend, Outcome

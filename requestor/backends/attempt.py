@@ -1,0 +1,64 @@
+"""One provider's try at one task: how it ended is told to the board, and to the ledger for the bill."""
+
+from __future__ import annotations
+
+import logging
+import time
+from decimal import Decimal
+from pathlib import Path
+
+from nima.jobs import JobResult
+from requestor.backends.base import Outcome, Provider, Task
+from requestor.backends.board import Board
+from requestor.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """It begins now; exactly one of its methods ends it.
+
+    Args:
+        agreement: under which it is billed.
+    """
+
+    def __init__(self, board: Board, ledger: Ledger, agreement: str, provider: Provider, task: Task) -> None:
+        self._board = board
+        self._ledger = ledger
+        self._agreement = agreement
+        self._provider = provider
+        self._task = task
+        self._started = time.monotonic()
+
+    def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
+        """`cost`: GLM, None where it is not known."""
+        self._record(ok=True)
+        self._board.complete(Outcome(self._task, self._provider, result, output, seconds=self._seconds, cost=cost))
+
+    def fail(self, error: str) -> None:
+        """Another provider gets the task."""
+        logger.warning("%s failed %s: %s", self._provider.name, self._task.job.job_id, error)
+        self._record(ok=False)
+        self._board.fail(self._task, self._provider, error, self._seconds)
+
+    def fail_by_junk(self, error: str) -> None:
+        """A failure that is not paid, if everything under this agreement was so."""
+        self._ledger.record("rejected", agreement=self._agreement, job=self._task.job.job_id, reason=error)
+        self.fail(error)
+
+    def refuse(self, error: str) -> None:
+        """The provider's program says that it is of another version."""
+        logger.error("%s refused %s: %s", self._provider.name, self._task.job.job_id, error)
+        self._record(ok=False)
+        self._board.refuse(self._task, self._provider, error, self._seconds)
+
+    def give_back(self) -> None:
+        """It was stopped from here: not the provider's fault."""
+        self._board.give_back(self._task)
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _record(self, *, ok: bool) -> None:
+        self._ledger.record("task", agreement=self._agreement, job=self._task.job.job_id, ok=ok)
