@@ -26,7 +26,8 @@ from nima.score import Score
 from nima.score_cache import HashedFile, KnownScore, ScoreCache
 from nima.shards import stored_jpeg
 from nima.training import central_crop
-from nima.weights import WEIGHTS, Progress, fetch
+from nima.weights import Progress, fetch
+from nima.weights_table import WEIGHTS
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
 

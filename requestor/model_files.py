@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from nima.weights import WEIGHTS, cached_path, find
+from nima.weights import cached_path, find
+from nima.weights_table import WEIGHTS
 from requestor.bar import progress_bar
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from nima import checkpoint
 from nima.model import initial_model
 from nima.model_card import model_card
-from nima.weights import WEIGHTS
+from nima.weights_table import WEIGHTS
 from requestor.cli import main
 
 KERAS = Path(__file__).resolve().parents[2] / "shared" / "data" / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"

@@ -22,7 +22,8 @@ from nima import checkpoint, weights
 from nima.backbones import BACKBONES, get
 from nima.conversion import state_in_order, torchvision_state
 from nima.model import Nima
-from nima.weights import WEIGHTS, Source, Weights, WeightsError, cached_path, fetch, import_file, origin
+from nima.weights import WeightsError, cached_path, fetch, import_file, origin
+from nima.weights_table import WEIGHTS, Source, Weights
 
 BACKBONE = "squeezenet1_1"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from nima.weights import Weights
+    from nima.weights_table import Weights
 
 
 @click.group(short_help="List, fetch and import model weights.")
@@ -34,7 +34,8 @@ def list_(as_json: bool) -> None:
         nima-golem models list
         nima-golem models list --json
     """
-    from nima.weights import WEIGHTS, cached_path
+    from nima.weights import cached_path
+    from nima.weights_table import WEIGHTS
 
     for weights in WEIGHTS.values():
         if as_json:
@@ -55,7 +56,7 @@ def info(model: str, as_json: bool) -> None:
         nima-golem models info mobilenet_v1-ava
         nima-golem models info model.safetensors --json
     """
-    from nima.weights import WEIGHTS
+    from nima.weights_table import WEIGHTS
 
     if model in WEIGHTS:
         weights = WEIGHTS[model]

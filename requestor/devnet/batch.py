@@ -13,6 +13,14 @@ from requestor.devnet.capture import CapturedOutput
 KINDS = ("sign", "deploy", "start", "run", "transfer", "terminate")
 
 
+class CommandFailed(Exception):
+    """A command ended with this return code; -1 where it was not a program's."""
+
+    def __init__(self, message: str, return_code: int = -1) -> None:
+        super().__init__(message)
+        self.return_code = return_code
+
+
 @dataclass(frozen=True)
 class Command:
     """`{kind: arguments}`, as it came."""

@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from requestor.devnet.batch import Batch, Command
+from requestor.devnet.activity_state import ActivityState
+from requestor.devnet.batch import Batch, Command, CommandFailed
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.work import Work
 from requestor.devnet.image_cache import UnpackedImage
@@ -32,16 +33,6 @@ USAGE_INTERVAL = 1.0  # a daemon gives an activity up that has reported nothing 
 INTERRUPTED = "Interrupted by signal: 15"
 
 logger = logging.getLogger(__name__)
-
-StatePair = tuple[str, str | None]  # the state, and the one that is being entered
-
-
-class CommandFailed(Exception):
-    """A command ended with this return code; -1 where it was not a program's."""
-
-    def __init__(self, message: str, return_code: int = -1) -> None:
-        super().__init__(message)
-        self.return_code = return_code
 
 
 class ExeUnit:
@@ -72,7 +63,7 @@ class ExeUnit:
         self._machine = machine
         self._runtime = Runtime(folder, self._usage, machine)
         self._transfers = Transfers(bus, folder / "transfers", Volumes({}))
-        self._state: StatePair = ("New", None)
+        self._state = ActivityState(bus, activity_id)
         self._batches: dict[str, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Future[None] | None = None
@@ -83,7 +74,7 @@ class ExeUnit:
     async def start(self) -> None:
         """Offer the service, report `Initialized`, and report usage every second from now on."""
         await self._bus.register(self._address, self._handle)
-        await self._set_state("Initialized")
+        await self._state.set("Initialized")
         self._spawn(self._keep_reporting())
 
     async def stop(self, reason: str = INTERRUPTED) -> None:
@@ -100,9 +91,9 @@ class ExeUnit:
             "cmds_done": sum(batch.done for batch in self._batches.values()),
             "cmds_pending": sum(len(batch.commands) - batch.done for batch in self._batches.values()),
         }
-        state = self._state[0]
+        state = self._state.pair[0]
         with contextlib.suppress(ServiceBusError):
-            await self._set_state(state, "Terminated")
+            await self._state.set(state, "Terminated")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -112,7 +103,7 @@ class ExeUnit:
             await self.report_usage()
         with contextlib.suppress(ServiceBusError):
             reason = f"{reason}: {json.dumps(report, separators=(',', ':'))}"
-            await self._set_state("Terminated", reason=reason)
+            await self._state.set("Terminated", reason=reason)
         with contextlib.suppress(ServiceBusError):
             await self._bus.unregister(self._address)
 
@@ -132,16 +123,6 @@ class ExeUnit:
             except ServiceBusError as error:
                 logger.warning("usage of activity %s could not be reported: %s", self.activity_id, error)
             await asyncio.sleep(USAGE_INTERVAL)
-
-    async def _set_state(self, state: str, pending: str | None = None, reason: str | None = None) -> None:
-        if self._state == (state, pending):
-            return
-        self._state = (state, pending)
-        report: dict[str, Any] = {"state": [state, pending]}
-        if reason is not None:
-            report["reason"] = reason
-        message = {"activityId": self.activity_id, "state": report, "timeout": None, "credentials": None}
-        await self._bus.call("/local/activity/SetActivityState", message, timeout=10)
 
     def _spawn(self, coroutine: Awaitable[None]) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -207,7 +188,7 @@ class ExeUnit:
         return running
 
     async def _get_state(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        return {"state": list(self._state)}
+        return {"state": list(self._state.pair)}
 
     async def _get_usage(self, message: Mapping[str, Any]) -> dict[str, Any]:
         return {"currentUsage": self.usage(), "timestamp": int(time.time())}
@@ -238,9 +219,9 @@ class ExeUnit:
         await batch.end()
 
     async def _execute(self, batch: Batch, index: int, command: Command) -> None:
-        entered = self._enter(command.kind)
-        before = (self._state[0], entered)
-        await self._set_state(*before)
+        entered = self._state.enter(command.kind)
+        before = (self._state.pair[0], entered)
+        await self._state.set(*before)
         try:
             if command.kind == "deploy":
                 await self._deploy(batch, index, command.arguments)
@@ -251,36 +232,14 @@ class ExeUnit:
             else:
                 await self._run(batch, index, command.arguments)
         finally:
-            if self._state != before:
-                raise CommandFailed(
-                    "Local service error: State error: Unexpected state: "
-                    f"{_debug(self._state)}, expected {_debug(before)}"
-                )
-            await self._set_state(entered)  # even where the command failed
-
-    def _enter(self, kind: str) -> str:
-        """The state that a command of this kind leads to. Raises CommandFailed where it is not its turn."""
-        state, pending = self._state
-        if pending is not None:
-            raise CommandFailed(f"Local service error: State error: Busy: {_debug(self._state)}")
-        if state == "Initialized" and kind == "deploy":
-            return "Deployed"
-        if state == "Deployed" and kind == "start":
-            return "Ready"
-        if state == "Ready" and kind in ("run", "transfer"):
-            return "Ready"
-        expected = {
-            "Initialized": "Activity is initialized - deploy() command is expected now",
-            "Deployed": "Activity is deployed - start() command is expected now",
-            "Ready": "Cannot send command after a successful start()",
-        }.get(state, f"This command is not allowed when activity is in the {state} state")
-        raise CommandFailed(f"Local service error: State error: {expected}")
+            self._state.expect(before)
+            await self._state.set(entered)  # even where the command failed
 
     async def _terminate(self, batch: Batch) -> None:
         for other in self._batches.values():
             other.stopped = other.stopped or other is not batch
         await self._runtime.stop()
-        await self._set_state("Initialized")
+        await self._state.set("Initialized")
 
     async def _deploy(self, batch: Batch, index: int, arguments: Mapping[str, Any]) -> None:
         try:
@@ -347,9 +306,3 @@ class ExeUnit:
         if arguments.get("progress") is None:
             return lambda message: None
         return lambda message: batch.progress(index, message)
-
-
-def _debug(state: StatePair) -> str:
-    """As Rust prints the pair into its messages."""
-    pending = f"Some({state[1]})" if state[1] is not None else "None"
-    return f"StatePair({state[0]}, {pending})"
