@@ -13,6 +13,8 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -112,7 +114,7 @@ class Trainer:
         run_dir, jobs, steps = (self._folder / f"{name}{suffix}" for suffix in ("", ".jobs", ".steps"))
         process = self._context.Process(target=train, args=(self._ava, run_dir, kill_at, jobs, steps))
         process.start()
-        process.join(120)
+        process.join(240)
         assert process.exitcode is not None
         return process.exitcode
 
@@ -137,12 +139,24 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     return trainer
 
 
+@pytest.fixture(scope="module")
+def killed(trainer: Trainer) -> Iterator[list[Future[list[int]]]]:
+    """The exit codes of all runs, each killed and run again; as many at a time as there are cores."""
+
+    def kill_and_resume(number: int) -> list[int]:
+        moment = random.Random(number).randint(1, trainer.steps("whole"))
+        return [trainer.train(f"killed-{number}", kill_at=moment), trainer.train(f"killed-{number}")]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield [pool.submit(kill_and_resume, number) for number in range(KILLS)]
+
+
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_run_killed_at_a_random_moment_ends_with_the_same_model(trainer: Trainer, number: int) -> None:
-    moment = random.Random(number).randint(1, trainer.steps("whole"))
+def test_a_run_killed_at_a_random_moment_ends_with_the_same_model(
+    trainer: Trainer, killed: list[Future[list[int]]], number: int
+) -> None:
+    assert killed[number].result() == [-signal.SIGKILL, 0]
     name = f"killed-{number}"
-    assert trainer.train(name, kill_at=moment) == -signal.SIGKILL
-    assert trainer.train(name) == 0
     assert trainer.model(name) == trainer.model("whole")
     # No more than the one step that was cut off is done again.
     again = len(trainer.jobs(name)) - len(trainer.jobs("whole"))
