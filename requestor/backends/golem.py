@@ -8,29 +8,24 @@ import os
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, VersionMismatch
-from nima.strict_json import JobError, printable
-from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
-from requestor.backends.attempt import Attempt
+from requestor.accounts import Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
-from requestor.backends.board import Board, with_place
-from requestor.backends.inbox import Inbox, Junk
-from requestor.budget import show_glm
+from requestor.backends.board import Board
+from requestor.backends.crew import CommandFailure, Crew, Hired
+from requestor.backends.inbox import Inbox
 from requestor.errors import GolemError
-from requestor.golem.gftp_protocol import TOO_LARGE
 from requestor.golem.market import Offer, read_offer
 from requestor.golem.orphans import reject_invoice
 from requestor.golem.reservation import LONGEST_RUN, Reservation
 from requestor.golem.settings import GolemSettings
 from requestor.golem.wallet import Wallet
-from requestor.image.vm import JOBS, MEMORY_GIB, STORE
+from requestor.image.vm import MEMORY_GIB
 from requestor.ledger import Receipt
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
@@ -47,30 +42,10 @@ from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noq
 
 JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
-METER_SECONDS = 5.0  # between two looks at what providers have cost
 
 logger = logging.getLogger(__name__)
 
 _CreateActivity = Callable[[str], Coroutine[Any, Any, Activity]]
-
-
-@dataclass
-class Hired:
-    """A warm provider.
-
-    Attributes:
-        deployed: whether our image runs there by now.
-        accounted: GLM that its outcomes so far were said to have cost.
-        held: names of the store files that it has.
-    """
-
-    provider: Provider
-    context: WorkContext
-    agreement: str
-    threads: int
-    deployed: bool = False
-    accounted: Decimal = Decimal(0)
-    held: set[str] = field(default_factory=set)
 
 
 class GolemBackend:
@@ -93,10 +68,8 @@ class GolemBackend:
         self._accounts = accounts
         self._ledger = accounts.ledger
         self._count = workers
-        self._inbox = Inbox(inbox)
         self._board = Board(crew=workers, proven=settings.image_checked)
-        self._hired: dict[str, Hired] = {}
-        self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
+        self._crew = Crew(settings, accounts, self._board, Inbox(inbox), _failure_of)
         self._noted: set[str] = set()  # agreements that are in the ledger
         self._demand_failed = asyncio.Event()
         self._wallet = Wallet(settings.connection)
@@ -127,7 +100,7 @@ class GolemBackend:
             await self._reservation.release()
             raise
         self._job = asyncio.create_task(self._run_job())
-        self._meter = asyncio.create_task(self._meter_all())
+        self._meter = asyncio.create_task(self._crew.meter_all())
         return self
 
     async def __aexit__(
@@ -163,12 +136,11 @@ class GolemBackend:
         self._board.dismiss(provider_id)
 
     def reject(self, job_id: str, reason: str) -> None:
-        if agreement := self._agreement_of.get(job_id):
+        if agreement := self._crew.agreement_of(job_id):
             self._ledger.record("rejected", agreement=agreement, job=job_id, reason=reason)
 
     def status(self) -> BackendStatus:
-        names = {hired.provider.name for hired in self._hired.values()}
-        return BackendStatus(names, self._accounts.spent, self._board.at_work)
+        return BackendStatus(self._crew.names, self._accounts.spent, self._board.at_work)
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()
@@ -246,114 +218,13 @@ class GolemBackend:
         self._job.cancel()
         await asyncio.wait([self._job], timeout=2 * CLOSING_SECONDS)
 
-    async def _worker(
+    def _worker(
         self, context: WorkContext, seats: AsyncIterator[yapapi.Task[None, None]]
     ) -> AsyncGenerator[Script, Any]:
-        """One provider, from its first task to its last. Raising makes yapapi end the agreement and refill the seat."""
-        hired = self._open_activity(context)
-        provider = hired.provider
-        try:
-            async for seat in seats:
-                while task := await self._board.wait_for_task(provider, hired.held, self._accounts.can_wait):
-                    seconds = self._affordable(context.id, task)
-                    if seconds is None:
-                        self._board.give_back(task)
-                        self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
-                        continue
-                    attempt = Attempt(self._board, self._ledger, hired.agreement, provider, task)
-                    try:
-                        yield self._script(context, hired, task, seconds)
-                        hired.deployed = True
-                        result, output = self._inbox.take(task)
-                        cost = await self._meter_one(context.id)
-                        if reason := self._accounts.too_dear(context.id):
-                            raise Junk(reason)
-                    except VersionMismatch as error:
-                        attempt.refuse(str(error))
-                    except CommandExecutionError as error:  # the activity itself is still good
-                        end = attempt.refuse if _is_mismatch(error) else attempt.fail
-                        end = attempt.fail_by_junk if TOO_LARGE in str(error.message) else end
-                        end(_describe(error))
-                        if not hired.deployed:
-                            raise
-                    except Junk as error:
-                        attempt.fail_by_junk(str(error))
-                    except (JobError, OSError) as error:
-                        attempt.fail(str(error))
-                    except Exception as error:
-                        attempt.fail(f"{type(error).__name__}: {error}")
-                        raise
-                    except BaseException:  # the worker is being stopped
-                        attempt.give_back()
-                        raise
-                    else:
-                        hired.held.update(path.name for path in task.store)
-                        self._agreement_of[task.job.job_id] = hired.agreement
-                        if cost is not None:
-                            cost, hired.accounted = cost - hired.accounted, cost
-                        attempt.succeed(result, output, cost)
-                    self._accounts.rest(context.id)
-                if self._board.is_banned(provider.id):
-                    raise _Dismissed(f"{provider.name} is given no more tasks")
-                seat.accept_result()
-        finally:
-            del self._hired[context.id]
-            self._accounts.close(context.id)
-
-    def _open_activity(self, context: WorkContext) -> Hired:
-        offer = _offer(context._agreement)
-        hired = Hired(Provider(offer.provider_id, offer.name), context, context._agreement.id, offer.threads)
-        hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
-        self._accounts.open(context.id, hired.agreement)
-        self._hired[context.id] = hired
-        return hired
-
-    def _affordable(self, activity: str, task: Task) -> float | None:
-        """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
-        reserve = Decimal(0) if task.job.kind == "evaluate" else RESERVE
-        seconds = task.seconds
-        while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
-            seconds /= 2
-            if seconds < SHORTEST_ATTEMPT:
-                return None
-        return seconds
-
-    def _script(self, context: WorkContext, hired: Hired, task: Task, seconds: float) -> Script:
-        """Send what the provider lacks (the image first of all), run the program, fetch what it wrote."""
-        folder = f"{JOBS}/{task.job.job_id}"
-        script = context.new_script(timeout=timedelta(seconds=seconds))
-        if not hired.deployed:
-            script.deploy()
-            script.start()
-        for path in task.store:
-            if path.name not in hired.held:
-                script.upload_file(str(path), f"{STORE}/{path.name}")
-        job = with_place(task, STORE, hired.threads).job
-        script.upload_bytes(job.to_json().encode(), f"{folder}/job.json")
-        if task.weights is not None:
-            script.upload_file(str(task.weights), f"{folder}/weights.safetensors")
-        script.run(self._settings.python, "-m", "provider_image", f"{folder}/job.json")
-        script.download_file(f"{folder}/result.json", str(self._inbox.result_file(task.job.job_id)))
-        output = OUTPUT_FILES.get(task.job.kind)
-        if output is not None:
-            script.download_file(f"{folder}/{output}", str(self._inbox.output_file(task.job.job_id)))
-        return script
-
-    async def _meter_all(self) -> None:
-        """Ask time and again what every activity has cost so far. Where no answer comes, the worst is assumed."""
-        while True:
-            await asyncio.gather(*map(self._meter_one, list(self._hired)))
-            await asyncio.sleep(METER_SECONDS)
-
-    async def _meter_one(self, activity: str) -> Decimal | None:
-        """GLM that an activity says it has cost so far. The provider may not answer: None then."""
-        with suppress(Exception):  # a stranger's answer, which may be anything
-            answer = await asyncio.wait_for(self._hired[activity].context.get_cost(), METER_SECONDS)
-            if answer is not None and activity in self._hired:
-                cost = Decimal(repr(answer))
-                self._accounts.report(activity, cost)
-                return cost
-        return None
+        agreement = context._agreement
+        offer = _offer(agreement)
+        hired = Hired(Provider(offer.provider_id, offer.name), context, agreement.id, offer.threads)
+        return self._crew.work(hired, seats)
 
     def _on_event(self, event: events.Event) -> None:
         """Costs into the ledger. yapapi calls this for everything that happens."""
@@ -372,10 +243,6 @@ class GolemBackend:
                 logger.warning("%s", type(event).__name__, exc_info=event.exc_info)
         elif isinstance(event, events.PaymentFailed):
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
-
-
-class _Dismissed(Exception):
-    """Ends a worker whose provider is banned."""
 
 
 class _TooDear(Exception):
@@ -439,12 +306,7 @@ def _offer(agreement: Agreement) -> Offer:
     return offer
 
 
-def _describe(error: CommandExecutionError) -> str:
-    lines = [line for line in (error.stderr or "").strip().splitlines() if line.strip()]
-    if lines and _is_mismatch(error):
-        return printable(lines[-1])[:400]
-    return f"{error.message}: {lines[-1][:400]}" if lines else str(error.message)
-
-
-def _is_mismatch(error: CommandExecutionError) -> bool:
-    return (error.message or "").endswith(f" exited with code {EXIT_MISMATCH}")
+def _failure_of(error: Exception) -> CommandFailure | None:
+    if isinstance(error, CommandExecutionError):
+        return CommandFailure(error.message or "", error.stderr or "")
+    return None

@@ -1,0 +1,228 @@
+"""Hired providers at work: each takes task after task from the board, inside the budget, and is metered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from nima.jobs import EXIT_MISMATCH, JOB_FILE, OUTPUT_FILES, RESULT_FILE, WEIGHTS_FILE, VersionMismatch
+from nima.strict_json import JobError, printable
+from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
+from requestor.backends.attempt import Attempt
+from requestor.backends.base import Provider, Task
+from requestor.backends.board import Board, with_place
+from requestor.backends.inbox import Inbox, Junk
+from requestor.budget import show_glm
+from requestor.golem.gftp_protocol import TOO_LARGE
+from requestor.golem.settings import GolemSettings
+from requestor.image.vm import JOBS, STORE
+
+METER_SECONDS = 5.0  # between two looks at what providers have cost
+
+
+class WorkContext(Protocol):
+    """What is used of yapapi's: one activity, which runs scripts."""
+
+    @property
+    def id(self) -> str:
+        """Of the activity."""
+
+    def new_script(self, timeout: timedelta) -> Any:
+        """A script, to which commands are added and which is then yielded to yapapi."""
+
+    async def get_cost(self) -> float | None:
+        """GLM, as the provider says; None where it does not."""
+
+
+class Seat(Protocol):
+    """What yapapi takes for a task: the place of one provider, from its first task of ours to its last."""
+
+    def accept_result(self) -> None:
+        """The provider has left it for good."""
+
+
+@dataclass(frozen=True)
+class CommandFailure:
+    """A command of a script ended badly, but the activity is still good: the daemon's message, the program's stderr."""
+
+    message: str
+    stderr: str
+
+    @property
+    def is_mismatch(self) -> bool:
+        return self.message.endswith(f" exited with code {EXIT_MISMATCH}")
+
+    def __str__(self) -> str:
+        lines = [line for line in self.stderr.strip().splitlines() if line.strip()]
+        if lines and self.is_mismatch:
+            return printable(lines[-1])[:400]
+        return f"{self.message}: {lines[-1][:400]}" if lines else self.message
+
+
+class Dismissed(Exception):
+    """Ends a worker whose provider is banned."""
+
+
+@dataclass
+class Hired:
+    """A warm provider.
+
+    Attributes:
+        deployed: whether our image runs there by now.
+        accounted: GLM that its outcomes so far were said to have cost.
+        held: names of the store files that it has.
+    """
+
+    provider: Provider
+    context: WorkContext
+    agreement: str
+    threads: int
+    deployed: bool = False
+    accounted: Decimal = Decimal(0)
+    held: set[str] = field(default_factory=set)
+
+
+class Crew:
+    """All providers that work now.
+
+    Args:
+        accounts: asked before every task, told of every cost.
+        failure_of: the failure of a command that an exception of yapapi's stands for, None for any other.
+    """
+
+    def __init__(
+        self,
+        settings: GolemSettings,
+        accounts: Accounts,
+        board: Board,
+        inbox: Inbox,
+        failure_of: Callable[[Exception], CommandFailure | None],
+    ) -> None:
+        self._settings = settings
+        self._accounts = accounts
+        self._board = board
+        self._inbox = inbox
+        self._failure_of = failure_of
+        self._hired: dict[str, Hired] = {}
+        self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
+
+    @property
+    def names(self) -> set[str]:
+        return {hired.provider.name for hired in self._hired.values()}
+
+    def agreement_of(self, job_id: str) -> str | None:
+        """Under which a job was delivered; None where it was not."""
+        return self._agreement_of.get(job_id)
+
+    async def work(self, hired: Hired, seats: AsyncIterable[Seat]) -> AsyncGenerator[Any, Any]:
+        """One provider, from its first task to its last: the scripts that it is to run.
+
+        Raising makes yapapi end the agreement and give the seat to another.
+        """
+        activity, provider = hired.context.id, hired.provider
+        hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
+        self._accounts.open(activity, hired.agreement)
+        self._hired[activity] = hired
+        try:
+            async for seat in seats:
+                while task := await self._board.wait_for_task(provider, hired.held, self._accounts.can_wait):
+                    seconds = self._affordable(activity, task)
+                    if seconds is None:
+                        self._board.give_back(task)
+                        self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
+                        continue
+                    attempt = Attempt(self._board, self._accounts.ledger, hired.agreement, provider, task)
+                    try:
+                        yield self._script(hired, task, seconds)
+                        hired.deployed = True
+                        result, output = self._inbox.take(task)
+                        cost = await self._meter(activity)
+                        if reason := self._accounts.too_dear(activity):
+                            raise Junk(reason)
+                    except VersionMismatch as error:
+                        attempt.refuse(str(error))
+                    except Junk as error:
+                        attempt.fail_by_junk(str(error))
+                    except (JobError, OSError) as error:
+                        attempt.fail(str(error))
+                    except Exception as error:
+                        failure = self._failure_of(error)
+                        if failure is None:
+                            attempt.fail(f"{type(error).__name__}: {error}")
+                            raise
+                        if failure.is_mismatch:
+                            attempt.refuse(str(failure))
+                        elif TOO_LARGE in failure.message:
+                            attempt.fail_by_junk(str(failure))
+                        else:
+                            attempt.fail(str(failure))
+                        if not hired.deployed:
+                            raise
+                    except BaseException:  # the worker is being stopped
+                        attempt.give_back()
+                        raise
+                    else:
+                        hired.held.update(path.name for path in task.store)
+                        self._agreement_of[task.job.job_id] = hired.agreement
+                        if cost is not None:
+                            cost, hired.accounted = cost - hired.accounted, cost
+                        attempt.succeed(result, output, cost)
+                    self._accounts.rest(activity)
+                if self._board.is_banned(provider.id):
+                    raise Dismissed(f"{provider.name} is given no more tasks")
+                seat.accept_result()
+        finally:
+            del self._hired[activity]
+            self._accounts.close(activity)
+
+    async def meter_all(self) -> None:
+        """Ask time and again what every activity has cost so far. Where no answer comes, the worst is assumed."""
+        while True:
+            await asyncio.gather(*map(self._meter, list(self._hired)))
+            await asyncio.sleep(METER_SECONDS)
+
+    async def _meter(self, activity: str) -> Decimal | None:
+        """GLM that an activity says it has cost so far. The provider may not answer: None then."""
+        with suppress(Exception):  # a stranger's answer, which may be anything
+            answer = await asyncio.wait_for(self._hired[activity].context.get_cost(), METER_SECONDS)
+            if answer is not None and activity in self._hired:
+                cost = Decimal(repr(answer))
+                self._accounts.report(activity, cost)
+                return cost
+        return None
+
+    def _affordable(self, activity: str, task: Task) -> float | None:
+        """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
+        reserve = Decimal(0) if task.job.kind == "evaluate" else RESERVE
+        seconds = task.seconds
+        while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
+            seconds /= 2
+            if seconds < SHORTEST_ATTEMPT:
+                return None
+        return seconds
+
+    def _script(self, hired: Hired, task: Task, seconds: float) -> Any:
+        """Send what the provider lacks (the image first of all), run the program, fetch what it wrote."""
+        job_id, folder = task.job.job_id, f"{JOBS}/{task.job.job_id}"
+        script = hired.context.new_script(timeout=timedelta(seconds=seconds))
+        if not hired.deployed:
+            script.deploy()
+            script.start()
+        for path in task.store:
+            if path.name not in hired.held:
+                script.upload_file(str(path), f"{STORE}/{path.name}")
+        job = with_place(task, STORE, hired.threads).job
+        script.upload_bytes(job.to_json().encode(), f"{folder}/{JOB_FILE}")
+        if task.weights is not None:
+            script.upload_file(str(task.weights), f"{folder}/{WEIGHTS_FILE}")
+        script.run(self._settings.python, "-m", "provider_image", f"{folder}/{JOB_FILE}")
+        script.download_file(f"{folder}/{RESULT_FILE}", str(self._inbox.result_file(job_id)))
+        output = OUTPUT_FILES.get(task.job.kind)
+        if output is not None:
+            script.download_file(f"{folder}/{output}", str(self._inbox.output_file(job_id)))
+        return script
