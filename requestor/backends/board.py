@@ -13,7 +13,7 @@ from requestor.errors import ImageMismatch
 
 ATTEMPTS = 3  # of one task
 STRIKES = 2  # failed tasks after which a provider is given no more
-DESERTED_SECONDS = 300.0  # that pass without anybody at work, after some were out, until nobody is waited for any more
+DESERTED_SECONDS = 120.0  # that pass without anybody at work, after some were out, until nobody is waited for any more
 GLANCE_SECONDS = 5.0  # between two looks whether that is so
 GATHERING_SECONDS = 30.0  # for which the first providers to come leave the others their share
 
