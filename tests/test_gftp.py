@@ -173,7 +173,7 @@ HOSTILE: dict[str, tuple[object, Callable[[Any], object], str]] = {
     "negative size": ({"fileSize": -1}, good_chunk, "without a proper 'fileSize'"),
     "size no number": ({"fileSize": True}, good_chunk, "without a proper 'fileSize'"),
     "no metadata": (["?"], good_chunk, "without a proper 'fileSize'"),
-    "shorter than said": ({"fileSize": 20_000}, good_chunk, "0 at 10000 came"),
+    "shorter than said": ({"fileSize": 20_000}, good_chunk, r"0 at 1\d000 came"),
     "longer than said": ({"fileSize": 9_000}, good_chunk, "another hash"),
     "other bytes": (None, lambda m: good_chunk(m) | {"content": altered(good_chunk(m)["content"])}, "another hash"),  # type: ignore[arg-type]
     "wrong offset": (None, lambda m: good_chunk(m) | {"offset": m["offset"] + 1}, "were asked for"),
