@@ -183,9 +183,8 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
     whole = image.size
     width, height = _fitted(whole, long_side)
     if (width, height) != whole:
-        # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole; what is left to do stays at least
-        # a factor of two, for the resampling filter to work on.
-        image.draft(None, (2 * width, 2 * height))
+        # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole, and leaves less to resample.
+        image.draft(None, (width, height))
     drafted = image.size != whole
     image.load()
     if not drafted:

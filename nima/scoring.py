@@ -31,7 +31,7 @@ from nima.weights_table import WEIGHTS
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
 
-_PREPARATION = 2  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
+_PREPARATION = 3  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
 
 
 class ScoringError(NimaError):

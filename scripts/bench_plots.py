@@ -131,6 +131,37 @@ def robustness_plot(figures: Figures, figure: Figure) -> None:
     figure.axes[1].legend(fontsize=7, ncols=2)
 
 
+def faults_table(figures: Figures) -> Table:
+    rows = [[
+        "fault", "test SRCC", "beside honest", "good", "honest providers' updates", "hostile ones'",
+        "paid to the hostile, GLM", "paid in all, GLM", "seconds",
+    ]]  # fmt: skip
+    for row in figures["rows"]:
+        verdicts = (
+            ", ".join(f"{count} {verdict}" for verdict, count in sorted(row[whose].items())) or "none"
+            for whose in ("others", "hostile")
+        )
+        srcc = ["", ""] if row["srcc"] is None else [f"{row['srcc']:.4f}", f"{_change(figures, row):+.4f}"]
+        paid = (f"{float(row[key]):.4f}" for key in ("paid_to_hostile_glm", "paid_glm"))
+        rows.append([row["fault"], *srcc, "yes" if row["good"] else "no", *verdicts, *paid, f"{row['seconds']:.0f}"])
+    return Table(rows)
+
+
+def faults_plot(figures: Figures, figure: Figure) -> None:
+    rows = [row for row in figures["rows"] if row["srcc"] is not None]
+    axes = figure.add_subplot()
+    axes.bar([row["fault"] for row in rows], [_change(figures, row) for row in rows])
+    axes.axhline(-0.02, color="black", linewidth=0.8, linestyle="--")
+    axes.tick_params(axis="x", rotation=60)
+    axes.set(ylabel="test SRCC beside honest")
+
+
+def _change(figures: Figures, row: Figures) -> float:
+    """Of the SRCC, beside the honest training that the row is held against."""
+    honest = next(other for other in figures["rows"] if other["fault"] == row["beside"])
+    return float(row["srcc"] - honest["srcc"])
+
+
 def score_table(figures: Figures) -> Table:
     rows = [["", "photos a second", "core ms a photo"]]
     rows += [

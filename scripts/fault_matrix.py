@@ -3,10 +3,10 @@
     python scripts/fault_matrix.py tiny-ava matrix            # all kinds, 3 of 8 providers each; an hour or two
     python scripts/fault_matrix.py tiny-ava matrix --kinds flip,scale
 
-Prints a table, and writes it into the output folder as `matrix.json` and, for the docs, `matrix.md`, beside each run's
-own folder. Kinds whose results are there are not run again. The outcome that is asked for: every run ends by itself,
-with a test SRCC within 0.02 of the honest one's, within the budget, and with the wallet charged to the last digit what
-the ledger says. Exit code 1 where one does not.
+Prints a row as each run ends, or with `--json` one object at the end, and keeps the results in the output folder's
+`matrix.json`, beside each run's own folder. Kinds whose results are there are not run again. The outcome that is asked
+for: every run ends by itself, with a test SRCC within 0.02 of the honest one's, within the budget, and with the wallet
+charged to the last digit what the ledger says. Exit code 1 where one does not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ RUN_SECONDS = 2 * 3600.0
 @click.option("--providers", default=8, show_default=True)
 @click.option("--hostile", default=3, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, rounds: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout; the rows go to stderr.")
+def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, rounds: int, as_json: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
     os.environ["XDG_DATA_HOME"] = str(output.absolute() / "share")  # no bans beyond these runs
     file = output / "matrix.json"
@@ -57,8 +58,14 @@ def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, roun
             strategy = ["--strategy=embed"] if kind in EMBED else ["--strategy=federate", f"--rounds={rounds}"]
             results[kind] = run(options, ava.absolute(), output / kind.replace(":", "-"), strategy)
             file.write_text(json.dumps(results, indent=1))
-        show(kind, results)
-        (output / "matrix.md").write_text(markdown(results))
+        show(kind, results, to_stderr=as_json)
+    if as_json:
+        rows = [
+            {"fault": kind, "beside": beside(kind), "good": good(kind, results), **results[kind]}
+            for kind in (HONEST, HONEST_EMBED, *ALL)
+            if kind in results
+        ]
+        click.echo(json.dumps({"providers": providers, "hostile": hostile, "rounds": rounds, "rows": rows}))
     sys.exit(0 if all(good(kind, results) for kind in results) else 1)
 
 
@@ -117,10 +124,11 @@ def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
     return result["srcc"] > honest - TOLERANCE and paid == ledger <= 2
 
 
-def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
+def show(kind: str, results: dict[str, dict[str, Any]], to_stderr: bool) -> None:
     if kind == HONEST:
         click.echo(
-            f"{'fault':<13} {'exit':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  hostile updates"
+            f"{'fault':<13} {'exit':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  hostile updates",
+            err=to_stderr,
         )
     result, honest = results[kind], results[beside(kind)]["srcc"]
     srcc = result["srcc"]
@@ -129,27 +137,9 @@ def show(kind: str, results: dict[str, dict[str, Any]]) -> None:
     click.echo(
         f"{kind:<13} {result['exit_code']:>5} {result['seconds']:>8.0f} {srcc if srcc is not None else 0:>7.4f} "
         f"{srcc - honest if known else 0:>+7.4f} {Decimal(result['paid_glm']):>9.6f}  "
-        f"{'yes' if good(kind, results) else 'NO':<4}  {found} {result['said'] if result['exit_code'] else ''}"
+        f"{'yes' if good(kind, results) else 'NO':<4}  {found} {result['said'] if result['exit_code'] else ''}",
+        err=to_stderr,
     )
-
-
-def markdown(results: dict[str, dict[str, Any]]) -> str:
-    """The same for the docs, in the order of the kinds."""
-    lines = [
-        "| fault | test SRCC | beside honest | updates of the others | of the hostile | paid to them, GLM | in all |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    order = (HONEST, HONEST_EMBED, *ALL)
-    for kind in (kind for kind in order if kind in results and results[kind]["srcc"] is not None):
-        result = results[kind]
-        verdicts = [
-            ", ".join(f"{count} {verdict}" for verdict, count in sorted(result[whose].items())) or "none"
-            for whose in ("others", "hostile")
-        ]
-        paid = [f"{Decimal(result[key]):.4f}" for key in ("paid_to_hostile_glm", "paid_glm")]
-        change = f"{result['srcc'] - results[beside(kind)]['srcc']:+.4f}"
-        lines.append("| " + " | ".join([f"`{kind}`", f"{result['srcc']:.4f}", change, *verdicts, *paid]) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def _text(path: Path) -> str:
