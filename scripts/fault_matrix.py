@@ -43,7 +43,7 @@ RUN_SECONDS = 2 * 3600.0
 @click.option("--kinds", default=",".join(ALL), help="Kinds of faults, with commas. [default: all]")
 @click.option("--providers", default=8, show_default=True)
 @click.option("--hostile", default=3, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
+@click.option("--rounds", default=2, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One object on stdout; the rows go to stderr.")
 def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, rounds: int, as_json: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)

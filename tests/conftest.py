@@ -66,7 +66,11 @@ def two_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoDaemons
             loop.close()
 
 
+LONGEST = ("test_image_build.py", "test_train_golem_errors.py", "test_train_golem_resume.py", "test_demo.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # nothing shall wait for them at the end
     for item in items:
         if "two_daemons" in getattr(item, "fixturenames", ()):
             item.add_marker("golem")

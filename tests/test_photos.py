@@ -221,7 +221,7 @@ def test_decoding_at_reduced_scale_looks_like_the_full_decode() -> None:
         file = encoded(large, "JPEG", quality=92)
         reduced = np.asarray(open_photo(file, long_side=800)).astype(np.int16)
         full = np.asarray(open_photo(file).resize((800, 600), Image.Resampling.LANCZOS)).astype(np.int16)
-        assert np.abs(reduced - full).mean() < 1.0
+        assert np.abs(reduced - full).mean() < 1.5  # of 255
         # Which is more than can be said of taking single pixels.
         nearest = np.asarray(open_photo(file).resize((800, 600), Image.Resampling.NEAREST)).astype(np.int16)
         assert np.abs(reduced - full).mean() < np.abs(nearest - full).mean()
