@@ -168,7 +168,7 @@ def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
 
 def test_payable_debit_notes_that_nobody_pays_end_the_agreement(strict: Devnet):
     async def use(requestor: Requestor) -> None:
-        agreement = await requestor.agree(**{ACCEPT_TIMEOUT: ACCEPT, DEBIT_NOTE_INTERVAL: 1, PAYMENT_TIMEOUT: 2})
+        agreement = await requestor.agree(**{ACCEPT_TIMEOUT: ACCEPT, DEBIT_NOTE_INTERVAL: 1, PAYMENT_TIMEOUT: 4})
         await requestor.create_activity(agreement)
 
         async def accept_all() -> None:
@@ -185,8 +185,10 @@ def test_payable_debit_notes_that_nobody_pays_end_the_agreement(strict: Devnet):
             accepting.cancel()
         await requestor.invoice(agreement)
         notes = await requestor.debit_notes(agreement)
-        assert [note.get("paymentDueDate") is None for note in notes[:2]] == [True, False]
-        assert notes[-1].get("paymentDueDate") is not None, "the final note is payable"
+        first, *others, final = [note.get("paymentDueDate") for note in notes]
+        assert first is None, "no time-out has passed yet"
+        assert any(others), "one has"
+        assert final is not None, "the final note is payable"
 
     on(strict, use)
 
