@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
+from fault_matrix import TOLERANCE
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -151,7 +152,7 @@ def faults_plot(figures: Figures, figure: Figure) -> None:
     rows = [row for row in figures["rows"] if row["srcc"] is not None]
     axes = figure.add_subplot()
     axes.bar([row["fault"] for row in rows], [_change(figures, row) for row in rows])
-    axes.axhline(-0.02, color="black", linewidth=0.8, linestyle="--")
+    axes.axhline(-TOLERANCE, color="black", linewidth=0.8, linestyle="--")
     axes.tick_params(axis="x", rotation=60)
     axes.set(ylabel="test SRCC beside honest")
 
