@@ -95,7 +95,7 @@ def up(
     )  # fmt: skip
     started = time.monotonic()
     if detach:
-        click.echo(f"Starting the devnet {name}; the first time, this fetches the chain's programs.", err=True)
+        click.echo(f"Starting the devnet {name}; the first time, npm fetches the chain's programs.", err=True)
         _show_ready(start_detached(options), time.monotonic() - started)
     else:
         asyncio.run(_foreground(options, started))
