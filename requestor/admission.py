@@ -2,7 +2,8 @@
 
 The checks go from cheap to dear, and each can rely on those before it: the claims in the result, then the file (its
 size before anything is read, safetensors header, names, shapes and types, finiteness), then the norm, then whether it
-has been seen before, and last what it does to the model.
+has been seen before, and last what it does to the model. What came before there were others to hold it against is
+looked at once more when all are there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Literal
 
@@ -21,8 +22,9 @@ from torch import Tensor
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.update import decode_update, schema_of
-from requestor.aggregation import norm
+from requestor.aggregation import Update, norm
 from requestor.backends.base import Outcome
+from requestor.direction import Directions
 from requestor.parameters import flatten, moved
 
 Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
@@ -35,6 +37,7 @@ CHANCE = 0.25  # but never more than this, relative to the round's model: a few 
 ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
 LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
 LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
+AGAINST = -0.1  # cosine with the others, below which what worsens the hold-out is no accident: honest ones have > -0.06
 FASTEST = 30.0  # speed relative to the median of the known ones
 ENOUGH_KNOWN = 3  # values that a median needs before anybody is held against it
 CLOCK_SLACK = 1.05  # between a provider's clock and ours
@@ -134,6 +137,7 @@ class Admission:
         self._contents = set(history.contents)
         self._norms = list(history.norms)
         self._speeds = list(history.speeds)
+        self._directions = Directions()
 
     def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
         """The verdict on the outcome of a task of so many samples, and the update `[values]` where it is admitted.
@@ -153,13 +157,29 @@ class Admission:
                 emd, good = self.gate.try_step(ALONE * values)
                 if not good:
                     raise _Refused("harmful", f"it worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}")
+                if emd > self.gate.before:
+                    self._check_direction(values, emd)
         except _Refused as refused:
             return Verdict(refused.kind, str(refused), length, emd, content), None
         self._contents.add(content)
         self._norms.append(length)
+        self._directions.add(values)
         if outcome.seconds > 0:
             self._speeds.append(samples / outcome.seconds)
         return Verdict("admitted", "admitted", length, emd, content), values
+
+    def look_again(self, verdict: Verdict, update: Update, norms: Sequence[float]) -> Verdict:
+        """The verdict on an update that was admitted, now that all are there: the first were held against nobody.
+
+        norms: of all that were admitted.
+        """
+        try:
+            _check_beside(verdict.norm, norms)
+            if self.gate is not None and verdict.emd > self.gate.before:
+                self._check_direction(update.values, verdict.emd, added=True)
+        except _Refused as refused:
+            return replace(verdict, kind=refused.kind, reason=str(refused))
+        return verdict
 
     def _check_claims(self, outcome: Outcome, samples: int) -> None:
         result = outcome.result
@@ -195,22 +215,26 @@ class Admission:
         limit = LONGEST_STEP * self._weights_norm
         if length > limit > 0:
             raise _Refused("implausible", f"its norm {length:.3g} is beyond {limit:.3g}")
-        typical = _typical(self._norms)
-        if typical and not SHORTEST * typical <= length <= LONGEST * typical:
-            raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
+        _check_beside(length, self._norms)
+
+    def _check_direction(self, values: NDArray[np.float32], emd: float, *, added: bool = False) -> None:
+        """What the choice of photos would excuse, alone, is not excused where it also goes against all others.
+
+        Each of the two alone may be chance, and an honest minority that goes against the others helps the hold-out.
+        """
+        assert self.gate is not None
+        agreement = self._directions.agreement(values, added=added)
+        if agreement is not None and agreement < AGAINST:
+            raise _Refused(
+                "harmful",
+                f"it goes against the others, and worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}",
+            )
 
 
-def far_from_most(norms: Sequence[float]) -> dict[int, str]:
-    """Which of a round's admitted updates are implausible beside all others, and why: index → reason.
-
-    A second look, when all are there: the first that came were held against nobody.
-    """
+def _check_beside(length: float, norms: Sequence[float]) -> None:
     typical = _typical(norms)
-    return {
-        index: f"its norm {own:.3g} is far from the others' {typical:.3g}"
-        for index, own in enumerate(norms)
-        if typical and not SHORTEST * typical <= own <= LONGEST * typical
-    }
+    if typical and not SHORTEST * typical <= length <= LONGEST * typical:
+        raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
 
 
 def _typical(known: Sequence[float]) -> float | None:

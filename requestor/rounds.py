@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nima.files import sha256_of
 from nima.training_plan import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
-from requestor.admission import Admission, Evaluate, History, Verdict, far_from_most
+from requestor.admission import Admission, Evaluate, History, Verdict
 from requestor.aggregation import RULES, Rule, StoredUpdate
 from requestor.assignment import Assignment, Client, Frame, assign
 from requestor.backends.base import Backend, Outcome, Provider
@@ -145,6 +145,7 @@ class _Arrival:
     """An update that was admitted; `entry` is its line's, for metrics.jsonl."""
 
     outcome: Outcome
+    verdict: Verdict
     update: StoredUpdate
     entry: dict[str, Any]
 
@@ -198,16 +199,18 @@ class _Collection:
                 self._providers.refused(provider, verdict)
 
     def _look_again(self) -> None:
-        """Take back what is implausible now that all are there."""
-        far = far_from_most([arrival.entry["norm"] for arrival in self._arrivals])
-        for index, reason in far.items():
-            outcome, entry = self._arrivals[index].outcome, self._arrivals[index].entry
-            verdict = Verdict("implausible", reason, entry["norm"], content=entry["content"])
-            entry.update(admitted=False, kind=verdict.kind, verdict=verdict.reason)
-            if outcome.provider is not None:
-                self._providers.refused(outcome.provider, verdict)
-            self._on_outcome(outcome, verdict)
-        self._arrivals = [arrival for index, arrival in enumerate(self._arrivals) if index not in far]
+        """Take back what is implausible or harmful now that all are there."""
+        norms = [arrival.verdict.norm for arrival in self._arrivals]
+        kept = []
+        for arrival in self._arrivals:
+            verdict = self._admission.look_again(arrival.verdict, arrival.update, norms)
+            if verdict.admitted:
+                kept.append(arrival)
+                continue
+            arrival.entry.update(admitted=False, kind=verdict.kind, verdict=verdict.reason)
+            self._refuse(arrival.outcome.provider, verdict)
+            self._on_outcome(arrival.outcome, verdict)
+        self._arrivals = kept
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
         """One run of the backend; returns the assignments whose results were refused."""
@@ -235,7 +238,7 @@ class _Collection:
         entry = _entry(outcome, verdict, assignment)
         if values is not None:
             update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
-            self._arrivals.append(_Arrival(outcome, update, entry))
+            self._arrivals.append(_Arrival(outcome, verdict, update, entry))
             self._admitted.append(arrived)
         if verdict.kind != "no update":
             self._answered.append(arrived)
@@ -245,16 +248,22 @@ class _Collection:
         return verdict
 
     def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:
-        if outcome.provider is None or verdict.kind == "no update":
+        if verdict.kind == "no update":
             return  # failed attempts are counted by the backend, which sees each of them
-        if verdict.admitted:
+        if not verdict.admitted:
+            self._refuse(outcome.provider, verdict)
+        elif outcome.provider is not None:
             self._providers.admitted(
                 outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost
             )
-        elif verdict.kind == "harmful":
-            self._harmful.append((outcome.provider, verdict))
+
+    def _refuse(self, provider: Provider | None, verdict: Verdict) -> None:
+        if provider is None:
+            return
+        if verdict.kind == "harmful":
+            self._harmful.append((provider, verdict))  # until all are there
         else:
-            self._providers.refused(outcome.provider, verdict)
+            self._providers.refused(provider, verdict)
 
     def _closes(self, tasks: int) -> float:
         return self._limits.closing_time(tasks, self._answered, self._admitted)

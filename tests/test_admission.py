@@ -21,6 +21,7 @@ from nima.jobs import PROTOCOL, Job, JobResult
 from nima.training_plan import TrainingPlan
 from nima.update import encode_update, max_bytes, schema_of
 from requestor.admission import Admission, Gate, History, Verdict
+from requestor.aggregation import MemoryUpdate
 from requestor.backends.base import Outcome, Provider, Task
 
 WEIGHTS = {"head.weight": torch.linspace(-1, 1, 20).view(10, 2), "head.bias": torch.zeros(10)}
@@ -227,6 +228,39 @@ def test_the_gate_needs_no_honest_majority(tmp_path: Path) -> None:
     verdicts = [judge(arrival(tmp_path, towards(-0.3 - i / 100), f"job-{i}"), admission) for i in range(6)]
     assert {verdict.kind for verdict in verdicts} == {"harmful"}
     assert judge(arrival(tmp_path, towards(0.3)), admission).admitted
+
+
+def admit(admission: Admission, folder: Path, *amounts: float) -> None:
+    for index, amount in enumerate(amounts):
+        assert judge(arrival(folder, towards(amount), f"other-{index}"), admission).admitted
+
+
+def test_what_chance_excuses_is_refused_where_it_goes_against_the_others(tmp_path: Path) -> None:
+    admission = Admission(WEIGHTS, distance)
+    admit(admission, tmp_path, 0.4, 0.3, 0.35)
+    verdict = judge(arrival(tmp_path, towards(-0.011)), admission)
+    assert verdict.kind == "harmful"
+    assert "goes against the others" in verdict.reason
+
+
+def test_what_came_first_is_looked_at_again_when_all_are_there(tmp_path: Path) -> None:
+    admission = Admission(WEIGHTS, distance)
+    verdict, values = admission.judge(arrival(tmp_path, towards(-0.011)), SAMPLES)
+    assert verdict.admitted
+    assert values is not None
+    admit(admission, tmp_path, 0.04, 0.03, 0.035)
+    again = admission.look_again(verdict, MemoryUpdate(values, SAMPLES), [verdict.norm, 0.04, 0.03, 0.035])
+    assert again.kind == "harmful"
+    assert (again.norm, again.emd, again.content) == (verdict.norm, verdict.emd, verdict.content)
+
+
+def test_an_honest_minority_that_goes_against_the_others_is_believed(tmp_path: Path) -> None:
+    admission = Admission(WEIGHTS, distance)
+    admit(admission, tmp_path, -0.01, -0.011, -0.012)
+    verdict, values = admission.judge(arrival(tmp_path, towards(0.02)), SAMPLES)
+    assert verdict.admitted
+    assert values is not None
+    assert admission.look_again(verdict, MemoryUpdate(values, SAMPLES), [verdict.norm]).admitted
 
 
 def test_the_gate_refuses_a_model_that_breaks_down(tmp_path: Path) -> None:

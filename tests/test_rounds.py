@@ -193,6 +193,27 @@ def test_a_huge_update_that_came_first_is_taken_back_when_the_others_are_there(a
     assert "far from the others" in entry["verdict"]
 
 
+def test_a_small_lie_that_came_first_is_taken_back_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
+    photos = np.linspace(0.9, 1.1, 16)
+
+    def evaluate(weights: Mapping[str, torch.Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.abs(photos + 1 - weights["w"].double().mean().item())
+
+    async def behave(task: Task) -> Outcome:
+        if number_of(task) == 0:
+            return answers.update(task, [-0.01, -0.01, -0.01])
+        await asyncio.sleep(0.3 + 0.05 * number_of(task))
+        return answers.update(task, [0.3, 0.3, 0.01 * number_of(task)])
+
+    weights = ones()
+    report, verdicts = train_once(behave, weights, rounds, [8] * 5, evaluate=evaluate, limits=ALL)
+    assert [verdict.kind for verdict in verdicts] == [*["admitted"] * 5, "harmful"]
+    assert [(update["client"], update["kind"]) for update in report.updates if not update["admitted"]] == [
+        (0, "harmful")
+    ]
+    torch.testing.assert_close(weights["w"], torch.tensor([1.3, 1.3, 1.025]), atol=1e-3, rtol=0)
+
+
 def test_refused_work_is_given_out_again_under_another_name(answers: Answers, rounds: Path) -> None:
     async def behave(task: Task) -> Outcome:
         if number_of(task) == 1 and not task.job.job_id.endswith("-again"):
