@@ -48,7 +48,8 @@ SHOWN = {
         "One training on a devnet for each kind of fault, real daemons and a real chain, with the verdicts on the "
         "updates that came, and what was paid. `bad-features` is held against an embedding with honest providers, the"
         " others against honest rounds. `good`: it ended by itself, with a test SRCC no more than 0.02 below the "
-        "honest one's, and the wallet was charged to the last digit what the ledger says, within the budget.",
+        "honest one's, and the wallet was charged to the last digit what the ledger says, within the budget. Kinds "
+        "that have a result are not run again: the seconds below are those of the last call alone.",
         plots.faults_table, plots.faults_plot,
     ),
     "strategies": Shown(
