@@ -13,9 +13,11 @@ import pytest
 from browser import Browser, start_browser
 from hypothesis import settings
 
+from requestor.devnet.chain import ANVIL, TOKEN
 from requestor.devnet.daemons import Daemon, DaemonSettings
 from requestor.devnet.hub import Hub
 from requestor.devnet.network import NetworkOptions
+from requestor.devnet.npm import NpmUnavailable
 from requestor.devnet.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
@@ -84,6 +86,16 @@ def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_DATA_HOME", str(home))
         patch.delenv("NIMA_GOLEM_DEVNET", raising=False)
         yield home
+
+
+@pytest.fixture(scope="session")
+def chain_programs() -> None:
+    """Of a devnet's own chain; who needs payments is skipped where they cannot be had."""
+    try:
+        for program in (ANVIL, TOKEN):
+            asyncio.run(program.fetch())
+    except NpmUnavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

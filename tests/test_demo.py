@@ -54,6 +54,7 @@ def test_three_providers_worked_within_the_budget(run: Path) -> None:
     assert 0 < summary["spent_glm"] <= summary["budget_glm"] == 2
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_the_chain_paid_each_provider_what_its_receipt_says_to_the_last_digit(folder: Path, run: Path) -> None:
     receipt = {p["name"]: Decimal(p["paid_glm"]) for p in json.loads((run / "receipt.json").read_text())["providers"]}
     settled = json.loads((folder / "demo" / "settlement.json").read_text())["providers"]

@@ -129,6 +129,7 @@ def test_debit_notes_that_nobody_accepts_end_the_agreement(strict: Devnet):
     on(strict, use)
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
     """What yagna lets a requestor refuse; docs/threat-model.md says it."""
     (node,) = strict.providers

@@ -91,6 +91,7 @@ def run_program(devnet: Devnet, tmp_path: Path, *flags: str) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_a_yapapi_program_runs_unchanged_and_its_invoices_are_paid_on_the_chain(devnet: Devnet, tmp_path: Path):
     assert devnet.chain is not None
     token = Token(Node(devnet.chain.url), devnet.chain.token)
@@ -122,6 +123,7 @@ def test_output_is_streamed(devnet: Devnet, tmp_path: Path):
     assert report["streamed"].count(report["expected"]) == 3
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_status(devnet: Devnet):
     status = golem_json("devnet", "status", "--name", devnet.name)
     assert status["chain"] is True
@@ -157,6 +159,7 @@ def clean(devnets_home: Path) -> Iterator[None]:
             stop(started)
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, clean: None):
     ended = nima_golem("devnet", "up", "--detach", "--providers", "1", "--name", "beside", "--unfunded")
     assert ended.returncode == 0, ended.stderr

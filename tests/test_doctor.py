@@ -42,6 +42,7 @@ def on(devnet: Devnet, **changes: str) -> dict[str, str]:
     return os.environ | devnet.environment() | changes
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_a_running_devnet_is_found_without_any_setting(devnet: Devnet) -> None:
     bare = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_DATA_HOME")}
     code, found = doctor(bare)
@@ -88,6 +89,7 @@ def test_without_user_namespaces_the_devnet_will_not_do(tmp_path: Path) -> None:
     assert "user.max_user_namespaces above 0" in found["devnet: sandbox"]["found"]
 
 
+@pytest.mark.usefixtures("chain_programs")
 @pytest.mark.parametrize(
     ("changes", "options", "check", "level", "text"),
     [
@@ -109,6 +111,7 @@ def test_one_thing_is_wrong(
     assert found[check]["advice"]
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_an_empty_wallet_blocks(devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in devnet.environment().items():
         monkeypatch.setenv(name, value)

@@ -83,6 +83,7 @@ def test_a_wrong_app_key(ava: Path, tmp_path: Path, penniless: Devnet) -> None:
     assert "does not know this app key" in complaint(train(ava, tmp_path / "run", environment))
 
 
+@pytest.mark.usefixtures("chain_programs")
 def test_an_empty_wallet(ava: Path, tmp_path: Path, penniless: Devnet) -> None:
     message = complaint(train(ava, tmp_path / "run", penniless.environment()))
     assert "holds less than the budget of 2 GLM" in message

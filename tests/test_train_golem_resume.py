@@ -28,6 +28,7 @@ def command(ava: Path, run_dir: Path) -> list[str]:
     return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), "--run-dir", str(run_dir), *options]
 
 
+@pytest.mark.usefixtures("chain_programs")
 @pytest.mark.parametrize("moment", ["first agreement", "first task", "first round"])
 def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path: Path, devnet: Devnet) -> None:
     ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
