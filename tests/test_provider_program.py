@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -234,7 +235,7 @@ def test_it_needs_neither_a_network_nor_a_writable_root(provider: Provider) -> N
     (folder / "job.json").write_text(provider.job("sealed", kind="evaluate", plan=None).to_json())
     inside = (
         "mount --bind /tmp /tmp && mount -o remount,bind,ro / && "
-        f"exec env -i {sys.executable} -m provider_image {folder}/job.json"
+        f"exec env -i {shlex.quote(sys.executable)} -m provider_image {shlex.quote(str(folder))}/job.json"
     )
     command = ["unshare", "--mount", "--net", "--map-root-user", "sh", "-c", inside]
     probe = ["unshare", "--mount", "--net", "--map-root-user", "sh", "-c", "mount -o remount,bind,ro /"]

@@ -88,6 +88,7 @@ def test_the_daemon_has_these_options(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.golem
+@pytest.mark.usefixtures("chain_programs")
 def test_these_commands_run(devnet: Devnet, tmp_path: Path) -> None:
     make_ava_folder(tmp_path / "tiny-ava")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
