@@ -25,7 +25,7 @@ from requestor.ledger import Ledger
 from tests.ava_folder import make_ava_folder
 from tests.test_train_golem_errors import open_allocations
 
-pytestmark = pytest.mark.golem
+pytestmark = [pytest.mark.golem, pytest.mark.usefixtures("chain_programs")]
 
 FAULTS = ["garbage", "zero", "overcharge"]
 
