@@ -68,7 +68,10 @@ def two_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoDaemons
             loop.close()
 
 
-LONGEST = ("test_image_build.py", "test_train_golem_errors.py", "test_train_golem_resume.py", "test_demo.py")
+LONGEST = (
+    "test_image_build.py", "test_train_golem_errors.py", "test_train_golem_resume.py", "test_demo.py",
+    "test_killed_runs.py", "test_train_faults.py", "test_train_local.py", "test_train_strategies.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
