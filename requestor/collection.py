@@ -1,0 +1,193 @@
+"""What comes back in a round until it closes: judged on arrival, given out again if refused, and looked at twice."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from requestor.admission import Admission, Verdict
+from requestor.aggregation import StoredUpdate
+from requestor.assignment import Assignment
+from requestor.backends.base import Backend, Outcome, Provider
+from requestor.closing import RoundLimits, until
+from requestor.providers import Providers
+
+ATTEMPTS = 2  # of a client's work in one round: what one provider did badly another does again, if there is time
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """An update that was admitted; `entry` is its line's, for metrics.jsonl."""
+
+    outcome: Outcome
+    verdict: Verdict
+    update: StoredUpdate
+    entry: dict[str, Any]
+
+
+class Collection:
+    """The updates of one round, judged as they come in until the round closes.
+
+    Args:
+        admission: the round's judge; providers: told who brought what.
+        folder: existing, for the updates that were admitted.
+        on_outcome: called as each outcome is judged.
+
+    Attributes:
+        entries: one an outcome, for metrics.jsonl: provider, verdict, samples, seconds, loss, …
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        providers: Providers,
+        limits: RoundLimits,
+        folder: Path,
+        on_outcome: Callable[[Outcome, Verdict], None],
+    ) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self._arrivals: list[_Arrival] = []
+        self._admission = admission
+        self._providers = providers
+        self._limits = limits
+        self._folder = folder
+        self._on_outcome = on_outcome
+        self._started = time.monotonic()
+        self._answered: list[float] = []
+        self._admitted: list[float] = []
+        self._harmful: list[tuple[Provider, Verdict]] = []
+
+    @property
+    def updates(self) -> list[StoredUpdate]:
+        """Those that were admitted, in an order that is not chance: sums in floating point depend on it."""
+        return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss of those that were admitted, as the providers claim it; NaN without any."""
+        losses = [arrival.entry["loss"] for arrival in self._arrivals if arrival.entry["loss"] is not None]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
+        """Run all assignments; what was refused is given to another provider, if it is needed and there is time."""
+        tasks, waiting = len(assignments), list(assignments)
+        for _ in range(ATTEMPTS):
+            refused = await self._attempt(backend, waiting, tasks)
+            enough_came = len(self._arrivals) >= self._limits.needed(tasks)
+            if not refused or enough_came or self._elapsed() >= self._closes(tasks):
+                break
+            waiting = [_again(assignment) for assignment in refused]
+        self._look_again()
+        # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
+        if self._arrivals:
+            for provider, verdict in self._harmful:
+                self._providers.refused(provider, verdict)
+
+    def _look_again(self) -> None:
+        """Take back what is implausible or harmful now that all are there."""
+        norms = [arrival.verdict.norm for arrival in self._arrivals]
+        kept = []
+        for arrival in self._arrivals:
+            verdict = self._admission.look_again(arrival.verdict, arrival.update, norms)
+            if verdict.admitted:
+                kept.append(arrival)
+                continue
+            arrival.entry.update(admitted=False, kind=verdict.kind, verdict=verdict.reason)
+            self._refuse(arrival.outcome.provider, verdict)
+            self._on_outcome(arrival.outcome, verdict)
+        self._arrivals = kept
+
+    async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
+        """One run of the backend; returns the assignments whose results were refused."""
+        waiting = {assignment.task.job.job_id: assignment for assignment in assignments}
+        refused = []
+        outcomes = backend.run([a.task for a in assignments], self._limits.longest - self._elapsed())
+        async with aclosing(until(outcomes, lambda: self._started + self._closes(tasks))) as arriving:
+            async for outcome in arriving:
+                assignment = waiting.pop(outcome.task.job.job_id, None)
+                if assignment is None:
+                    continue  # of a round that is over
+                verdict = await self._take(outcome, assignment)
+                if verdict.kind not in ("admitted", "no update"):
+                    refused.append(assignment)
+        for job_id, assignment in waiting.items():
+            late = backend.status().at_work.get(job_id)
+            await self._take(Outcome(assignment.task, late, error="the round closed before it came"), assignment)
+        return refused
+
+    async def _take(self, outcome: Outcome, assignment: Assignment) -> Verdict:
+        arrived = self._elapsed()
+        verdict, values = await asyncio.to_thread(self._admission.judge, outcome, assignment.samples)
+        if outcome.output is not None:
+            outcome.output.unlink(missing_ok=True)
+        entry = _entry(outcome, verdict, assignment)
+        if values is not None:
+            update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
+            self._arrivals.append(_Arrival(outcome, verdict, update, entry))
+            self._admitted.append(arrived)
+        if verdict.kind != "no update":
+            self._answered.append(arrived)
+        self._tell_providers(outcome, verdict, assignment)
+        self.entries.append(entry)
+        self._on_outcome(outcome, verdict)
+        return verdict
+
+    def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:
+        if verdict.kind == "no update":
+            return  # failed attempts are counted by the backend, which sees each of them
+        if not verdict.admitted:
+            self._refuse(outcome.provider, verdict)
+        elif outcome.provider is not None:
+            self._providers.admitted(
+                outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost
+            )
+
+    def _refuse(self, provider: Provider | None, verdict: Verdict) -> None:
+        if provider is None:
+            return
+        if verdict.kind == "harmful":
+            self._harmful.append((provider, verdict))  # until all are there
+        else:
+            self._providers.refused(provider, verdict)
+
+    def _closes(self, tasks: int) -> float:
+        return self._limits.closing_time(tasks, self._answered, self._admitted)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+
+def _again(assignment: Assignment) -> Assignment:
+    """The same work under another name, so that nothing late of the first attempt can be taken for it."""
+    job = assignment.task.job
+    return replace(assignment, task=replace(assignment.task, job=replace(job, job_id=f"{job.job_id}-again")))
+
+
+def _entry(outcome: Outcome, verdict: Verdict, assignment: Assignment) -> dict[str, Any]:
+    return {
+        "job": outcome.task.job.job_id,
+        "client": assignment.client,
+        "provider": outcome.provider.name if outcome.provider else None,
+        "provider_id": outcome.provider.id if outcome.provider else None,
+        "admitted": verdict.admitted,
+        "kind": verdict.kind,
+        "verdict": verdict.reason,
+        "norm": _finite(verdict.norm),
+        "emd": _finite(verdict.emd),
+        "content": verdict.content,
+        "samples": assignment.samples,
+        "loss": outcome.result.loss if outcome.result else None,
+        "seconds": round(outcome.seconds, 2),
+        "cost_glm": None if outcome.cost is None else str(outcome.cost),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
