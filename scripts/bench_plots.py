@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ matplotlib.rcParams.update({
 Figures = Mapping[str, Any]
 WIRES = ("fp32", "fp16", "int8")
 PARTS = ("negotiation", "deployment", "transfer", "program", "computing", "waiting")
+_ROUNDS = re.compile(r"(\d+) rounds? of")
 STAGES = ("plan", "admit (making the files not counted)", "aggregate: mean", "a whole round, simulated")
 
 
@@ -121,6 +123,7 @@ def robustness_table(figures: Figures) -> Table:
 
 def robustness_plot(figures: Figures, figure: Figure) -> None:
     for axes, way, name in zip(_panels(figure, 2), ("admitted", "averaged"), ("with", "without"), strict=True):
+        axes.set_prop_cycle(color=matplotlib.colormaps["tab20"].colors)  # type: ignore[attr-defined]
         for fault in dict.fromkeys(row["fault"] for row in figures["rows"]):
             rows = [row for row in figures["rows"] if row["fault"] == fault]
             honest = figures["honest_features" if fault == "bad-features" else "honest"]
@@ -243,10 +246,21 @@ def strategies_table(figures: Figures) -> Table:
 
 
 def strategies_plot(figures: Figures, figure: Figure) -> None:
+    """A line for what is gone on with, a point for how many rounds were made of it."""
     axes = figure.add_subplot()
+    lines: dict[str, list[Figures]] = {}
     for row in figures["strategies"]:
-        axes.errorbar(row["glm"], row["srcc"], row["srcc_error"], marker="o", capsize=2, label=row["strategy"])
-    axes.set(xlabel="GLM, waiting not counted", ylabel="test SRCC")
+        what = _ROUNDS.sub("rounds of", row["strategy"])
+        lines.setdefault("embed + head, then rounds" if what.startswith("embed") else what, []).append(row)
+    for what, rows in lines.items():
+        cost, srcc = [row["glm"] for row in rows], [row["srcc"] for row in rows]
+        axes.errorbar(cost, srcc, [row["srcc_error"] for row in rows], marker="o", capsize=2, label=what)
+        for row in rows:
+            rounds = _ROUNDS.search(row["strategy"])
+            axes.annotate(
+                rounds.group(1) if rounds else "0", (row["glm"], row["srcc"]), (4, 4), textcoords="offset points"
+            )
+    axes.set(xlabel="GLM, waiting not counted; at each point the number of rounds", ylabel="test SRCC")
     axes.legend(fontsize=7)
 
 
