@@ -13,7 +13,7 @@ class Directions:
 
     Updates are finite, not zero, and float32 `[values]`. What clients learn from different photos has enough in common
     to agree in direction until a model has converged, and what is trained against them shows as a negative cosine
-    (Cao et al. 2021, FLTrust, arXiv 2012.13995, eq. 2, where the server's own update takes the others' place).
+    (as in FLTrust, Cao et al. 2021, arXiv 2012.13995, where the server's own update takes the others' place).
     """
 
     def __init__(self) -> None:
