@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from requestor.devnet.state import find_devnet
-from requestor.errors import AppKeyMissing, ConfigurationError
+from requestor.errors import ConfigurationError
 from requestor.golem.networks import TOKENS
 from requestor.strategies import Strategy
 
@@ -96,16 +96,3 @@ def golem_environment() -> dict[str, str]:
     if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
         environment |= devnet.environment()
     return environment
-
-
-def required_variable(environment: dict[str, str], name: str) -> str:
-    """A variable of Golem's environment. Raises AppKeyMissing for a missing app key, else ConfigurationError."""
-    value = environment.get(name) or os.environ.get(name)
-    if value:
-        return value
-    if name == "YAGNA_APPKEY":
-        raise AppKeyMissing(
-            "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local "
-            "Golem with `nima-golem devnet up --detach`."
-        )
-    raise ConfigurationError(f"{name} is not set.")

@@ -27,14 +27,13 @@ from requestor.devnet.sandbox import Layout, Sandbox
 from requestor.devnet.state import Devnet, running_devnets
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
 from requestor.finding import Finding
-from requestor.golem.networks import TOKENS, is_real_money
-from requestor.golem.wallet import Connection, Wallet
+from requestor.golem.networks import TOKENS, Connection, chosen_subnet, is_real_money
+from requestor.golem.wallet import Wallet
 from requestor.image.checkup import look_at_image
 
 GIB = 2**30
 ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
 PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
-DEFAULT_API_URL = "http://127.0.0.1:7465"
 _PROGRAM_SECONDS = 20.0
 
 
@@ -44,20 +43,19 @@ class Setup:
 
     environment: dict[str, str]
     devnet: Devnet | None
-    network: str
+    connection: Connection
 
     @classmethod
     def of_environment(cls, network: str | None) -> Setup:
         """Raises DevnetError where several devnets run and nothing says which is meant."""
         environment = golem_environment()
-        url = environment.get("YAGNA_API_URL")
-        devnet = next((running for running in running_devnets() if running.requestor.api_url == url), None)
-        return cls(environment, devnet, network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"))
+        connection = Connection.from_environment(environment, network, require_app_key=False)
+        urls = {running.requestor.api_url: running for running in running_devnets()}
+        return cls(environment, urls.get(connection.api_url), connection)
 
     @property
-    def connection(self) -> Connection:
-        key, url = self.environment.get("YAGNA_APPKEY", ""), self.environment.get("YAGNA_API_URL", DEFAULT_API_URL)
-        return Connection(api_url=url, app_key=key, network=self.network)
+    def network(self) -> str:
+        return self.connection.network
 
 
 async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[Finding]:
@@ -117,7 +115,7 @@ def _network(setup: Setup) -> Finding:
     if network == "holesky":
         return Finding("network", "warning", "holesky has been shut down.", "choose hoodi: --network hoodi")
     money = "real money" if is_real_money(network) else "test money"
-    subnet = setup.environment.get("YAGNA_SUBNET", "public")
+    subnet = chosen_subnet(setup.environment)
     where = f"the devnet {setup.devnet.name}" if setup.devnet else f"subnet {subnet}"
     return Finding("network", "ok", f"{network}: {money} ({_token(network)}); {where}")
 

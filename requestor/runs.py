@@ -25,10 +25,11 @@ from nima.update import max_bytes, schema_of
 from requestor.accounts import Accounts
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
-from requestor.config import HiringConfig, RunConfig, golem_environment, required_variable
+from requestor.config import HiringConfig, RunConfig, golem_environment
 from requestor.errors import GolemError
 from requestor.estimate import Assumptions, Sizes, Stage, estimate
 from requestor.golem.gftp_program import our_gftp_on_path
+from requestor.golem.networks import Connection, chosen_network, chosen_subnet, required_app_key
 from requestor.image.chosen import ChosenImage, choose_image
 from requestor.pipeline import TrainingRun
 from requestor.prediction import Progress, predict_on
@@ -52,7 +53,7 @@ def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
     """
     if backend != "golem":
         return None
-    required_variable(environment, "YAGNA_APPKEY")
+    required_app_key(environment)
     return choose_image(environment)
 
 
@@ -93,8 +94,8 @@ def open_run(
         proximal=proximal,
         workers=workers,
         max_price=max_price,
-        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
-        subnet=subnet or environment.get("YAGNA_SUBNET", "public"),
+        network=chosen_network(environment, network),
+        subnet=chosen_subnet(environment, subnet),
         seed=seed,
     )
     split = test_split(config.ava, test_ids, config.seed)
@@ -158,17 +159,12 @@ def estimate_run(
 def market_assumptions(network: str | None, subnet: str | None, workers: int, max_price: Decimal) -> Assumptions:
     """What providers ask now, where a daemon runs that can be asked; otherwise what they are supposed to ask."""
     from requestor.golem.market import scan_offers
-    from requestor.golem.wallet import Connection
 
     usual, environment = Assumptions(), golem_environment()
     if not environment.get("YAGNA_APPKEY"):
         return usual
-    connection = Connection(
-        api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
-        app_key=environment["YAGNA_APPKEY"],
-        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
-    )
-    subnet = subnet or environment.get("YAGNA_SUBNET", "public")
+    connection = Connection.from_environment(environment, network)
+    subnet = chosen_subnet(environment, subnet)
     try:
         offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
     except GolemError as error:
@@ -191,8 +187,8 @@ def predict_with(
         workers=EVALUATION_WORKERS,
         budget=budget or Decimal(0),
         max_price=EVALUATION_MAX_PRICE,
-        network=environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
-        subnet=environment.get("YAGNA_SUBNET", "public"),
+        network=chosen_network(environment),
+        subnet=chosen_subnet(environment),
     )
     identity = {"model": sha256_of(model), "ava": str(ava.resolve())}
     folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
@@ -214,14 +210,9 @@ def open_backend(
     # yapapi takes seconds to import, and needs to be there for this backend only.
     from requestor.backends.golem import GolemBackend
     from requestor.golem.settings import GolemSettings
-    from requestor.golem.wallet import Connection
 
     settings = GolemSettings(
-        connection=Connection(
-            api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
-            app_key=required_variable(environment, "YAGNA_APPKEY"),
-            network=config.network,
-        ),
+        connection=Connection.from_environment(environment, config.network),
         subnet=config.subnet,
         image=image.package,
         image_checked=image.info is not None,

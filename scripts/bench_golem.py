@@ -48,6 +48,7 @@ from requestor.backends.golem import GolemBackend
 from requestor.config import HiringConfig, golem_environment
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
+from requestor.golem.networks import chosen_network, chosen_subnet
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
 from requestor.runs import image_for, open_backend
@@ -209,7 +210,7 @@ def measure(backend: str, work: Work, folder: Path) -> Figures:
     environment = golem_environment() if backend == "golem" else dict(os.environ)
     config = HiringConfig(
         backend="golem" if backend == "golem" else "local", workers=PROVIDERS, budget=Decimal(2), max_price=Decimal(1),
-        network=environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"), subnet=environment.get("YAGNA_SUBNET", "public"),
+        network=chosen_network(environment), subnet=chosen_subnet(environment),
     )  # fmt: skip
     run = RunFolder(folder, {"benchmark": backend})
     return asyncio.run(work.on(open_backend(config, run, environment, image_for(backend, environment)), run))

@@ -20,7 +20,8 @@ from requestor.devnet.pricing import LinearPricing
 from requestor.devnet.rest import Rest
 from requestor.devnet.state import NETWORK, Devnet
 from requestor.devnet.supervision import start_detached, stop
-from requestor.golem.wallet import Connection, Wallet
+from requestor.golem.networks import Connection
+from requestor.golem.wallet import Wallet
 
 pytestmark = pytest.mark.golem
 

@@ -21,8 +21,8 @@ from requestor.backends.base import Task
 from requestor.backends.golem import GolemBackend
 from requestor.budget import Price
 from requestor.errors import ConfigurationError
+from requestor.golem.networks import Connection
 from requestor.golem.settings import GolemSettings
-from requestor.golem.wallet import Connection
 from requestor.ledger import Ledger
 from tests.simulated_golem import Conduct, Market, SimulatedGolem, VirtualTime
 

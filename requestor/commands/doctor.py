@@ -8,14 +8,15 @@ import textwrap
 
 import click
 
-from requestor.golem.networks import TOKENS
+from requestor.golem.networks import DEFAULT_NETWORK, TOKENS
 
 _MARKS = {"ok": "✓", "warning": "!", "blocked": "✗", "skipped": "-"}
 _WIDTH = 17
 
 
 @click.command(short_help="Check the whole set-up, and say what to do.")
-@click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
+@click.option("--network", type=click.Choice(list(TOKENS)),
+              help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--download-image", is_flag=True, help="Download the provider image, to check its hash.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def doctor(network: str | None, download_image: bool, as_json: bool) -> None:

@@ -68,8 +68,9 @@ def evaluate(
         raise ConfigurationError("--backend golem pays providers: say how much they may cost, as in --budget 0.1GLM.")
     if backend == "golem" and budget is not None and not yes:
         from requestor.config import golem_environment
+        from requestor.golem.networks import chosen_network
 
-        confirm_real_money(golem_environment().get("YAGNA_PAYMENT_NETWORK", "hoodi"), budget)
+        confirm_real_money(chosen_network(golem_environment()), budget)
     other = read_evaluation(compare) if compare else None
     ratings = read_ratings(ava)
     split = split_of(ava if ava.is_dir() else ava.parent, ids) if predictions is None or ids is not None else None

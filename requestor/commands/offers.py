@@ -7,12 +7,13 @@ import json
 
 import click
 
-from requestor.golem.networks import TOKENS
+from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
 
 
 @click.command(short_help="Show who offers to compute on Golem, and at what price.")
-@click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
-@click.option("--subnet", help="Golem subnet. [default: the devnet's, or public]")
+@click.option("--network", type=click.Choice(list(TOKENS)),
+              help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
+@click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
 @click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long to listen.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def offers(network: str | None, subnet: str | None, seconds: float, as_json: bool) -> None:
@@ -23,17 +24,13 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
         nima-golem offers
         nima-golem offers --network polygon --seconds 30 --json
     """
-    from requestor.config import golem_environment, required_variable
+    from requestor.config import golem_environment
     from requestor.golem.market import scan_offers
-    from requestor.golem.wallet import Connection
+    from requestor.golem.networks import Connection, chosen_subnet
 
     environment = golem_environment()
-    connection = Connection(
-        api_url=environment.get("YAGNA_API_URL", "http://127.0.0.1:7465"),
-        app_key=required_variable(environment, "YAGNA_APPKEY"),
-        network=network or environment.get("YAGNA_PAYMENT_NETWORK", "hoodi"),
-    )
-    found = asyncio.run(scan_offers(connection, subnet or environment.get("YAGNA_SUBNET", "public"), seconds))
+    connection = Connection.from_environment(environment, network)
+    found = asyncio.run(scan_offers(connection, chosen_subnet(environment, subnet), seconds))
     if not as_json and found:
         columns = ("threads", "GiB", "start", "CPU hour", "hour", "first hour")
         click.echo(f"{'provider':<28}" + "".join(f"{name:>11}" for name in columns))

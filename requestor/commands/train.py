@@ -14,7 +14,7 @@ import click
 from requestor.aggregation import RULES
 from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import RunStopped
-from requestor.golem.networks import TOKENS
+from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
 from requestor.strategies import DEFAULT, STRATEGIES
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ _WORTH_WAITING_FOR = {
               help="File with ids to test on. [default: AVA/splits/test.txt, else a random tenth]")  # fmt: skip
 @click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
               help="The run's folder; the same one resumes it. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
-@click.option("--network", type=click.Choice(list(TOKENS)), help="Payment network. [default: the devnet's, or hoodi]")
-@click.option("--subnet", help="Golem subnet. [default: the devnet's, or public]")
+@click.option("--network", type=click.Choice(list(TOKENS)),
+              help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
+@click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random.")
 @click.option("--estimate", is_flag=True, help="Only say what the run would do and cost; nothing is spent.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")

@@ -13,11 +13,12 @@ from typing import Any
 from requestor.devnet.sandbox import PYTHON
 from requestor.errors import DevnetError
 from requestor.golem.gftp_program import gftp_on_path
+from requestor.golem.networks import DRIVER, payment_platform
 
 NAME_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_NAME = "default"
-NETWORK, DRIVER = "hoodi", "erc20"
-PLATFORM = f"{DRIVER}-{NETWORK}-tglm"
+NETWORK = "hoodi"  # which the devnet's chain stands in for
+PLATFORM = payment_platform(NETWORK)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from requestor.budget import SECONDS_AN_HOUR, Price
-from requestor.golem.wallet import Connection, Wallet
+from requestor.golem.networks import Connection
+from requestor.golem.wallet import Wallet
 from requestor.provider_name import display_name
 
 _COUNTERS = ("golem.usage.duration_sec", "golem.usage.cpu_sec")

@@ -1,4 +1,14 @@
-"""Payment networks of yagna's erc20 driver."""
+"""Which Golem is meant: the payment networks of yagna's erc20 driver, and where the requestor's daemon is.
+
+The environment variables are yagna's and yapapi's own; their default values stand here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from requestor.errors import AppKeyMissing
 
 # network → the token that is paid with there; test GLM has no value
 TOKENS = {
@@ -9,7 +19,81 @@ TOKENS = {
     "sepolia": "tglm",
     "holesky": "tglm",
 }
+DRIVER = "erc20"
+DEFAULT_API_URL = "http://127.0.0.1:7465"
+DEFAULT_NETWORK = "hoodi"
+DEFAULT_SUBNET = "public"
 
 
 def is_real_money(network: str) -> bool:
+    """Whether payments on `network` move GLM that has a value."""
     return TOKENS.get(network) == "glm"
+
+
+def payment_platform(network: str, driver: str = DRIVER) -> str:
+    """The payment platform's name, such as `erc20-hoodi-tglm`. Raises KeyError for an unknown network."""
+    return f"{driver}-{network}-{TOKENS[network]}"
+
+
+def chosen_network(environment: Mapping[str, str], option: str | None = None) -> str:
+    """The payment network: that of the option, else YAGNA_PAYMENT_NETWORK, else the default. It may be unknown."""
+    return option or environment.get("YAGNA_PAYMENT_NETWORK") or DEFAULT_NETWORK
+
+
+def chosen_subnet(environment: Mapping[str, str], option: str | None = None) -> str:
+    """The Golem subnet: that of the option, else YAGNA_SUBNET, else the default."""
+    return option or environment.get("YAGNA_SUBNET") or DEFAULT_SUBNET
+
+
+def required_app_key(environment: Mapping[str, str]) -> str:
+    """The value of YAGNA_APPKEY. Raises AppKeyMissing if it is not set."""
+    if app_key := environment.get("YAGNA_APPKEY"):
+        return app_key
+    raise AppKeyMissing(
+        "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local "
+        "Golem with `nima-golem devnet up --detach`."
+    )
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the daemon is and how we pay: what a run needs to know of Golem.
+
+    Attributes:
+        api_url: of the daemon's REST interface, without a slash at the end (one that is given is removed).
+        app_key: the daemon's key for one of its identities.
+        network: payment network, a key of `TOKENS`.
+        driver: payment driver.
+    """
+
+    api_url: str
+    app_key: str
+    network: str
+    driver: str = DRIVER
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_url", self.api_url.rstrip("/"))  # paths, and yapapi's, begin with one
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], network: str | None = None, *, require_app_key: bool = True
+    ) -> Connection:
+        """The connection that YAGNA_API_URL, YAGNA_APPKEY and YAGNA_PAYMENT_NETWORK describe.
+
+        Args:
+            network: used instead of YAGNA_PAYMENT_NETWORK.
+            require_app_key: if False, a missing app key becomes the empty one, which no daemon knows.
+
+        Raises:
+            AppKeyMissing: YAGNA_APPKEY is not set, and it is required.
+        """
+        return cls(
+            api_url=environment.get("YAGNA_API_URL") or DEFAULT_API_URL,
+            app_key=required_app_key(environment) if require_app_key else environment.get("YAGNA_APPKEY", ""),
+            network=chosen_network(environment, network),
+        )
+
+    @property
+    def platform(self) -> str:
+        """The payment platform's name, such as `erc20-hoodi-tglm`."""
+        return payment_platform(self.network, self.driver)

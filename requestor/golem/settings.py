@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from requestor.golem.wallet import Connection
+from requestor.golem.networks import Connection
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -12,33 +11,10 @@ import aiohttp
 
 from requestor.budget import show_glm
 from requestor.errors import AppKeyMissing, DaemonUnreachable, GolemError, WalletEmpty
+from requestor.golem.networks import Connection, is_real_money
 
-# token by network, as yagna's erc20 driver names them
-TOKENS = {
-    "polygon": "glm",
-    "mainnet": "glm",
-    "hoodi": "tglm",
-    "amoy": "tglm",
-    "sepolia": "tglm",
-    "holesky": "tglm",
-}
 _INSUFFICIENT_FUNDS = "insufficient-account-funds"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Where the daemon is and how we pay: what a run needs to know of Golem."""
-
-    api_url: str
-    app_key: str
-    network: str
-    driver: str = "erc20"
-
-    @property
-    def platform(self) -> str:
-        """The payment platform's name, such as `erc20-hoodi-tglm`."""
-        return f"{self.driver}-{self.network}-{TOKENS[self.network]}"
 
 
 class Wallet:
@@ -75,7 +51,7 @@ class Wallet:
                 raise
             network = self._connection.network
             way_out = (
-                "get test GLM with `yagna payment fund`" if TOKENS[network] == "tglm" else "send GLM and some gas to it"
+                "send GLM and some gas to it" if is_real_money(network) else "get test GLM with `yagna payment fund`"
             )
             raise WalletEmpty(
                 f"The wallet {address} on {network} holds less than the budget of {show_glm(amount)}: {way_out}, "
@@ -117,7 +93,7 @@ class Wallet:
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request to the daemon: JSON in, JSON out."""
-        url = self._connection.api_url.rstrip("/") + path
+        url = self._connection.api_url + path
         headers = {"Authorization": f"Bearer {self._connection.app_key}"}
         try:
             async with (
