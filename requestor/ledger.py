@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -10,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from requestor.errors import RunFolderError
 from requestor.journal import append, lines
 
 _CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
@@ -54,11 +52,7 @@ class Ledger:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """All events, oldest first. A torn last line (the power went) is left out; any other is an error."""
-        for number, line in enumerate(lines(self.path), start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise RunFolderError(f"{self.path}, line {number}: not a ledger entry ({error}).") from error
+        return lines(self.path, dict)
 
     def open_allocations(self) -> list[str]:
         """Ids of allocations that were made and never released: what a killed run leaves behind."""

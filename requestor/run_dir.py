@@ -26,6 +26,7 @@ from typing import Any
 
 from nima.files import write_atomically
 from requestor.errors import RunFolderError
+from requestor.journal import append, lines
 from requestor.ledger import Ledger
 
 
@@ -46,15 +47,12 @@ class RunFiles:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def attempts(self) -> Iterator[dict[str, Any]]:
-        """Every line of metrics.jsonl, oldest first: a round that was done again has several."""
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue  # torn by a kill; the round is done again
+        """Every line of metrics.jsonl, oldest first: a round that was done again has several.
+
+        What a kill left of a line that was never finished is left out; that round is done again.
+        Raises RunFolderError where any other line is damaged.
+        """
+        return lines(self.path / "metrics.jsonl", dict)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One entry a round, in order; of a round that was done again after a kill, the last."""
@@ -114,5 +112,5 @@ class RunFolder(RunFiles):
         write_atomically(self.path / name, json.dumps(content, indent=1).encode())
 
     def append_metrics(self, entry: dict[str, Any]) -> None:
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Adds a line to metrics.jsonl, which is on disk when this returns."""
+        append(self.path / "metrics.jsonl", entry)
