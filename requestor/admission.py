@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +22,12 @@ from torch import Tensor
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.update import decode_update, schema_of
-from requestor.aggregation import Update, norm
+from requestor.aggregation import Update
 from requestor.backends.base import Outcome
-from requestor.direction import Directions
-from requestor.parameters import flatten, moved
+from requestor.gate import Evaluate, Gate
+from requestor.vectors import Directions, flatten, norm
+from requestor.verdict import Kind, Verdict
 
-Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
-Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
-"""Trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
-
-WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
-DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance,
-CHANCE = 0.25  # but never more than this, relative to the round's model: a few photos would excuse anything
 ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
 LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
 LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
@@ -41,26 +35,6 @@ AGAINST = -0.1  # cosine with the others, below which what worsens the hold-out 
 FASTEST = 30.0  # speed relative to the median of the known ones
 ENOUGH_KNOWN = 3  # values that a median needs before anybody is held against it
 CLOCK_SLACK = 1.05  # between a provider's clock and ours
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found, and a sentence for people.
-
-    norm: of the update; emd: on the hold-out, of the round's model with half of this update; both NaN where they were
-        not reached.
-    content: hash of the update's values, None where there were none.
-    """
-
-    kind: Kind
-    reason: str
-    norm: float = math.nan
-    emd: float = math.nan
-    content: str | None = None
-
-    @property
-    def admitted(self) -> bool:
-        return self.kind == "admitted"
 
 
 @dataclass(frozen=True)
@@ -86,30 +60,6 @@ class History:
             tuple(update["norm"] for update in last),
             tuple(update["samples"] / update["seconds"] for update in last if update["seconds"] > 0),
         )
-
-
-class Gate:
-    """Judges weights by what they make of the hold-out, relative to the round's model and to nothing else.
-
-    An absolute bound holds however many providers are hostile, where one relative to the other updates fails at half.
-    Honest updates of small data sets overfit: at full length most of them worsen the hold-out although their average
-    improves it. So a half of each is tried, in which drift counts for a quarter, and flipped or mislabelled work still
-    for most.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], evaluate: Evaluate) -> None:
-        self._weights = weights
-        self._evaluate = evaluate
-        self._before = evaluate(weights)
-        self.before = float(self._before.mean())
-
-    def try_step(self, step: NDArray[np.floating]) -> tuple[float, bool]:
-        """Mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
-        after = self._evaluate(moved(self._weights, step))
-        growth = after - self._before
-        chance = min(DEVIATIONS * float(growth.std()) / math.sqrt(len(growth)), CHANCE * self.before)
-        # Written so that NaN fails.
-        return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
 
 
 class _Refused(Exception):

@@ -11,7 +11,7 @@ A `Rule` joins two choices: how the updates are combined (here), and what the se
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 
 from requestor.errors import RunFolderError
 from requestor.server_optimizer import State, adam, momentum, plain, yogi
+from requestor.vectors import BLOCK, Vector, blocks, norm
 
-Vector = NDArray[np.float64]
-
-BLOCK = 1 << 16  # values added at a time: what they need stays in the processor's cache
 STACK = 1 << 24  # values of all updates together that are sorted at a time: 64 MB
 TRIM = 0.25  # share of the updates that the trimmed mean leaves out at either end
 
@@ -127,19 +125,13 @@ def clipped_mean(updates: Sequence[Update]) -> Vector:
     return _scaled_mean(updates, [min(1.0, limit / own) if own > 0 else 1.0 for own in norms])
 
 
-def norm(values: NDArray[np.float32]) -> float:
-    """The Euclidean norm of a vector, summed in float64."""
-    blocks = (values[start:stop].astype(np.float64) for start, stop in _blocks(len(values), BLOCK))
-    return math.sqrt(sum(float(np.square(block).sum()) for block in blocks))
-
-
 def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
     """Σ nᵢ·fᵢ·δᵢ / Σ nᵢ."""
     total = np.zeros(_common_size(updates))
     buffer = np.empty(BLOCK)
     for update, factor in zip(updates, factors, strict=True):
         values = update.values
-        for start, stop in _blocks(len(total), BLOCK):
+        for start, stop in blocks(len(total), BLOCK):
             weighted = np.multiply(
                 values[start:stop], update.samples * factor, out=buffer[: stop - start], dtype=np.float64
             )
@@ -151,18 +143,13 @@ def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
 def _mean_without_extremes(updates: Sequence[Update], trim: int) -> Vector:
     """The mean of each coordinate's values but its `trim` largest and smallest; needs the memory of `STACK`."""
     result = np.empty(_common_size(updates))
-    for start, stop in _blocks(len(result), max(1, STACK // len(updates))):
+    for start, stop in blocks(len(result), max(1, STACK // len(updates))):
         stack = np.empty((len(updates), stop - start), np.float32)
         for row, update in zip(stack, updates, strict=True):
             row[:] = update.values[start:stop]  # one by one: what is mapped counts as memory, and in large pieces
         stack.sort(axis=0)
         result[start:stop] = stack[trim : len(updates) - trim].mean(axis=0, dtype=np.float64)
     return result
-
-
-def _blocks(size: int, length: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, size, length):
-        yield start, min(start + length, size)
 
 
 def _common_size(updates: Sequence[Update]) -> int:

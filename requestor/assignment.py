@@ -9,32 +9,9 @@ from pathlib import Path
 from nima.jobs import PROTOCOL, Job
 from nima.training_plan import TrainingPlan
 from requestor.backends.base import Task
+from requestor.dataset import Client
 
 MOST_HALVINGS = 2  # of the steps, for a slow provider
-
-
-@dataclass(frozen=True)
-class Client:
-    """A part of the training images that is trained on as one: the shards' hashes, paths and image counts."""
-
-    shards: tuple[str, ...]
-    paths: tuple[Path, ...]
-    images: tuple[int, ...]
-
-    def for_round(self, number: int, samples: int) -> Client:
-        """The shards that a round needs for so many samples: the next ones in turn, at least one."""
-        start = number % len(self.shards)
-        order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
-        chosen: list[int] = []
-        for index in order:
-            chosen.append(index)
-            if sum(self.images[i] for i in chosen) >= samples:
-                break
-        return Client(
-            tuple(self.shards[i] for i in chosen),
-            tuple(self.paths[i] for i in chosen),
-            tuple(self.images[i] for i in chosen),
-        )
 
 
 @dataclass(frozen=True)

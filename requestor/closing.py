@@ -69,6 +69,11 @@ class RoundLimits:
         return min(self.seconds, since + max(times * since, self.grace))
 
 
+LIMITS = RoundLimits()
+ROUND_SECONDS = LIMITS.seconds
+ATTEMPT_SECONDS = LIMITS.attempt
+
+
 async def until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:
     """The items as they come, until the time is up; then `items` is closed.
 

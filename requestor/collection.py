@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from requestor.admission import Admission, Verdict
+from requestor.admission import Admission
 from requestor.aggregation import StoredUpdate
 from requestor.assignment import Assignment
-from requestor.backends.base import Backend, Outcome, Provider
+from requestor.backends.base import Backend, Outcome, Provider, renamed
 from requestor.closing import RoundLimits, until
 from requestor.providers import Providers
+from requestor.verdict import Verdict
 
 ATTEMPTS = 2  # of a client's work in one round: what one provider did badly another does again, if there is time
 
@@ -82,7 +83,7 @@ class Collection:
             enough_came = len(self._arrivals) >= self._limits.needed(tasks)
             if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
-            waiting = [_again(assignment) for assignment in refused]
+            waiting = [replace(assignment, task=renamed(assignment.task)) for assignment in refused]
         self._look_again()
         # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
         if self._arrivals:
@@ -161,12 +162,6 @@ class Collection:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
-
-
-def _again(assignment: Assignment) -> Assignment:
-    """The same work under another name, so that nothing late of the first attempt can be taken for it."""
-    job = assignment.task.job
-    return replace(assignment, task=replace(assignment.task, job=replace(job, job_id=f"{job.job_id}-again")))
 
 
 def _entry(outcome: Outcome, verdict: Verdict, assignment: Assignment) -> dict[str, Any]:

@@ -8,14 +8,11 @@ of every shard are computed again on this machine.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from nima import checkpoint
 from nima.ava import Ratings
@@ -23,25 +20,22 @@ from nima.errors import NimaError
 from nima.features import decode_features, max_bytes
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job
-from nima.metrics import Metrics, evaluate
+from nima.metrics import Metrics
 from nima.model import Nima
 from nima.shards import Shard, read_shard
-from nima.training import predict, train_head
-from nima.training_plan import TrainingPlan, default_plan
-from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Task
-from requestor.closing import RoundLimits, until
+from requestor.closing import LIMITS, RoundLimits, until
+from requestor.dataset import Dataset
 from requestor.errors import RunStopped, TrainingFailed
-from requestor.kept_features import KeptFeatures
+from requestor.head import evaluate_on, train_on
+from requestor.kept_features import KeptFeatures, Part
 from requestor.providers import Providers
-from requestor.sharding import Dataset
 from requestor.spot_check import spot_check
+from requestor.verdict import Verdict
 
 PASSES = 3  # over the shards that are still missing
 LEAST_SHARE = 0.5  # of the photos without whose features no head is trained
 SHARD_SECONDS = 30.0  # that a shard may take on average, transfers included
-EPOCHS = 128  # four times a provider's: more still helps where the head's average is taken, and costs nobody anything …
-MOST_STEPS = 20_000  # … while it takes less than a minute on one core
 
 
 @dataclass(frozen=True)
@@ -57,16 +51,6 @@ class Embedding:
     path: Path
     images: int
     holdout: Metrics
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A shard, and its place among them all."""
-
-    index: int
-    sha256: str
-    path: Path
-    images: int
 
 
 async def embed_and_train(
@@ -109,7 +93,7 @@ async def embed_and_train(
         return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
     model, _ = await asyncio.to_thread(checkpoint.load, base[1])
     parts, kept = _parts(dataset), KeptFeatures(folder / "features")
-    collection = _Collection(model, base, parts, kept, providers or Providers(), limits or RoundLimits(), on_outcome)
+    collection = _Collection(model, base, parts, kept, providers or Providers(), limits or LIMITS, on_outcome)
     await collection.collect(backend, stopping)
     present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
     if stopping() and len(present) < len(parts):
@@ -119,17 +103,11 @@ async def embed_and_train(
     images, wanted = sum(part.images for part, _ in present), sum(part.images for part in parts)
     if images < LEAST_SHARE * wanted:
         raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
-    await asyncio.to_thread(_train, model, present, ratings, seed)
+    await asyncio.to_thread(train_on, model, present, ratings, seed)
     holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
-    metrics = await asyncio.to_thread(_evaluate, model, holdout)
+    metrics = await asyncio.to_thread(evaluate_on, model, holdout)
     checkpoint.save(finished, model, {"images": images, "holdout": metrics.as_dict()})
     return Embedding(model, finished, images, metrics)
-
-
-def head_plan(images: int, seed: int) -> TrainingPlan:
-    """How the head is trained on the features of so many photos: as on a provider, longer, but never for long."""
-    plan = default_plan(images, seed)
-    return replace(plan, steps=min(math.ceil(EPOCHS * images / plan.batch_size), MOST_STEPS))
 
 
 class _Refused(Exception):
@@ -145,7 +123,7 @@ class _Collection:
         self,
         model: Nima,
         base: tuple[str, Path],
-        parts: Sequence[_Part],
+        parts: Sequence[Part],
         kept: KeptFeatures,
         providers: Providers,
         limits: RoundLimits,
@@ -175,7 +153,7 @@ class _Collection:
                 return
             await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing}, stopping)
 
-    async def _pass(self, backend: Backend, waiting: dict[str, _Part], stopping: Callable[[], bool]) -> None:
+    async def _pass(self, backend: Backend, waiting: dict[str, Part], stopping: Callable[[], bool]) -> None:
         """One run of the backend; it closes as a round does, and leaves stragglers to the next pass."""
         started, answered, admitted = time.monotonic(), list[float](), list[float]()
         limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
@@ -207,7 +185,7 @@ class _Collection:
                 self._note(backend, outcome, verdict := Verdict("no update", str(outcome.error)))
                 self._on_outcome(outcome, verdict)
 
-    def _task(self, job_id: str, part: _Part) -> Task:
+    def _task(self, job_id: str, part: Part) -> Task:
         job = Job(
             protocol=PROTOCOL, kind="embed", job_id=job_id, backbone=self._model.backbone, store="/",
             base=self._base[0], shards=(part.sha256,), plan=None, threads=0,
@@ -227,7 +205,7 @@ class _Collection:
         for job_id in self._brought.pop(outcome.provider.id, ()):
             backend.reject(job_id, verdict.reason)
 
-    def _judge(self, outcome: Outcome, part: _Part) -> Verdict:
+    def _judge(self, outcome: Outcome, part: Part) -> Verdict:
         """Check what came back; move it to its place if it is good, and delete it otherwise."""
         try:
             if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
@@ -260,26 +238,8 @@ class _Collection:
             raise _Refused(Verdict("no work", wrong))
 
 
-def _parts(dataset: Dataset) -> list[_Part]:
+def _parts(dataset: Dataset) -> list[Part]:
     shards = [
         shard for client in dataset.clients for shard in zip(client.shards, client.paths, client.images, strict=True)
     ]
-    return [_Part(index, *shard) for index, shard in enumerate(shards)]
-
-
-def _train(model: Nima, parts: Sequence[tuple[_Part, Path]], ratings: Ratings, seed: int) -> None:
-    """The head, on the features of all parts; in memory they take 1.3 GB for all of AVA and MobileNetV2."""
-    images, size = sum(part.images for part, _ in parts), model.head.in_features
-    features, ids = np.empty((images, size), dtype=np.float16), np.empty(images, dtype=np.int64)
-    start = 0
-    for part, file in parts:
-        image_ids, rows = read_shard(part.path).image_ids, slice(start, start + part.images)
-        ids[rows], features[rows] = image_ids, decode_features(file, image_ids, size)
-        start += part.images
-    train_head(model, features, ratings.select(ids).votes, head_plan(images, seed))
-
-
-def _evaluate(model: Nima, holdout: Shard) -> Metrics:
-    if holdout.votes is None:
-        raise ValueError("a hold-out without votes cannot judge anything")
-    return evaluate(predict(model, holdout.jpegs), holdout.votes)
+    return [Part(index, *shard) for index, shard in enumerate(shards)]

@@ -1,9 +1,23 @@
-"""Features that were checked and are kept, by who computed them: what a liar sent before it was caught goes, too."""
+"""The shards to be embedded, and the features that were checked and are kept, by who computed them.
+
+What a liar sent before it was caught is deleted, too.
+"""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard, and its place among them all."""
+
+    index: int
+    sha256: str
+    path: Path
+    images: int
 
 
 class KeptFeatures:

@@ -24,8 +24,8 @@ from nima.predictions import decode_predictions, max_bytes
 from nima.shards import read_shard, stored_jpeg, whole_png, write_shard
 from nima.training import predict
 from requestor.backends.base import Backend, Task, renamed
+from requestor.closing import ATTEMPT_SECONDS, ROUND_SECONDS
 from requestor.errors import TrainingFailed
-from requestor.rounds import ATTEMPT_SECONDS, ROUND_SECONDS
 
 PASSES = 5  # over what was refused
 SHARD_IMAGES = 600  # at a time; the same here and on providers, so that equal batches give equal digits

@@ -8,9 +8,9 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-from requestor.admission import Kind, Verdict
 from requestor.backends.base import Provider
 from requestor.bans import BanList
+from requestor.verdict import Kind, Verdict
 
 DEAREST = 10  # times what the others' work costs a sample, beyond which there are better uses for the budget
 ENOUGH_KNOWN = 3  # others, before anybody's price is held against theirs

@@ -17,10 +17,10 @@ from nima.model_card import model_card
 from nima.prediction_table import COLUMNS
 from nima.splits import Split
 from requestor.config import RunConfig
+from requestor.dataset import Dataset
 from requestor.ledger import Receipt
 from requestor.report import write_report
 from requestor.run_dir import RunFolder
-from requestor.sharding import Dataset
 from requestor.stages.state import TrainingState
 
 

@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 from nima.files import sha256_of
 from nima.training_plan import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
-from requestor.admission import Admission, Evaluate, History, Verdict
+from requestor.admission import Admission, History
 from requestor.aggregation import RULES, Rule, StoredUpdate
-from requestor.assignment import Client, Frame, assign
+from requestor.assignment import Frame, assign
 from requestor.backends.base import Backend, Outcome
-from requestor.closing import RoundLimits
+from requestor.closing import LIMITS, RoundLimits
 from requestor.collection import Collection
-from requestor.parameters import moved
+from requestor.dataset import Client
+from requestor.gate import Evaluate
 from requestor.providers import Providers
 from requestor.server_optimizer import State
-
-LIMITS = RoundLimits()
-ROUND_SECONDS = LIMITS.seconds
-ATTEMPT_SECONDS = LIMITS.attempt
+from requestor.vectors import moved
+from requestor.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from nima.files import write_atomically
 from requestor.errors import RunFolderError
+from requestor.vectors import Vector
 
-Vector = NDArray[np.float64]
 State = Mapping[str, Vector]
 
 OUTER_MOMENTUM = 0.5  # more than this loses to none at all in runs of few rounds

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from nima.backbones import Backbone, get
 from nima.errors import NimaError
 from nima.photos import PhotoError, open_photo
 from nima.shards import ShardInfo, stored_jpeg, write_shard
-from requestor.assignment import Client
+from requestor.dataset import Client, Dataset
 
 HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
 HOLDOUT_LIMIT = 2000  # … and no more than these
@@ -30,43 +28,6 @@ SHOWN_IDS = 5
 def holdout_images(images: int) -> int:
     """How many of so many training photos never leave this machine."""
     return min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * images)))
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The sharded data set of one run. Every `Client` is a list of shards."""
-
-    clients: list[Client]
-    holdout: ShardInfo
-    test: Client
-    skipped: list[str]
-
-    @property
-    def train_images(self) -> int:
-        return sum(sum(client.images) for client in self.clients)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "clients": [_client_to_json(client) for client in self.clients],
-            "holdout": {
-                "sha256": self.holdout.sha256,
-                "images": self.holdout.images,
-                "bytes": self.holdout.bytes,
-            },
-            "test": _client_to_json(self.test),
-            "skipped": self.skipped,
-        }
-
-    @staticmethod
-    def from_json(content: dict[str, Any], store: Path, home: Path) -> Dataset:
-        def client(shards: list[dict[str, Any]]) -> Client:
-            names = tuple(str(shard["sha256"]) for shard in shards)
-            paths = tuple(store / f"{name}.safetensors" for name in names)
-            return Client(names, paths, tuple(int(shard["images"]) for shard in shards))
-
-        kept = content["holdout"]
-        holdout = ShardInfo(kept["sha256"], home / f"{kept['sha256']}.safetensors", kept["images"], kept["bytes"])
-        return Dataset([client(c) for c in content["clients"]], holdout, client(content["test"]), content["skipped"])
 
 
 def make_shards(
@@ -187,7 +148,3 @@ def _client(shards: Iterator[ShardInfo]) -> Client:
         tuple(info.path for info in infos),
         tuple(info.images for info in infos),
     )
-
-
-def _client_to_json(client: Client) -> list[dict[str, Any]]:
-    return [{"sha256": name, "images": images} for name, images in zip(client.shards, client.images, strict=True)]

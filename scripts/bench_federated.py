@@ -48,7 +48,7 @@ from nima.training_plan import TrainingPlan, default_plan
 from nima.update import decode_update, encode_update, schema_of
 from nima.weights import fetch
 from requestor.aggregation import MemoryUpdate, weighted_mean
-from requestor.parameters import flatten, moved
+from requestor.vectors import flatten, moved
 
 BACKBONE = "mobilenet_v2"
 SAMPLE = 64  # photos that the scale of the features is taken from

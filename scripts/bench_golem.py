@@ -46,13 +46,14 @@ from nima.weights import fetch
 from requestor.backends.base import Backend
 from requestor.backends.golem import GolemBackend
 from requestor.config import HiringConfig, golem_environment
+from requestor.dataset import Dataset
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
 from requestor.golem.networks import chosen_network, chosen_subnet
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
 from requestor.runs import image_for, open_backend
-from requestor.sharding import Dataset, make_shards
+from requestor.sharding import make_shards
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 2

@@ -52,14 +52,16 @@ from requestor.admission import History
 from requestor.aggregation import MemoryUpdate, weighted_mean
 from requestor.assignment import Frame, assign
 from requestor.backends.base import Outcome
+from requestor.dataset import Dataset
 from requestor.devnet.faults.kinds import KINDS
-from requestor.embedding import embed_and_train, head_plan
+from requestor.embedding import embed_and_train
 from requestor.errors import RequestorError
-from requestor.holdout import Holdout
-from requestor.parameters import flatten, moved
+from requestor.gate import Holdout
+from requestor.head import head_plan
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, run_round
-from requestor.sharding import Dataset, make_shards
+from requestor.sharding import make_shards
+from requestor.vectors import flatten, moved
 
 BACKBONE = "mobilenet_v2"
 HOSTILE = (1, 2, 3, 4)

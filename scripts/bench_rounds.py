@@ -43,16 +43,18 @@ from nima.shards import Shard, stored_jpeg
 from nima.splits import random_split
 from nima.training_plan import default_plan
 from nima.update import decode_weights, encode_update, encode_weights, max_bytes, schema_of
-from requestor.admission import Admission, Verdict
+from requestor.admission import Admission
 from requestor.aggregation import RULES, StoredUpdate, weighted_mean
-from requestor.assignment import Client, Frame, assign
+from requestor.assignment import Frame, assign
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.budget import Price, show_glm
 from requestor.closing import RoundLimits
-from requestor.holdout import PHOTOS, Holdout
+from requestor.dataset import Client
+from requestor.gate import PHOTOS, Holdout
 from requestor.ledger import Receipt
 from requestor.rounds import run_round
 from requestor.sharding import make_shards
+from requestor.verdict import Verdict
 
 IDS = 255_530
 IMAGES_A_CLIENT = 600

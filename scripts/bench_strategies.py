@@ -37,11 +37,12 @@ from nima.training import predict, standardise_features, train
 from nima.training_plan import default_plan
 from nima.weights import fetch
 from requestor.backends.local import LocalBackend
+from requestor.dataset import Dataset
 from requestor.embedding import embed_and_train
 from requestor.estimate import GOLEM_DEFAULT_PRICE
-from requestor.holdout import Holdout
+from requestor.gate import Holdout
 from requestor.rounds import run_round
-from requestor.sharding import Dataset, make_shards
+from requestor.sharding import make_shards
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 4

@@ -20,9 +20,11 @@ from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job, JobResult
 from nima.training_plan import TrainingPlan
 from nima.update import encode_update, max_bytes, schema_of
-from requestor.admission import Admission, Gate, History, Verdict
+from requestor.admission import Admission, History
 from requestor.aggregation import MemoryUpdate
 from requestor.backends.base import Outcome, Provider, Task
+from requestor.gate import Gate
+from requestor.verdict import Verdict
 
 WEIGHTS = {"head.weight": torch.linspace(-1, 1, 20).view(10, 2), "head.bias": torch.zeros(10)}
 PLAN = TrainingPlan(10, 4, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)

@@ -28,7 +28,7 @@ from nima.ava import read_ratings
 from nima.model import Nima
 from nima.shards import read_shard
 from nima.training_plan import TrainingPlan, default_plan
-from requestor.embedding import head_plan
+from requestor.head import head_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 0

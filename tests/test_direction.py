@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from requestor.direction import FEWEST, Directions
+from requestor.vectors import FEWEST, Directions
 
 VALUES = st.floats(-(2.0**100), 2.0**100, width=32)
 UPDATE = arrays(np.float32, 4, elements=VALUES).filter(lambda values: np.abs(values).max() > 1e-30)

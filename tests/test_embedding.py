@@ -20,14 +20,16 @@ from nima.model import initial_model
 from nima.shards import read_shard
 from nima.splits import read_split
 from nima.training import standardise_features
-from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome, Provider, Task
 from requestor.backends.local import LocalBackend, Worker
 from requestor.closing import RoundLimits
-from requestor.embedding import Embedding, embed_and_train, head_plan
+from requestor.dataset import Dataset
+from requestor.embedding import Embedding, embed_and_train
 from requestor.errors import RunStopped, TrainingFailed
+from requestor.head import head_plan
 from requestor.providers import Providers
-from requestor.sharding import Dataset, make_shards
+from requestor.sharding import make_shards
+from requestor.verdict import Verdict
 from tests.ava_folder import make_ava_folder
 from tests.simulated_backend import SimulatedBackend
 

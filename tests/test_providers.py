@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requestor.admission import Kind, Verdict
 from requestor.backends.base import Provider
 from requestor.bans import BanList, ban_list
 from requestor.cli import main as nima_golem
 from requestor.errors import ConfigurationError
 from requestor.providers import Providers
+from requestor.verdict import Kind, Verdict
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
 

@@ -26,11 +26,11 @@ from nima.training import predict, standardise_features
 from nima.training_plan import TrainingPlan
 from provider_image.work import perform
 from requestor.admission import History
-from requestor.assignment import Client
 from requestor.backends.base import Outcome, Provider, Task
+from requestor.dataset import Client
 from requestor.devnet.faults.kinds import make_fault
 from requestor.devnet.faults.work import Work
-from requestor.holdout import Holdout
+from requestor.gate import Holdout
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, run_round
 from tests.simulated_backend import SimulatedBackend

@@ -19,13 +19,15 @@ from nima.files import sha256_of
 from nima.jobs import PROTOCOL, JobResult
 from nima.training_plan import TrainingPlan
 from nima.update import decode_weights, encode_update
-from requestor.admission import History, Verdict
+from requestor.admission import History
 from requestor.aggregation import RULES
-from requestor.assignment import Client, sized
+from requestor.assignment import sized
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.closing import RoundLimits
+from requestor.dataset import Client
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, enough, run_round
+from requestor.verdict import Verdict
 from tests.simulated_backend import Behaviour, SimulatedBackend
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)

@@ -22,7 +22,7 @@ NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Judged:
-    """One outcome: its round, whose it was, and the verdict. `kind` as in `requestor.admission`."""
+    """One outcome: its round, whose it was, and the verdict. `kind` as in `requestor.verdict`."""
 
     round: int
     provider: str

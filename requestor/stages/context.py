@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass, field
 
 from nima.splits import Split
-from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome
 from requestor.config import RunConfig
 from requestor.progress import RunProgress
 from requestor.providers import Providers
 from requestor.run_dir import RunFolder
+from requestor.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 from nima import checkpoint
 from nima.ava import Ratings
-from requestor.admission import Verdict
 from requestor.backends.base import Backend, Outcome
+from requestor.dataset import Dataset
 from requestor.embedding import Embedding, embed_and_train
 from requestor.providers import Providers
 from requestor.report import write_report
-from requestor.sharding import Dataset
 from requestor.stages.context import RunContext
 from requestor.stages.state import TrainingState
+from requestor.verdict import Verdict
 
 
 async def embed(

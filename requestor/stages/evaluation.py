@@ -12,11 +12,11 @@ from nima.jobs import PROTOCOL, Job
 from nima.metrics import Pairs
 from nima.predictions import max_bytes
 from requestor.backends.base import Backend, Task
+from requestor.closing import ATTEMPT_SECONDS
+from requestor.dataset import Dataset
 from requestor.errors import TrainingFailed
 from requestor.prediction import collect_predictions
 from requestor.results import write_predictions
-from requestor.rounds import ATTEMPT_SECONDS
-from requestor.sharding import Dataset
 from requestor.stages.context import RunContext
 from requestor.stages.preparation import store_model
 from requestor.stages.state import TrainingState

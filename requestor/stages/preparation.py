@@ -14,9 +14,10 @@ from nima.model import Nima, initial_model
 from nima.shards import Shard, read_shard
 from nima.training import standardise_features
 from nima.weights import fetch, find, origin
+from requestor.dataset import Dataset
 from requestor.errors import RunStopped
 from requestor.run_dir import RunFolder
-from requestor.sharding import Dataset, make_shards
+from requestor.sharding import make_shards
 from requestor.stages.context import RunContext
 
 STANDARDISED = 64  # photos that the scale of the features is taken from

@@ -13,20 +13,21 @@ from nima.metrics import Metrics, evaluate
 from nima.shards import read_shard
 from nima.training import predict
 from nima.training_plan import TrainingPlan, default_plan
-from requestor.admission import History, Verdict
+from requestor.admission import History
 from requestor.aggregation import RULES
 from requestor.backends.base import Backend, Outcome
 from requestor.config import RunConfig
+from requestor.dataset import Dataset
 from requestor.errors import TrainingFailed
-from requestor.holdout import Holdout
+from requestor.gate import Holdout
 from requestor.providers import Providers
 from requestor.report import write_report
 from requestor.rounds import RoundReport, enough, run_round
 from requestor.run_dir import RunFolder
 from requestor.server_optimizer import load_state, save_state
-from requestor.sharding import Dataset
 from requestor.stages.context import RunContext
 from requestor.stages.state import TrainingState
+from requestor.verdict import Verdict
 
 FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
 

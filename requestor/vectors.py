@@ -1,11 +1,49 @@
-"""Where the updates of a round point, together."""
+"""The trained parameters as one vector, of which updates are differences: its norm, its direction, a step along it.
+
+What travels has names and shapes; what is averaged and judged has not.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Vector = NDArray[np.float64]
+
+BLOCK = 1 << 16  # values added at a time: what they need stays in the processor's cache
 FEWEST = 3  # others that an update is held against
+
+
+def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    """All values one after another, float32 `[values]`, in the order of the mapping."""
+    return torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors.values()]).numpy()
+
+
+def moved(tensors: Mapping[str, Tensor], step: NDArray[np.floating]) -> dict[str, Tensor]:
+    """New float32 tensors, `tensors` plus `step` `[values]`, added in float64."""
+    result, start = {}, 0
+    for name, tensor in tensors.items():
+        change = torch.from_numpy(np.asarray(step[start : start + tensor.numel()], np.float64))
+        result[name] = (tensor.detach().double() + change.view(tensor.shape)).float()
+        start += tensor.numel()
+    return result
+
+
+def norm(values: NDArray[np.float32]) -> float:
+    """The Euclidean norm of a vector, summed in float64."""
+    parts = (values[start:stop].astype(np.float64) for start, stop in blocks(len(values), BLOCK))
+    return math.sqrt(sum(float(np.square(part).sum()) for part in parts))
+
+
+def blocks(size: int, length: int) -> Iterator[tuple[int, int]]:
+    """Yields (start, stop) of pieces of at most `length` that make up `size`."""
+    for start in range(0, size, length):
+        yield start, min(start + length, size)
 
 
 class Directions:

@@ -1,9 +1,10 @@
-"""How well given weights predict photos that never left this machine: what every update is judged by."""
+"""The gate: what weights make of photos that never left this machine, by which every update is judged."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,9 +15,40 @@ from nima.distribution import normalise
 from nima.model import Activations, Nima
 from nima.shards import Shard
 from nima.training import central_crop
+from requestor.vectors import moved
 
+WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
+DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance,
+CHANCE = 0.25  # but never more than this, relative to the round's model: a few photos would excuse anything
 PHOTOS = 256  # enough to tell a few per cent apart, as the same photos are compared; each costs time for every update
 BATCH = 16
+
+Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
+"""Trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
+
+
+class Gate:
+    """Judges weights by what they make of the hold-out, relative to the round's model and to nothing else.
+
+    An absolute bound holds however many providers are hostile, where one relative to the other updates fails at half.
+    Honest updates of small data sets overfit: at full length most of them worsen the hold-out although their average
+    improves it. So a half of each is tried, in which drift counts for a quarter, and flipped or mislabelled work still
+    for most.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], evaluate: Evaluate) -> None:
+        self._weights = weights
+        self._evaluate = evaluate
+        self._before = evaluate(weights)
+        self.before = float(self._before.mean())
+
+    def try_step(self, step: NDArray[np.floating]) -> tuple[float, bool]:
+        """Mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
+        after = self._evaluate(moved(self._weights, step))
+        growth = after - self._before
+        chance = min(DEVIATIONS * float(growth.std()) / math.sqrt(len(growth)), CHANCE * self.before)
+        # Written so that NaN fails.
+        return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
 
 
 class Holdout:
