@@ -27,8 +27,8 @@ from requestor.devnet.sandbox import Layout, Sandbox
 from requestor.devnet.state import Devnet, running_devnets
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
 from requestor.finding import Finding
+from requestor.golem.daemon import DaemonClient
 from requestor.golem.networks import TOKENS, Connection, chosen_subnet, is_real_money
-from requestor.golem.wallet import Wallet
 from requestor.image.checkup import look_at_image
 
 GIB = 2**30
@@ -126,22 +126,23 @@ def _token(network: str) -> str:
 
 async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
     """The wallet's address, and whether the daemon answers and knows the app key."""
-    wallet, url = Wallet(setup.connection), setup.connection.api_url
+    url, app_key = setup.connection.api_url, setup.connection.app_key
     start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
     if setup.network not in TOKENS:
         return None, [Finding("daemon", "skipped", "The network is unknown.")]
     try:
-        address = await wallet.address()
-        version = (await wallet.call("GET", "/version/get"))["current"]["version"]
+        async with DaemonClient(url, app_key) as daemon:
+            address = await daemon.identity()
+            version = (await daemon.request("GET", "/version/get"))["current"]["version"]
     except DaemonUnreachable:
-        known = "set" if setup.connection.app_key else "not set"
+        known = "set" if app_key else "not set"
         return None, [
             Finding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
             Finding("app key", "skipped", f"YAGNA_APPKEY is {known}; only a daemon can say whether it is good."),
         ]
     except AppKeyMissing:
-        said = f"The daemon at {url} does not know the app key." if setup.connection.app_key else "No app key is set."
+        said = f"The daemon at {url} does not know the app key." if app_key else "No app key is set."
         return None, [Finding("daemon", "ok", f"answers at {url}"), Finding("app key", "blocked", said, key)]
     except GolemError as error:
         return None, [Finding("daemon", "blocked", str(error), "read the daemon's log")]

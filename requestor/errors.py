@@ -5,6 +5,7 @@ RequestorError            anything below; the command line prints it and exits w
 ├── RunFolderError        a run folder of another run, or one that is broken
 ├── GolemError            the daemon, the wallet, the market
 │   ├── DaemonUnreachable
+│   ├── DaemonRefused     with the HTTP status
 │   ├── AppKeyMissing
 │   └── WalletEmpty
 ├── TransferError         gftp
@@ -36,6 +37,20 @@ class GolemError(RequestorError):
 
 class DaemonUnreachable(GolemError):
     pass
+
+
+class DaemonRefused(GolemError):
+    """The daemon answered a request with an HTTP error.
+
+    Attributes:
+        status: the HTTP status, 400 or above.
+        answer: the body of the answer.
+    """
+
+    def __init__(self, message: str, status: int, answer: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = answer
 
 
 class AppKeyMissing(GolemError):

@@ -156,6 +156,11 @@ class Market:
 
     # ---- requestor.golem.wallet.Wallet
 
+    async def __aenter__(self) -> Market:
+        return self
+
+    async def __aexit__(self, *error: object) -> None: ...
+
     async def allocate(self, amount: Decimal, lifetime: timedelta) -> tuple[str, str]:
         assert amount > 0
         name = f"allocation-{self.number()}"

@@ -156,8 +156,8 @@ def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
         accepted = Decimal(notes[0]["totalAmountDue"])
         assert Decimal(invoice["amount"]) > accepted > 0
         here = strict.requestor
-        wallet = Wallet(Connection(here.api_url, here.app_key, NETWORK))
-        await wallet.reject(invoice["invoiceId"], "BAD_SERVICE", "junk")
+        async with Wallet(Connection(here.api_url, here.app_key, NETWORK)) as wallet:
+            await wallet.reject(invoice["invoiceId"], "BAD_SERVICE", "junk")
         async with Rest(node.api_url, node.app_key) as rest:
             (theirs,) = (one for one in await rest.invoices() if one["invoiceId"] == invoice["invoiceId"])
         assert theirs["status"] == "REJECTED"

@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -76,10 +76,12 @@ class GolemBackend:
         self._reservation = Reservation(self._wallet, accounts)
 
     async def __aenter__(self) -> GolemBackend:
-        amount, address = await self._reservation.make()
         connection = self._settings.connection
         os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
-        try:
+        async with AsyncExitStack() as closing:
+            await closing.enter_async_context(self._wallet)
+            amount, address = await self._reservation.make()
+            closing.push_async_callback(self._reservation.release)
             await self._reservation.settle_orphans()
             self._golem = yapapi.Golem(
                 budget=amount,
@@ -96,9 +98,7 @@ class GolemBackend:
             engine = cast(Any, self._golem._engine)
             engine.create_activity = self._hiring(engine.create_activity)
             await self._golem.start()
-        except BaseException:
-            await self._reservation.release()
-            raise
+            self._closing = closing.pop_all()
         self._job = asyncio.create_task(self._run_job())
         self._meter = asyncio.create_task(self._crew.meter_all())
         return self
@@ -106,28 +106,29 @@ class GolemBackend:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._board.close()
-            if error is not None:
-                self._job.cancel()
-            await self._end_job()
-            # A job that yapapi failed to end would keep it waiting for ever.
-            await asyncio.wait_for(self._golem.stop(wait_for_payments=True), CLOSING_SECONDS)
-        except asyncio.TimeoutError:
-            logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
-        finally:
-            self._meter.cancel()
-            with suppress(GolemError):  # the next session of this run looks again
-                await self._reservation.collect_bills()
-            await self._reservation.release()
+        async with self._closing:
+            try:
+                self._board.close()
+                if error is not None:
+                    self._job.cancel()
+                await self._end_job()
+                # A job that yapapi failed to end would keep it waiting for ever.
+                await asyncio.wait_for(self._golem.stop(wait_for_payments=True), CLOSING_SECONDS)
+            except asyncio.TimeoutError:
+                logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
+            finally:
+                self._meter.cancel()
+                with suppress(GolemError):  # the next session of this run looks again
+                    await self._reservation.collect_bills()
 
     async def settle(self) -> None:
         if self._ledger.open_agreements() or self._ledger.open_allocations():
-            await self._reservation.make()
-            try:
-                await self._reservation.settle_orphans()
-            finally:
-                await self._reservation.release()
+            async with self._wallet:
+                await self._reservation.make()
+                try:
+                    await self._reservation.settle_orphans()
+                finally:
+                    await self._reservation.release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         return self._board.run(tasks, seconds)

@@ -26,9 +26,9 @@ from requestor.devnet.image_cache import ImageCache
 from requestor.devnet.negotiation import Counter, Reject, Terms, negotiate, review
 from requestor.devnet.offer import Hardware, constraints, properties
 from requestor.devnet.pricing import LinearPricing
-from requestor.devnet.rest import Rest, RestError
+from requestor.devnet.rest import Rest
 from requestor.devnet.runtime import Machine
-from requestor.errors import GolemError, RequestorError
+from requestor.errors import DaemonRefused, GolemError, RequestorError
 from requestor.golem.gsb import ServiceBus
 
 _POLL_SECONDS = 20.0
@@ -154,7 +154,7 @@ class Agent:
             try:
                 events = await self._rest.offer_events(self._offer_id, _POLL_SECONDS)
             except GolemError as error:
-                if isinstance(error, RestError) and error.status == 404:
+                if isinstance(error, DaemonRefused) and error.status == 404:
                     logger.info("the offer has expired; publishing it again")
                     self._offer_id = await self._rest.publish_offer(self._properties, self._constraints)
                 else:

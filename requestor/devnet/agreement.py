@@ -20,9 +20,9 @@ from requestor.devnet.billing import Billing, PaymentTerms
 from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.negotiation import EXPIRATION
-from requestor.devnet.rest import Rest, RestError
+from requestor.devnet.rest import Rest
 from requestor.devnet.runtime import HOST, Machine
-from requestor.errors import GolemError
+from requestor.errors import DaemonRefused, GolemError
 from requestor.golem.gsb import ServiceBus
 
 IDLE_SECONDS = 90.0
@@ -195,7 +195,7 @@ class AgreementTask:
                 await self._host.rest.terminate_agreement(self.agreement_id, reason)
                 return
             except GolemError as error:
-                if isinstance(error, RestError) and error.status in (404, 410):
+                if isinstance(error, DaemonRefused) and error.status in (404, 410):
                     return  # the requestor was faster
                 logger.warning("agreement %s could not be terminated: %s", self.agreement_id, error)
                 await asyncio.sleep(delay)

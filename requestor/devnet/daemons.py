@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
-
 from requestor.devnet.ports import ensure_free
 from requestor.devnet.process import ChildProcess
-from requestor.errors import DevnetError
+from requestor.errors import DevnetError, GolemError
+from requestor.golem.daemon import DaemonClient
 
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG")
 _NO_RELAY = "127.0.0.1:1"  # never asked in a central network, and nobody listens there
@@ -126,18 +124,14 @@ class Daemon:
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         if self.settings.payments is not None:
             (self.settings.folder / "config-payments.toml").write_text(self.settings.payments)
-        headers = {"Authorization": f"Bearer {self.settings.app_key}"}
-        async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(5)) as session:
+        async with DaemonClient(self.api_url, self.settings.app_key, timeout=5.0) as client:
 
             async def ready() -> bool:
                 try:
-                    async with session.get(f"{self.api_url}/me") as response:
-                        if response.status != 200:
-                            return False
-                        self.node_id = (await response.json())["identity"]
-                        return True
-                except (aiohttp.ClientError, asyncio.TimeoutError):
+                    self.node_id = await client.identity()
+                except GolemError:
                     return False
+                return True
 
             await self.process.start(ready, timeout=timeout)
 

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from requestor.budget import SECONDS_AN_HOUR, Price
+from requestor.golem.daemon import DaemonClient
 from requestor.golem.networks import Connection
-from requestor.golem.wallet import Wallet
 from requestor.provider_name import display_name
 
 _COUNTERS = ("golem.usage.duration_sec", "golem.usage.cpu_sec")
@@ -47,9 +47,8 @@ class Offer:
 async def scan_offers(connection: Connection, subnet: str, seconds: float) -> list[Offer]:
     """Listen to the market for so long; one offer a provider, the cheapest first hour first.
 
-    Offers that are no linear price for time and CPU are left out. Raises what `Wallet` raises.
+    Offers that are no linear price for time and CPU are left out. Raises what `DaemonClient` raises.
     """
-    wallet = Wallet(connection)
     expiration = datetime.now(timezone.utc) + timedelta(hours=1)
     demand = {
         "properties": {
@@ -58,18 +57,20 @@ async def scan_offers(connection: Connection, subnet: str, seconds: float) -> li
         },
         "constraints": f"(&(golem.runtime.name=vm)(golem.node.debug.subnet={subnet})(golem.com.pricing.model=linear))",
     }
-    subscription = await wallet.call("POST", "/market-api/v1/demands", demand)
     found: dict[str, Offer] = {}
-    deadline = time.monotonic() + seconds
-    try:
-        while (left := deadline - time.monotonic()) > 0:
-            path = f"/market-api/v1/demands/{subscription}/events?timeout={min(left, 5):.1f}&maxEvents=50"
-            for event in await wallet.call("GET", path) or []:
-                proposal = event.get("proposal", {})
-                if offer := read_offer(str(proposal.get("issuerId", "")), proposal.get("properties", {})):
-                    found[offer.provider_id] = offer
-    finally:
-        await wallet.call("DELETE", f"/market-api/v1/demands/{subscription}")
+    async with DaemonClient(connection.api_url, connection.app_key) as daemon:
+        subscription = await daemon.request("POST", "/market-api/v1/demands", demand)
+        path = f"/market-api/v1/demands/{subscription}"
+        deadline = time.monotonic() + seconds
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                query = {"timeout": round(min(left, 5.0), 1), "maxEvents": 50}
+                for event in await daemon.request("GET", f"{path}/events", query=query) or []:
+                    proposal = event.get("proposal", {})
+                    if offer := read_offer(str(proposal.get("issuerId", "")), proposal.get("properties", {})):
+                        found[offer.provider_id] = offer
+        finally:
+            await daemon.request("DELETE", path)
     return sorted(found.values(), key=lambda offer: offer.first_hour)
 
 
