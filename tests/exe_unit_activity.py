@@ -11,7 +11,7 @@ from typing import Any
 from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.hub import Router
 from requestor.devnet.ports import Ports
-from requestor.devnet.pricing import USAGE_VECTOR
+from requestor.devnet.pricing import COUNTERS
 from requestor.devnet.runtime import HOST, Machine
 from requestor.golem.gsb import ServiceBus
 
@@ -86,7 +86,7 @@ async def activity(folder: Path, package: str | None = None, machine: Machine = 
                 folder=folder / "activity",
                 cache=folder / "cache",
                 package=package,
-                counters=USAGE_VECTOR,
+                counters=COUNTERS,
                 machine=machine,
             )
             found = Activity(requestor, unit, folder / "activity")

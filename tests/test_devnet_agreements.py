@@ -14,13 +14,13 @@ import pytest
 from golem_requestor import PAYMENT, Refused, Requestor
 
 from requestor.devnet.accounts import settle
-from requestor.devnet.negotiation import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.pricing import LinearPricing
 from requestor.devnet.rest import Rest
 from requestor.devnet.state import NETWORK, Devnet
 from requestor.devnet.supervision import start_detached, stop
 from requestor.golem.networks import Connection
+from requestor.golem.properties import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.golem.wallet import Wallet
 
 pytestmark = pytest.mark.golem

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from requestor.devnet.capture import CapturedOutput
 from requestor.devnet.names import provider_name, provider_prices
-from requestor.devnet.pricing import CPU, DURATION, USAGE_VECTOR, LinearPricing
+from requestor.devnet.pricing import COUNTERS, LinearPricing
 from requestor.devnet.usage import Usage, cpu_seconds
+from requestor.golem.properties import CPU, DURATION
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_linear_prices(coefficients: tuple[float, ...], usage: tuple[float, ...]
 
 
 def test_cpu_is_priced_before_time():
-    assert USAGE_VECTOR == (CPU, DURATION)
+    assert COUNTERS == (CPU, DURATION)
 
 
 def test_a_usage_vector_of_another_length_is_refused():

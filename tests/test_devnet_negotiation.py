@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.devnet.negotiation import (
-    ACCEPT_TIMEOUT,
-    CHOSEN_PLATFORM,
-    DEBIT_NOTE_INTERVAL,
-    EXPIRATION,
-    PAYMENT_TIMEOUT,
-    PRICES,
     Counter,
     Reject,
     Silence,
     Terms,
     negotiate,
     review,
+)
+from requestor.golem.properties import (
+    ACCEPT_TIMEOUT,
+    CHOSEN_PLATFORM,
+    DEBIT_NOTE_INTERVAL,
+    EXPIRATION,
+    PAYMENT_TIMEOUT,
+    PRICES,
 )
 
 NOW = 1_700_000_000.0

@@ -22,6 +22,7 @@ from requestor.backends.inbox import Inbox
 from requestor.errors import GolemError
 from requestor.golem.market import Offer, read_offer
 from requestor.golem.orphans import reject_invoice
+from requestor.golem.properties import MEMORY, PACKAGE_FORMAT, PRICING_MODEL, RUNTIME, TASK_PACKAGE
 from requestor.golem.reservation import LONGEST_RUN, Reservation
 from requestor.golem.settings import GolemSettings
 from requestor.golem.wallet import Wallet
@@ -261,7 +262,7 @@ class _Strategy(MarketStrategy):
         self._wallet = wallet
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.ensure("(golem.com.pricing.model=linear)")
+        demand.ensure(f"({PRICING_MODEL}=linear)")
 
     async def score_offer(self, offer: OfferProposal) -> float:
         read = read_offer(offer.issuer, offer.props)
@@ -292,10 +293,10 @@ class _ProviderImage(Payload):
     image: str
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.properties["golem.srv.comp.task_package"] = self.image
-        demand.properties["golem.srv.comp.vm.package_format"] = "gvmkit-squash"
-        demand.ensure("(golem.runtime.name=vm)")
-        demand.ensure(f"(golem.inf.mem.gib>={MEMORY_GIB})")
+        demand.properties[TASK_PACKAGE] = self.image
+        demand.properties[PACKAGE_FORMAT] = "gvmkit-squash"
+        demand.ensure(f"({RUNTIME}=vm)")
+        demand.ensure(f"({MEMORY}>={MEMORY_GIB})")
 
 
 def _offer(agreement: Agreement) -> Offer:

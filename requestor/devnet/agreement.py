@@ -19,14 +19,15 @@ from typing import Any
 from requestor.devnet.billing import Billing, PaymentTerms
 from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.faults.fault import Fault
-from requestor.devnet.negotiation import EXPIRATION
 from requestor.devnet.rest import Rest
+from requestor.devnet.retry import growing_pauses, retry
 from requestor.devnet.runtime import HOST, Machine
 from requestor.errors import DaemonRefused, GolemError
 from requestor.golem.gsb import ServiceBus
+from requestor.golem.properties import EXPIRATION, MULTI_ACTIVITY, TASK_PACKAGE, USAGE_VECTOR
 
 IDLE_SECONDS = 90.0
-_TERMINATE_RETRY, _TERMINATE_FACTOR, _TERMINATE_LONGEST = 5.0, 1.5, 3600.0
+_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE = 5.0, 1.5, 3600.0  # between attempts to terminate
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +54,9 @@ class AgreementTask:
         self.invoiced = asyncio.Event()
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
         self._host, self._on_change = host, on_change
-        self._package: str | None = demand.get("golem.srv.comp.task_package")
-        self._counters: list[str] = offer["golem.com.usage.vector"]
-        self._multi_activity = bool(demand.get("golem.srv.caps.multi-activity", False))
+        self._package: str | None = demand.get(TASK_PACKAGE)
+        self._counters: list[str] = offer[USAGE_VECTOR]
+        self._multi_activity = bool(demand.get(MULTI_ACTIVITY, False))
         self._expires = demand[EXPIRATION] / 1000
         terms = PaymentTerms.of_agreement(agreement, host.debit_note_interval)
         self.billing = Billing(
@@ -188,18 +189,18 @@ class AgreementTask:
         self.invoiced.set()
 
     async def _terminate(self, code: str, message: str) -> None:
-        delay = _TERMINATE_RETRY
-        while True:
+        async def attempt() -> None:
             try:
                 reason = {"message": message, "golem.provider.code": code}
                 await self._host.rest.terminate_agreement(self.agreement_id, reason)
-                return
-            except GolemError as error:
-                if isinstance(error, DaemonRefused) and error.status in (404, 410):
-                    return  # the requestor was faster
-                logger.warning("agreement %s could not be terminated: %s", self.agreement_id, error)
-                await asyncio.sleep(delay)
-                delay = min(delay * _TERMINATE_FACTOR, _TERMINATE_LONGEST)
+            except DaemonRefused as error:
+                if error.status not in (404, 410):  # those: the requestor was faster
+                    raise
+
+        def warn(error: GolemError, pause: float) -> None:
+            logger.warning("agreement %s could not be terminated: %s; again in %.0f s", self.agreement_id, error, pause)
+
+        await retry(attempt, GolemError, growing_pauses(_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE), warn)
 
     # ---- clocks and tasks
 

@@ -16,13 +16,14 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from requestor.devnet.faults.fault import Fault
-from requestor.devnet.negotiation import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.devnet.pricing import LinearPricing, plain
 from requestor.devnet.rest import Rest
+from requestor.devnet.retry import growing_pauses, retry
 from requestor.errors import GolemError
+from requestor.golem.properties import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 
 INVOICE_DUE_SECONDS = 24 * 3600.0
-_FIRST_RETRY, _RETRY_FACTOR, _ISSUE_RETRY = 3.0, 1.5, 5.0
+_FIRST_PAUSE, _PAUSE_FACTOR, _ISSUE_PAUSE = 3.0, 1.5, 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Billing:
     async def final_note(self, activity_id: str, usage: Sequence[float]) -> None:
         """The last debit note of an activity, sent until it arrives; its amount goes into the invoice."""
         self._costs[activity_id] = self._amount(usage)
-        await self._insist(lambda: self._debit_note(activity_id, usage, final=True))
+        await _insist(lambda: self._debit_note(activity_id, usage, final=True))
 
     async def invoice(self) -> str:
         """Send the invoice over all activities that have ended, until it arrives; returns its id."""
@@ -94,8 +95,8 @@ class Billing:
             "amount": plain(amount),
             "paymentDueDate": _date(time.time() + due),
         }
-        invoice_id = await self._insist(lambda: self._rest.issue_invoice(invoice), first=_ISSUE_RETRY, factor=1.0)
-        await self._insist(lambda: self._rest.send_invoice(invoice_id))
+        invoice_id = await _insist(lambda: self._rest.issue_invoice(invoice), first=_ISSUE_PAUSE, factor=1.0)
+        await _insist(lambda: self._rest.send_invoice(invoice_id))
         logger.info("invoice %s for %s GLM sent", invoice_id, plain(amount))
         return invoice_id
 
@@ -158,18 +159,16 @@ class Billing:
             if earlier == note:
                 return
 
-    @staticmethod
-    async def _insist(
-        attempt: Callable[[], Awaitable[_Result]], first: float = _FIRST_RETRY, factor: float = _RETRY_FACTOR
-    ) -> _Result:
-        delay = first
-        while True:
-            try:
-                return await attempt()
-            except GolemError as error:
-                logger.warning("%s; again in %.0f s", error, delay)
-                await asyncio.sleep(delay)
-                delay *= factor
+
+async def _insist(
+    attempt: Callable[[], Awaitable[_Result]], first: float = _FIRST_PAUSE, factor: float = _PAUSE_FACTOR
+) -> _Result:
+    """Awaits `attempt()` again and again, until the daemon takes it."""
+
+    def warn(error: GolemError, pause: float) -> None:
+        logger.warning("%s; again in %.0f s", error, pause)
+
+    return await retry(attempt, GolemError, growing_pauses(first, factor), warn)
 
 
 def _date(seconds: float) -> str:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-Properties = Mapping[str, Any]
+from requestor.golem.properties import (
+    ACCEPT_TIMEOUT,
+    CHOSEN_PLATFORM,
+    DEBIT_NOTE_INTERVAL,
+    EXPIRATION,
+    PAYMENT_TIMEOUT,
+    PRICES,
+)
 
-EXPIRATION = "golem.srv.comp.expiration"
-CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
-# the question mark is part of these three names
-ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
-DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
-PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
-PRICES = "golem.com.pricing.model.linear.coeffs"
+Properties = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from requestor.devnet.negotiation import PRICES, Terms
-from requestor.devnet.pricing import USAGE_VECTOR, LinearPricing
+from requestor.devnet.negotiation import Terms
+from requestor.devnet.pricing import COUNTERS, LinearPricing
+from requestor.golem.properties import (
+    EXPIRATION,
+    MEMORY,
+    MULTI_ACTIVITY,
+    NODE_NAME,
+    PRICES,
+    PRICING_MODEL,
+    RUNTIME,
+    SUBNET,
+    THREADS,
+    USAGE_VECTOR,
+)
 
 
 @dataclass(frozen=True)
@@ -60,30 +72,30 @@ def properties(
 ) -> dict[str, Any]:
     """The flat properties of an offer. `platform_name` is a payment platform such as `erc20-hoodi-tglm`."""
     return {
-        "golem.node.id.name": name,
-        "golem.node.debug.subnet": subnet,
+        NODE_NAME: name,
+        SUBNET: subnet,
         "golem.node.net.is-public": False,
         "golem.inf.cpu.architecture": platform.machine(),
         "golem.inf.cpu.cores": hardware.cores,
-        "golem.inf.cpu.threads": hardware.threads,
+        THREADS: hardware.threads,
         "golem.inf.cpu.vendor": hardware.vendor,
         "golem.inf.cpu.brand": hardware.brand,
         "golem.inf.cpu.model": hardware.model,
         "golem.inf.cpu.capabilities": list(hardware.capabilities),
-        "golem.inf.mem.gib": hardware.memory_gib,
+        MEMORY: hardware.memory_gib,
         "golem.inf.storage.gib": hardware.storage_gib,
-        "golem.runtime.name": "vm",
+        RUNTIME: "vm",
         "golem.runtime.version": "0.5.2",
         "golem.runtime.capabilities": [],
-        "golem.srv.caps.multi-activity": True,
+        MULTI_ACTIVITY: True,
         "golem.srv.caps.payload-manifest": False,
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
         "golem.activity.caps.transfer.report-progress": True,
         "golem.activity.caps.deploy.report-progress": True,
         "golem.com.scheme": "payu",
-        "golem.com.pricing.model": "linear",
+        PRICING_MODEL: "linear",
         PRICES: [float(value) for value in pricing.coefficients],
-        "golem.com.usage.vector": list(USAGE_VECTOR),
+        USAGE_VECTOR: list(COUNTERS),
         f"golem.com.payment.platform.{platform_name}.address": address,
         "golem.com.payment.protocol.version": 3,
         **terms.offered(),
@@ -92,7 +104,7 @@ def properties(
 
 def constraints(subnet: str, now: float) -> str:
     """What a demand must fulfil: the same subnet, and an expiration after `now` (Unix seconds)."""
-    return f"(&\n  (golem.srv.comp.expiration>{int(now * 1000)})\n  (golem.node.debug.subnet={subnet})\n)"
+    return f"(&\n  ({EXPIRATION}>{int(now * 1000)})\n  ({SUBNET}={subnet})\n)"
 
 
 def _cpu_info() -> dict[str, str]:

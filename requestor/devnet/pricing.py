@@ -1,4 +1,4 @@
-"""Linear pricing, as Golem's providers do it: a price a counter, and a start price a activity, exactly."""
+"""Linear pricing, as Golem's providers do it: a price a counter, and a start price an activity, exactly."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-CPU = "golem.usage.cpu_sec"
-DURATION = "golem.usage.duration_sec"
-USAGE_VECTOR = (CPU, DURATION)  # a provider's order: its preset's keys, sorted
+from requestor.golem.properties import CPU, DURATION
+
+COUNTERS = (CPU, DURATION)  # a provider's order: its preset's keys, sorted
 
 _ATTO = Decimal("1e-18")  # payments are rounded to the token's 18 decimals
 

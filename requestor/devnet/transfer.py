@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from requestor.devnet.retry import retry
 from requestor.devnet.volumes import TransferFailed, Volumes
 from requestor.errors import RequestorError
 from requestor.golem import gftp
@@ -82,10 +83,10 @@ class Transfers:
     """The transfers of one activity. `scratch`: a folder on the volumes' file system."""
 
     def __init__(
-        self, bus: ServiceBus, scratch: Path, volumes: Volumes, *, retry_delays: tuple[float, ...] = (2.0, 4.0)
+        self, bus: ServiceBus, scratch: Path, volumes: Volumes, *, retry_pauses: tuple[float, ...] = (2.0, 4.0)
     ) -> None:
         self._bus, self._scratch, self.volumes = bus, scratch, volumes
-        self._retry_delays = retry_delays
+        self._retry_pauses = retry_pauses
 
     async def transfer(self, source: str, destination: str, on_message: OnMessage = lambda _: None) -> int:
         """Copy `source` to `destination`; bytes moved. Raises TransferFailed.
@@ -126,13 +127,10 @@ class Transfers:
         return final
 
     async def _with_retries(self, attempt: Callable[[], Awaitable[_Result]], on_message: OnMessage) -> _Result:
-        for delay in self._retry_delays:
-            try:
-                return await attempt()
-            except _TryAgain as failure:
-                on_message(f"Retry in {delay:g}s because of error: {failure}")
-                await asyncio.sleep(delay)
-        return await attempt()
+        def say(failure: _TryAgain, pause: float) -> None:
+            on_message(f"Retry in {pause:g}s because of error: {failure}")
+
+        return await retry(attempt, _TryAgain, self._retry_pauses, say)
 
     async def _copy(self, source: Location, destination: Location) -> int:
         if destination.scheme == "container":

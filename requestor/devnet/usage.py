@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from requestor.devnet.pricing import CPU, DURATION
+from requestor.golem.properties import CPU, DURATION
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -12,9 +12,20 @@ from typing import Any
 from requestor.budget import SECONDS_AN_HOUR, Price
 from requestor.golem.daemon import DaemonClient
 from requestor.golem.networks import Connection
+from requestor.golem.properties import (
+    CPU,
+    DURATION,
+    EXPIRATION,
+    MEMORY,
+    NODE_NAME,
+    PRICES,
+    PRICING_MODEL,
+    RUNTIME,
+    SUBNET,
+    THREADS,
+    USAGE_VECTOR,
+)
 from requestor.provider_name import display_name
-
-_COUNTERS = ("golem.usage.duration_sec", "golem.usage.cpu_sec")
 
 
 @dataclass(frozen=True)
@@ -52,10 +63,10 @@ async def scan_offers(connection: Connection, subnet: str, seconds: float) -> li
     expiration = datetime.now(timezone.utc) + timedelta(hours=1)
     demand = {
         "properties": {
-            "golem.node.debug.subnet": subnet,
-            "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
+            SUBNET: subnet,
+            EXPIRATION: int(expiration.timestamp() * 1000),
         },
-        "constraints": f"(&(golem.runtime.name=vm)(golem.node.debug.subnet={subnet})(golem.com.pricing.model=linear))",
+        "constraints": f"(&({RUNTIME}=vm)({SUBNET}={subnet})({PRICING_MODEL}=linear))",
     }
     found: dict[str, Offer] = {}
     async with DaemonClient(connection.api_url, connection.app_key) as daemon:
@@ -81,17 +92,17 @@ def read_offer(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
     that are negative or no numbers, no size.
     """
     try:
-        *coefficients, start = (Decimal(repr(value)) for value in properties["golem.com.pricing.model.linear.coeffs"])
-        prices = dict(zip(properties["golem.com.usage.vector"], coefficients, strict=True))
-        wall_second, cpu_second = (prices.pop(counter, Decimal(0)) for counter in _COUNTERS)
+        *coefficients, start = (Decimal(repr(value)) for value in properties[PRICES])
+        prices = dict(zip(properties[USAGE_VECTOR], coefficients, strict=True))
+        wall_second, cpu_second = (prices.pop(counter, Decimal(0)) for counter in (DURATION, CPU))
         price = Price(start, wall_second, cpu_second)
         if any(prices.values()) or not min(start, wall_second, cpu_second) >= 0 or not price.first_hour(1).is_finite():
             return None
         return Offer(
             provider_id=provider_id,
-            name=display_name(properties.get("golem.node.id.name"), provider_id),
-            threads=max(1, int(properties["golem.inf.cpu.threads"])),
-            memory_gib=float(properties["golem.inf.mem.gib"]),
+            name=display_name(properties.get(NODE_NAME), provider_id),
+            threads=max(1, int(properties[THREADS])),
+            memory_gib=float(properties[MEMORY]),
             price=price,
         )
     except (KeyError, ValueError, TypeError, ArithmeticError):
