@@ -1,11 +1,15 @@
-"""Files named by their content, written atomically, read with a bound."""
+"""Files that are written whole or not at all, read with a bound, and checked by their hash."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from nima.errors import NimaError
 
@@ -14,19 +18,75 @@ class FileError(NimaError):
     """A file that is missing, not a plain file, too large, or not what its name says."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that nobody ever sees half of it, not even after a power cut. Raises `OSError`."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+class AtomicFile:
+    """A new file under a hidden, temporary name beside `path`, which it replaces when it is kept: `atomic_file` for
+    work that does not fit into one block.
+
+    Whoever makes one calls `discard` in the end, which removes the temporary file unless it was kept. A process that is
+    killed before may leave the temporary file, and never half a file at `path`.
+
+    Args:
+        path: the file to be made or replaced. A symbolic link there is replaced, and what it points to is not touched;
+            resolve the path before to write through it.
+        mode: permissions of the file. None: those of the file that is replaced, or else what the umask leaves of 0666.
+        durable: also outlives a power cut once it is kept, which costs the time that the disk takes.
+        buffering: of `file`, as for `open`.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+
+    file: BinaryIO
+    """Open for writing and reading."""
+
+    def __init__(self, path: Path, *, mode: int | None = None, durable: bool = True, buffering: int = -1) -> None:
+        self.path = path
+        self._durable = durable
+        # A name may have 255 bytes, and a character up to four.
+        self._temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(8)}")
+        kept = _permissions(path) if mode is None else mode
+        handle = os.open(
+            self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if kept is None else kept
+        )
+        self.file = open(handle, "w+b", buffering=buffering)  # noqa: SIM115 (open beyond this call)
+        if kept is not None:
+            os.fchmod(handle, kept)  # the umask has taken something off
+
+    def keep(self) -> None:
+        """Closes the file and puts it in the place of `path`. Raises `OSError`."""
+        self.file.flush()
+        if self._durable:
+            os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self._temporary, self.path)
+        if self._durable:
+            _sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Closes the file and removes it, unless it was kept."""
+        with contextlib.suppress(OSError):  # what is still in its buffer finds no room on a full disk
+            self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, mode: int | None = None, durable: bool = True) -> Iterator[BinaryIO]:
+    """Yields a new binary file, which replaces `path` when the block ends; an exception leaves `path` as it was.
+
+    Nobody ever sees half a file, not even after a power cut. `AtomicFile` explains the arguments. Raises `OSError`.
+    """
+    replacement = AtomicFile(path, mode=mode, durable=durable)
     try:
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep it from everybody else
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield replacement.file
+        replacement.keep()
+    finally:
+        replacement.discard()
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = True) -> None:
+    """Writes a file as `atomic_file` does. Raises `OSError`."""
+    with atomic_file(path, mode=mode, durable=durable) as file:
+        file.write(content)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -63,3 +123,22 @@ def check_content(path: Path, sha256: str) -> Path:
     if actual != sha256:
         raise FileError(f"{path} is not what was asked for: its sha256 is {actual}.")
     return path
+
+
+def _permissions(path: Path) -> int | None:
+    """Permissions of the plain file at `path`; None where there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_mode & 0o777 if stat.S_ISREG(status.st_mode) else None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Writes the names in a folder to the disk; does nothing where the file system knows no such request."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from nima.files import AtomicFile
 from nima.score import Score
 from requestor.errors import ConfigurationError
 from requestor.score_table import printable
@@ -108,19 +109,18 @@ def contact_sheet(path: Path) -> Iterator[ContactSheet]:
     check_replaceable(path)
     path = Path(os.path.realpath(path))
     with _writing(path):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        page = AtomicFile(path)
     try:
         # Not in the system's folder for temporary files, which may be in memory.
-        with open(handle, "wb") as page, tempfile.TemporaryFile(dir=path.parent) as thumbnails:
-            sheet = ContactSheet(path, page, thumbnails)
+        with tempfile.TemporaryFile(dir=path.parent) as thumbnails:
+            sheet = ContactSheet(path, page.file, thumbnails)
             yield sheet
         if sheet.photos:
             check_replaceable(path)
             with _writing(path):
-                os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep it from everybody else
-                os.replace(temporary, path)
+                page.keep()
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        page.discard()
 
 
 @contextmanager

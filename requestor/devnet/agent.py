@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from nima.files import write_atomically
 from requestor.devnet.agreement import IDLE_SECONDS, AgreementTask, Host
 from requestor.devnet.faults.kinds import make_fault
 from requestor.devnet.image_cache import ImageCache
@@ -282,9 +283,7 @@ class Agent:
             "agreements": len(self._agreements),
             "pid": os.getpid(),
         }
-        scratch = self._report.with_suffix(".tmp")
-        scratch.write_text(json.dumps(report))
-        os.replace(scratch, self._report)
+        write_atomically(self._report, json.dumps(report).encode(), durable=False)
 
 
 async def _main(settings: AgentSettings) -> None:

@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from nima.files import atomic_file
 from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 
@@ -64,14 +65,13 @@ class NpmFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".fetching-") as folder:
             archive = await self._pack(npm, Path(folder), timeout)
-            fetched = Path(folder) / "file"
-            with tarfile.open(archive) as tar, fetched.open("wb") as file:
+            mode = 0o755 if self.executable else 0o644
+            # Also where two devnets fetch it at once, it is whole.
+            with tarfile.open(archive) as tar, atomic_file(self.path, mode=mode) as file:
                 member = tar.extractfile(self.member)
                 if member is None:
                     raise NpmUnavailable(f"{self.package}@{self.version} holds no file {self.member}.")
                 shutil.copyfileobj(member, file)
-            fetched.chmod(0o755 if self.executable else 0o644)
-            os.replace(fetched, self.path)  # whole or not at all, also where two devnets fetch it at once
         return self.path
 
     async def _pack(self, npm: str, folder: Path, timeout: float) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nima.files import write_atomically
 from requestor.devnet.sandbox import PYTHON
 from requestor.errors import DevnetError
 from requestor.golem.gftp_program import gftp_on_path
@@ -95,11 +96,8 @@ class Devnet:
         }
 
     def save(self) -> None:
-        path = state_file(self.name)
-        scratch = path.with_suffix(".tmp")
-        scratch.touch(mode=0o600)  # it holds the app keys
-        scratch.write_text(json.dumps(asdict(self), indent=2))
-        os.replace(scratch, path)
+        content = json.dumps(asdict(self), indent=2).encode()
+        write_atomically(state_file(self.name), content, mode=0o600)  # it holds the app keys
 
     @classmethod
     def load(cls, path: Path) -> Devnet:

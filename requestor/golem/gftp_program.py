@@ -171,11 +171,8 @@ def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, 
         max_receive: bytes that any file taken in may have, which Golem's own does not limit; None: `MAX_FILE`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "gftp"
-    unfinished = folder / f".gftp-{os.getpid()}"
-    unfinished.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp_program "$@"\n')
-    unfinished.chmod(0o755)
-    unfinished.replace(program)
+    program = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp_program "$@"\n'
+    write_atomically(folder / "gftp", program.encode(), mode=0o755)
     limit = {} if max_receive is None else {MAX_RECEIVE_VARIABLE: str(max_receive)}
     return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)]), **limit}
 

@@ -8,14 +8,13 @@ A requestor publishes a file as `gftp://<node id>/<sha3-256 of the file>` and ta
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from nima.files import AtomicFile
 from requestor.errors import TransferError
 
 GOLEM_CHUNK = 40 * 1024
@@ -80,8 +79,8 @@ def chunk(message: object) -> tuple[int, bytes]:
     return number(message, "offset"), content
 
 
-class PartialFile:
-    """A file without a name in the folder of `path`, which takes that name only when it is kept.
+class PartialFile(AtomicFile):
+    """A file that arrives in chunks, in any order, and appears at `path` when it is kept. Its folder is made.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -89,21 +88,9 @@ class PartialFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, self._name = tempfile.mkstemp(prefix=f".{path.name[:64]}-", dir=path.parent)
-        self.path = path
-        self.file: BinaryIO = os.fdopen(descriptor, "w+b", buffering=0)
+        # Readable for the programs of a VM, which may run as somebody else. Not durable: the disk would hold up all
+        # other messages, and what a power cut takes is sent again.
+        super().__init__(path, mode=0o644, durable=False, buffering=0)
 
     def write(self, offset: int, content: bytes) -> None:
         os.pwrite(self.file.fileno(), content, offset)
-
-    def keep(self) -> None:
-        """Gives the file its name, in place of what had it before."""
-        os.fchmod(self.file.fileno(), 0o644)
-        self.file.close()
-        os.replace(self._name, self.path)
-
-    def discard(self) -> None:
-        """Removes the file, unless it was kept."""
-        self.file.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from nima.files import atomic_file
 from nima.jobs import PROTOCOL
 from nima.version import VERSION
 from nima.weights import cache_folder
@@ -137,15 +137,8 @@ def _hard_copies(source: Path, target: Path) -> None:
 
 def _place(kept: Path, output: Path) -> ImageInfo:
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-        os.close(handle)
-        try:
-            shutil.copyfile(kept, temporary)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, output)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with kept.open("rb") as source, atomic_file(output) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
     except OSError as error:
         raise ImageError(f"{output} could not be written: {error.strerror}.") from error
     return read_image(output)

@@ -16,13 +16,13 @@ import os
 import re
 import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nima.files import atomic_file
 from requestor.errors import ImageError
 
 MAX_CONFIG_BYTES = 2**20
@@ -137,20 +137,11 @@ def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> Imag
     if len(text) > MAX_CONFIG_BYTES:
         raise ImageError(f"{output}: the container config has {len(text)} bytes, more than {MAX_CONFIG_BYTES}.")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-        try:
-            with open(handle, "wb") as target, squashfs.open("rb") as source:
-                _read_superblock(squashfs, source, os.fstat(source.fileno()).st_size)
-                source.seek(0)
-                shutil.copyfileobj(source, target, 1 << 20)
-                target.write(_CRC.pack(zlib.crc32(text)) + text + f"{len(text):0{_LENGTH_DIGITS}}".encode())
-                target.flush()
-                os.fsync(target.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, output)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with squashfs.open("rb") as source, atomic_file(output) as target:
+            _read_superblock(squashfs, source, os.fstat(source.fileno()).st_size)
+            source.seek(0)
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.write(_CRC.pack(zlib.crc32(text)) + text + f"{len(text):0{_LENGTH_DIGITS}}".encode())
     except OSError as error:
         raise ImageError(f"{output} could not be written: {error.strerror} ({error.filename}).") from error
     return read_image(output)
