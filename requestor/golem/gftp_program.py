@@ -17,6 +17,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from nima.files import write_atomically
 from requestor.errors import RequestorError, TransferError
 from requestor.golem.gftp import download, upload
 from requestor.golem.gftp_protocol import MAX_FILE, MAX_RECEIVE_VARIABLE
