@@ -20,7 +20,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from nima.strict_json import MAX_TEXT, JobError, build, check, check_range, check_types, parse_object, printable
+from nima.strict_json import JobError, build, check, check_range, check_types, parse_object
+from nima.text import MAX_TEXT, one_line
 from nima.training_plan import TrainingPlan
 from nima.version import VERSION
 
@@ -187,7 +188,7 @@ def _decode(cls: type[T], text: str, what: str) -> T:
 
 def named_version(protocol: object, version: object) -> str:
     """As people are told of it: `nima-golem 0.1.0 (protocol 2)`."""
-    return f"nima-golem {printable(str(version))[:40]} (protocol {printable(str(protocol))[:20]})"
+    return f"nima-golem {one_line(str(version), 40)} (protocol {one_line(str(protocol), 20)})"
 
 
 def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> None:
@@ -203,7 +204,7 @@ def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> 
 def _check_protocol(protocol: object) -> None:
     check(
         type(protocol) is int and protocol == PROTOCOL,
-        f"it speaks protocol {printable(repr(protocol))[:20]} and this program {PROTOCOL}",
+        f"it speaks protocol {one_line(repr(protocol), 20)} and this program {PROTOCOL}",
     )
 
 

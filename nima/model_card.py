@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nima.text import one_line
+
 LIMITS = (
     "It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a "
     "photo. That is taste, not quality: other people, other times and other purposes rate otherwise.",
@@ -150,7 +152,7 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
 
 def _inline(value: object) -> str:
     """One line of plain text: providers choose their own names."""
-    text = "".join(character if character.isprintable() else " " for character in str(value))
+    text = one_line(str(value))
     for character in "\\`*_[]<>|#":
         text = text.replace(character, f"\\{character}")
     return text

@@ -13,9 +13,7 @@ import typing
 from typing import Any, Literal
 
 from nima.errors import NimaError
-
-MAX_TEXT = 1000
-"""Characters of any text for people that comes from a stranger."""
+from nima.text import one_line
 
 
 class JobError(NimaError):
@@ -31,12 +29,6 @@ def parse_object(text: str) -> dict[str, Any]:
     return data
 
 
-def printable(text: str) -> str:
-    """`text` as one line for a terminal, or for a result: control characters become spaces, the end is cut."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(line.split())[:MAX_TEXT]
-
-
 def build(cls: type[Any], data: dict[str, Any]) -> Any:
     """An instance of a dataclass from exactly its keys; those with a default may be missing."""
     known = {f.name for f in dataclasses.fields(cls)}
@@ -47,7 +39,7 @@ def build(cls: type[Any], data: dict[str, Any]) -> Any:
     }
     for problem, names in (("unknown", data.keys() - known), ("missing", required - data.keys())):
         if names:
-            raise JobError(f"{problem} key {printable(min(names))!r}")
+            raise JobError(f"{problem} key {one_line(min(names))!r}")
     return cls(**data)
 
 

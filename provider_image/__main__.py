@@ -13,7 +13,7 @@ from pathlib import Path
 from nima.errors import NimaError
 from nima.files import read_bounded, write_atomically
 from nima.jobs import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
-from nima.strict_json import printable
+from nima.text import one_line
 
 MAX_JOB_BYTES = 1024 * 1024
 
@@ -58,7 +58,7 @@ def failure(job: Job | None, error: str) -> JobResult:
         job_id=job.job_id if job else "unknown",
         kind=job.kind if job else None,
         ok=False,
-        error=printable(error) or "unknown error",
+        error=one_line(error) or "unknown error",
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from nima.files import write_atomically
-from nima.strict_json import printable
+from nima.text import one_line
 from requestor.backends.base import Provider
 from requestor.errors import ConfigurationError
 
@@ -48,7 +48,7 @@ class BanList:
         with self._locked() as bans:
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
             # Both are a stranger's words, and will be shown on a terminal.
-            bans.setdefault(provider.id, Ban(printable(provider.name), printable(reason), since))
+            bans.setdefault(provider.id, Ban(one_line(provider.name), one_line(reason), since))
 
     def pardon(self, provider_id: str) -> bool:
         """Take a provider off the list; False if it was not on it."""

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from nima.files import AtomicFile
 from nima.score import Score
+from nima.text import printable
 from requestor.errors import ConfigurationError
-from requestor.score_table import printable
 
 _BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
 _NARROWEST, _WIDEST = 0.6, 2.6  # a photo's width by its height; what is beyond is cut by the page

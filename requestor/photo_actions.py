@@ -13,8 +13,8 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.score import Score
+from nima.text import printable
 from nima.xmp import Style, sidecar_of, write_rating
-from requestor.score_table import printable
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nima.strict_json import printable
+from nima.text import one_line
 
 LENGTH = 48  # characters; Golem's own suggestions have about twenty
 ID_LENGTH = 10
@@ -15,6 +15,6 @@ def display_name(chosen: object, provider_id: str) -> str:
         chosen: its own name as it came, None where it has none.
         provider_id: its node id, whose beginning stands in for a name.
     """
-    name = "" if chosen is None else printable(str(chosen))
-    name = name or printable(provider_id)[:ID_LENGTH] or "?"
+    name = "" if chosen is None else one_line(str(chosen))
+    name = name or one_line(provider_id)[:ID_LENGTH] or "?"
     return name if len(name) <= LENGTH else f"{name[: LENGTH - 1]}…"

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from nima.score import Score
+from nima.text import printable
 
 _HEADER = "score  spread  stars  in AVA     1 … 10      "
 _GROUP = 15  # columns
@@ -50,11 +51,6 @@ def histogram(probabilities: tuple[float, ...]) -> str:
     """Ten bars, the highest for the most probable rating."""
     highest = max(probabilities)
     return "".join(_BARS[round(p / highest * (len(_BARS) - 1))] for p in probabilities)
-
-
-def printable(text: str) -> str:
-    """A file's name may hold anything, terminal commands too."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _ending(text: str, room: int) -> str:

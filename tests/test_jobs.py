@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nima.jobs import MAX_RESULT_BYTES, PROTOCOL, Job, JobResult, VersionMismatch
-from nima.strict_json import JobError, printable
+from nima.strict_json import JobError
+from nima.text import one_line
 from nima.training_plan import TrainingPlan, default_plan
 from nima.version import VERSION
 
@@ -221,7 +222,7 @@ def test_an_endless_result_is_refused() -> None:
 
 @given(st.text())
 def test_any_text_can_be_made_printable(text: str) -> None:
-    line = printable(text)
+    line = one_line(text)
     assert line.isprintable()
     assert len(line) <= 1000
     assert JobResult(protocol=PROTOCOL, job_id="a", kind=None, ok=False, error=line).error == line

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from nima.jobs import EXIT_MISMATCH, JOB_FILE, OUTPUT_FILES, RESULT_FILE, WEIGHTS_FILE, VersionMismatch
-from nima.strict_json import JobError, printable
+from nima.strict_json import JobError
+from nima.text import one_line
 from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
@@ -60,7 +61,7 @@ class CommandFailure:
     def __str__(self) -> str:
         lines = [line for line in self.stderr.strip().splitlines() if line.strip()]
         if lines and self.is_mismatch:
-            return printable(lines[-1])[:400]
+            return one_line(lines[-1])[:400]
         return f"{self.message}: {lines[-1][:400]}" if lines else self.message
 
 

@@ -106,12 +106,13 @@ def score(
     from nima.grouping import with_groups
     from nima.score_cache import ScoreCache
     from nima.scoring import DEFAULT_MODEL, Scorer
+    from nima.text import printable
     from requestor.contact_sheet import check_replaceable, contact_sheet
     from requestor.model_files import model_file, tell_of_conversion
     from requestor.photo_actions import PhotoActions
     from requestor.photo_files import listed_paths, photo_files
     from requestor.score_formats import as_csv, as_json, as_json_lines
-    from requestor.score_table import as_table, printable
+    from requestor.score_table import as_table
     from requestor.selection import Selection
 
     listed = stdin or null or "-" in photos

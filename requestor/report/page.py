@@ -13,7 +13,7 @@ from nima.confusion import confusion
 from nima.errors import NimaError
 from nima.files import write_atomically
 from nima.model_card import LIMITS, facts, metric_rows
-from nima.strict_json import printable
+from nima.text import one_line
 from requestor.budget import show_glm
 from requestor.report.charts import Point, Series, line_chart
 from requestor.report.heat_map import heat_map
@@ -73,7 +73,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
     return _environment().get_template("page.html").render(
         record=record,
-        title=printable(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
+        title=one_line(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
         tiles=_tiles(record),
         budget=record.budget,
         paid=record.options.get("backend") != "local",

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from nima.strict_json import printable
+from nima.text import one_line
 from requestor.budget import SECONDS_AN_HOUR, show_glm
 from requestor.provider_name import ID_LENGTH, display_name
 from requestor.report.record import Hire, RunRecord
@@ -73,7 +73,7 @@ class ProviderRow:
     @property
     def details(self) -> str:
         """What else is known of it, on one line."""
-        known = [] if self.provider_id == self.name else [printable(self.provider_id)[:ID_LENGTH]]
+        known = [] if self.provider_id == self.name else [one_line(self.provider_id)[:ID_LENGTH]]
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
         known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []
@@ -135,7 +135,7 @@ def _counted(number: int, thing: str) -> str:
 @cache
 def _line(text: str) -> str:
     """A long run says the same of the same providers thousands of times."""
-    return printable(text)
+    return one_line(text)
 
 
 @cache
