@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from browser import Browser, start_browser
 from hypothesis import settings
+from two_daemons import TwoDaemons, daemon_settings
 
 from requestor.devnet.chain import ANVIL, TOKEN
-from requestor.devnet.daemons import Daemon, DaemonSettings
+from requestor.devnet.daemons import Daemon
 from requestor.devnet.hub import Hub
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.npm import NpmUnavailable
@@ -25,27 +24,6 @@ from requestor.devnet.supervision import start_detached, stop
 # The same examples every time; and how long one takes says how busy the machine is, and nothing else.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
-
-
-@dataclass(frozen=True)
-class TwoDaemons:
-    """Two real yagna daemons that reach each other through a hub."""
-
-    requestor: Daemon
-    provider: Daemon
-    hub: Hub
-
-
-def daemon_settings(folder: Path, ports: Ports, hub_port: int, **changes: str) -> DaemonSettings:
-    settings = {"app_key": secrets.token_hex(16), "identity_secret": secrets.token_hex(32)}
-    return DaemonSettings(
-        folder=folder,
-        log=folder.with_suffix(".log"),
-        api_port=ports.take(),
-        gsb_port=ports.take(),
-        hub_port=hub_port,
-        **(settings | changes),
-    )
 
 
 @pytest.fixture(scope="session")

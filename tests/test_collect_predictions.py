@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_backend import SimulatedBackend
 
 from nima.jobs import PROTOCOL, Job, JobResult
 from nima.predictions import encode_predictions
 from nima.shards import write_shard
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.prediction import PASSES, collect_predictions
-from tests.simulated_backend import SimulatedBackend
 
 IDS = np.array([3, 5, 8])
 PROBABILITIES = np.full((3, 10), 0.1, dtype=np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from conftest import TwoDaemons, daemon_settings
+from two_daemons import TwoDaemons, daemon_settings
 
 from requestor.devnet.chain import Chain, ChainUnavailable
 from requestor.devnet.daemons import Daemon

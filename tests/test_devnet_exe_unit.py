@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from exe_unit_activity import DEPLOY, START, Activity, activity, sh, with_activity
 
 from requestor.devnet.ports import Ports
 from requestor.devnet.runtime import DEFAULT_VOLUMES
 from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
-from tests.exe_unit_activity import DEPLOY, START, Activity, activity, sh, with_activity
 
 NOT_FOUND = "no such page"
 

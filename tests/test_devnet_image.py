@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from exe_unit_activity import AT_END, DEPLOY, START, Activity, activity, sh, with_activity
+from tiny_image import CONFIG, make_image
 
 from requestor.devnet.image_cache import ImageCache
 from requestor.devnet.images import ImageHost
 from requestor.devnet.ports import Ports
 from requestor.devnet.runtime import Machine
 from requestor.image.gvmi import ImageInfo
-from tests.exe_unit_activity import AT_END, DEPLOY, START, Activity, activity, sh, with_activity
-from tests.tiny_image import CONFIG, make_image
 
 FILES = {"/golem/work/baked": "hidden", "/opt/app/here": "", "/etc/motd": "of the image", "/etc/script": "echo"}
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
+from tiny_image import CONFIG, make_image
 
 from nima import checkpoint
 from nima.jobs import EXIT_MISMATCH
@@ -19,8 +21,6 @@ from requestor.devnet.network import NetworkOptions
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
 from requestor.image.labels import DEFAULT_PYTHON, labels_of_this_version
-from tests.ava_folder import make_ava_folder
-from tests.tiny_image import CONFIG, make_image
 
 pytestmark = pytest.mark.golem
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
 
 from requestor.bans import ban_list
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
-from tests.ava_folder import make_ava_folder
 
 pytestmark = pytest.mark.golem
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ava_folder import make_ava_folder
+from simulated_backend import SimulatedBackend
 
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
@@ -30,8 +32,6 @@ from requestor.head import head_plan
 from requestor.providers import Providers
 from requestor.sharding import make_shards
 from requestor.verdict import Verdict
-from tests.ava_folder import make_ava_folder
-from tests.simulated_backend import SimulatedBackend
 
 BACKBONE = "mobilenet_v3_small"
 

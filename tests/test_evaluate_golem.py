@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
 
 from nima import checkpoint
 from nima.model import initial_model
 from requestor.devnet.state import Devnet
-from tests.ava_folder import make_ava_folder
 
 pytestmark = pytest.mark.golem
 

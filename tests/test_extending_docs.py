@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ava_folder import make_ava_folder
 
 from nima import backbones, checkpoint
 from nima.model import initial_model
@@ -18,7 +19,6 @@ from nima.splits import read_ids
 from requestor import aggregation
 from requestor.devnet.faults import conduct, kinds
 from requestor.prediction import predict_here, predict_on
-from tests.ava_folder import make_ava_folder
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

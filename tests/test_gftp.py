@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TwoDaemons, daemon_settings
+from two_daemons import TwoDaemons, daemon_settings
 from yapapi.storage.gftp import GftpProvider
 
 from requestor.devnet.daemons import Daemon

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from conftest import TwoDaemons
 from hypothesis import given
 from hypothesis import strategies as st
+from two_daemons import TwoDaemons
 
 from requestor.golem import flexbuffers, gsb_protocol
 from requestor.golem.gsb import ServiceBus

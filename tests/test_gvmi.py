@@ -12,18 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from superblock import squashfs
 
 from requestor.errors import ImageError
 from requestor.image.gvmi import MAX_CONFIG_BYTES, read_image, write_image
 
 shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def squashfs(body: bytes = b"\0" * 100, *, compression: int = 4, used: int | None = None) -> bytes:
-    """A superblock of squashfs 4.0 with anything behind it."""
-    size = 96 + len(body) if used is None else used
-    head = struct.pack("<4s4I6H5Q", b"hsqs", 1, 0, 131072, 0, compression, 17, 0, 1, 4, 0, 0, size, 0, 0, 0)
-    return head.ljust(96, b"\0") + body
 
 
 def trailer(text: bytes, *, crc: int | None = None, length: bytes | None = None) -> bytes:

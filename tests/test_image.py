@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from superblock import squashfs
+from tiny_image import make_image
 
 from nima.errors import NimaError
 from nima.jobs import PROTOCOL, Job
@@ -34,8 +36,6 @@ from requestor.image.labels import DEFAULT_PYTHON, labels_of_this_version
 from requestor.image.squashfs import list_files, make_squashfs
 from requestor.image.verify import Check, verify_image
 from requestor.image.vm import JOBS, STORE
-from tests.test_gvmi import squashfs
-from tests.tiny_image import make_image
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = (ROOT / "provider_image" / "requirements.txt").read_text()

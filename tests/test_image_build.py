@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from ava_folder import make_ava_folder
+from shell_environment import environment
 
 from nima import checkpoint
 from nima.model import initial_model
@@ -23,8 +25,6 @@ from requestor.devnet.supervision import start_detached, stop
 from requestor.image.gvmi import ImageInfo, read_image
 from requestor.image.squashfs import list_files
 from requestor.image.vm import MEMORY_GIB
-from tests.ava_folder import make_ava_folder
-from tests.test_readme import environment
 
 BASE = os.environ.get("NIMA_GOLEM_IMAGE_BUILD_BASE", "")
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "image.md").read_text("utf-8")

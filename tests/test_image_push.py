@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
+from superblock import squashfs
 
 from requestor.cli import main
 from requestor.errors import ImageError, ImageMismatch
 from requestor.image.gvmi import write_image
 from requestor.image.labels import labels_of_this_version
 from requestor.image.push import push_image
-from tests.test_gvmi import squashfs
 
 needs_uploader = pytest.mark.skipif(shutil.which("gvmkit-build") is None, reason="needs gvmkit-build")
 

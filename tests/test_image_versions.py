@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from superblock import squashfs
 
 from nima.jobs import PROTOCOL
 from nima.version import VERSION
@@ -16,7 +17,6 @@ from requestor.errors import ConfigurationError, ImageMismatch, RequestorError
 from requestor.image.chosen import ChosenImage, choose_image
 from requestor.image.gvmi import read_image, write_image
 from requestor.image.labels import PROTOCOL_LABEL, PYTHON_LABEL, VERSION_LABEL, labels_of_this_version
-from tests.test_gvmi import squashfs
 
 URL = "https://example.org/provider.gvmi"
 

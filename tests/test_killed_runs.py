@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 import torch
+from ava_folder import make_ava_folder
+from simulated_backend import SimulatedBackend
 
 from provider_image.work import perform
 from requestor.backends.base import Outcome, Provider, Task
@@ -32,8 +34,6 @@ from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
 from requestor.runs import test_split as split_of  # by its own name pytest would take it for a test
 from requestor.strategies import Strategy
-from tests.ava_folder import make_ava_folder
-from tests.simulated_backend import SimulatedBackend
 
 KILLS = 20
 ROUNDS = 2

@@ -10,10 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
 
 from requestor.budget import Price
 from requestor.devnet.state import Devnet
-from tests.ava_folder import make_ava_folder
 
 pytestmark = pytest.mark.golem
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ava_folder import make_ava_folder
 
 from nima import checkpoint
 from nima.ava import read_ratings
@@ -14,7 +15,6 @@ from nima.errors import NimaError
 from nima.model import initial_model
 from requestor.backends.local import LocalBackend
 from requestor.prediction import predict_here, predict_on
-from tests.ava_folder import make_ava_folder
 
 
 @pytest.fixture(scope="module")

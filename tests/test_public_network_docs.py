@@ -16,11 +16,11 @@ from pathlib import Path
 
 import click
 import pytest
+from ava_folder import make_ava_folder
 
 from requestor.cli import COMMANDS
 from requestor.devnet.daemons import find_yagna
 from requestor.devnet.state import Devnet
-from tests.ava_folder import make_ava_folder
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "public-network.md").read_text(encoding="utf-8")
 LINES = [line.strip() for line in re.findall(r"^ {4,}(\S.*)$", PAGE, re.MULTILINE)]

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
+from shell_environment import environment
 
 from nima import checkpoint
 from nima.model import initial_model
@@ -19,7 +21,6 @@ from nima.splits import read_ids
 from nima.weights import WeightsError, fetch
 from requestor.prediction import predict_here
 from requestor.results import write_predictions
-from tests.ava_folder import make_ava_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,13 +58,6 @@ def default_weights() -> None:
         fetch(DEFAULT_MODEL)
     except WeightsError as error:
         pytest.skip(str(error))
-
-
-def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
-    kept.pop("NIMA_GOLEM_DEVNET", None)
-    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-    return kept | {"XDG_DATA_HOME": str(folder / "share"), "PATH": path}
 
 
 def test_the_two_commands_at_the_top_are_the_scripts_that_other_tests_and_ci_run() -> None:

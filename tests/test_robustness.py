@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from simulated_backend import SimulatedBackend
 
 from nima import checkpoint
 from nima.files import sha256_of
@@ -33,7 +34,6 @@ from requestor.devnet.faults.work import Work
 from requestor.gate import Holdout
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, run_round
-from tests.simulated_backend import SimulatedBackend
 
 CLIENTS, PHOTOS, HELD_OUT, ROUNDS = 8, 8, 64, 2
 PLAN = TrainingPlan(30, 8, 0.0, 0.01, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False, dropout=0.2)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated_backend import Behaviour, SimulatedBackend
 
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, JobResult
@@ -28,7 +29,6 @@ from requestor.dataset import Client
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, enough, run_round
 from requestor.verdict import Verdict
-from tests.simulated_backend import Behaviour, SimulatedBackend
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)
 SOON = RoundLimits(seconds=20, extension=10, grace=0.2)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated_golem import Conduct, Market, SimulatedGolem, VirtualTime
 
 from nima.jobs import PROTOCOL, Job
 from requestor.accounts import Accounts
@@ -24,7 +25,6 @@ from requestor.errors import ConfigurationError
 from requestor.golem.networks import Connection
 from requestor.golem.settings import GolemSettings
 from requestor.ledger import Ledger
-from tests.simulated_golem import Conduct, Market, SimulatedGolem, VirtualTime
 
 RUNS = 200
 ROUND_SECONDS = 300.0

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allocations import open_allocations
+from ava_folder import make_ava_folder
 
 from requestor.bans import ban_list
 from requestor.devnet.accounts import ProviderAccount, requestor_wallet, settle
@@ -22,8 +24,6 @@ from requestor.devnet.rest import Rest
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
 from requestor.ledger import Ledger
-from tests.ava_folder import make_ava_folder
-from tests.test_train_golem_errors import open_allocations
 
 pytestmark = [pytest.mark.golem, pytest.mark.usefixtures("chain_programs")]
 

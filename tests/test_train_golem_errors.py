@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from allocations import open_allocations
+from ava_folder import make_ava_folder
 
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
-from tests.ava_folder import make_ava_folder
 
 pytestmark = pytest.mark.golem
 
@@ -52,16 +51,6 @@ def complaint(done: subprocess.CompletedProcess[str], exit_code: int = 1) -> str
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1]
-
-
-def open_allocations(devnet: Devnet) -> list[dict]:
-    request = urllib.request.Request(
-        f"{devnet.requestor.api_url}/payment-api/v1/allocations",
-        headers={"Authorization": f"Bearer {devnet.requestor.app_key}"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        allocations: list[dict] = json.load(response)
-    return allocations
 
 
 def test_no_app_key(ava: Path, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from allocations import open_allocations
+from ava_folder import make_ava_folder
 
 from requestor.devnet.accounts import requestor_wallet, settle
 from requestor.devnet.state import Devnet
 from requestor.ledger import Ledger
-from tests.ava_folder import make_ava_folder
-from tests.test_train_golem_errors import open_allocations
 
 pytestmark = pytest.mark.golem
 

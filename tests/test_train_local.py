@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from ava_folder import make_ava_folder
+from run_commands import runs, wait_for
 
 from nima import checkpoint
 from nima.splits import read_split
 from requestor.ledger import Ledger
-from tests.ava_folder import make_ava_folder
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +153,6 @@ def test_an_estimate_spends_nothing_and_names_its_assumptions(ava: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "requestor.cli", "runs", *arguments]
-    return subprocess.run(program, capture_output=True, text=True, timeout=250)
-
-
 def test_runs_are_listed_shown_and_resumed(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     done, run_dir = finished
     (row,) = map(json.loads, runs("list", "--root", str(run_dir.parent), "--json").stdout.splitlines())
@@ -248,14 +243,6 @@ def test_a_few_unreadable_photos_are_named_and_left_out(tmp_path: Path) -> None:
     assert "1001.jpg" in done.stderr
     assert "1020.jpg" in done.stderr
     assert json.loads(done.stdout)["metrics"]["n"] == 9
-
-
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read() if process.stderr else "the run ended early"
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
 
 
 def commands_running() -> list[str]:

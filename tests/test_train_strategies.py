@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from ava_folder import make_ava_folder
+from run_commands import runs, wait_for
 
 from nima import checkpoint
 from nima.shards import read_shard
 from requestor.strategies import DEFAULT, STRATEGIES
-from tests.ava_folder import make_ava_folder
-from tests.test_train_local import runs, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")

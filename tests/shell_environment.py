@@ -1,0 +1,15 @@
+"""The environment of commands that are run as they stand in README and docs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The variables of a shell that knows no Golem and keeps its devnets below `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
+    kept.pop("NIMA_GOLEM_DEVNET", None)
+    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
+    return kept | {"XDG_DATA_HOME": str(folder / "share"), "PATH": path}
