@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from nima.cache import cache_folder
 from nima.errors import NimaError
 from nima.export import INPUT, OUTPUTS, export
 from nima.files import sha256_of
 from nima.fusion import fold_batch_norms
 from nima.model import Nima
 from nima.version import VERSION
-from nima.weights import cache_folder
 
 Runtime = Literal["torch", "onnx"]
 

@@ -7,7 +7,6 @@ converted, once, to safetensors.
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from nima.cache import cache_folder
 from nima.errors import NimaError
 from nima.files import FileError, sha256_of, write_atomically
 from nima.weights_table import WEIGHTS, Source, Weights
@@ -78,12 +78,6 @@ def find(name: str) -> Weights:
     if name not in WEIGHTS:
         raise WeightsError(f"There are no weights {name!r}; choose one of {', '.join(WEIGHTS)}.")
     return WEIGHTS[name]
-
-
-def cache_folder() -> Path:
-    """`$NIMA_GOLEM_CACHE`, or `~/.cache/nima-golem`."""
-    folder = os.environ.get("NIMA_GOLEM_CACHE")
-    return Path(folder) if folder else Path.home() / ".cache" / "nima-golem"
 
 
 def cached_path(weights: Weights) -> Path | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from nima.cache import data_folder
 from nima.files import write_atomically
 from nima.text import one_line
 from requestor.backends.base import Provider
@@ -67,7 +67,6 @@ class BanList:
             write_atomically(self.path, json.dumps(content, indent=1).encode())
 
 
-def ban_list(environment: Mapping[str, str] = os.environ) -> BanList:
-    """The user's list, which all runs share."""
-    base = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return BanList(Path(base) / "nima-golem" / "banned-providers.json")
+def ban_list() -> BanList:
+    """Returns the user's list, which all runs share."""
+    return BanList(data_folder() / "banned-providers.json")

@@ -59,9 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("golem")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The devnets of the tests, apart from those of whoever runs them; programs that tests start use it, too."""
+    """The devnets and bans of the tests, apart from those of whoever runs them, also for programs that tests start."""
     home = tmp_path_factory.mktemp("share")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(home))

@@ -18,8 +18,8 @@ from ava_folder import make_ava_folder
 from shell_environment import environment
 
 from nima import checkpoint
+from nima.cache import cache_folder
 from nima.model import initial_model
-from nima.weights import cache_folder
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
 from requestor.image.gvmi import ImageInfo, read_image

@@ -140,8 +140,9 @@ def test_a_damaged_list_is_said_to_be(content: str, tmp_path: Path) -> None:
         BanList(path).read()
 
 
-def test_the_list_lies_in_the_users_data_folder(tmp_path: Path) -> None:
-    bans = ban_list({"XDG_DATA_HOME": str(tmp_path)})
+def test_the_list_lies_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    bans = ban_list()
     bans.add(FOX, "a reason")
     assert list(json.loads((tmp_path / "nima-golem" / "banned-providers.json").read_text())) == [FOX.id]
 
@@ -150,9 +151,10 @@ def command(home: Path, *arguments: str) -> Result:
     return CliRunner(env={"XDG_DATA_HOME": str(home)}).invoke(nima_golem, ["providers", *arguments])
 
 
-def test_the_command_lists_and_pardons(tmp_path: Path) -> None:
+def test_the_command_lists_and_pardons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert command(tmp_path, "list").output == "Nobody is banned.\n"
-    ban_list({"XDG_DATA_HOME": str(tmp_path)}).add(Provider("0x9", "evil\x1b[2J"), "it is a copy")
+    ban_list().add(Provider("0x9", "evil\x1b[2J"), "it is a copy")
     row = json.loads(command(tmp_path, "list", "--json").output)
     assert (row["provider_id"], row["name"], row["reason"]) == ("0x9", "evil [2J", "it is a copy")
     assert "it is a copy" in command(tmp_path, "list").output

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @click.group(short_help="List, fetch and import model weights.")
 def models() -> None:
-    """Published weights. They are kept in ~/.cache/nima-golem, or in the folder that NIMA_GOLEM_CACHE names.
+    """Published weights. They are kept in ~/.cache/nima-golem (below XDG_CACHE_HOME, if set), or in the folder that
+    NIMA_GOLEM_CACHE names.
 
     \b
     Examples:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import os
 import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from nima.cache import cache_folder
 from nima.files import atomic_file
 from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
@@ -19,12 +19,6 @@ from requestor.errors import DevnetError
 
 class NpmUnavailable(DevnetError):
     """There is no npm program, or it could not fetch a package."""
-
-
-def cache_folder() -> Path:
-    """NIMA_GOLEM_CACHE, or `~/.cache/nima-golem`."""
-    named = os.environ.get("NIMA_GOLEM_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "nima-golem"
 
 
 @dataclass(frozen=True)

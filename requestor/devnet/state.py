@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nima.cache import data_folder
 from nima.files import write_atomically
 from requestor.devnet.sandbox import PYTHON
 from requestor.errors import DevnetError
@@ -116,9 +116,9 @@ class Devnet:
             raise DevnetError(f"{path} is not a devnet's state ({error}); delete its folder.") from error
 
 
-def devnets_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    base = environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "nima-golem" / "devnets"
+def devnets_folder() -> Path:
+    """Returns the folder that holds a folder for each devnet of this user."""
+    return data_folder() / "devnets"
 
 
 def devnet_folder(name: str) -> Path:

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from nima.cache import cache_folder
 from nima.files import atomic_file
 from nima.jobs import PROTOCOL
 from nima.version import VERSION
-from nima.weights import cache_folder
 from requestor.errors import ImageError
 from requestor.image.archive import unpack_archive
 from requestor.image.builders import Builder, find_builder

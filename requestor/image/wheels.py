@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nima.weights import cache_folder
+from nima.cache import cache_folder
 from requestor.errors import ImageError
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
