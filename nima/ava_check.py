@@ -11,12 +11,12 @@ from pathlib import Path
 from nima.ava import KNOWN_BAD_IDS, Ratings, image_path
 from nima.photos import PhotoError, open_photo
 
-_AHEAD = 64  # photos handed to each thread ahead of the reader, so that 255,530 do not queue up in memory
+_AHEAD = 64  # photos handed to each thread ahead of the reader, so that not all 255,530 wait in memory
 
 
 @dataclass(frozen=True)
 class AvaReport:
-    """What is wrong with a data set.
+    """The photos of a data set that can be used, and those that cannot.
 
     clean: ids of the photos that can be used, in the order of the list.
     missing: ids without a file.
@@ -33,7 +33,7 @@ class AvaReport:
 
     @property
     def known_bad(self) -> list[int]:
-        """The bad ones that are bad in every copy of AVA, ascending."""
+        """The bad photos that are bad in every copy of AVA, ascending."""
         return sorted(self.bad & KNOWN_BAD_IDS)
 
 
@@ -43,12 +43,13 @@ def check_photos(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AvaReport:
-    """Decode every photo of the list in full.
+    """Decodes every photo of the list in full.
 
     Args:
         folder: holds `images/<id>.jpg`.
-        ratings: whose photos to look for.
-        threads: how many decode at once; all cores where None. Decoding releases the interpreter's lock.
+        ratings: the list of the photos to look for.
+        threads: number of photos that are decoded at once; None for the number of cores. Decoding releases the
+            interpreter's lock.
         progress: called with (photos done, photos in all) after each.
     """
     clean: list[int] = []

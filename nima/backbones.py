@@ -1,7 +1,7 @@
-"""The backbones: torchvision's image classifiers without their classifiers, by name, as a row of blocks.
+"""The backbones: torchvision's image classifiers without their classifiers, by name, as a sequence of blocks.
 
-Every entry of `BACKBONES` takes a network apart into blocks that run one after another, so that training the
-last few of them, or pooling the output of each, is the same few lines for all.
+Every entry of `BACKBONES` takes a network apart into blocks that run one after another. So training the last few
+blocks, or pooling the output of each, needs the same few lines for every network.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from nima.mobilenet_v1 import MobileNetV1
 
 @functools.cache
 def _torchvision() -> Any:
-    """`torchvision.models`.
+    """Imports `torchvision.models`.
 
-    Imported when a network of it is made, since not every network is its, and without torch's compiler, which takes as
-    long to import as torch itself: an operator of detection asks it a question on import that no classifier needs.
+    It is imported only when one of its networks is made, because not every network comes from it. It is imported
+    without torch's compiler, which takes as long to import as torch itself: a detection operator asks the compiler a
+    question on import, and no classifier needs that operator.
     """
     compiler = types.ModuleType(_COMPILER)
     compiler.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
@@ -39,18 +40,18 @@ def _torchvision() -> Any:
 
 
 def _torchvision_models() -> Any:
-    """`torchvision.models`, also where torchvision's compiled operators do not load.
+    """Imports `torchvision.models`, even if torchvision's compiled operators do not load.
 
-    Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another one. Importing
-    it then fails at the Python side of the two detection operators below, which no classifier uses: declaring
-    their schemas is enough. Where the real operators load, the first import succeeds and nothing is declared.
+    Some indexes pair a CPU-only torch with a torchvision whose C++ library was built for another torch. The import then
+    fails at the Python side of the two detection operators below, which no classifier uses; it is enough to declare
+    their schemas. If the real operators load, the first import succeeds and nothing is declared.
     """
     try:
         from torchvision import models
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise
-        # Kept alive in the module: a Library takes its definitions with it when it is collected.
+        # Kept alive in the module, because a Library takes its definitions with it when it is collected.
         global _declared
         _declared = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for operator in ("nms", "qnms"):
@@ -65,7 +66,7 @@ _declared: torch.library.Library | None = None
 
 
 class BackboneError(NimaError):
-    """A backbone that does not exist, or weights that do not fit it."""
+    """A backbone does not exist, or weights do not fit it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Backbone:
 
 
 def get(name: str) -> Backbone:
-    """The entry of `name`; raises `BackboneError` with the names that exist."""
+    """Returns the entry of `name`; raises `BackboneError` with the names that exist."""
     try:
         return BACKBONES[name]
     except KeyError:
@@ -114,8 +115,8 @@ def get(name: str) -> Backbone:
 def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Tensor]) -> None:
     """Loads torchvision's `state` into those tensors of `network` that its `parts` use.
 
-    What only the classifier has is left out. Raises `BackboneError` where a tensor that the parts need is
-    missing from the state or has another shape there.
+    Tensors that only the classifier has are left out. Raises `BackboneError` if a tensor that the parts need is missing
+    from the state or has another shape there.
     """
     own = network.state_dict()
     needed = names_in_use(network, parts)
@@ -124,14 +125,14 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
     missing = sorted(name for name in needed - fitting if not name.endswith("num_batches_tracked"))
     if missing:
         raise BackboneError(
-            f"The weights do not fit the backbone: {len(missing)} tensors are missing or have another shape, "
-            f"{missing[0]!r} the first of them."
+            f"The weights do not fit the backbone: {len(missing)} tensors are missing or have another shape; "
+            f"the first of them is {missing[0]!r}."
         )
     network.load_state_dict({name: state[name] for name in fitting}, strict=False)
 
 
 def names_in_use(network: nn.Module, parts: Parts) -> set[str]:
-    """Those names of the network's state whose tensors its `parts` use: all but the classifier's."""
+    """Returns the names of the network's state whose tensors its `parts` use: all but the classifier's."""
     modules = (*parts.blocks, parts.pool)
     used = {tensor.data_ptr() for module in modules for tensor in module.state_dict().values()}
     return {name for name, tensor in network.state_dict().items() if tensor.data_ptr() in used}
@@ -224,7 +225,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1024,
         weights="mobilenet_v1-ava-backbone",
-        # As the weights were trained, in Keras.
+        # the weights were trained with it, in Keras
         resampling=Resampling.NEAREST,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

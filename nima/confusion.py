@@ -1,4 +1,4 @@
-"""Confusion of the ten buckets: where photos of each rating are predicted to be."""
+"""Counts photos by rated and by predicted bucket: a confusion matrix of the ten ratings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nima.distribution import BUCKETS, mean
 
 
 def bucket(means: ArrayLike) -> NDArray[np.int64]:
-    """The bucket, 1 to 10, that each mean rating `[...]` is nearest to; halves go up."""
+    """Returns the bucket, 1 to 10, that is nearest to each mean rating `[...]`; halves go up."""
     return np.clip(np.floor(np.asarray(means, dtype=np.float64) + 0.5), 1, BUCKETS).astype(np.int64)
 
 

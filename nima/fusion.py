@@ -1,4 +1,4 @@
-"""A model for inference alone: each BatchNorm folded into the convolution before it."""
+"""Prepares a model for inference alone: folds each BatchNorm into the convolution before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Changes `model`, which must be in evaluation mode, and returns it; its results change by rounding only.
 
-    Folds where a `Sequential` has a BatchNorm right behind a convolution, as all the backbones do.
+    Folds each BatchNorm that follows a convolution directly in a `Sequential`, as in all the backbones.
     """
     for module in list(model.modules()):
         if not isinstance(module, nn.Sequential):

@@ -1,9 +1,9 @@
-"""Near-duplicates among photos: bursts, retakes and copies, found by what they look like and when they were taken.
+"""Groups near-duplicates among photos (bursts, retakes and copies) by their look and the time they were taken.
 
-Two photos belong together where their difference hashes are nearly the same, or alike and taken within half a minute;
-a group is what such pairs connect. Nearly the same, at most 8 of the 128 bits apart, are copies that are smaller,
-brighter or compressed. Alike, at most 28 bits apart, are nine of ten photos and themselves moved by up to 3%, as by
-hand; of 25 unrelated photos no two were less than 41 bits apart.
+Two photos belong together if their difference hashes are nearly the same, or if they are alike and were taken within
+half a minute. A group is all photos that such pairs connect. Nearly the same is a distance of at most 8 of the 128
+bits: such photos are copies that are smaller, brighter or compressed. Alike is at most 28 bits: nine of ten photos are
+alike to themselves moved by up to 3%, as by hand; of 25 unrelated photos no two were less than 41 bits apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 64  # photos that are compared at a time with those before them
 
 
 def with_groups(scores: Iterable[Score]) -> list[Score]:
-    """Scores with the group of each; those without an appearance (photos that could not be read) are in none.
+    """Returns the scores, each with its group; scores without an appearance (of unreadable photos) get no group.
 
     Groups are numbered in the order of their first photos; a photo that is like no other is a group of its own.
     """
@@ -47,7 +47,7 @@ def with_groups(scores: Iterable[Score]) -> list[Score]:
 
 
 def group_numbers(appearances: Sequence[Appearance]) -> list[int]:
-    """The group of each photo: 1 for that of the first, and so on."""
+    """Returns the number of each photo's group: 1 for the group of the first photo, and so on."""
     parents = list(range(len(appearances)))
 
     def root(index: int) -> int:
@@ -63,10 +63,10 @@ def group_numbers(appearances: Sequence[Appearance]) -> list[int]:
 
 
 def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
-    """Pairs that connect all photos of nearly the same hash.
+    """Yields pairs that connect all photos of nearly the same hash.
 
-    Of hashes that differ in up to eight bits, at least one in nine parts is the same: only those that share a part are
-    compared, so that the effort grows with the photos and not with their pairs.
+    If two hashes differ in up to eight bits, at least one of nine parts is the same. So only photos that share a part
+    are compared, and the effort grows with the photos and not with their pairs.
     """
     first: dict[int, int] = {}
     for index, looks in enumerate(appearances):
@@ -76,7 +76,7 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
             first[looks.hash] = index
     parts = COPY_BITS + 1
     for part in range(parts):
-        # Every ninth bit, as neighbours say much the same.
+        # Every ninth bit, because neighbouring bits say much the same.
         mask = sum(1 << bit for bit in range(part, HASH_BITS, parts))
         sharing: dict[int, list[int]] = {}
         for hash_ in first:
@@ -86,7 +86,7 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
 
 
 def _bursts(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
-    """Pairs of photos that are alike and were taken one soon after the other."""
+    """Yields pairs of photos that are alike and were taken shortly after each other."""
     timed = sorted((looks.taken, index) for index, looks in enumerate(appearances) if looks.taken is not None)
     if not timed:
         return
@@ -97,7 +97,7 @@ def _bursts(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
     for first in range(0, len(timed), _BLOCK):
         last = min(first + _BLOCK, len(timed))
         before = slice(earliest[first], last)
-        # Of ±1, a product sums to the bits that agree less those that differ.
+        # With values of ±1, a product sums to the bits that agree minus the bits that differ.
         alike = bits[first:last] @ bits[before].T >= HASH_BITS - 2 * BURST_BITS
         for later, earlier in np.argwhere(alike):
             one, other = first + later, earliest[first] + earlier

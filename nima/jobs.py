@@ -1,14 +1,14 @@
-"""What crosses the wire: a `Job` on its way to a provider, a `JobResult` on its way back, both as strict JSON.
+"""The messages between requestor and provider: a `Job` on the way out, a `JobResult` on the way back, as strict JSON.
 
-On a provider a job is a folder with `job.json`, and `weights.safetensors` where the job names its hash. The
-program writes beside them `result.json` (always, also when it failed) and its output: `update.safetensors` of
-a training, `predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and
-shards lie in the store, by content: `<sha256>.safetensors`.
+On a provider a job is a folder with `job.json`, and `weights.safetensors` if the job names its hash. The program writes
+beside them `result.json` (always, also if it failed) and its output: `update.safetensors` of a training,
+`predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and shards lie in the
+store, by content: `<sha256>.safetensors`.
 
-Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range
-raises `JobError`. Both sides must be of the same version, too: what two versions compute for the same job may differ
-where nobody sees it. A job names the version that it needs, and a program of another one refuses it with
-`VersionMismatch`, before it has done anything. This module needs the standard library only.
+Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range raises
+`JobError`. Both sides must also be of the same version, because two versions may compute different results for the same
+job, and nobody would notice. A job names the version that it needs, and a program of another version refuses it with
+`VersionMismatch` before it does anything. This module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -35,38 +35,39 @@ PREDICTIONS_FILE = "predictions.safetensors"
 FEATURES_FILE = "features.safetensors"
 
 MAX_RESULT_BYTES = 64 * 1024
-"""A `result.json` is a few hundred bytes; nobody should read more than this from a provider."""
+"""The limit of bytes to read of a `result.json` from a provider; a real one has a few hundred."""
 
 Kind = Literal["train", "evaluate", "embed", "benchmark"]
 KINDS: tuple[Kind, ...] = typing.get_args(Kind)
 
 EXIT_MISMATCH = 76
-"""What the provider's program ends with where it refuses a job of another version (EX_PROTOCOL of sysexits.h)."""
+"""The exit code of the provider's program if it refuses a job of another version (EX_PROTOCOL of sysexits.h)."""
 
 OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
-"""What a job of each kind writes beside its result; a benchmark writes nothing."""
+"""The file that a job of each kind writes beside its result; a benchmark writes none."""
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class VersionMismatch(JobError):
-    """A job or a result of another version of this package; no retry and no other provider will mend that."""
+    """A job or a result is of another version of this package; no retry and no other provider will help."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One piece of work for one provider.
 
-    backbone: a name of `nima.backbones`; the base model must be of it.
+    backbone: a name of `nima.backbones`; the base model must have it.
     store: absolute folder of the content-addressed files.
     base: sha256 of the base model, a checkpoint with the whole state.
-    weights: sha256 of the `weights.safetensors` beside the job, current values of trained parameters that are
-        laid over the base; None where there is no such file.
+    weights: sha256 of the `weights.safetensors` beside the job: current values of trained parameters, which replace
+    those
+        of the base; None if there is no such file.
     shards: sha256 of the shards to work on; a benchmark needs none.
-    plan: how to train; None where nothing is trained.
-    threads: of torch; 0 leaves the choice to it.
-    version: of the package, which the provider's must be, too.
+    plan: how to train; None if nothing is trained.
+    threads: of torch; 0 lets torch choose.
+    version: of the package; the provider's must be the same.
     """
 
     protocol: int
@@ -101,19 +102,19 @@ class Job:
 
     @staticmethod
     def from_json(text: str) -> Job:
-        """Raises `JobError` unless `text` is exactly a job of this protocol, `VersionMismatch` if it is of another."""
+        """Reads a job. Raises `JobError` unless `text` is exactly one, `VersionMismatch` if of another version."""
         return _decode(Job, text, "job")
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job, in the provider's own words: nothing here is to be believed without a check.
+    """The result of a job, as the provider reports it: nothing here may be believed without a check.
 
-    kind: of the job; None where the program could not read its job.
-    samples: images trained on (counted once a step they took part in), predicted, embedded, or timed.
+    kind: of the job; None if the program could not read its job.
+    samples: images trained on (counted once for each step they took part in), predicted, embedded, or timed.
     seconds: wall-clock time of the work itself, without start-up.
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
-    output, output_sha256: name and content of the file beside the result; None where there is none.
+    output, output_sha256: name and content hash of the file beside the result; None if there is none.
     versions: of python, torch, torchvision and nima.
     """
 
@@ -134,7 +135,7 @@ class JobResult:
         _check_protocol(self.protocol)
         _check_job_id(self.job_id)
         check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
-        # The text is shown on the requestor's terminal: no control characters, no walls of text.
+        # The requestor's terminal shows this text, so control characters and very long texts are refused.
         for text in (self.error or "", *self.versions, *self.versions.values()):
             check(
                 len(text) <= MAX_TEXT and text.isprintable(),
@@ -158,7 +159,7 @@ class JobResult:
 
     @staticmethod
     def from_json(text: str) -> JobResult:
-        """Raises `JobError` unless `text` is exactly a result of this protocol, `VersionMismatch` if of another."""
+        """Reads a result. Raises `JobError` unless `text` is exactly one, `VersionMismatch` if of another version."""
         if len(text) > MAX_RESULT_BYTES:
             raise JobError(f"The result is longer than {MAX_RESULT_BYTES} characters.")
         return _decode(JobResult, text, "result")
@@ -170,7 +171,7 @@ T = TypeVar("T", Job, JobResult)
 def _decode(cls: type[T], text: str, what: str) -> T:
     try:
         data = parse_object(text)
-        # The version first: of another one, the rest may mean anything.
+        # The version is checked first, because in another version all other fields may mean something else.
         _check_same_version(data, what, versioned=cls is Job)
         if isinstance(data.get("shards"), list):
             data["shards"] = tuple(data["shards"])
@@ -187,12 +188,12 @@ def _decode(cls: type[T], text: str, what: str) -> T:
 
 
 def named_version(protocol: object, version: object) -> str:
-    """As people are told of it: `nima-golem 0.1.0 (protocol 2)`."""
+    """Returns a version as messages show it: `nima-golem 0.1.0 (protocol 2)`."""
     return f"nima-golem {one_line(str(version), 40)} (protocol {one_line(str(protocol), 20)})"
 
 
 def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> None:
-    """A result names the protocol only: it is not believed anyway."""
+    """Checks the version; in a result only the protocol, because a result is not believed without checks anyway."""
     theirs, version = data.get("protocol"), data.get("version", "of no version") if versioned else VERSION
     if type(theirs) is not int:
         _check_protocol(theirs)

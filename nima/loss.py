@@ -33,6 +33,6 @@ def emd(p: Tensor, q: Tensor, r: float = 2.0) -> Tensor:
     if r == 1:
         return distance.mean()
     power = distance.pow(r).mean(dim=1)
-    # d/dx x^(1/r) is infinite at 0 and inf · 0 is NaN, so equal pairs go round the root.
+    # d/dx x^(1/r) is infinite at 0 and inf · 0 is NaN, so equal pairs skip the root.
     equal = power == 0
     return torch.where(equal, power, torch.where(equal, 1.0, power).pow(1 / r)).mean()

@@ -1,15 +1,15 @@
-"""Where a score stands among AVA's photos.
+"""Ranks a score among the mean ratings of AVA's photos.
 
-Most means of AVA lie between 4 and 7, and models predict them closer together still, so that a bare 5.4 says
-little; that half of AVA lies below it says something.
+Most means of AVA lie between 4 and 7, and predictions lie even closer together. So a bare 5.4 says little; that half of
+AVA lies below it says more.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Percentile → mean rating below which so many percent of AVA's photos lie. Computed from the votes on 249,828 of
-# AVA's 255,530 photos (Murray et al., 2012); between the points, linear interpolation is within 0.2 percent.
+# Percentile → mean rating below which so many percent of AVA's photos lie. Computed from the votes on 249,828 of AVA's
+# 255,530 photos (Murray et al., 2012); between the points, linear interpolation is within 0.2 percent.
 # fmt: off
 _AVA = (
     (0, 1.809), (0.01, 2.232), (0.1, 2.745), (0.5, 3.308), (1, 3.566), (2, 3.826), (4, 4.092), (6, 4.251),
@@ -33,9 +33,9 @@ def ava_percentile(score: float) -> float:
 
 
 def stars(percentile: float) -> int:
-    """1 to 5 stars for a percentile (0 to 100) among AVA's photos: the second begins at 15, then 40, 70 and 90.
+    """Returns 1 to 5 stars for a percentile (0 to 100) among AVA's photos; two stars begin at 15, then 40, 70 and 90.
 
-    Of AVA's own photos a tenth gets five stars; of the default model's predictions for them, which lie closer together,
-    one in 22.
+    Of AVA's own photos one in ten gets five stars. Of the default model's predictions for them, which lie closer
+    together, it is one in 22.
     """
     return 1 + sum(percentile >= threshold for threshold in _STARS)

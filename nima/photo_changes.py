@@ -1,4 +1,4 @@
-"""Small changes of a photo: such that nobody would see them, and such that a photographer might make."""
+"""Small changes of a photo: some that nobody would see, and some that a photographer might make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unchanged(photo: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Edit:
-    """What a photographer might do: `kind` is crop, exposure or rotation; `before` is what `after` compares with."""
+    """An edit that a photographer might make. `kind`: crop, exposure or rotation; `after` is compared with `before`."""
 
     kind: str
     name: str
@@ -30,7 +30,7 @@ class Edit:
 
 
 def encoded(photo: Image.Image, quality: int) -> Image.Image:
-    """Written as a JPEG of that quality and read again."""
+    """Writes the photo as a JPEG of this quality and reads it again."""
     file = BytesIO()
     photo.save(file, "JPEG", quality=quality)
     return Image.open(file).convert("RGB")
@@ -42,14 +42,14 @@ def resized(photo: Image.Image, scale: float) -> Image.Image:
 
 
 def cropped(photo: Image.Image, left: float = 0, top: float = 0, right: float = 0, bottom: float = 0) -> Image.Image:
-    """Without these shares of its sides; a pixel at least is left."""
+    """Cuts these shares off the photo's sides; at least one pixel is left."""
     width, height = photo.size
     x, y = round(left * width), round(top * height)
     return photo.crop((x, y, max(x + 1, round((1 - right) * width)), max(y + 1, round((1 - bottom) * height))))
 
 
 def exposed(photo: Image.Image, stops: float) -> Image.Image:
-    """As if exposed for so many stops more: in linear light (sRGB, IEC 61966-2-1), clipped at white."""
+    """Exposes the photo for so many stops more: in linear light (sRGB, IEC 61966-2-1), clipped at white."""
     coded = np.arange(256) / 255
     linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
     brighter = np.minimum(linear * 2**stops, 1)
@@ -58,16 +58,16 @@ def exposed(photo: Image.Image, stops: float) -> Image.Image:
 
 
 def rotated(photo: Image.Image, degrees: float) -> Image.Image:
-    """Turned clockwise, and cropped to the largest frame of the same shape that has no empty corners."""
+    """Turns the photo clockwise, and crops it to the largest frame of the same shape that has no empty corners."""
     return cropped_as_rotated(photo.rotate(-degrees, Resampling.BICUBIC), degrees)
 
 
 def cropped_as_rotated(photo: Image.Image, degrees: float) -> Image.Image:
-    """The crop alone that `rotated` makes."""
+    """Makes only the crop that `rotated` makes."""
     width, height = photo.size
     sine, cosine = math.sin(math.radians(abs(degrees))), math.cos(math.radians(degrees))
     kept = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
-    # A pixel and a half more, as the edge of a turned photo is blended with nothing.
+    # One and a half pixels more, because the edge of a turned photo is blended with empty pixels.
     x, y = (1 - kept) / 2 + 1.5 / width, (1 - kept) / 2 + 1.5 / height
     return cropped(photo, x, y, x, y)
 
@@ -80,7 +80,7 @@ UNSEEN: tuple[Change, ...] = (
     partial(cropped, left=0.003, bottom=0.003),
     partial(cropped, top=0.005, right=0.005),
 )
-"""Copies that look the same; the first is the photo itself."""
+"""Copies that look the same as the photo; the first is the photo itself."""
 
 EDITS: tuple[Edit, ...] = (
     Edit("crop", "10% off the left", partial(cropped, left=0.1)),
@@ -92,7 +92,7 @@ EDITS: tuple[Edit, ...] = (
     Edit("exposure", "half a stop darker", partial(exposed, stops=-0.5)),
     Edit("exposure", "half a stop brighter", partial(exposed, stops=0.5)),
     Edit("exposure", "1 stop brighter", partial(exposed, stops=1.0)),
-    # Turning a photo costs its edges: only what goes beyond that crop is the turn's.
+    # Turning a photo cuts off its edges: only the difference beyond that crop counts for the turn.
     *(
         Edit("rotation", name, partial(rotated, degrees=degrees), partial(cropped_as_rotated, degrees=degrees))
         for name, degrees in (

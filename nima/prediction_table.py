@@ -1,4 +1,4 @@
-"""Predictions as people exchange them: a CSV file with the columns image_id,p1,…,p10."""
+"""Reads and writes tables of predictions: CSV files with the columns image_id,p1,…,p10."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUM_TOLERANCE = 0.01  # files are written with few digits
 
 
 class PredictionTableError(NimaError):
-    """A file of predictions that is missing or malformed; names the file and the line."""
+    """A file of predictions is missing or malformed; the message names the file and the line."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class PredictionTable:
         return len(self.image_ids)
 
     def select(self, keep: NDArray[np.bool_]) -> PredictionTable:
-        """The rows where `keep` `[n]` is true."""
+        """Returns the rows where `keep` `[n]` is true."""
         return PredictionTable(self.image_ids[keep], self.probabilities[keep])
 
 
 def read_prediction_table(path: Path) -> PredictionTable:
-    """Read a CSV file with the header `image_id,p1,…,p10`; raises `PredictionTableError`."""
+    """Reads a CSV file with the header `image_id,p1,…,p10`; raises `PredictionTableError`."""
     ids: dict[int, int] = {}  # id → line
     rows: list[list[float]] = []
     try:
@@ -71,7 +71,7 @@ def _parse(fields: list[str], where: str) -> tuple[int, list[float]]:
         row = [float(field) for field in fields[1:]]
     except ValueError as error:
         raise PredictionTableError(f"{where}: {error}.") from error
-    # Written so that NaN fails too.
+    # Written so that NaN fails, too.
     if not (0 <= image_id < 2**63 and all(p >= 0 for p in row) and abs(sum(row) - 1) <= _SUM_TOLERANCE):
         raise PredictionTableError(f"{where}: an id and ten probabilities with sum 1 are needed.")
     return image_id, row

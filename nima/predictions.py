@@ -1,4 +1,4 @@
-"""What an evaluation brings back: rating probabilities of a shard's images.
+"""Reads and writes the result of an evaluation: rating probabilities of a shard's images.
 
 A safetensors file with image_ids, int64 `[n]`, and probabilities, float32 `[n, 10]`.
 """
@@ -21,11 +21,11 @@ _SUM_TOLERANCE = 1e-3
 
 
 class PredictionsError(NimaError):
-    """A file of predictions that is not exactly what it must be."""
+    """A file of predictions is not exactly what it must be."""
 
 
 def max_bytes(images: int) -> int:
-    """No valid file of predictions for so many images is larger."""
+    """Returns the largest size in bytes of a valid file of predictions for so many images."""
     return images * (8 + 4 * BUCKETS) + _HEADER_BYTES
 
 
@@ -38,10 +38,10 @@ def encode_predictions(path: Path, image_ids: NDArray[np.int64], probabilities: 
 
 
 def decode_predictions(path: Path, image_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Probabilities float32 `[n, 10]` of exactly these images, in this order.
+    """Returns the probabilities, float32 `[n, 10]`, of exactly these images, in this order.
 
-    Raises `PredictionsError` for a file that is too large (without reading it), is no safetensors file, is of
-    other images, or whose rows are no distributions.
+    Raises `PredictionsError` if the file is too large (without reading it), is no safetensors file, is of other images,
+    or has rows that are no distributions.
     """
     try:
         tensors = load(read_bounded(path, max_bytes(len(image_ids))))
@@ -56,7 +56,7 @@ def decode_predictions(path: Path, image_ids: NDArray[np.int64]) -> NDArray[np.f
         raise PredictionsError(f"{path} was refused: it is not about the images that were asked for.")
     if probabilities.dtype != np.float32 or probabilities.shape != (len(image_ids), BUCKETS):
         raise PredictionsError(f"{path} was refused: its probabilities are not float32 [{len(image_ids)}, 10].")
-    # Written so that NaN fails too.
+    # Written so that NaN fails, too.
     if not ((probabilities >= 0).all() and (abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE).all()):
         raise PredictionsError(f"{path} was refused: a row is not a distribution.")
     return probabilities

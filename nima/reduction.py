@@ -1,4 +1,4 @@
-"""Photos made smaller, with antialiasing: Pillow's Lanczos, computed by PyTorch where that is faster."""
+"""Makes photos smaller, with antialiasing: Pillow's Lanczos, computed by PyTorch if that is faster."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-_MOST_PIXELS = 30_000_000  # of what is copied for PyTorch; beyond, memory matters more than time
+_MOST_PIXELS = 30_000_000  # limit of the pixels that are copied for PyTorch; beyond it, memory matters more than time
 
 
 def reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """An RGB image at a smaller size (width, height), in pixels; which of the two computes it changes a value by 1 at
-    times."""
+    """Resizes an RGB image to a smaller size (width, height), in pixels.
+
+    Pillow's and PyTorch's results differ by 1 in some values.
+    """
     if image.width * image.height > _MOST_PIXELS or not _torch_is_faster():
         return image.resize(size, Image.Resampling.LANCZOS)
     import torch
@@ -24,7 +26,9 @@ def reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 @cache
 def _torch_is_faster() -> bool:
-    """PyTorch from 2.13 has this filter, and half of Pillow's time for it, where the processor has AVX2."""
+    """Returns whether PyTorch computes this filter (from 2.13 on), in half of Pillow's time (if the processor has
+    AVX2).
+    """
     import torch
 
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):

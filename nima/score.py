@@ -1,4 +1,4 @@
-"""What a model says of one photo."""
+"""The score of one photo: the predicted ratings and all that follows from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nima.percentiles import stars as stars_of
 
 @dataclass(frozen=True)
 class Group:
-    """Where a photo stands among its near-duplicates.
+    """The place of a photo among its near-duplicates.
 
-    number: of the group, from 1; size: photos in it; best: whether none of them scores higher (the first of equals).
+    number: of the group, from 1; size: photos in it; best: True if none of them scores higher (the first of equals).
     """
 
     number: int
@@ -28,7 +28,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Score:
-    """What a model says of one photo; where `error` says why there is no score, the other results are None.
+    """The score of one photo. If `error` names a reason for which there is no score, the other results are None.
 
     path: as given; empty for a photo that was given as bytes or pixels.
     aesthetic_score: the predicted mean rating, 1 to 10.
@@ -38,8 +38,8 @@ class Score:
     stars: 1 to 5, by percentile.
     model: name and the first digits of the file's hash.
     width, height: of the upright photo, in pixels.
-    appearance: what is kept of the pixels, where that was asked for.
-    group: its place among near-duplicates, where they were looked for.
+    appearance: hash, time and thumbnail of the photo, if they were asked for.
+    group: its place among near-duplicates, if they were looked for.
     """
 
     path: str
@@ -65,7 +65,7 @@ class Score:
         height: int,
         appearance: Appearance | None = None,
     ) -> Score:
-        """All that follows from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
+        """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
         score = float(mean(probabilities))
         percentile = ava_percentile(score)
         return cls(
@@ -84,11 +84,13 @@ class Score:
 
     @classmethod
     def failed(cls, path: str, model: str, error: str) -> Score:
-        """A photo that could not be scored; `error` is a sentence that says why."""
+        """Makes the result for a photo that could not be scored; `error` is a sentence with the reason."""
         return cls(path, None, None, None, None, None, model, None, None, error)
 
     def as_row(self, grouped: bool = False) -> dict[str, Any]:
-        """For JSON: everything up to the error, and if `grouped` when it was taken, its group and if it is the best."""
+        """Returns the fields for JSON: all up to the error; if `grouped`, also the time taken, the group and if it is
+        the best.
+        """
         row = {name: getattr(self, name) for name in _COLUMNS}
         if grouped:
             taken = None if self.appearance is None else self.appearance.taken

@@ -1,6 +1,6 @@
-"""Splits: which images a model is tested on, by name and hash, so that only like is compared with like.
+"""Splits: the test images of a model, by name and hash, so that only figures on the same images are compared.
 
-Figures on different splits of AVA do not compare: the paper drew 20% at random, idealo drew another 10%, and AVA's
+Figures on different splits of AVA cannot be compared: the paper drew 20% at random, idealo drew another 10%, and AVA's
 authors published 20,000 ids. A split's hash is the SHA-256 of its test ids, ascending, in decimal, one a line.
 """
 
@@ -22,11 +22,11 @@ KNOWN_HASHES = {
     "a82335a3b73a5bf723dbb04c8082a97c0abc20b79d1d23eea1a6299f65643e1a": "official",
     "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d": "idealo",
 }
-"""The test splits that others publish figures on: AVA's `generic_test.jpgl`, and idealo's 25,551 ids."""
+"""The test splits on which others publish figures: AVA's `generic_test.jpgl`, and idealo's 25,551 ids."""
 
 
 class SplitError(NimaError):
-    """A list of ids that is malformed, not the one it should be, or two splits that do not compare."""
+    """A list of ids is malformed or not the expected one, or two splits cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Split:
 
     @classmethod
     def of(cls, image_ids: ArrayLike, name: str) -> Split:
-        """A split of these ids; a known one goes by the name that it is known by."""
+        """Makes a split of these ids; a known split gets the name that it is known by."""
         split = cls(name, np.unique(np.asarray(image_ids, dtype=np.int64)))
         if len(split.image_ids) == 0:
             raise SplitError(f"The split {name!r} has no images.")
@@ -49,7 +49,7 @@ class Split:
         return hashlib.sha256("\n".join(map(str, self.image_ids.tolist())).encode()).hexdigest()
 
     def as_json(self) -> dict[str, str]:
-        """What goes into every model and every evaluation."""
+        """Returns the fields that every model and every evaluation stores."""
         return {"name": self.name, "hash": self.hash}
 
     def __str__(self) -> str:
@@ -66,10 +66,10 @@ def check_comparable(name: str, hash: str, other_name: str, other_hash: str) -> 
 
 
 def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
-    """Test ids drawn at random: a share of all, at least one.
+    """Draws test ids at random: a share of all, at least one.
 
     Ids are ordered by a hash of seed and id, and the first are taken. So the draw depends on no library's random
-    numbers, and hardly changes when images come or go.
+    numbers, and hardly changes if ids are added or removed.
     """
     ids = np.unique(np.asarray(image_ids, dtype=np.int64)).tolist()
     if not 0 < test_share < 1:
@@ -79,9 +79,9 @@ def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:
-    """A file of ids, int64 `[n]` in its order: one a line, or idealo's JSON (a list of objects with `image_id`).
+    """Reads a file of ids, int64 `[n]` in its order: one a line, or idealo's JSON (a list of objects with `image_id`).
 
-    Raises `SplitError` for a file that is missing or malformed, naming the line.
+    Raises `SplitError` if the file is missing or malformed, naming the line.
     """
     try:
         content = path.read_text(encoding="ascii", errors="replace")
@@ -92,21 +92,21 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 
 
 def read_split(path: Path, expected: str | None = None) -> Split:
-    """The split whose test ids a file lists, as `read_ids` reads it.
+    """Returns the split whose test ids a file lists, as `read_ids` reads it.
 
-    Raises `SplitError` also where the list is empty, and where it is not the known split that is `expected`.
+    Raises `SplitError` also if the list is empty, or if it is not the known split that `expected` names.
     """
     split = Split.of(read_ids(path), path.stem)
     if expected is not None and split.name != expected:
         raise SplitError(
             f"{path} is not the {expected} test split: it has {len(split.image_ids):,} ids with the hash "
-            f"{split.hash[:12]}. Get the list from those who published it."
+            f"{split.hash[:12]}. Get the list from its publisher."
         )
     return split
 
 
 def write_ids(path: Path, image_ids: Iterable[int]) -> None:
-    """Write ids to a file, one a line, in the order given. Raises `SplitError`."""
+    """Writes ids to a file, one a line, in the order given. Raises `SplitError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{image_id}\n" for image_id in image_ids), encoding="ascii")
@@ -120,7 +120,7 @@ def _from_lines(path: Path, content: str) -> list[int]:
         text = line.strip().removesuffix(".jpg")
         if not text:
             continue
-        if not (text.isascii() and text.isdigit() and len(text) <= 18):  # what fits in int64
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):  # 18 digits fit in int64
             raise SplitError(f"{path}: line {number}: {text[:20]!r} is no image id.")
         ids.append(int(text))
     return ids

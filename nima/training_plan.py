@@ -1,4 +1,4 @@
-"""How a provider trains in one round: the plan that a job carries."""
+"""The plan of one round's training, which a job carries to a provider."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nima.strict_json import check_range, check_types
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One local training run, sized in steps.
+    """One local training run, measured in steps.
 
     steps, batch_size: optimiser steps, and images a step.
     lr_backbone, lr_head: learning rates of the two parameter groups.
     momentum, weight_decay: of SGD.
-    trainable_blocks: the last so many blocks of the backbone are trained; 0 trains the head only, -1 everything.
+    trainable_blocks: number of the backbone's last blocks that are trained; 0 trains the head only, -1 everything.
     seed: of the order of the images, their augmentation and the dropout.
     augment: random 224-px crops and horizontal flips; without it each image is always the same central crop.
     dropout: of the features before the head's dense layer, in training.
@@ -53,13 +53,12 @@ class TrainingPlan:
 
 
 def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingPlan:
-    """What works without tuning for one round on a provider's `images`, from standardised multi-level
-    features.
+    """Returns a plan that works without tuning for one round on a provider's `images`.
 
-    Found on 600 drawn photos in shares of 150, three rounds: the head alone reaches a test SRCC of 0.87 (0.86
-    after the first round) and is insensitive: rates of 0.003 to 0.01 and dropouts of 0.2 to 0.75 differ by
-    0.01. Three blocks more reach 0.88 at three times the computing time. Frozen blocks see each photo once,
-    whatever the number of epochs, so that the head's many epochs cost next to nothing.
+    It expects standardised multi-level features. It was found on 600 drawn photos in shares of 150, three rounds: the
+    head alone reaches a test SRCC of 0.87 (0.86 after the first round) and is insensitive: rates of 0.003 to 0.01 and
+    dropouts of 0.2 to 0.75 differ by 0.01. Three blocks more reach 0.88 at three times the computing time. Frozen
+    blocks see each photo once, whatever the number of epochs, so the head's many epochs cost next to nothing.
     """
     epochs = 32 if trainable_blocks == 0 else 12
     batch_size = 32
@@ -72,7 +71,7 @@ def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingP
         weight_decay=1e-4,
         trainable_blocks=trainable_blocks,
         seed=seed,
-        # With every block trained nothing is saved by seeing the same crop again, and much is learnt from others.
+        # If every block is trained, the same crop again saves no time, and other crops teach much.
         augment=trainable_blocks == -1,
         dropout=0.5,
     )

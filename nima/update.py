@@ -1,12 +1,11 @@
-"""What the trained parameters weigh on the wire: current values to the provider, a delta back, both in fp16.
+"""Encodes trained parameters for the wire in fp16: current values to the provider, a delta back.
 
-Two kinds of safetensors file, each with exactly the tensors of a schema (name → shape), read without trust:
+Both are safetensors files with exactly the tensors of a schema (name → shape), and reading does not trust them:
 
-- weights: fp16 values. The rounding does no harm to training: a provider's delta is relative to what it
-  received.
-- update: fp16 values of delta / scale, and `scales` float32 `[tensors]` in the order of the sorted names,
-  with scale = max |delta| of the tensor. Plain fp16 would flush a delta under 6e-8 to zero, and a small one
-  to few bits.
+- weights: fp16 values. The rounding does no harm to training, because a provider's delta is relative to what it
+received.
+- update: fp16 values of delta / scale, and `scales` float32 `[tensors]` in the order of the sorted names, with scale =
+max |delta| of the tensor. Plain fp16 would round a delta under 6e-8 to zero, and leave few bits of a small one.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ _HEADER_BYTES_A_TENSOR = 256
 
 
 class UpdateError(NimaError):
-    """A file of weights, or an update, that is not exactly what it must be."""
+    """A file of weights or an update is not exactly what it must be."""
 
 
 def schema_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The schema that `tensors` have."""
+    """Returns the schema of `tensors`."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def max_bytes(schema: Schema) -> int:
-    """No valid file of `schema` is larger; a transfer of more can be cut off."""
+    """Returns the largest size in bytes of a valid file of `schema`; a longer transfer can be cut off."""
     values = sum(_numel(shape) for shape in schema.values())
     names = sum(len(name.encode()) for name in schema)
     return 2 * values + 4 * len(schema) + names + _HEADER_BYTES + _HEADER_BYTES_A_TENSOR * len(schema)
@@ -54,7 +53,7 @@ def encode_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def decode_weights(path: Path, schema: Schema, partial: bool = False) -> dict[str, Tensor]:
-    """The weights in `path` as float32, with exactly the tensors of `schema`, or with some where `partial`.
+    """Returns the weights in `path` as float32: exactly the tensors of `schema`, or some of them if `partial`.
 
     Raises `UpdateError` as `decode_update` does.
     """
@@ -65,14 +64,14 @@ def decode_weights(path: Path, schema: Schema, partial: bool = False) -> dict[st
 def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> None:
     """Writes the delta `trained − received` to `path`, atomically.
 
-    Each value comes back with an error of at most max(2⁻¹¹ |value|, 2⁻²⁵ scale), but for float32's own
-    rounding. Raises `UpdateError` where a delta is not finite.
+    Each value is decoded with an error of at most max(2⁻¹¹ |value|, 2⁻²⁵ scale), apart from float32's own rounding.
+    Raises `UpdateError` if a delta is not finite.
     """
     deltas = {name: trained[name].detach().float() - received[name].detach().float() for name in sorted(trained)}
     _check_finite(deltas, "The update")
     scales = torch.tensor([delta.abs().max() if delta.numel() else 0.0 for delta in deltas.values()])
     tensors = {
-        # A scale of zero, nothing learnt, divides to NaN.
+        # A scale of zero (nothing was learnt) divides to NaN.
         name: (delta / scale if scale > 0 else delta).half().contiguous()
         for (name, delta), scale in zip(deltas.items(), scales, strict=True)
     }
@@ -80,10 +79,10 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
 
 
 def decode_update(path: Path, schema: Schema) -> dict[str, Tensor]:
-    """The delta in `path` as float32, with exactly the tensors of `schema`.
+    """Returns the delta in `path` as float32, with exactly the tensors of `schema`.
 
-    Raises `UpdateError` for a file that is larger than `max_bytes(schema)` (without reading it), is no
-    safetensors file, or has tensors missing, unknown, of another shape or type, or not finite.
+    Raises `UpdateError` if the file is larger than `max_bytes(schema)` (without reading it), is no safetensors file, or
+    has tensors that are missing, unknown, of another shape or type, or not finite.
     """
     tensors = _read(path, schema, {_SCALES: (len(schema),)})
     scales = tensors.pop(_SCALES)
@@ -102,7 +101,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _read(path: Path, schema: Schema, floats: Schema, partial: bool = False) -> dict[str, Tensor]:
-    """Tensors of `schema` in float16 and of `floats` in float32, all finite; some of them where `partial`."""
+    """Reads tensors of `schema` in float16 and of `floats` in float32, all finite; not all of them if `partial`."""
     try:
         tensors = load(read_bounded(path, max_bytes(schema)))
     except FileError as error:

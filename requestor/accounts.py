@@ -1,7 +1,7 @@
-"""The promise that a budget is: what every hired activity may have cost at most, and which bills are accepted.
+"""Keeps a run within its budget: limits what every hired activity may cost, and decides which bills are accepted.
 
-Golem bills after the work, and yapapi accepts any bill and stops at no budget. So nothing is started here unless
-everything that can still be billed, at full load and until its deadline, fits under the budget together with it.
+Golem bills after the work, and yapapi accepts every bill and knows no budget. So a task starts here only if all that
+can still be billed, at full load and until its deadline, fits into the budget together with it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from requestor.budget import Price, show_glm
 from requestor.ledger import Ledger
 
 RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
-BILLING_SLACK = 15.0  # seconds that a provider may bill beyond what we saw: its start-up, its last report, our clock
-SHORTEST_ATTEMPT = 60.0  # seconds; money for less than this is no money for a task
-FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth waiting with
+BILLING_SLACK = 15.0  # seconds that may be billed beyond the time seen here: start-up, last report, clocks
+SHORTEST_ATTEMPT = 60.0  # seconds; money that lasts for less than this is not enough for a task
+FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth keeping
 
 
 @dataclass
@@ -25,11 +25,11 @@ class Activity:
     """One warm provider. Times are of the accounts' clock, in seconds.
 
     Attributes:
-        agreement: under which it is billed.
-        busy_until: when its present task must have ended; in the past where it waits.
-        claimed: the most that it said to have cost so far, GLM.
-        reported: as much of it as can be; at `reported_at`, None where it has said nothing.
-        ended: when we ended it; None while it lives.
+        agreement: the agreement under which it is billed.
+        busy_until: the deadline of its present task; in the past if it waits.
+        claimed: the highest cost that it has reported so far, GLM.
+        reported: the part of it that is possible, at the time `reported_at`; None if it has reported nothing.
+        ended: the time at which the requestor ended it; None while it lives.
     """
 
     agreement: str
@@ -49,7 +49,7 @@ class Accounts:
 
     Args:
         budget: GLM that may be paid, earlier sessions of the same run included.
-        ledger: every accepted bill is on disk there before it counts.
+        ledger: every accepted bill is written there before it counts.
     """
 
     budget: Decimal
@@ -59,15 +59,15 @@ class Accounts:
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._earlier = self.ledger.costs()  # in earlier sessions
+        self._earlier = self.ledger.costs()  # of earlier sessions
 
     def room_for(self, price: Price, threads: int) -> bool:
-        """Whether one more provider could be hired for the shortest task; what everybody else may bill is counted."""
+        """Returns whether one more provider can be hired for the shortest task, beside all that others may bill."""
         until = self.clock() + SHORTEST_ATTEMPT
         return self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, threads) <= self.budget
 
     def hire(self, agreement: str, price: Price, threads: int) -> bool:
-        """Ask whether an activity may be created under an agreement; if so, it counts from now on.
+        """Returns whether an activity may be created under an agreement; if so, it counts from now on.
 
         Its start price is owed as soon as it exists, whether it works or not.
         """
@@ -79,24 +79,24 @@ class Accounts:
         return True
 
     def open(self, activity: str, agreement: str) -> None:
-        """The activity for which `hire` was asked has begun."""
+        """Records that the activity for which `hire` was asked has begun."""
         self.ledger.record("activity_created", agreement=agreement, activity=activity)
         self._activities[activity] = self._activities.pop(agreement)
 
     def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:
-        """An agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
+        """Records that an agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
         now, noted = self.clock(), self._earlier.pop(agreement, Decimal(0))
         self._activities[agreement] = Activity(agreement, price, threads, now - age, now, reported=noted, ended=now)
 
     def close(self, activity: str) -> None:
-        """An activity has ended, or could not be created after all; its bill will come, if any."""
+        """Records that an activity has ended, or could not be created; its bill will come, if any."""
         account = self._activities[activity]
         account.busy_until = account.ended = self.clock()
 
     def report(self, activity: str, cost: Decimal) -> None:
-        """What a provider says that an activity has cost so far; costs never fall, nor rise faster than at full load.
+        """Records the cost so far that a provider reports; it never falls, nor rises faster than at full load.
 
-        It is held to that: it may not bill more for this time later.
+        The report binds the provider: it may not bill more for this time later.
         """
         account, now = self._activities[activity], self.clock()
         account.claimed = max(account.claimed, cost)
@@ -104,7 +104,9 @@ class Accounts:
         account.reported_at = now
 
     def too_dear(self, activity: str) -> str | None:
-        """Why the usage that a provider reports cannot be: it comes to more than all its threads cost in that time."""
+        """Returns the reason why a reported usage is impossible: all threads cost less in that time. None if it is
+        possible.
+        """
         account = self._activities[activity]
         most = _at_full_load(account, self.clock())
         if account.claimed <= most:
@@ -112,9 +114,9 @@ class Accounts:
         return f"it reports usage worth {show_glm(account.claimed)}, where time and price allow {show_glm(most)}"
 
     def promise(self, activity: str, job: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
-        """Let an activity work on a job for so long, if the budget less the reserved share has room for it.
+        """Lets an activity work on a job for so long, if it fits into the budget minus the reserved share.
 
-        The others may go on waiting until this task has ended: their waiting is counted, too.
+        The other activities may wait until this task has ended: their waiting is counted, too.
         """
         until = self.clock() + seconds
         account = self._activities[activity]
@@ -129,57 +131,61 @@ class Accounts:
         return False
 
     def rest(self, activity: str) -> None:
-        """An activity's task is over: from now on it only waits."""
+        """Records that an activity's task is over: from now on it only waits."""
         self._activities[activity].busy_until = self.clock()
 
     def can_wait(self) -> bool:
-        """Whether everybody who waits may go on waiting for a moment, and be sent home after it."""
+        """Returns whether all waiting activities may wait a moment longer and then still be ended within the budget."""
         return self._committed(self.clock() + FAREWELL) <= self.budget
 
     @property
     def spent(self) -> Decimal:
-        """GLM known to be owed or paid: invoices, and what running activities have reported."""
+        """Returns the GLM known to be owed or paid: invoices, and what running activities have reported."""
         running = (a.reported for a in self._activities.values() if a.agreement not in self._invoiced)
         return self._paid() + sum(running, Decimal(0))
 
     @property
     def committed(self) -> Decimal:
-        """GLM that can be billed by now, at most."""
+        """Returns the most GLM that can be billed by now."""
         return self._committed(self.clock())
 
     def allows(self, agreement: str, amount: Decimal) -> bool:
-        """Whether a bill is in order: within time, price and what the provider reported, and anything was of use."""
+        """Returns whether a bill is in order: within time, price and reported cost, and not all of the work was
+        rejected.
+        """
         own = [account for account in self._activities.values() if account.agreement == agreement]
         at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
         within = 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement))
         return within and self.ledger.worthless(agreement) is None
 
     def approve(self, agreement: str, amount: Decimal) -> bool:
-        """Whether an invoice is to be accepted. If so, it counts as paid from now on."""
+        """Returns whether to accept an invoice; if so, it counts as paid from now on."""
         if not self.allows(agreement, amount):
             return False
         self._invoiced[agreement] = amount
         return True
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
-        """A debit note was accepted: `amount` is the activity's cost so far, and paid whatever its invoice says."""
+        """Records an accepted debit note: `amount` is the activity's cost so far, and is paid independent of its
+        invoice.
+        """
         self.ledger.record("debit_note", agreement=agreement, activity=activity, amount=amount)
         if activity in self._activities:
             self.report(activity, amount)
 
     def invoice(self, agreement: str, amount: Decimal) -> None:
-        """An invoice was accepted: it replaces everything else that was known of the agreement."""
+        """Records an accepted invoice, which replaces all other amounts of the agreement."""
         self.ledger.record("invoice", agreement=agreement, amount=amount)
         self._earlier.pop(agreement, None)
         self._invoiced[agreement] = amount
 
     def reject_invoice(self, agreement: str, amount: Decimal, reason: str) -> None:
-        """An invoice was rejected; what was accepted of the agreement's debit notes before is paid all the same."""
+        """Records a rejected invoice; debit notes of the agreement that were accepted before are paid all the same."""
         self.ledger.record("invoice_rejected", agreement=agreement, amount=amount, reason=reason)
         self._invoiced[agreement] = self.ledger.costs().get(agreement, Decimal(0))
 
     def _paid(self, but: str | None = None) -> Decimal:
-        """Bills that were accepted, in this session and before; those of one agreement can be left out."""
+        """Returns the sum of accepted bills, of this session and earlier ones; can leave out those of one agreement."""
         bills = {**self._earlier, **self._invoiced}
         return sum((amount for agreement, amount in bills.items() if agreement != but), Decimal(0))
 
@@ -189,7 +195,7 @@ class Accounts:
 
 
 def _worst(account: Activity, until: float) -> Decimal:
-    """The most that an activity can be billed for, if it lives until then or its task's end."""
+    """Returns the most that an activity can be billed for, if it lives until then or until its task's end."""
     end = account.ended if account.ended is not None else max(until, account.busy_until)
     full = _at_full_load(account, end)
     if account.reported_at is None:

@@ -1,4 +1,4 @@
-"""Money as exact decimals: what the user types, what a provider costs, and whether one more task still fits."""
+"""Amounts of GLM as exact decimals: reads what the user types, shows amounts, and computes a provider's price."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _AMOUNT = re.compile(r"\s*(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Z
 
 
 def parse_glm(text: str) -> Decimal:
-    """Read an amount such as `2GLM`, `0.5 tGLM` or `2`, exactly.
+    """Reads an amount such as `2GLM`, `0.5 tGLM` or `2`, exactly.
 
     Raises ConfigurationError if it is no number, not positive, finer than 1e-18, or in another currency.
     """
     match = _AMOUNT.fullmatch(text)
     if match is None:
-        raise ConfigurationError(f"'{text}' is no amount of GLM; write it like 2GLM or 0.25GLM.")
+        raise ConfigurationError(f"'{text}' is not an amount of GLM; write it like 2GLM or 0.25GLM.")
     unit = match["unit"]
     if unit.lower() not in ("", "glm", "tglm"):
         raise ConfigurationError(f"'{text}' is in {unit}, but providers are paid in GLM; write it like 2GLM.")
     amount = Decimal(match["number"])
     if amount <= 0:
-        raise ConfigurationError(f"'{text}' is not more than nothing; write an amount like 2GLM.")
+        raise ConfigurationError(f"'{text}' is not above zero; write an amount like 2GLM.")
     if -int(amount.as_tuple().exponent) > GLM_DECIMALS:
         raise ConfigurationError(f"'{text}' is finer than GLM's {GLM_DECIMALS} decimals.")
     return amount
 
 
 def show_glm(amount: Decimal) -> str:
-    """An amount for people: plain notation, five significant digits, no trailing zeros."""
+    """Writes an amount for people: plain notation, five significant digits, no trailing zeros."""
     if amount == 0:
         return "0 GLM"
     digits = max(0, 4 - amount.adjusted())
@@ -43,14 +43,14 @@ def show_glm(amount: Decimal) -> str:
 
 @dataclass(frozen=True)
 class Price:
-    """A provider's linear price, in GLM: a fee for each activity, a second of wall time, a second of CPU time."""
+    """A provider's linear price, in GLM: a fee per activity, per second of wall time, per second of CPU time."""
 
     start: Decimal
     wall_second: Decimal
     cpu_second: Decimal
 
     def to_text(self) -> str:
-        """The three numbers, exactly; `from_text` reads them."""
+        """Writes the three numbers exactly; `from_text` reads them."""
         return f"{self.start} {self.wall_second} {self.cpu_second}"
 
     @staticmethod
@@ -59,10 +59,10 @@ class Price:
         return Price(start, wall_second, cpu_second)
 
     def at_full_load(self, seconds: float, threads: int) -> Decimal:
-        """The most that `seconds` of one activity can cost: every thread busy all the time, and the start fee."""
+        """Returns the most that `seconds` of one activity can cost: all threads always busy, and the start fee."""
         rate = self.wall_second + threads * self.cpu_second
         return self.start + rate * Decimal(str(seconds))
 
     def first_hour(self, threads: int) -> Decimal:
-        """What `--max-price` is held against: one hour at full load, the start fee included."""
+        """Returns the cost of one hour at full load, the start fee included; `--max-price` limits it."""
         return self.at_full_load(SECONDS_AN_HOUR, threads)

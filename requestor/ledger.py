@@ -1,4 +1,4 @@
-"""The ledger: one JSON object a line, appended and flushed to disk before what it says has any effect."""
+"""The ledger: one JSON object per line, appended and flushed to disk before the event takes effect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one provider did and was paid, in GLM."""
+    """The work and the payment of one provider, in GLM."""
 
     name: str
     provider_id: str
@@ -35,9 +35,9 @@ class Ledger:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
         activity {agreement}   (about to be created: from here on it may cost) · activity_created {agreement, activity}
-        promise {agreement, job, seconds, committed}   (about to be issued: what all may bill by its deadline, at most)
-        task {agreement, job, ok} · rejected {agreement, job, reason}   (what a task brought is worth nothing)
-        debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by us)
+        promise {agreement, job, seconds, committed}   (about to be issued: the most that all may bill by its deadline)
+        task {agreement, job, ok} · rejected {agreement, job, reason}   (the task's result was refused)
+        debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by the requestor)
         invoice_rejected {agreement, amount, reason}
     """
 
@@ -45,17 +45,20 @@ class Ledger:
         self.path = path
 
     def record(self, event: str, **fields: str | int | bool | Decimal) -> None:
-        """Append one event. Amounts are written as strings, exactly."""
+        """Appends one event. Amounts are written as strings, exactly."""
         entry: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(), "event": event}
         entry.update({name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()})
         append(self.path, entry)
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All events, oldest first. A torn last line (the power went) is left out; any other is an error."""
+        """Returns all events, oldest first.
+
+        An incomplete last line (after a power failure) is left out; any other malformed line is an error.
+        """
         return lines(self.path, dict)
 
     def open_allocations(self) -> list[str]:
-        """Ids of allocations that were made and never released: what a killed run leaves behind."""
+        """Returns the ids of allocations that were made and never released, for example by a killed run."""
         open_ids: list[str] = []
         for entry in self.entries():
             if entry["event"] == "allocation":
@@ -65,26 +68,29 @@ class Ledger:
         return open_ids
 
     def open_agreements(self) -> list[dict[str, Any]]:
-        """The entries of agreements that have not ended, or are not billed yet: after a kill, perhaps still running."""
+        """Returns the entries of agreements that have not ended or are not billed yet; after a kill, they may still
+        run.
+        """
         entries = list(self.entries())
         closed = {entry["agreement"] for entry in entries if entry["event"] in _CLOSING}
         return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
 
     def has_activity(self, agreement: str) -> bool:
-        """Whether anything may have been run under an agreement, so that a bill may come."""
+        """Returns whether anything may have run under an agreement, so that a bill may come."""
         return self._has("activity", agreement)
 
     def has_begun(self, agreement: str) -> bool:
-        """Whether anything is known to have been run under an agreement, so that a bill must come."""
+        """Returns whether anything is known to have run under an agreement, so that a bill must come."""
         return self._has("activity_created", agreement)
 
     def _has(self, event: str, agreement: str) -> bool:
         return any(entry["event"] == event and entry["agreement"] == agreement for entry in self.entries())
 
     def worthless(self, agreement: str) -> str | None:
-        """Why nothing is owed under an agreement: all that came of it was rejected. None where anything was of use.
+        """Returns the reason why nothing is owed under an agreement: all its results were rejected. None if any was of
+        use.
 
-        Nor is it worthless that a task failed: whose fault that is cannot be told, and its time was used.
+        A failed task is not worthless: nobody can tell whose fault it is, and its time was used.
         """
         useful: set[str] = set()
         reason = None
@@ -99,9 +105,9 @@ class Ledger:
         return None if useful else reason
 
     def costs(self) -> dict[str, Decimal]:
-        """What each agreement costs: its accepted invoice, else its activities' last accepted debit notes.
+        """Returns the cost of each agreement: its accepted invoice, else its activities' last accepted debit notes.
 
-        Golem pays accepted debit notes whatever becomes of the invoice.
+        Golem pays accepted debit notes, whatever happens to the invoice.
         """
         notes: dict[str, dict[str, Decimal]] = {}
         invoices: dict[str, Decimal] = {}
@@ -113,7 +119,7 @@ class Ledger:
         return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
 
     def rejected_bills(self) -> dict[str, Decimal]:
-        """GLM of the invoices that were rejected, by provider id."""
+        """Returns the GLM of the invoices that were rejected, by provider id."""
         provider_of: dict[str, str] = {}
         bills: dict[str, Decimal] = {}
         for entry in self.entries():
@@ -125,7 +131,7 @@ class Ledger:
         return bills
 
     def receipts(self) -> list[Receipt]:
-        """One receipt a provider, in the order in which they were hired."""
+        """Returns one receipt per provider, in the order in which they were hired."""
         payments = self.costs()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
@@ -146,5 +152,5 @@ class Ledger:
         return receipts
 
     def spent(self) -> Decimal:
-        """GLM accepted for payment so far: what leaves the wallet."""
+        """Returns the GLM accepted for payment so far, which will leave the wallet."""
         return sum(self.costs().values(), Decimal(0))

@@ -1,4 +1,4 @@
-"""What is done with the photos that were chosen: copied or linked into a folder, rated in their sidecars."""
+"""Copies or links the chosen photos into a folder, and rates them in their sidecars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from nima.xmp import Style, sidecar_of, write_rating
 
 @dataclass
 class PhotoActions:
-    """`failures` counts what could not be done; `note` is told of each, and of all that a dry run leaves undone."""
+    """The actions on the chosen photos.
+
+    `failures` counts the actions that failed; `note` gets a line for each of them, and for each that a dry run leaves
+    undone.
+    """
 
     note: Callable[[str], None]
     copy_to: Path | None = None
@@ -30,7 +34,7 @@ class PhotoActions:
     failures: int = 0
 
     def on(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Passes `scores` on, each once its photo has been dealt with; those without a score are left alone."""
+        """Yields `scores`, each after the actions on its photo; photos without a score are left alone."""
         for score in scores:
             if score.stars is not None:
                 photo = Path(score.path)
@@ -45,7 +49,7 @@ class PhotoActions:
 
     @contextmanager
     def _told(self, photo: Path) -> Iterator[None]:
-        """What fails in here is told and counted, and the next photo's turn comes."""
+        """Counts and reports an error inside; the next photo is then handled."""
         try:
             yield
         except (NimaError, OSError) as error:
@@ -54,7 +58,7 @@ class PhotoActions:
             self.note(printable(reason))
 
     def _put(self, photo: Path, folder: Path, put: Callable[[Path, Path], None]) -> None:
-        """Under its own name, or with a number where that name is another photo's; nothing is ever replaced."""
+        """Puts a photo into a folder by its own name, or with a number if that name is taken; never replaces a file."""
         for number in count(1):
             target = folder / (photo.name if number == 1 else f"{photo.stem}-{number}{photo.suffix}")
             if os.path.lexists(target):
@@ -67,7 +71,7 @@ class PhotoActions:
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 put(photo, target)
-            except FileExistsError:  # somebody was faster
+            except FileExistsError:  # another program made the file first
                 continue
             return
 
@@ -95,5 +99,5 @@ def _link(photo: Path, target: Path) -> None:
 def _is_same(photo: Path, target: Path) -> bool:
     try:
         return target.samefile(photo) or filecmp.cmp(photo, target, shallow=False)
-    except OSError:  # such as a link that leads nowhere
+    except OSError:  # such as a link to a file that does not exist
         return False

@@ -1,4 +1,4 @@
-"""Which files a user means by files, folders, patterns and lists of them."""
+"""Finds the files that a user names by files, folders, patterns and lists of them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from nima.photos import SUFFIXES
 
 
 def photo_files(paths: Iterable[str | Path], recursive: bool = False) -> Iterator[Path]:
-    """The paths themselves, for a folder the photos in it, for a pattern (`*`, `?`, `[…]`, `**`) what it matches.
+    """Yields each path itself; for a folder the photos in it; for a pattern (`*`, `?`, `[…]`, `**`) the paths it
+    matches.
 
-    With `recursive`, also the photos in folders below. What is in folders counts by its suffix; hidden files and
-    folders are passed over, and links to folders are not followed, so that no circle of them can trap the walk. A path
-    that leads nowhere or a folder that may not be read comes as it is, for whoever opens it to say what is wrong. Each
-    path comes once.
+    With `recursive`, also the photos in folders below. A file in a folder counts as a photo by its suffix. Hidden files
+    and folders are skipped, and links to folders are not followed, so a circle of links cannot trap the walk. A path
+    that does not exist or a folder that may not be read is yielded as it is, and the code that opens it reports the
+    error. Each path is yielded once.
     """
     here = os.getcwd()
     seen: set[str] = set()
     for path in paths:
         for file in _meant(str(path), recursive):
-            # Not normalised any further: behind a link, `..` leads elsewhere than the text says.
+            # Not normalised any further: behind a link, `..` leads to another place than the text says.
             absolute = os.path.join(here, file)
             if absolute not in seen:
                 seen.add(absolute)
@@ -31,7 +32,7 @@ def photo_files(paths: Iterable[str | Path], recursive: bool = False) -> Iterato
 
 
 def listed_paths(stream: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
-    """Paths out of a list such as `find` writes, as they come; empty ones are passed over.
+    """Yields the paths of a list such as `find` writes, as they arrive; skips empty ones.
 
     With b"\\0" as the separator (`find -print0`) names may have line breaks in them.
     """
@@ -54,11 +55,11 @@ def _meant(path: str, recursive: bool) -> Iterator[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a pattern matches, by name; hidden files and folders only where it says so."""
+    """Returns the paths that a pattern matches, by name; hidden files and folders only if the pattern names the dot."""
     parts = Path(pattern).parts
     first = next(index for index, part in enumerate(parts) if has_magic(part))
     try:
-        # Not glob.glob, whose ** follows links, in circles too.
+        # Not glob.glob, because its ** follows links, also in circles.
         found = Path(*parts[:first]).glob(os.path.join(*parts[first:]))
         hidden_meant = any(part.startswith(".") for part in parts[first:])
         return sorted(

@@ -1,4 +1,4 @@
-"""Scores for programs: JSON, JSON lines and CSV, one row a photo, written as the scores come."""
+"""Writes scores for programs: JSON, JSON lines and CSV, one row per photo, as the scores arrive."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CSV_COLUMNS = (
     *(f"p{rating}" for rating in range(1, BUCKETS + 1)),
     *("percentile", "stars", "model", "width", "height", "error"),
 )
-"""The columns of CSV: those of JSON, with a column for each of the ten probabilities."""
+"""The columns of CSV: those of JSON, with one column for each of the ten probabilities."""
 GROUP_COLUMNS = ("taken", "group", "best")
-"""What comes after them where photos are grouped."""
+"""The further columns if photos are grouped."""
 
 
 def as_json_lines(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
-    """One JSON object a line."""
+    """Yields one JSON object per line."""
     for score in scores:
         yield json.dumps(score.as_row(grouped)) + "\n"
 
 
 def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
-    """One JSON array, an object a line."""
+    """Yields one JSON array, with one object per line."""
     before = "[\n"
     for score in scores:
         yield before + json.dumps(score.as_row(grouped))
@@ -36,7 +36,9 @@ def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
 
 
 def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
-    """A line of column names, then one a photo (RFC 4180, but with plain line feeds); an empty field is a None."""
+    """Yields a line of column names, then one line per photo (RFC 4180, but with plain line feeds). None is an empty
+    field.
+    """
     line = io.StringIO()
     writer = csv.writer(line)
 
@@ -44,7 +46,8 @@ def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
         line.seek(0)
         line.truncate()
         writer.writerow(row)
-        # Not by the writer's own option, with which it would leave a carriage return in a name unquoted.
+        # Line ends are written here, because with the writer's own option a carriage return in a name would stay
+        # unquoted.
         return line.getvalue().removesuffix("\r\n") + "\n"
 
     columns = (*CSV_COLUMNS, *(GROUP_COLUMNS if grouped else ()))

@@ -1,4 +1,4 @@
-"""Which scores are shown, and in which order."""
+"""Selects the scores to show, and their order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _spread(score: Score) -> float:
     return score.std
 
 
-_KEYS: dict[str, tuple[Callable[[Score], float | str], bool]] = {  # order → (by what, whether the highest come first)
+_KEYS: dict[str, tuple[Callable[[Score], float | str], bool]] = {  # order → (key, True if the highest come first)
     "score": (_rating, True),
     "spread": (_spread, True),
     "path": (lambda score: score.path, False),
@@ -31,10 +31,10 @@ _KEYS: dict[str, tuple[Callable[[Score], float | str], bool]] = {  # order → (
 
 @dataclass(frozen=True)
 class Selection:
-    """The `top` best (all where None) of those that score `min_score` (1 to 10) or more, in an order.
+    """Selects the `top` best scores (all if None) of those that have `min_score` (1 to 10) or more, in an order.
 
-    order: "score" has the best first, "spread" those that people would disagree on most.
-    best_of_group: of photos that have been grouped, first of all only the best of each group.
+    order: "score" puts the best first, "spread" those on which people would disagree most.
+    best_of_group: of grouped photos, keep only the best of each group before anything else.
     """
 
     order: Order = "input"
@@ -43,9 +43,9 @@ class Selection:
     best_of_group: bool = False
 
     def of(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Photos without a score come last where there is an order, and not at all where only some are wanted.
+        """Yields the selected scores; yields them as they arrive if neither `order` nor `top` needs all of them.
 
-        Passes scores on as they come where neither `order` nor `top` need all of them.
+        With an order, photos without a score come last; with `top` or `min_score`, they are left out.
         """
         if self.best_of_group:
             scores = (score for score in scores if score.group is None or score.group.best)

@@ -1,4 +1,4 @@
-"""What a run has its providers compute, and what is trained from it. Compared with each other in docs/strategies.md."""
+"""The strategies: the work of the providers in a run, and the training from it. docs/strategies.md compares them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from requestor.errors import ConfigurationError
 class Strategy:
     """One way to a trained model.
 
-    embeds: it begins with the features of all photos, which providers compute and this machine trains the head on.
-    rounds: federated rounds, where nobody asks for another number; 0 where there are none.
-    blocks: of the backbone, the last so many, which rounds train beside the head.
+    embeds: True if it begins with features of all photos; providers compute them, and this machine trains the head on
+    them.
+    rounds: number of federated rounds, unless the user asks for another; 0 if there are none.
+    blocks: number of the backbone's last blocks that rounds train beside the head.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Strategy:
     blocks: int
 
     def rounds_for(self, asked: int | None) -> int:
-        """How many rounds a run has. Raises ConfigurationError where rounds were asked for and there are none."""
+        """Returns the rounds of a run. Raises ConfigurationError if rounds were asked for and the strategy has none."""
         if asked is None:
             return self.rounds
         if self.rounds == 0:
@@ -31,7 +32,7 @@ class Strategy:
         return asked
 
 
-# Fine-tuning goes on from a trained head: one that is random would spoil the features before they are of use (Kumar et
+# Fine-tuning starts from a trained head, because a random one would spoil the features before they are useful (Kumar et
 # al. 2022, arXiv 2202.10054).
 STRATEGIES = {
     strategy.name: strategy

@@ -1,12 +1,12 @@
-"""What a provider is paid for before it computes: from the start of the provider program to its first batch.
+"""Measures what a provider is paid for before it computes: the time from the program's start to its first batch.
 
     python scripts/bench_cold_start.py --runs 5
     python scripts/bench_cold_start.py --runs 5 --image provider.gvmi    # as Golem's VM starts it, without the VM
 
-On one core, in CPU seconds, which other programs on the machine do not change much. `import torch` alone is the
-measure: the program should need less than 1.5 times as much until its first batch. Then what one photo takes, and what
-keeping the frozen blocks' output saves in a second round (`provider_image/kept_activations.py`). GLM at golemsp's
-default price: 0.025 GLM an hour of CPU, and a fifth of that an hour of time.
+It measures one core, in CPU seconds, which other programs on the machine change little. `import torch` alone is the
+unit: the program should need less than 1.5 times as much until its first batch. After that come the time for one photo,
+and what a second round saves by keeping the frozen blocks' output (`provider_image/kept_activations.py`). GLM are at
+golemsp's default price: 0.025 GLM per hour of CPU, and a fifth of that per hour of time.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, place(options.image, Path(scratch)) as (run, store, seen_as):
         job = prepare(store, seen_as, options.backbone, options.photos)
-        run(TORCH)  # what is read from disk the first time is not what is measured
+        run(TORCH)  # the first run reads files from disk, which is not measured
         bare = statistics.median(float(run(TORCH)) for _ in range(options.runs))
         runs = []
         for _ in range(options.runs):
@@ -109,12 +109,12 @@ class Figures:
 
     @property
     def start(self) -> float:
-        """Until the first batch can be computed."""
+        """The seconds until the first batch can be computed."""
         return sum(self.seconds[name] for name in STARTING)
 
     @property
     def saved(self) -> float:
-        """In every round but the first, a photo."""
+        """The seconds saved per photo, in every round but the first."""
         return (self.seconds["first round"] - self.seconds["second round"]) / self.photos
 
     def as_json(self) -> dict[str, object]:
@@ -148,12 +148,12 @@ class Figures:
 
 
 Run = Callable[..., str]
-"""Runs a program, which is Python's text, with arguments, and returns the last line that it prints."""
+"""Runs a program, given as Python text, with arguments, and returns the last line that it prints."""
 
 
 @contextmanager
 def place(image: Path | None, scratch: Path) -> Iterator[tuple[Run, Path, str]]:
-    """Where programs run: this Python, or that of an image; a store, and what programs call it."""
+    """Yields a function that runs programs (with this Python or an image's), a store, and its path for the programs."""
     store = scratch / "store"
     store.mkdir()
     if image is None:
@@ -169,7 +169,7 @@ def place(image: Path | None, scratch: Path) -> Iterator[tuple[Run, Path, str]]:
 
 
 def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
-    """A job and all that it needs, in the store; its path, as the program sees it."""
+    """Writes a job and all that it needs to the store; returns its path, as the program sees it."""
     shard = synthetic_shard(photos, 256)
     name = write_shard(store, shard.image_ids, np.asarray(shard.votes), shard.jpegs).sha256
     model = initial_model(backbone, None, 0, multi_level=True)
@@ -185,7 +185,7 @@ def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
 
 
 def run_here(program: str, *arguments: str) -> str:
-    """On one core, with an empty environment."""
+    """Runs a program on one core, with an empty environment."""
     core = {min(os.sched_getaffinity(0))}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -199,7 +199,7 @@ def run_here(program: str, *arguments: str) -> str:
 
 
 async def in_image(image: UnpackedImage, store: Path, mount_point: Path, *words: str) -> str:
-    """In a sandbox of one thread that is booted for it, with an empty environment."""
+    """Runs a program in a new sandbox of one thread, with an empty environment."""
     said, complained = bytearray(), bytearray()
     sandbox = await Sandbox.boot(Layout.of_image(image.root, {STORE: store}, threads=1), mount_point)
     try:
@@ -213,7 +213,7 @@ async def in_image(image: UnpackedImage, store: Path, mount_point: Path, *words:
 
 
 def stages(marks: str) -> dict[str, float]:
-    """Seconds of each stage, from the seconds at its end."""
+    """Returns the seconds of each stage, from the seconds at its end."""
     ends = json.loads(marks)
     return dict(zip(ends, np.diff([0.0, *ends.values()]).tolist(), strict=True))
 

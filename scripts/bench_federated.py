@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""What is lost by training apart: federated averaging of the head against one machine that has all photos.
+"""Measures the loss by training apart: federated averaging of the head against one machine that has all photos.
 
-The same data, features, starting head, local training and number of samples for both; only where the photos lie, how
-many clients have them, and in what form differences travel, varies. The features of a pre-trained MobileNetV2 are
-computed once, so that one configuration takes seconds.
+Both have the same data, features, starting head, local training and number of samples. Only three things vary: the
+placement of the photos, the number of clients, and the form in which differences travel. The features of a pre-trained
+MobileNetV2 are computed once, so that one configuration takes seconds.
 
     python scripts/bench_federated.py tiny-ava [--seeds 0 1 2 3 4] [--clients 1 2 4 8 16] [--rounds 4] [--json]
 
-`iid` shuffles the photos among clients, as training does; `sorted` gives each client those of similar ratings, the
-worst case. `fp16` is what travels (`nima.update`), `fp32` is exact, `int8` is 255 steps between a tensor's extremes.
-SRCC and EMD are of the test photos; a gap is the central training's minus the federated one's for SRCC, and the reverse
-for EMD, so that positive means worse. Means over the seeds, with the standard error of the gap.
+`iid` shuffles the photos among clients, as training does; `sorted` gives each client photos of similar ratings, the
+worst case. `fp16` is the real format (`nima.update`), `fp32` is exact, `int8` has 255 steps between a tensor's
+extremes. SRCC and EMD are of the test photos. A gap is the central training's figure minus the federated one's for
+SRCC, and the reverse for EMD, so that positive means worse. Figures are means over the seeds, with the standard error
+of the gap.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from requestor.aggregation import MemoryUpdate, weighted_mean
 from requestor.vectors import flatten, moved
 
 BACKBONE = "mobilenet_v2"
-SAMPLE = 64  # photos that the scale of the features is taken from
+SAMPLE = 64  # photos from which the scale of the features is computed
 Weights = dict[str, Tensor]
 Wire = Callable[[Weights, Weights], tuple[Weights, int]]
 
@@ -80,7 +81,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Row:
-    """What a configuration reached. bytes: of one client's update."""
+    """The figures of one configuration. bytes: of one client's update."""
 
     placement: str
     clients: int
@@ -92,12 +93,12 @@ class Row:
 
 
 def exact(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """float32 as it is."""
+    """Sends float32 unchanged."""
     return {name: trained[name] - received[name] for name in received}, sum(4 * v.numel() for v in received.values())
 
 
 def halves(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """As providers send it."""
+    """Sends fp16, as providers do."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "update.safetensors"
         encode_update(path, received, trained)
@@ -105,7 +106,7 @@ def halves(received: Weights, trained: Weights) -> tuple[Weights, int]:
 
 
 def bytes_of_eight_bits(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Each tensor's values rounded to one of 255 between its extremes, and one float32 scale a tensor."""
+    """Rounds each tensor's values to one of 255 between its extremes, and sends one float32 scale per tensor."""
     deltas = {}
     for name in received:
         delta = trained[name] - received[name]
@@ -133,13 +134,13 @@ class Bench:
         self.train, self.test = (photos.take(np.flatnonzero(part)) for part in (~is_test, is_test))
 
     def reach(self, what: Configuration) -> Row:
-        """Trains one, and tests it."""
+        """Trains one configuration, and tests it."""
         if what.placement == "central":
             return self._central(what.seed, what.rounds)
         return self._federated(what.placement, what.clients, what.wire, what.seed, what.rounds)
 
     def _central(self, seed: int, rounds: int) -> Row:
-        """All samples in one training on one machine."""
+        """Trains with all samples on one machine."""
         model = self._start(seed)
         plan = self._plan(len(self.train.votes), seed)
         training.train_head(model, self.train.features, self.train.votes, replace(plan, steps=plan.steps * rounds))
@@ -196,7 +197,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Gap:
-    """Of one configuration over the seeds: how much worse than central training, and what an update weighs."""
+    """One configuration over the seeds: how much worse than central training, and the bytes of an update."""
 
     placement: str
     clients: int
@@ -221,13 +222,13 @@ def gaps(central: Sequence[Row], rows: Sequence[Row]) -> list[Gap]:
     return found
 
 
-_bench: Bench  # of this process, as `_work_for` left it
+_bench: Bench  # of this process, set by `_work_for`
 
 
 def _work_for(bench: Bench) -> None:
     global _bench
     _bench = bench
-    torch.set_num_threads(1)  # steps of 32 rows are too short to be shared among cores
+    torch.set_num_threads(1)  # steps of 32 rows are too short for more than one core
 
 
 def _reach(what: Configuration) -> Row:
@@ -235,9 +236,9 @@ def _reach(what: Configuration) -> Row:
 
 
 def reach_all(bench: Bench, configurations: Sequence[Configuration]) -> list[Row]:
-    """Every one on a core of its own, in the order that they were asked for."""
+    """Runs every configuration on its own core; returns the rows in the order of the configurations."""
     console = Console(stderr=True)
-    spawn = multiprocessing.get_context("spawn")  # forked, PyTorch's threads would be missing
+    spawn = multiprocessing.get_context("spawn")  # in a forked process, PyTorch's threads would be missing
     with ProcessPoolExecutor(os.cpu_count(), spawn, _work_for, (bench,)) as pool:
         found = pool.map(_reach, configurations)
         shown = track(found, "Training", len(configurations), console=console, disable=not sys.stderr.isatty())

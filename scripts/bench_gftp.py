@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How fast do files move between a requestor and a provider? Measured on the path that they take on a devnet.
+"""Measures the speed of files between a requestor and a provider, on the path that they take on a devnet.
 
-A `gftp server` program on the requestor's yagna daemon, the provider's transfer code on another, and the hub between
-them: five processes on this machine's loopback interface. Each figure is the median of some runs; every file's hash
-is verified, and the verification is within the time. A bare TCP socket between two processes is there to compare.
+A `gftp server` program runs on the requestor's yagna daemon, the provider's transfer code on another daemon, and the
+hub between them: five processes on this machine's loopback interface. Each figure is the median of some runs. Every
+file's hash is verified, and the time includes that. A bare TCP socket between two processes is measured for comparison.
 
     python scripts/bench_gftp.py [--megabytes 64] [--runs 3] [--json]
 """
@@ -40,7 +40,7 @@ CHUNKS = {OURS: CHUNK, "Golem's own providers": GOLEM_CHUNK}
 
 
 class GftpProgram:
-    """`gftp server` as yapapi runs it: a subprocess that is asked over its stdin."""
+    """Runs `gftp server` as yapapi does: a subprocess that takes requests on its stdin."""
 
     def __init__(self, gsb_url: str) -> None:
         self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ async def timed(work: Awaitable[object]) -> float:
 
 
 def raw_socket(content: bytes) -> float:
-    """Seconds that the bytes take from one process to another through a loopback TCP connection."""
+    """Returns the seconds that the bytes take from one process to another through a loopback TCP connection."""
     receive = (
         "import socket,sys\ns=socket.create_connection(('127.0.0.1',int(sys.argv[1])))\n"
         "while s.recv(1<<18): pass\ns.close()"
@@ -140,7 +140,7 @@ async def measure(folder: Path, size: int, runs: int) -> tuple[dict[str, dict[st
 
 
 def machine() -> dict[str, object]:
-    """What the figures were taken on."""
+    """Describes the machine on which the figures were taken."""
     processor = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""What does Golem itself cost in time and bytes? The same rounds on a devnet's providers and as plain subprocesses.
+"""Measures what Golem costs in time and bytes: the same rounds on a devnet's providers and as plain subprocesses.
 
-Two providers fine-tune three blocks of MobileNetV2, one thread each, in both. The devnet's are hired through the
-market, and everything travels through yagna. Without the hold-out gate, which is the requestor's own work and the same
-for both.
+In both, two providers fine-tune three blocks of MobileNetV2, with one thread each. The devnet's providers are hired
+through the market, and everything travels through yagna. The hold-out gate is left out, because it is the requestor's
+own work and the same for both.
 
     python scripts/bench_golem.py tiny-ava [--rounds 2] [--times 3] [--json]
 
 A provider's time, from the start until the last round is over, is split into `negotiation` (until it has an activity),
 `deployment` (of the image), `transfer` (all files, both ways), `program` (its start: importing torch, loading the
-model), `computing` (what it says that it worked) and `waiting` (the rest: for the market's clock, for the others, and
-for the requestor). Subprocesses have no negotiation and no deployment, and their transfers are hard links, which count
-as program. `overhead`: wall-clock of the rounds on Golem, without the hiring before the first, against that of the
-subprocesses; at most 1.10 is the goal for rounds of a minute or longer.
+model), `computing` (the working time that it reports) and `waiting` (the rest: for the market's intervals, for other
+providers, and for the requestor). Subprocesses have no negotiation and no deployment, and their transfers are hard
+links, which count as program. `overhead` is the wall-clock time of the rounds on Golem, without the hiring before the
+first, divided by that of the subprocesses; the goal is at most 1.10 for rounds of a minute or longer.
 
 Bytes are those of files, jobs and results. The least that can travel is each shard and base model once, and in every
-round the weights out and the update back, 2 bytes a value.
+round the weights out and the update back, 2 bytes per value.
 """
 
 from __future__ import annotations
@@ -58,15 +58,16 @@ from requestor.sharding import make_shards
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 2
 BLOCKS = 3
-UPLINK = 20e6 / 8  # bytes a second of a home
+UPLINK = 20e6 / 8  # bytes per second of a home connection
 PARTS = ("negotiation", "deployment", "transfer", "program", "computing")
-PHASES = {"Deploy": "deployment", "Start": "deployment", "Run": "program"}  # by command; all others are transfers
+PHASES = {"Deploy": "deployment", "Start": "deployment", "Run": "program"}  # by command; others are transfers
 
 
 class Phases:
-    """When yapapi's events came: when each provider was hired, by agreement, and what their time was spent on.
+    """Collects the times of yapapi's events: the hiring of each provider, by agreement, and what their time was spent
+    on.
 
-    Takes the place of the backend's own listener, and tells it everything.
+    It replaces the backend's own listener, and passes every event on to it.
     """
 
     def __init__(self, backend: GolemBackend) -> None:
@@ -91,10 +92,10 @@ class Phases:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one backend. Seconds.
+    """The figures of one backend, in seconds.
 
-    rounds: wall-clock of each, without the hiring before the first. hire: that. farewell: after the last.
-    provider: what a provider's time went into, the mean of all; see above.
+    rounds: wall-clock time of each, without the hiring before the first. hire: that hiring. farewell: after the last.
+    provider: the parts of a provider's time, the mean of all providers; see above.
     exchanges: of every task.
     """
 
@@ -115,7 +116,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done, the same for both."""
+    """The work to be done, the same for both backends."""
 
     dataset: Dataset
     base: tuple[str, Path]
@@ -167,7 +168,7 @@ class Work:
         )
 
     def least(self, number: int) -> tuple[int, int]:
-        """Bytes that must be sent and received in a round, at the least."""
+        """Returns the bytes that must at least be sent and received in a round."""
         model, _ = checkpoint.load(self.base[1])
         update = 2 * sum(p.numel() for p in model.trainable_parameters(BLOCKS).values()) * PROVIDERS
         shards = sum(path.stat().st_size for client in self.dataset.clients for path in client.paths)
@@ -176,7 +177,7 @@ class Work:
 
 
 def _split(exchanges: list[Exchange], phases: Phases | None, began: float, done: float) -> dict[str, float]:
-    """What the time of a provider went into, in the mean."""
+    """Splits the time of a provider into parts, as the mean over all."""
     computing = sum(exchange.work for exchange in exchanges)
     if phases is None:
         spent = {"program": sum(exchange.attempt for exchange in exchanges) - computing}
@@ -189,7 +190,7 @@ def _split(exchanges: list[Exchange], phases: Phases | None, began: float, done:
 
 
 def _traffic(figures: Figures, work: Work) -> list[dict[str, object]]:
-    """Bytes by round: of each provider, and of all against the least."""
+    """Returns the bytes of each round: of each provider, and of all relative to the least."""
     rows = []
     for number in range(1, work.rounds + 1):
         mine = [one for one in figures.exchanges if one.job.startswith(f"round-{number:04d}")]

@@ -1,11 +1,11 @@
-"""What it is worth to bring large photos to AVA's size before the default model squeezes them.
+"""Measures the gain of bringing large photos to AVA's size before the default model resizes them to its input.
 
     python scripts/bench_large_photos.py PHOTO…
 
-Each photo is brought to the size that AVA would have it in, which is what the model learnt from, and from there
-enlarged to 4000 pixels with a camera's grain, as the large photo that somebody has. The score of the small one is what
-that of the large one should be: the distance between the two is shown for each way of getting from one to the other,
-with the rank correlation (SRCC) of the two over all photos.
+Each photo is brought to the size that it would have in AVA, because the model learnt from that size. From there it is
+enlarged to 4000 pixels with a camera's grain, to get the large photo that a user has. The score of the large photo
+should be that of the small one. The output shows the distance between the two for each way from large to small, with
+the rank correlation (SRCC) of the two over all photos.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nima.photos import AVA_LONG_SIDE, open_photo
 from nima.scoring import DEFAULT_MODEL, Scorer, find_model, whole_photo
 
 LARGE_SIDE = 4000
-GRAIN = 6  # grey levels, as of a phone's sensor by day
+GRAIN = 6  # grey levels, as of a phone's sensor in daylight
 
 
 def enlarged(photo: Image.Image, seed: int) -> bytes:
-    """A JPEG of 4000 pixels on the longer side, with grain that only its own pixels have."""
+    """Returns a JPEG of 4000 pixels on the longer side, with grain in each of its own pixels."""
     scale = LARGE_SIDE / max(photo.size)
     size = (round(photo.width * scale), round(photo.height * scale))
     pixels = np.asarray(photo.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)

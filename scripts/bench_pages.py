@@ -1,4 +1,4 @@
-"""The page of all benchmarks, made of the figures that are kept; what each of them is, is said here."""
+"""Writes the page of all benchmarks from the stored figures, with a text that explains each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Shown:
-    """How a benchmark's figures are shown. about: what each of them is."""
+    """The presentation of a benchmark's figures. about: the text that explains them."""
 
     about: str
     table: Callable[[Figures], Table]
@@ -89,16 +89,16 @@ SHOWN = {
 
 
 def plot(name: str, figures: Figures, path: Path) -> None:
-    """Draw it as an SVG file."""
+    """Draws a benchmark's figures as an SVG file."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     SHOWN[name].draw(figures, figure)
     figure.savefig(path, metadata={"Date": None, "Creator": None})
-    # Lines end without the spaces that matplotlib leaves there.
+    # matplotlib leaves spaces at the ends of lines; they are removed.
     path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
 
 
 def page(folder: Path) -> str:
-    """The page of all results in a folder, as Markdown."""
+    """Returns the page of all results in a folder, as Markdown."""
     parts = [
         "# Benchmarks\n\n"
         "Made by `scripts/bench`, all of it: the table, the plot and this page come from the JSON file of each "

@@ -1,4 +1,4 @@
-"""A table and a plot of each benchmark's figures."""
+"""Makes a table and a plot of each benchmark's figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fault_matrix import TOLERANCE
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# The same figures give the same file: text stays text, and ids do not depend on chance.
+# The same figures give the same file: text is stored as text, and ids do not depend on chance.
 matplotlib.rcParams.update({
     "svg.fonttype": "none", "svg.hashsalt": "nima-golem", "font.size": 9, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
@@ -29,7 +29,7 @@ STAGES = ("plan", "admit (making the files not counted)", "aggregate: mean", "a 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are shown; the first row is the header."""
+    """A table of text cells; the first row is the header."""
 
     rows: Sequence[Sequence[str]]
 
@@ -161,7 +161,7 @@ def faults_plot(figures: Figures, figure: Figure) -> None:
 
 
 def _change(figures: Figures, row: Figures) -> float:
-    """Of the SRCC, beside the honest training that the row is held against."""
+    """Returns the difference of the SRCC from the honest training with which the row is compared."""
     honest = next(other for other in figures["rows"] if other["fault"] == row["beside"])
     return float(row["srcc"] - honest["srcc"])
 
@@ -246,7 +246,7 @@ def strategies_table(figures: Figures) -> Table:
 
 
 def strategies_plot(figures: Figures, figure: Figure) -> None:
-    """A line for what is gone on with, a point for how many rounds were made of it."""
+    """Draws a line for each way of training that goes on over rounds; each point is a number of rounds."""
     axes = figure.add_subplot()
     lines: dict[str, list[Figures]] = {}
     for row in figures["strategies"]:

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""What hostile providers do to a model, with admission and without: every fault, and up to half of the providers.
+"""Measures what hostile providers do to a model, with and without admission: every fault, up to half of the providers.
 
-Eight providers train MobileNetV2's head in federated rounds, as the provider program does it, and misbehave as the
-devnet's faulty providers do, both in this process, so that a training takes seconds. "Without" is plain federated
-averaging: whatever can be read as tensors of the right shapes is averaged. "With" is what `nima-golem train` does.
+Eight providers train MobileNetV2's head in federated rounds, as the provider program does it. The hostile ones
+misbehave as the devnet's faulty providers do. Both run in this process, so that a training takes seconds. "Without" is
+plain federated averaging: everything that can be read as tensors of the right shapes is averaged. "With" is what
+`nima-golem train` does.
 
     python scripts/bench_robustness.py tiny-ava [--kinds flip scale] [--seeds 0 1 2] [--rounds 3] [--json]
 
-Faults that send nothing (crash, hang, drop, refuse) are one row, `silent`: to a round they are the same. `slow` and
-`overcharge` send honest updates. `bad-features` spoils features and not updates, so its rows are of the embedding;
-"without" is then without the spot check. scripts/fault_matrix.py runs every fault on a real devnet.
+Faults that send nothing (crash, hang, drop, refuse) are one row, `silent`, because they are the same for a round.
+`slow` and `overcharge` send honest updates. `bad-features` spoils features and not updates, so its rows are of the
+embedding; "without" then means without the spot check. scripts/fault_matrix.py runs every fault on a real devnet.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trainings of one seed share; the test photos as features float16 `[n, features]` and votes `[n, 10]`."""
+    """Everything that all trainings of one seed share; test photos: features float16 `[n, features]` and votes `[n,
+    10]`.
+    """
 
     seed: int
     ava: Path
@@ -111,7 +114,7 @@ class Setting:
         return cls(seed, ava, store, base, dataset, features, np.asarray(ratings.select(ids).votes))
 
     def hostile(self, count: int) -> frozenset[int]:
-        """Which providers are; more of them are the same and others."""
+        """Returns the numbers of the hostile providers; a larger count includes those of a smaller one."""
         return frozenset(np.random.default_rng(self.seed).permutation(PROVIDERS)[:count].tolist())
 
     def start(self) -> tuple[Nima, Weights]:
@@ -121,7 +124,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Reached:
-    """On the test photos. A model of NaN ranks nothing, and has no EMD."""
+    """The figures on the test photos. A model of NaN ranks nothing, and has no EMD."""
 
     srcc: float
     emd: float | None
@@ -141,7 +144,7 @@ NOTHING = Reached(0.0, None)
 
 
 async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> Reached:
-    """As `nima-golem train --strategy federate` does it."""
+    """Trains as `nima-golem train --strategy federate` does."""
     model, weights = setting.start()
     gate = Holdout(model, read_shard(setting.dataset.holdout.path), 0)
     plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
@@ -164,7 +167,7 @@ async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> 
 
 
 async def believing(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> Reached:
-    """Federated averaging and nothing else."""
+    """Trains by federated averaging without any check."""
     model, weights = setting.start()
     plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
     for number in range(1, rounds + 1):
@@ -193,7 +196,7 @@ def _name(update: tuple[str, NDArray[np.float32]]) -> str:
 
 
 def _read(outcome: Outcome, weights: Weights) -> NDArray[np.float32] | None:
-    """The delta, by somebody who checks nothing; None where it cannot be read at all."""
+    """Returns the delta without any check; None if it cannot be read at all."""
     if outcome.output is None:
         return None
     try:
@@ -206,7 +209,7 @@ def _read(outcome: Outcome, weights: Weights) -> NDArray[np.float32] | None:
 
 
 async def embedded(setting: Setting, crowd: Crowd, folder: Path) -> Reached:
-    """As `nima-golem train` does it by default."""
+    """Trains as `nima-golem train` does by default."""
     embedding = await embed_and_train(
         crowd, setting.dataset, read_ratings(setting.ava), setting.base, folder / "embedding", setting.seed,
         lambda *_: None,
@@ -215,7 +218,9 @@ async def embedded(setting: Setting, crowd: Crowd, folder: Path) -> Reached:
 
 
 def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
-    """Each hostile provider gives every photo its neighbour's features, as `bad-features` does."""
+    """Trains without the spot check: hostile providers give every photo its neighbour's features, as `bad-features`
+    does.
+    """
     model, _ = setting.start()
     features, votes = [], []
     for number, client in enumerate(setting.dataset.clients):
@@ -233,17 +238,17 @@ def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
 
 @dataclass(frozen=True)
 class Row:
-    """One fault, so many of the eight providers, one seed."""
+    """The result of one fault, one number of hostile providers (of eight), and one seed."""
 
     fault: str
     hostile: int
     seed: int
     admitted: Reached  # with admission
-    averaged: Reached  # without
+    averaged: Reached  # without admission
 
 
 def measure(setting: Setting, fault: str, hostile: int, rounds: int) -> Row:
-    """One row. A training that ends with an error, as it may with nobody left, is one that has learnt nothing."""
+    """Measures one row. If a training ends with an error, as it may with no provider left, it has learnt nothing."""
     torch.set_num_threads(1)
     chosen = setting.hostile(hostile)
     faults = dict.fromkeys(chosen, fault)
@@ -267,7 +272,7 @@ def measure(setting: Setting, fault: str, hostile: int, rounds: int) -> Row:
 
 
 def silence() -> None:
-    """The provider program tells its progress to whoever looks; here nobody does."""
+    """Silences the progress messages of the provider program."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
 
 
@@ -284,7 +289,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nima-golem-bench-") as name:
         settings = [Setting.prepare(options.ava, Path(name) / f"seed-{seed}", seed) for seed in options.seeds]
         with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn"), silence) as pool:
-            # First each seed's honest training, which leaves what the frozen blocks make of the photos for the others.
+            # First the honest training of each seed, which caches the output of the frozen blocks for the other
+            # trainings.
             honest = [
                 done.result() for done in [pool.submit(measure, one, SILENT, 0, options.rounds) for one in settings]
             ]
@@ -322,7 +328,7 @@ def main() -> None:
 
 
 def means(rows: Sequence[Row]) -> dict[str, object]:
-    """Over the seeds, the lowest SRCC beside the mean. An EMD is None where one of them is."""
+    """Returns the means over the seeds, with the lowest SRCC. An EMD is None if one of them is."""
 
     def of(reached: Sequence[Reached]) -> dict[str, float | None]:
         emds = [one.emd for one in reached if one.emd is not None]

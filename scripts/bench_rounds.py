@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What does the requestor's own part of training cost, with up to 1,000 clients a round and all of AVA's ids?
+"""Measures the requestor's own part of training, with up to 1,000 clients a round and all of AVA's ids.
 
-Time and memory of every stage: reading the id list, sharding, planning, admission, aggregation, and a whole round with
-simulated providers. Nobody trains here; the updates are made up, of MobileNetV2's size or its multi-level head's.
-Memory is the peak above what the process had when the stage began. Aggregation is compared with what numpy needs to
-read the same files and add them.
+It measures time and memory of every stage: reading the id list, sharding, planning, admission, aggregation, and a whole
+round with simulated providers. No provider trains; the updates are made up, of MobileNetV2's size or its multi-level
+head's. Memory is the peak above the memory of the process when the stage began. Aggregation is compared with numpy
+reading the same files and adding them.
 
     python scripts/bench_rounds.py [--clients 10 100 1000] [--photos 500] [--json]
 """
@@ -59,16 +59,16 @@ from requestor.verdict import Verdict
 IDS = 255_530
 IMAGES_A_CLIENT = 600
 NOBODY, REFUSED = 0.05, 0.10  # shares of clients that never answer, and that send garbage
-SECONDS_A_SAMPLE = 1 / 40  # of a typical provider; others are faster and slower by a factor of about two
+SECONDS_A_SAMPLE = 1 / 40  # of a typical provider; others are faster or slower by a factor of about two
 PRICE = Price(start=Decimal(0), wall_second=Decimal("0.005") / 3600, cpu_second=Decimal("0.025") / 3600)
-GOAL_SPEED, GOAL_MEGABYTES = 0.7, 200.0  # of the weighted mean: share of numpy's speed, peak above the model
+GOAL_SPEED, GOAL_MEGABYTES = 0.7, 200.0  # of the weighted mean: share of numpy's speed, peak memory above the model
 
 Weights = dict[str, Tensor]
 Row = dict[str, Any]
 
 
 class Meter:
-    """Time and peak memory of what runs within `stage`, one row each."""
+    """Measures time and peak memory of the code within `stage`, one row for each stage."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -100,7 +100,7 @@ class Meter:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has now."""
+    """Returns the bytes of memory that this process has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -111,7 +111,7 @@ def shown(row: Row) -> str:
 
 
 def make_id_list(path: Path, rows: int) -> None:
-    """An `AVA.txt` of so many rows, with made-up votes."""
+    """Writes an `AVA.txt` of so many rows, with made-up votes."""
     generator = np.random.default_rng(0)
     votes = generator.multinomial(210, np.hanning(12)[1:-1] / np.hanning(12).sum(), rows)
     with path.open("w") as file:
@@ -120,7 +120,7 @@ def make_id_list(path: Path, rows: int) -> None:
 
 
 def bench_data(meter: Meter, folder: Path, photos: int) -> None:
-    """The id list as a whole; sharding of some photos, which costs as much for each of the others."""
+    """Measures reading the whole id list, and sharding some photos; each of the others would cost as much."""
     make_id_list(folder / "AVA.txt", IDS)
     with meter.stage("read the id list", rows=IDS):
         ratings = read_ratings(folder / "AVA.txt")
@@ -146,9 +146,9 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
 
 @dataclass
 class Crowd:
-    """Simulated providers: their updates, how long each takes, and what that costs.
+    """Simulated providers: their updates, the time of each, and its cost.
 
-    The local clock does not wait for them; the model of their speed decides the order in which they come.
+    The local clock does not wait for them; the model of their speed decides the order in which they answer.
     """
 
     folder: Path
@@ -186,7 +186,7 @@ class Crowd:
     def outcome(self, task: Task, number: int, seconds: float, works: bool = True) -> Outcome:
         path = self.folder / f"{task.job.job_id}.safetensors"
         content = bytearray(self._content if works else bytes(len(self._content)))
-        content[-2:] = np.float16((number + 1) / 2048).tobytes()  # a parameter of its own makes an update of its own
+        content[-2:] = np.float16((number + 1) / 2048).tobytes()  # so that no two updates are equal
         path.write_bytes(content)
         result = JobResult(
             PROTOCOL, task.job.job_id, "train", True, None, samples_of(task), seconds, 0.1, "update.safetensors",
@@ -198,10 +198,10 @@ class Crowd:
         return None
 
     def dismiss(self, provider_id: str) -> None:
-        """Nobody comes back: each does one task."""
+        """Does nothing: each simulated provider does one task and does not come back."""
 
     def reject(self, job_id: str, reason: str) -> None:
-        """Nobody is paid here."""
+        """Does nothing: simulated providers are not paid."""
 
     def status(self) -> BackendStatus:
         return BackendStatus()
@@ -223,7 +223,7 @@ def make_clients(count: int) -> list[Client]:
 def bench_clients(
     meter: Meter, folder: Path, size: str, weights: Weights, evaluate: Callable[..., Any] | None, count: int
 ) -> None:
-    """Planning, admission, aggregation and a whole round, with so many clients."""
+    """Measures planning, admission, aggregation and a whole round, with so many clients."""
     facts = {"size": size, "clients": count}
     values = sum(tensor.numel() for tensor in weights.values())
     crowd = Crowd(folder, weights)
@@ -256,7 +256,7 @@ def bench_clients(
     row["seconds"] = judging
     row["milliseconds_each"] = round(1000 * judging / count, 2)
 
-    # Alternating, as the machine may have better and worse moments.
+    # Alternating, because the machine's speed may change over time.
     seconds: dict[str, list[float]] = {"numpy": [], "ours": []}
     for _ in range(3):
         started = time.perf_counter()
@@ -301,7 +301,7 @@ def read_and_add(updates: Sequence[StoredUpdate], values: int) -> NDArray[np.flo
 
 
 def bench_gate(meter: Meter, model: Nima, size: str, blocks: int) -> Holdout:
-    """One look at the hold-out, as every update gets it."""
+    """Measures one check on the hold-out, as every update gets it."""
     jpeg = stored_jpeg(Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)))
     votes = np.random.default_rng(0).integers(1, 50, (PHOTOS, 10)).astype(np.int32)
     with meter.stage("gate: cache the hold-out", size=size, photos=PHOTOS):
@@ -332,7 +332,7 @@ def main() -> None:
             model = initial_model("mobilenet_v2", None, 0, multi_level=True)
             gate = bench_gate(meter, model, size, blocks)
             for count in options.clients:
-                # A network is too dear to be judged a thousand times; the stage above says what each would cost.
+                # Judging a thousand updates of a whole network takes too long; the stage above tells the cost of each.
                 bench_clients(meter, folder, size, trained(model, blocks), gate if blocks == 0 else None, count)
     means = [row for row in meter.rows if row["stage"] == "aggregate: mean" and row["size"] == "mobilenet_v2"]
     met = all(row["of_numpys_speed"] >= GOAL_SPEED and row["above_the_model"] < GOAL_MEGABYTES for row in means)

@@ -1,12 +1,12 @@
-"""How fast photos are scored, against what decoding alone and the network alone allow, measured in turn in one run.
+"""Measures the speed of scoring photos, against the limits of decoding alone and the network alone, in one run.
 
     python scripts/bench_score.py --photos 96 --runtime onnx
 
-"Decoding" is Pillow's of all pixels and nothing else; "reading" is what scoring does instead, a reduced decode and
-the reduction to AVA's size. Reading and the network share the cores. Where both keep all of them busy, no program can
-exceed 1 / (1/reading + 1/network); the slower of the two is the limit only for a network that runs elsewhere (a GPU).
-The plain loop is what most programs of others do: Pillow decodes one photo at a time, whole, and the same network sees
-it alone. Then one photo from a cold start, against `import torch`.
+"Decoding" is Pillow's decoding of all pixels and nothing else. "Reading" is what scoring does instead: a reduced decode
+and the reduction to AVA's size. Reading and the network share the cores. If both keep all cores busy, no program can
+exceed 1 / (1/reading + 1/network). The slower of the two is the limit only if the network runs elsewhere (on a GPU).
+The plain loop is what most other programs do: Pillow decodes one photo at a time, whole, and the same network scores it
+alone. After that comes one photo from a cold start, against `import torch`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INPUT_SIZE = 224
 
 
 def draw_photos(folder: Path, photos: int) -> list[Path]:
-    """JPEGs of 12 megapixels and about 5 MB each, the weight of a phone's photo; a few drawn ones under many names."""
+    """Draws JPEGs of 12 megapixels and about 5 MB each, the size of a phone's photo; a few photos under many names."""
     paths = [folder / f"{index:05}.jpg" for index in range(photos)]
     for index, path in enumerate(paths):
         if index >= DISTINCT:
@@ -55,7 +55,7 @@ def draw_photos(folder: Path, photos: int) -> list[Path]:
 
 @dataclass(frozen=True)
 class Pace:
-    """Photos a second, and seconds of one core a photo, which other programs on the machine disturb less."""
+    """Photos per second, and seconds of one core per photo, which other programs on the machine disturb less."""
 
     rate: float
     core_seconds: float
@@ -96,10 +96,12 @@ def plain_loop(scorer: Scorer, paths: list[Path]) -> None:
 
 
 def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, float]:
-    """One photo by the command, as multiples of `import torch`: of its seconds, and of its seconds of a core."""
+    """Scores one photo with the command; returns its seconds and its core seconds as multiples of those of `import
+    torch`.
+    """
     bare = [sys.executable, "-c", "import torch"]
     scoring = [sys.executable, "-m", "requestor.cli", "score", str(photo), "--quiet", *options]
-    for command in (bare, scoring):  # what is read from disk or converted the first time is not what is measured
+    for command in (bare, scoring):  # the first run reads files from disk and converts the model, which is not measured
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     pairs = [(seconds_of(bare), seconds_of(scoring)) for _ in range(runs)]
     seconds, core_seconds = (median(pair[1][index] / pair[0][index] for pair in pairs) for index in (0, 1))
@@ -107,7 +109,7 @@ def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, floa
 
 
 def seconds_of(command: list[str]) -> tuple[float, float]:
-    """Seconds that a command takes, and seconds of a core."""
+    """Returns the seconds that a command takes, and its seconds of a core."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -135,7 +137,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         paths = draw_photos(Path(folder), photos)
-        few = paths[: max(DISTINCT, photos // 5)]  # for the slowest by far, which more would make no slower
+        few = paths[: max(DISTINCT, photos // 5)]  # for the plain loop, by far the slowest
         predict_all(scorer, options.batch_size, options.batch_size)
         rounds = []
         for _ in range(options.rounds):
@@ -158,7 +160,7 @@ def main() -> None:
             name: round(1000 * median(one[index].core_seconds for one in rounds), 1)
             for index, name in enumerate(MEASURED)
         },
-        # Of each round, as the machine may be slower in another.
+        # Ratios within one round, because the machine may be slower in another.
         "of_decoding_or_network": round(median(s.rate / min(d.rate, n.rate) for d, _, n, s, _ in rounds), 3),
         "of_reading_or_network": round(median(s.rate / min(r.rate, n.rate) for _, r, n, s, _ in rounds), 3),
         "of_the_shared_cores": round(median(s.rate * (1 / r.rate + 1 / n.rate) for _, r, n, s, _ in rounds), 3),

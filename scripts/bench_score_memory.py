@@ -1,8 +1,8 @@
-"""How much memory `nima-golem score` takes after a quarter, half and all of many photos.
+"""Measures the memory of `nima-golem score` after a quarter, half and all of many photos.
 
     python scripts/bench_score_memory.py --photos 20000 -- --html sheet.html
 
-What follows `--` goes to the command.
+Arguments after `--` go to the command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ DISTINCT = 50
 
 
 def draw_photos(folder: Path, photos: int) -> None:
-    """Small JPEGs that differ in content, though only some in what they show: the others have bytes after their end."""
+    """Writes small JPEGs of different content; only a few look different, the others have different bytes after their
+    end.
+    """
     drawn = []
     for seed in range(DISTINCT):
         coarse = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -34,7 +36,7 @@ def draw_photos(folder: Path, photos: int) -> None:
 
 
 def resident_mb(process: int) -> int:
-    """Of Linux: what a process has in memory, in MB."""
+    """Returns the memory of a process in MB, as Linux reports it."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
 
@@ -47,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draw_photos(Path(folder), options.photos)
         command = [sys.executable, "-m", "requestor.cli", "score", folder, "--format", "jsonl", *options.options]
-        # The last rows come when the pipe has room, so that the end is measured a little before it.
+        # The last rows arrive only when the pipe has room, so the end is measured a little before it.
         wanted = {round(options.photos * share): share for share in (0.25, 0.5, 0.99)}
         found = {}
         with subprocess.Popen(command, stdout=subprocess.PIPE) as program:

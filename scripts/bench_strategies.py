@@ -1,12 +1,11 @@
-"""How good a model becomes, and what that costs: embed + head, federated rounds of the head, rounds of three blocks.
+"""Measures the quality and the cost of each strategy: embed + head, federated rounds of the head or of three blocks.
 
     python scripts/bench_strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3] [--central] [--json]
 
-The data set is what scripts/make_tiny_ava.py draws. Four providers work as real provider programs on this machine, one
-thread each. Core seconds are the processor time that those programs took, their start (importing torch, mostly)
-included. Bytes are counted as they would travel: a file of the store goes up
-once to each provider. GLM are what golemsp's default prices make of the core seconds, each provider being paid for the
-time that it computes, and for none in which it waits.
+The data set is one that scripts/make_tiny_ava.py draws. Four providers run as real provider programs on this machine,
+with one thread each. Core seconds are the processor time of those programs, with their start (mostly importing torch).
+Bytes are counted as they would travel: a file of the store is sent once to each provider. GLM are the core seconds at
+golemsp's default prices; each provider is paid for the time that it computes, not for the time that it waits.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ ALL_BLOCKS = -1
 
 @dataclass(frozen=True)
 class Cost:
-    """Of all providers together: seconds of a core, and bytes to and from them."""
+    """The cost of all providers together: seconds of a core, and bytes to and from them."""
 
     core_seconds: float = 0.0
     up: int = 0
@@ -68,7 +67,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy, one seed."""
+    """The result of one strategy with one seed."""
 
     strategy: str
     seed: int
@@ -87,7 +86,7 @@ class Meter(MeteredBackend):
 
     @property
     def cost(self) -> Cost:
-        """Since the beginning."""
+        """Returns the cost since the beginning."""
         return Cost(_children_seconds() - self._cores, self.sent, self.received)
 
     async def __aenter__(self) -> Meter:
@@ -96,7 +95,7 @@ class Meter(MeteredBackend):
 
 
 class Bench:
-    """The strategies on one data set with one seed, which also decides who gets which photos."""
+    """Runs the strategies on one data set with one seed, which also decides which provider gets which photos."""
 
     def __init__(self, ava: Path, seed: int, folder: Path) -> None:
         self._seed = seed
@@ -113,7 +112,7 @@ class Bench:
         self._base = self._store(self._initial_model())
 
     async def embed(self, tuned_rounds: int) -> list[Row]:
-        """Embed and train the head; then rounds of the last blocks from there, among the same providers."""
+        """Embeds and trains the head; then runs rounds of the last blocks from there, with the same providers."""
         async with self._providers() as providers:
             folder = self._folder / "embedding"
             folder.mkdir()
@@ -125,7 +124,9 @@ class Bench:
         return rows
 
     def central(self) -> Row:
-        """What averaging may cost: the whole network fine-tuned on this machine, after `embed`, with all photos."""
+        """Fine-tunes the whole network on this machine after `embed`, with all photos: what averaging can reach at
+        best.
+        """
         model, _ = checkpoint.load(self._folder / "embedding" / "model.safetensors")
         shards = [read_shard(path) for client in self._dataset.clients for path in client.paths]
         began = time.process_time()
@@ -134,7 +135,7 @@ class Bench:
         return self._row("embed + head, then all blocks on one machine", model, cost)
 
     async def rounds(self, blocks: int, rounds: int) -> list[Row]:
-        """Federated rounds from the beginning."""
+        """Runs federated rounds from the beginning."""
         async with self._providers() as providers:
             model, _ = checkpoint.load(self._base[1])
             return await self._rounds("", model, blocks, rounds, providers)
@@ -169,7 +170,7 @@ class Bench:
         return evaluate(predicted, self._ratings.select(ids).votes)
 
     def _initial_model(self) -> Nima:
-        """As every run begins."""
+        """Returns the model from which every run begins."""
         prior = sum(
             (np.asarray(read_shard(path).votes).sum(axis=0) for c in self._dataset.clients for path in c.paths),
             start=np.zeros(10),
@@ -190,7 +191,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Mean:
-    """Of one strategy over the seeds. srcc_error: the standard error, 0 of a single seed."""
+    """The means of one strategy over the seeds. srcc_error: the standard error, 0 for a single seed."""
 
     strategy: str
     srcc: float
@@ -204,7 +205,7 @@ class Mean:
 
 
 def means(rows: Sequence[Row]) -> list[Mean]:
-    """In the order in which strategies came."""
+    """Returns the means, in the order in which the strategies ran."""
     found = []
     for strategy in dict.fromkeys(row.strategy for row in rows):
         same = [row for row in rows if row.strategy == strategy]
@@ -227,7 +228,7 @@ def means(rows: Sequence[Row]) -> list[Mean]:
 
 
 def table(strategies: Sequence[Mean]) -> str:
-    """As Markdown."""
+    """Returns the means as a Markdown table."""
     lines = [
         "| strategy | test SRCC | test EMD | core seconds | MB up | MB down | GLM |",
         "|---|---|---|---|---|---|---|",
@@ -241,7 +242,7 @@ def table(strategies: Sequence[Mean]) -> str:
 
 
 def _children_seconds() -> float:
-    """Processor seconds of all child processes that have ended."""
+    """Returns the processor seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

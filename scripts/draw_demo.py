@@ -1,4 +1,4 @@
-"""Draw the README's picture from a finished demo: six test photos, from the lowest predicted score to the highest.
+"""Draws the README's picture from a finished demo: six test photos, from the lowest predicted score to the highest.
 
 python scripts/draw_demo.py demo docs/demo.png
 """

@@ -1,12 +1,12 @@
-"""What hostile providers can do to a training: one run on a devnet for every kind of fault, held against an honest one.
+"""Measures what hostile providers do to a training: one devnet run per kind of fault, compared with an honest one.
 
     python scripts/fault_matrix.py tiny-ava matrix            # all kinds, 3 of 8 providers each; an hour or two
     python scripts/fault_matrix.py tiny-ava matrix --kinds flip,scale
 
 Prints a row as each run ends, or with `--json` one object at the end, and keeps the results in the output folder's
-`matrix.json`, beside each run's own folder. Kinds whose results are there are not run again. The outcome that is asked
-for: every run ends by itself, with a test SRCC within 0.02 of the honest one's, within the budget, and with the wallet
-charged to the last digit what the ledger says. Exit code 1 where one does not.
+`matrix.json`, beside each run's own folder. Kinds that have a result there are not run again. The required outcome:
+every run ends by itself, with a test SRCC within 0.02 of the honest one's, within the budget, and with a charge on the
+wallet that equals the ledger's to the last digit. The exit code is 1 if a run fails this.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from requestor.ledger import Ledger
 
 HONEST, HONEST_EMBED = "honest", "honest-embed"
 ALL = (*KINDS, "slow:4")
-EMBED = (HONEST_EMBED, "bad-features")  # wrong features can be sent only where features are asked for
+EMBED = (HONEST_EMBED, "bad-features")  # wrong features can be sent only if features are asked for
 TOLERANCE = 0.02  # of the SRCC
 RUN_SECONDS = 2 * 3600.0
 
@@ -70,12 +70,12 @@ def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, roun
 
 
 def beside(kind: str) -> str:
-    """The honest run that a kind is held against."""
+    """Returns the honest run with which a kind is compared."""
     return HONEST_EMBED if kind in EMBED else HONEST
 
 
 def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -> dict[str, Any]:
-    """One training on a devnet of its own, and what became of it."""
+    """Runs one training on its own devnet, and returns the result."""
     devnet = start_detached(options)
     try:
         started, before = time.monotonic(), asyncio.run(requestor_wallet(devnet))

@@ -1,4 +1,4 @@
-"""Honest and hostile providers in one process, so that a training takes seconds: the program, and the faults."""
+"""Runs honest and hostile providers in one process, so that a training takes seconds: the program, and the faults."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from requestor.ledger import Receipt
 
 PROVIDERS = 8
 SILENT = "silent"
-STORE, JOBS = "/golem/store", "/golem/jobs"  # as a provider's program sees them
+STORE, JOBS = "/golem/store", "/golem/jobs"  # the paths that a provider's program sees
 
 
 class Crowd:
     """Providers in this process, each with its fault or none; in a round, all of them work at the same time.
 
-    store: whose files the jobs name. faults: kinds by the provider's number; `SILENT` sends nothing.
+    store: the folder with the files that the jobs name. faults: kinds by the provider's number; `SILENT` sends nothing.
     """
 
     name = "crowd"
@@ -41,12 +41,12 @@ class Crowd:
         self._outbox = folder / "sent"
         self._outbox.mkdir(parents=True)
         for one in self._folders:
-            (one / "activities").mkdir(parents=True)  # where a fault that copies looks for others' work
+            (one / "activities").mkdir(parents=True)  # a fault that copies others' work looks there
         self._faults = [
             make_fault("" if number in self._silent else faults.get(number, ""), one)
             for number, one in enumerate(self._folders)
         ]
-        self._one_at_a_time = asyncio.Lock()  # torch's random numbers belong to the whole process
+        self._one_at_a_time = asyncio.Lock()  # torch's random numbers are shared by the whole process
 
     async def __aenter__(self) -> Crowd:
         return self
@@ -67,7 +67,7 @@ class Crowd:
         self._dismissed.add(int(provider_id))
 
     def reject(self, job_id: str, reason: str) -> None:
-        pass  # nobody is paid here
+        pass  # simulated providers are not paid
 
     def status(self) -> BackendStatus:
         return BackendStatus()
@@ -76,7 +76,7 @@ class Crowd:
         return []
 
     async def _attempts(self, task: Task) -> Outcome:
-        """Every client's work goes to its own provider, and to the next where that fails or is known to be no good."""
+        """Gives every client's work to its own provider, and to the next if that fails or is banned."""
         match task.job.job_id.split("-"):
             case ["embed", index, earlier]:
                 first = int(index) + int(earlier)
@@ -130,7 +130,7 @@ class Crowd:
 
 
 def perform_once(job: Job, folder: Path) -> JobResult:
-    """What the provider program makes of a job. Jobs of other trainings that ask for the same are not done again."""
+    """Returns the provider program's result of a job; does not repeat equal jobs of other trainings."""
     key = hashlib.sha256(replace(job, job_id="any").to_json().encode()).hexdigest()
     known = Path(job.store).with_name("known") / key
     if not known.exists():
@@ -139,7 +139,7 @@ def perform_once(job: Job, folder: Path) -> JobResult:
         draft = Path(tempfile.mkdtemp(dir=known.parent))
         shutil.copyfile(folder / result.output, draft / result.output)
         (draft / RESULT_FILE).write_text(result.to_json())
-        with suppress(OSError):  # another process was faster
+        with suppress(OSError):  # another process wrote it first
             draft.rename(known)
     result = replace(JobResult.from_json((known / RESULT_FILE).read_text()), job_id=job.job_id)
     assert result.output is not None

@@ -1,14 +1,14 @@
-"""Tiny-AVA: a small stand-in for the AVA data set, drawn and rated by a program.
+"""Draws tiny-AVA: a small replacement for the AVA data set, drawn and rated by a program.
 
     python scripts/make_tiny_ava.py OUT [--images 600] [--seed 0]
 
-Each image is a drawn scene, taken by a photographer of varying luck: exposure, sharpness, noise, harmony of the
-colours, level of the horizon and place of the subject are sampled one by one, and together decide how good the
-image is. Some 210 raters then see that quality through their own taste, which gives the votes.
+Each image is a drawn scene with the faults that a photographer may make: exposure, sharpness, noise, harmony of the
+colours, level of the horizon and place of the subject are sampled one by one, and together decide the quality of the
+image. About 210 raters then see that quality, each with their own taste, which gives the votes.
 
-OUT gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and
-`splits/test.txt` (a quarter of the images), and `properties.csv` with what was sampled. Equal seeds give equal
-bytes. No photograph, person or place is in it, so it may be shared freely.
+OUT gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and `splits/test.txt`
+(a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes. No photograph,
+person or place is in it, so it may be shared freely.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ TAGS = {"landscape": 14, "sunset": 35, "still life": 18, "portrait": 17, "skylin
 
 @dataclass(frozen=True)
 class Properties:
-    """What a photographer would say about one image; 0 is faultless for all but the first."""
+    """The properties of one image, as a photographer would name them; for all but the first, 0 is faultless."""
 
     scene: str
     exposure: float  # stops over or under
     blur: float  # standard deviation in thousandths of the long side
     noise: float  # standard deviation, full scale is 1
-    clash: float  # 0: colours of one harmony, 1: of none
+    clash: float  # 0: all colours are of one harmony, 1: of none
     tilt: float  # degrees
     misplaced: float  # distance of the subject from the nearest crossing of the thirds, 0..1
 
 
 def sample_properties(random: Random) -> Properties:
-    """Most images have one or two faults that anyone would notice; too dark is more common than too bright."""
+    """Samples the properties: most images have one or two visible faults; too dark is more common than too bright."""
 
     def fault(share: float, usual: float, bad: float) -> float:
         return abs(random.normal(0, usual)) if random.random() > share else random.uniform(0.4, 1.0) * bad
@@ -65,7 +65,7 @@ def sample_properties(random: Random) -> Properties:
 
 
 def quality(properties: Properties) -> float:
-    """Mean rating that very many raters would give, about 1 to 8."""
+    """Returns the mean rating that very many raters would give, about 1 to 8."""
     penalty = (
         1.5 * min(1.0, abs(properties.exposure) / 2.5)
         + 1.8 * min(1.0, properties.blur / 7.0)
@@ -78,7 +78,7 @@ def quality(properties: Properties) -> float:
 
 
 def sample_votes(mean: float, random: Random) -> NDArray[np.int64]:
-    """Counts `[10]` of some 210 raters: their tastes spread round the quality, and each has to say a whole number."""
+    """Returns counts `[10]` of about 210 raters: their tastes spread round the quality; each gives a whole number."""
     raters = int(np.clip(random.normal(210, 40), 80, 400))
     spread = random.uniform(1.2, 1.7)
     tastes = random.normal(mean, spread, raters)
@@ -86,7 +86,7 @@ def sample_votes(mean: float, random: Random) -> NDArray[np.int64]:
 
 
 def sample_palette(clash: float, random: Random) -> Palette:
-    """Hues of an analogous or a complementary harmony, pushed apart and oversaturated by `clash`."""
+    """Samples hues of an analogous or a complementary harmony; `clash` pushes them apart and oversaturates them."""
     base = random.random()
     offsets = np.asarray([0, 0.06, 0.5, 0.56] if random.random() < 0.5 else [0, 0.08, 0.16, 0.1])
     pushed = offsets + clash * random.uniform(-0.5, 0.5, 4)
@@ -95,7 +95,7 @@ def sample_palette(clash: float, random: Random) -> Palette:
 
 
 def sample_framing(misplaced: float, random: Random) -> Framing:
-    """The subject on a crossing of the thirds, or off it: dead centre or against the edge."""
+    """Places the subject on a crossing of the thirds, or off it: in the centre or against the edge."""
     thirds = random.choice([1 / 3, 2 / 3]), 1 / 3
     wrong = random.choice([0.5, 0.06, 0.94]), random.choice([0.5, 0.15])
     x, y = (t + misplaced * (w - t) for t, w in zip(thirds, wrong, strict=True))
@@ -104,11 +104,11 @@ def sample_framing(misplaced: float, random: Random) -> Framing:
 
 
 def photograph(properties: Properties, random: Random) -> Image.Image:
-    """The scene, drawn, and then what the camera made of it."""
+    """Draws the scene, and applies the camera's faults to it."""
     width, height = FORMATS[random.integers(len(FORMATS))]
     scale = random.uniform(0.7, 1.0)
     width, height = round(width * scale), round(height * scale)
-    # Drawn larger, so that a tilted camera sees no corner beyond the scene.
+    # Drawn larger, so that the corners of the picture stay filled if the camera is tilted.
     angle = np.radians(abs(properties.tilt))
     margin = np.cos(angle) + np.sin(angle) * max(width / height, height / width)
     canvas = Canvas(round(width * margin), round(height * margin), random)
@@ -119,10 +119,10 @@ def photograph(properties: Properties, random: Random) -> Image.Image:
     image = image.crop((left, top, left + width, top + height))
     if properties.blur > 0.05:
         image = image.filter(ImageFilter.GaussianBlur(properties.blur * max(width, height) / 1000))
-    # Stops count in light, so the picture goes from sRGB to linear light and back; what is too bright clips.
+    # Stops count in light, so the picture goes from sRGB to linear light and back; what is too bright is clipped.
     light = (np.asarray(image, dtype=np.float32) / 255) ** 2.2 * 2**properties.exposure
     pixels = light.clip(0, 1) ** (1 / 2.2)
-    # Three parts in four are noise of brightness, the rest of colour, as in real sensors.
+    # Three quarters are noise of brightness, the rest of colour, as in real sensors.
     grain = 0.75 * random.standard_normal((height, width, 1), dtype=np.float32)
     grain = grain + 0.66 * random.standard_normal((height, width, 3), dtype=np.float32)
     pixels = pixels + properties.noise * grain
@@ -130,7 +130,7 @@ def photograph(properties: Properties, random: Random) -> Image.Image:
 
 
 def make_image(seed: int, index: int) -> tuple[Properties, NDArray[np.int64], bytes]:
-    """Image number `index` of the data set: its properties, votes `[10]` and JPEG."""
+    """Returns image number `index` of the data set: its properties, votes `[10]` and JPEG."""
     random = np.random.default_rng([seed, index])
     properties = sample_properties(random)
     votes = sample_votes(quality(properties), random)
@@ -142,7 +142,7 @@ def make_image(seed: int, index: int) -> tuple[Properties, NDArray[np.int64], by
 def make(out: Path, images: int, seed: int) -> None:
     """Draws and writes the whole data set."""
     random = np.random.default_rng([seed, images])
-    ids = np.sort(random.choice(900_000, images, replace=False) + 1_000_000)  # AVA's own end at 958,297
+    ids = np.sort(random.choice(900_000, images, replace=False) + 1_000_000)  # AVA's own ids end at 958,297
     test = np.zeros(images, dtype=bool)
     test[random.choice(images, round(TEST_SHARE * images), replace=False)] = True
     for folder in (out / "images", out / "splits"):
@@ -179,14 +179,14 @@ def mean_ratings(votes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def constant_emd(train: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """EMD r=1 of predicting the training images' mean distribution for every test image."""
+    """Returns the EMD (r=1) of predicting the training images' mean distribution for every test image."""
     constant = (train / train.sum(axis=1, keepdims=True)).mean(axis=0)
     difference = test / test.sum(axis=1, keepdims=True) - constant
     return float(np.abs(np.cumsum(difference, axis=1)).mean())
 
 
 def srcc(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's rank correlation, of values without ties."""
+    """Returns Spearman's rank correlation of values without ties."""
     ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 

@@ -1,4 +1,4 @@
-"""A backend that counts what passes through it, for benchmarks."""
+"""Counts the tasks and bytes of a backend, for benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from requestor.ledger import Receipt
 
 @dataclass(frozen=True)
 class Exchange:
-    """One task: bytes to and from its provider; seconds of the attempt, and those that the provider says it worked."""
+    """One task: bytes to and from its provider; seconds of the attempt, and the working seconds that the provider
+    reports.
+    """
 
     provider: str
     job: str
@@ -23,11 +25,12 @@ class Exchange:
 
 
 class MeteredBackend(Backend):
-    """Wraps another one, all of whose tasks must succeed.
+    """Wraps another backend, all of whose tasks must succeed.
 
     Attributes:
         exchanges: of all tasks. A file of the store goes to each provider once; jobs and results count, the framing of
-            the service bus does not.
+            the
+            service bus does not.
     """
 
     name = "metered"

@@ -1,4 +1,4 @@
-"""Scenes for tiny-AVA, drawn from random numbers: what stands before the camera, and how it is framed.
+"""Draws scenes for tiny-AVA from random numbers: the things in front of the camera, and their framing.
 
 A scene is drawn in colours of a `Palette`, around a subject and a horizon of a `Framing`; each of the functions in
 `SCENES` is one kind of scene. Coordinates are in the unit square, so that a scene does not depend on the size.
@@ -21,7 +21,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Framing:
-    """Where the photographer put things: subject and horizon in the unit square, from the top left."""
+    """The places of subject and horizon in the unit square, from the top left."""
 
     x: float
     y: float
@@ -40,7 +40,7 @@ class Palette:
     saturation: float
 
     def colour(self, element: int, value: float, saturation: float = 1.0) -> Colour:
-        """A colour of one of the elements; value 0 (dark) to 1, saturation relative to the palette's."""
+        """Returns a colour of one of the elements; value 0 (dark) to 1, saturation relative to the palette's."""
         red, green, blue = colorsys.hsv_to_rgb(
             self.hues[element] % 1, min(1.0, self.saturation * saturation), min(1.0, max(0.0, value))
         )
@@ -59,7 +59,7 @@ class Canvas:
         return self.width / self.height
 
     def gradient(self, top: Colour, bottom: Colour, start: float = 0.0, stop: float = 1.0) -> None:
-        """A vertical gradient between two heights, over the whole width."""
+        """Draws a vertical gradient between two heights, over the whole width."""
         first, last = round(start * self.height), round(stop * self.height)
         if last <= first:
             return
@@ -75,13 +75,13 @@ class Canvas:
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
     def ellipse(self, x: float, y: float, radius_x: float, radius_y: float, colour: Colour) -> None:
-        """Radii relative to the height, so that a circle stays one in every format."""
+        """Draws an ellipse; radii are relative to the height, so that a circle stays one in every format."""
         w, h = self.width, self.height
         box = (x * w - radius_x * h, y * h - radius_y * h, x * w + radius_x * h, y * h + radius_y * h)
         ImageDraw.Draw(self.image).ellipse(box, colour)
 
     def sphere(self, x: float, y: float, radius: float, light: Colour, dark: Colour) -> None:
-        """A ball lit from the upper left, in a dozen shells."""
+        """Draws a ball lit from the upper left, in a dozen shells."""
         for step in range(12):
             share = step / 11
             mixed = np.asarray(dark) * (1 - share) + np.asarray(light) * share
@@ -91,7 +91,7 @@ class Canvas:
             self.ellipse(x - offset / self.aspect, y - offset, shell, shell, colour)
 
     def texture(self, strength: float, start: float = 0.0, stop: float = 1.0, stretch: int = 1) -> None:
-        """Smooth noise in three octaves, as of grass, stone or waves (`stretch` > 1 draws it out sideways)."""
+        """Adds smooth noise in three octaves, as of grass, stone or waves (`stretch` > 1 draws it out sideways)."""
         top, bottom = round(start * self.height), round(stop * self.height)
         if bottom - top < 8:
             return
@@ -106,11 +106,11 @@ class Canvas:
         self.image.paste(Image.fromarray(shaded.clip(0, 255).astype(np.uint8)), box)
 
     def soften(self, radius: float) -> None:
-        """What lies behind the subject, out of focus; radius relative to the height."""
+        """Blurs the picture as a background out of focus; radius relative to the height."""
         self.image = self.image.filter(ImageFilter.GaussianBlur(radius * self.height))
 
     def ridge(self, base: float, height: float, colour: Colour, roughness: float = 0.6) -> None:
-        """A mountain or hill line: a random path by midpoint displacement, filled to the bottom."""
+        """Draws a line of mountains or hills: a random path by midpoint displacement, filled to the bottom."""
         line: NDArray[np.float64] = self.random.uniform(-1, 1, 3)
         scale = 1.0
         for _ in range(6):
@@ -130,7 +130,7 @@ def landscape(canvas: Canvas, palette: Palette, framing: Framing) -> None:
         canvas.ridge(base, 0.14 - 0.03 * layer, palette.colour(1, 0.65 - 0.15 * layer, 0.4 + 0.2 * layer))
     canvas.gradient(palette.colour(2, 0.62), palette.colour(2, 0.3), horizon + 0.09, 1)
     canvas.texture(0.16, horizon)
-    # The subject is a lone tree; smaller ones stand further off.
+    # The subject is a single tree; smaller ones stand further away.
     for x, size in [(random.uniform(0, 1), random.uniform(0.02, 0.05)) for _ in range(6)] + [(framing.x, 0.15)]:
         foot = framing.y + 0.2 if size > 0.1 else horizon + 0.1
         canvas.rectangle(x - 0.08 * size, foot - size, x + 0.08 * size, foot, palette.colour(3, 0.25))
@@ -195,7 +195,7 @@ def portrait(canvas: Canvas, palette: Palette, framing: Framing) -> None:
         radius = random.uniform(0.02, 0.08)
         canvas.ellipse(x, y, radius, radius, palette.colour(int(random.integers(0, 2)), random.uniform(0.4, 0.8), 0.6))
     canvas.soften(0.03)
-    # Eyes belong on the upper third: the head hangs from the subject's point.
+    # Eyes belong on the upper third, so the head hangs below the subject's point.
     x, y, size = framing.x, framing.y + 0.02, random.uniform(0.14, 0.19)
     skin_hue = 0.07
     tone = random.uniform(0.45, 0.95)

@@ -1,4 +1,4 @@
-"""A small folder in AVA's layout for tests: photos whose rating follows from their brightness alone."""
+"""Makes a small folder in AVA's layout for tests: photos whose rating follows from their brightness alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def make_ava_folder(folder: Path, images: int = 48, tested: int = 10, seed: int = 0) -> Path:
-    """Write `AVA.txt`, `images/` and `splits/test.txt`; ids from 1000 on, 210 votes each. Returns `folder`."""
+    """Writes `AVA.txt`, `images/` and `splits/test.txt`; ids from 1000 on, 210 votes each. Returns `folder`."""
     (folder / "images").mkdir(parents=True)
     (folder / "splits").mkdir()
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""A real browser for tests of the pages that the programs write: Chromium without a window, through its WebDriver.
+"""Runs a real browser for tests of the pages that the programs write: Chromium without a window, by its WebDriver.
 
 Source: W3C, "WebDriver", 2018; only the few calls that tests need.
 """
@@ -23,11 +23,11 @@ SWITCHES = (
 
 
 class BrowserError(Exception):
-    """What the browser would not do."""
+    """The browser has refused a command."""
 
 
 class Browser:
-    """One page at a time; `console` is what it has complained of so far."""
+    """Shows one page at a time; `console` returns the page's error messages."""
 
     def __init__(self, session: str) -> None:
         self._session = session
@@ -41,11 +41,11 @@ class Browser:
         _call("POST", f"{self._session}/url", {"url": page.resolve().as_uri() if isinstance(page, Path) else page})
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What JavaScript returns; it has `arguments`."""
+        """Runs JavaScript, which has `arguments`, and returns its result."""
         return _call("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait_for(self, expression: str, seconds: float = 20) -> Any:
-        """The value of an expression once it is true."""
+        """Waits until an expression is true, and returns its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(f"return {expression}")):
             if time.monotonic() > deadline:
@@ -54,7 +54,7 @@ class Browser:
         return value
 
     def console(self) -> list[str]:
-        """What the page has complained of since the last call: errors of scripts, resources that it may not load."""
+        """Returns the page's errors since the last call: errors of scripts, resources that it may not load."""
         entries = _call("POST", f"{self._session}/se/log", {"type": "browser"})
         return [entry["message"] for entry in entries]
 
@@ -64,16 +64,16 @@ class Browser:
         path.write_bytes(base64.b64decode(data))
 
     def devtools(self, command: str, **parameters: object) -> Any:
-        """A command of Chromium's DevTools protocol."""
+        """Runs a command of Chromium's DevTools protocol."""
         return _call("POST", f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})
 
 
 @contextmanager
 def start_browser(chromedriver: str, chromium: str, profile: Path) -> Iterator[Browser]:
-    """A browser with `profile`, an empty folder, as its own; it ends with the context."""
+    """Starts a browser with the empty folder `profile`; it ends with the context."""
     log = profile.with_suffix(".log")
     with log.open("wb") as output:
-        # Port 0: the system's choice, which the driver prints.
+        # Port 0: the system chooses one, and the driver prints it.
         driver = subprocess.Popen([chromedriver, "--port=0"], stdout=output, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{_port(driver, log)}"

@@ -21,7 +21,7 @@ from requestor.devnet.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
 
-# The same examples every time; and how long one takes says how busy the machine is, and nothing else.
+# The same examples every time; no deadline, because the time of an example depends on other programs only.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
@@ -53,7 +53,7 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)  # nothing shall wait for them at the end
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # so that no worker waits for them at the end
     for item in items:
         if "two_daemons" in getattr(item, "fixturenames", ()):
             item.add_marker("golem")
@@ -71,7 +71,7 @@ def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def chain_programs() -> None:
-    """Of a devnet's own chain; who needs payments is skipped where they cannot be had."""
+    """Fetches the programs of a devnet's own chain; skips tests of payments if they cannot be had."""
     try:
         for program in (ANVIL, TOKEN):
             asyncio.run(program.fetch())
@@ -81,7 +81,7 @@ def chain_programs() -> None:
 
 @pytest.fixture(scope="session")
 def devnet(devnets_home: Path) -> Iterator[Devnet]:
-    """A running devnet named `tests`: three providers with empty wallets, a requestor with 1000 tGLM."""
+    """Runs a devnet named `tests`: three providers with empty wallets, a requestor with 1000 tGLM."""
     running = start_detached(NetworkOptions("tests", providers=3))
     yield running
     stop(running)
@@ -89,7 +89,7 @@ def devnet(devnets_home: Path) -> Iterator[Devnet]:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Runs Chromium without a window."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     chromedriver = shutil.which("chromedriver")
     if chromium is None or chromedriver is None:

@@ -1,4 +1,4 @@
-"""Small drawn pictures for tests that need images, not photographs."""
+"""Draws small pictures for tests that need images, but no photographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nima.shards import Shard, stored_jpeg
 
 
 def picture(seed: int, width: int = 300, height: int = 200) -> Image.Image:
-    """Coloured blobs: smooth enough for JPEG, different for each seed."""
+    """Draws coloured blobs: smooth enough for JPEG, different for each seed."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (6, 9, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -23,7 +23,7 @@ def votes_for(images: int, seed: int = 0) -> NDArray[np.int32]:
 
 
 def shard(images: int, first: int = 0, size: int = 256) -> Shard:
-    """A shard in memory of that many pictures."""
+    """Makes a shard of that many pictures in memory."""
     jpegs = [stored_jpeg(picture(first + index), size) for index in range(images)]
     return Shard(np.arange(first, first + images), votes_for(images, first), jpegs)
 

@@ -1,4 +1,4 @@
-"""RAW files for tests: DNGs as small as a reader takes them, with a JPEG preview or without.
+"""Makes RAW files for tests: the smallest DNGs that a reader accepts, with or without a JPEG preview.
 
 Source: Adobe, "Digital Negative Specification 1.4", 2012; TIFF 6.0 for the frame.
 """
@@ -16,7 +16,7 @@ _SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}  # TIFF's field typ
 
 
 def dng(image: Image.Image, preview: bytes | None, orientation: int = 1) -> bytes:
-    """A DNG of half past noon on May Day 2024.
+    """Makes a DNG that was taken at 12:30 on 1 May 2024.
 
     The sensor sees `image` (even sides) through an RGGB filter, or without one if it is grey; `preview` is JPEG bytes.
     """
@@ -50,7 +50,7 @@ def dng(image: Image.Image, preview: bytes | None, orientation: int = 1) -> byte
 
 
 def _tiff(images: Sequence[tuple[dict[int, tuple[int, Sequence[int] | bytes]], bytes]]) -> bytes:
-    """A TIFF of one strip an image; the images after the first are what its tag SubIFDs (330) points to."""
+    """Writes a TIFF of one strip per image; the tag SubIFDs (330) of the first image points to the others."""
     file = bytearray(b"II*\0\0\0\0\0")
     below: list[int] = []
     for tags, strip in reversed(images):

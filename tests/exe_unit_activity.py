@@ -1,4 +1,4 @@
-"""An exe-unit over a real service bus, without a daemon: what the tests of exe-units and of images talk to."""
+"""Runs an exe-unit over a real service bus, without a daemon, for the tests of exe-units and of images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sh(script: str, capture: dict[str, Any] | None = AT_END) -> dict[str, Any]:
 
 
 class Activity:
-    """The requestor's view of one exe-unit, and what it reported to its daemon."""
+    """The requestor's view of one exe-unit, and the reports that it sent to its daemon."""
 
     def __init__(self, bus: ServiceBus, unit: ExeUnit, folder: Path) -> None:
         self._bus, self.unit, self.folder = bus, unit, folder
@@ -52,7 +52,7 @@ class Activity:
         return await self.call("GetExecBatchResults", batchId=batch_id, timeout=timeout, commandIndex=index)
 
     async def run(self, *commands: dict[str, Any]) -> list[dict[str, Any]]:
-        """A whole batch; a batch that fails is awaited by its last result."""
+        """Runs a whole batch and returns its results; for a batch that fails, waits for the last result."""
         batch_id = await self.exec(*commands)
         for _ in range(400):
             results = await self.results(batch_id, 0.05)

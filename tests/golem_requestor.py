@@ -43,7 +43,7 @@ class Requestor:
                 yield requestor
             finally:
                 for agreement in requestor._agreements:
-                    with suppress(Refused):  # it has ended already
+                    with suppress(Refused):  # it has already ended
                         await requestor.terminate(agreement)
                 await requestor.call("DELETE", f"{PAYMENT}/allocations/{requestor.allocation}")
 
@@ -58,7 +58,7 @@ class Requestor:
     # ---- market
 
     async def demand(self, expires_in: float = 3600, **changes: Any) -> str:
-        """Publish a demand that yapapi would make for a short job; `changes` override its properties, None drops."""
+        """Publishes a demand as yapapi would for a short job; `changes` replace its properties, None drops one."""
         decoration = await self.call("GET", f"{PAYMENT}/demandDecorations", allocationIds=self.allocation)
         properties = {item["key"]: item["value"] for item in decoration["properties"]}
         properties |= {
@@ -74,7 +74,7 @@ class Requestor:
         return str(await self.call("POST", f"{MARKET}/demands", self._demand))
 
     async def event(self, demand: str, timeout: float = 20) -> dict[str, Any]:
-        """The next event of a demand."""
+        """Returns the next event of a demand."""
         events = await self.call("GET", f"{MARKET}/demands/{demand}/events", timeout=timeout, maxEvents=1)
         assert events, "nothing came"
         return events[0]
@@ -84,14 +84,14 @@ class Requestor:
         return str(await self.call("POST", path, self._demand))
 
     async def draft(self, demand: str) -> dict[str, Any]:
-        """Answer the first offer, and return the provider's answer: a proposal event, or a rejection."""
+        """Answers the first offer, and returns the provider's answer: a proposal event, or a rejection."""
         offer = (await self.event(demand))["proposal"]
         assert offer["state"] == "Initial"
         await self.counter(demand, offer)
         return await self.event(demand)
 
     async def propose(self, proposal: dict[str, Any]) -> tuple[str, str]:
-        """Make an agreement of a draft; (its id, the provider's answer)."""
+        """Makes an agreement of a draft; returns its id and the provider's answer."""
         until = (datetime.now(timezone.utc) + timedelta(seconds=60)).isoformat()
         agreement_request = {"proposalId": proposal["proposalId"], "validTo": until}
         agreement = str(await self.call("POST", f"{MARKET}/agreements", agreement_request))
@@ -104,7 +104,7 @@ class Requestor:
             return agreement, str(refused)
 
     async def agree(self, expires_in: float = 3600, **changes: Any) -> str:
-        """A demand, negotiated to an approved agreement."""
+        """Negotiates a demand to an approved agreement, and returns its id."""
         event = await self.draft(await self.demand(expires_in, **changes))
         assert event["eventType"] == "ProposalEvent", event
         agreement, answer = await self.propose(event["proposal"])
@@ -115,7 +115,7 @@ class Requestor:
         await self.call("POST", f"{MARKET}/agreements/{agreement}/terminate", {"message": "done"})
 
     async def termination(self, agreement: str, timeout: float = 20) -> dict[str, Any]:
-        """Why the provider has ended the agreement."""
+        """Returns the reason with which the provider has ended the agreement."""
         deadline = time.monotonic() + timeout
         after = self._started
         while time.monotonic() < deadline:
@@ -135,7 +135,7 @@ class Requestor:
         await self.call("DELETE", f"{ACTIVITY}/activity/{activity}", timeout=10)
 
     async def run(self, activity: str, script: str) -> list[dict[str, Any]]:
-        """Execute a JSON exe-script to its end."""
+        """Executes a JSON exe-script to its end."""
         path = f"{ACTIVITY}/activity/{activity}/exec"
         batch = await self.call("POST", path, {"text": script})
         results: list[dict[str, Any]] = []
@@ -146,7 +146,7 @@ class Requestor:
     # ---- payment
 
     async def debit_notes(self, agreement: str) -> list[dict[str, Any]]:
-        """Those that came, oldest first."""
+        """Returns the debit notes that have arrived, oldest first."""
         found = await self.call("GET", f"{PAYMENT}/debitNotes")
         mine = [note for note in found if note["agreementId"] == agreement]
         return sorted(mine, key=lambda note: note["timestamp"])

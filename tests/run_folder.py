@@ -1,4 +1,4 @@
-"""The folder of a training run for tests, written as runs write theirs but without training anything."""
+"""Makes the folder of a training run for tests, in the format that runs write, but without training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRICE = "0 0.000007 0.0000014"
 
 
 def update(provider: str | None, kind: str = "admitted", verdict: str = "admitted", **fields: Any) -> dict[str, Any]:
-    """One entry of a round, as `requestor.rounds` writes it; a provider's id is its name."""
+    """Makes one entry of a round, as `requestor.rounds` writes it; a provider's id is its name."""
     return {
         "provider": provider, "provider_id": provider, "admitted": kind == "admitted", "kind": kind,
         "verdict": verdict, "samples": 320, "loss": 0.06, "seconds": 4.0, **fields,
@@ -29,7 +29,7 @@ def update(provider: str | None, kind: str = "admitted", verdict: str = "admitte
 
 
 def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) -> RunFolder:
-    """A run of which nothing is done."""
+    """Makes a run in which no round is done yet."""
     identity = {"ava": str(ava), "backbone": "mobilenet_v3_small", "workers": 2, "rounds": rounds, "seed": 0}
     folder = RunFolder(path, identity)
     folder.write("options.json", {"backend": backend, "budget": "0.5"})
@@ -37,7 +37,7 @@ def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) ->
 
 
 def add_round(folder: RunFolder, ava: Path, number: int, updates: list[dict[str, Any]], spent: str = "0") -> None:
-    """A round that moved the model, a little nearer to the ratings than the one before."""
+    """Adds a round that moved the model a little nearer to the ratings than the round before."""
     holdout = _pairs(ava, number).metrics().as_dict()
     folder.append_metrics(
         {
@@ -53,7 +53,7 @@ def add_round(folder: RunFolder, ava: Path, number: int, updates: list[dict[str,
 
 
 def pay(folder: RunFolder, provider: str, amount: Decimal) -> None:
-    """Into the ledger: an agreement, a task, a bill."""
+    """Writes an agreement, a task and a bill to the ledger."""
     agreement = f"of {provider}"
     folder.ledger.record("agreement", agreement=agreement, provider=provider, name=provider, price=PRICE, threads=4)
     folder.ledger.record("task", agreement=agreement, job="round-0001-client-0000", ok=True)
@@ -61,7 +61,7 @@ def pay(folder: RunFolder, provider: str, amount: Decimal) -> None:
 
 
 def finish_run(folder: RunFolder, ava: Path) -> None:
-    """The evaluation and the model, with the metadata that `requestor.results` gives it."""
+    """Writes the evaluation and the model, with the metadata that `requestor.results` gives it."""
     split = read_split(ava / "splits" / "test.txt")
     pairs = _pairs(ava, 9, split.image_ids.tolist())
     write_predictions(folder.path / "predictions.csv", split.image_ids, pairs.predicted.astype(np.float32))
@@ -85,7 +85,7 @@ def finish_run(folder: RunFolder, ava: Path) -> None:
 
 
 def _pairs(ava: Path, skill: int, image_ids: list[int] | None = None) -> Pairs:
-    """Predictions that lie between the ratings of other photos and the right ones, nearer to these with more skill."""
+    """Makes predictions between the ratings of other photos and the right ones; with more skill, nearer to these."""
     ratings = read_ratings(ava)
     rated = normalise(ratings.votes if image_ids is None else ratings.select(image_ids).votes)
     share = skill / (skill + 3)

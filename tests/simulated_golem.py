@@ -1,8 +1,8 @@
-"""A market in virtual time, in yapapi's and the daemon's place: hours of hiring, working and billing in a moment.
+"""A market in virtual time that replaces yapapi and the daemon: hours of hiring, working and billing in a moment.
 
-Providers fail, hang, leave without a bill, report what they like, and bill what they like. What stands in here for
-yapapi does as yapapi does: it hires the best offer for every free seat, creates an activity without asking, feeds the
-worker's scripts to the provider, fills a seat anew whose worker failed, and accepts a bill if the strategy does.
+Providers fail, hang, leave without a bill, report any cost, and bill any amount. The replacement of yapapi does what
+yapapi does: it hires the best offer for every free seat, creates an activity without asking, passes the worker's
+scripts to the provider, hires again for a seat whose worker failed, and accepts a bill if the strategy does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ START = 1_800_000_000.0  # Unix seconds at which virtual time begins
 
 
 class VirtualTime(selectors.SelectSelector):
-    """An event loop's selector that never waits: what would be waited for has passed at once."""
+    """An event loop's selector that never waits: virtual time jumps to the next event at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class VirtualTime(selectors.SelectSelector):
         return super().select(0)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run to the end with `time.monotonic`, and the clock of ledger and orphans, in virtual time."""
+        """Runs to the end with `time.monotonic`, and the clock of ledger and orphans, in virtual time."""
         virtual = self
 
         class Clock(datetime):
@@ -72,9 +72,10 @@ class VirtualTime(selectors.SelectSelector):
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a provider behaves. Seconds, and chances for each task.
+    """The behaviour of a provider. Seconds, and a probability for each task.
 
-    factor: of its bill over an honest one; reports: of what it says meanwhile over the truth, None: it never answers.
+    factor: its bill divided by an honest one; reports: its reported cost divided by the true one, None: it never
+    answers.
     """
 
     price: Price
@@ -121,12 +122,12 @@ class Working:
 
 @dataclass
 class Market:
-    """Providers, the daemon, and the wallet, which holds what anybody might ask for: it is not what limits a run.
+    """Providers, the daemon, and the wallet, which can pay any amount, so that it never limits a run.
 
     Attributes:
         paid: GLM that left the wallet, by agreement.
         unpaid: bills that were in order, and were not accepted.
-        owed: how many activities ended, with a bill or without.
+        owed: number of activities that ended, with or without a bill.
     """
 
     clock: VirtualTime
@@ -143,7 +144,7 @@ class Market:
         return next(self._numbers)
 
     def end(self, agreement: str) -> dict[str, Any] | None:
-        """The agreement is over; the provider's bill, if it sends one."""
+        """Ends the agreement; returns the provider's bill, if it sends one."""
         work = self.working.pop(agreement, None)
         if work is None or self.dice.random() < work.conduct.vanishes:
             return None
@@ -191,7 +192,7 @@ class Market:
 
 
 class Script:
-    """What our worker puts into a script, as far as the market looks at it."""
+    """The part of a worker's script that the market looks at."""
 
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout
@@ -215,7 +216,7 @@ class Script:
 
 
 class SimulatedGolem:
-    """`yapapi.Golem`, as far as the backend uses it."""
+    """The part of `yapapi.Golem` that the backend uses."""
 
     def __init__(self, market: Market, **options: Any) -> None:
         self._market, self._strategy, self._consume = market, options["strategy"], options["event_consumer"]
@@ -227,7 +228,7 @@ class SimulatedGolem:
     async def start(self) -> None: ...
 
     async def stop(self, wait_for_payments: bool) -> None:
-        """End what still runs, and wait for its bills."""
+        """Ends what still runs, and waits for its bills."""
         for agreement in self._agreements.values():
             if agreement.id in self._market.working:
                 await self._settle(agreement)
@@ -257,7 +258,7 @@ class SimulatedGolem:
             yield
 
     async def _seat(self, worker: Any) -> None:
-        """Hire until somebody leaves the seat in peace."""
+        """Hires providers for a seat until one keeps it."""
         left = False
         while not left:
             await asyncio.sleep(2)

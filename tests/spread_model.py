@@ -1,4 +1,4 @@
-"""A model without sense, whose scores differ from photo to photo, for tests that need no trained one."""
+"""Makes an untrained model whose scores differ from photo to photo, for tests that need no trained one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def save_spread_model(path: Path, seed: int = 3) -> None:
     untrained = initial_model("mobilenet_v1", None, seed=seed)
     torch.manual_seed(seed)
     for module in untrained.modules():
-        if isinstance(module, torch.nn.Conv2d):  # which by default lets little of a photo through all the layers
+        if isinstance(module, torch.nn.Conv2d):  # its default values let little of a photo through all the layers
             torch.nn.init.kaiming_normal_(module.weight)
     with torch.no_grad():
         untrained.head.weight.mul_(20)

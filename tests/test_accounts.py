@@ -80,7 +80,7 @@ def test_a_bill_beyond_what_time_and_price_allow_is_not_accepted(accounts: Accou
     hire(accounts, "a")
     clock.now += 100
     accounts.close("a")
-    clock.now += 1000  # what happens after its end is not billed
+    clock.now += 1000  # time after its end is not billed
     most = Decimal("0.01") * Decimal(100 + BILLING_SLACK)
     assert accounts.allows("agreement-a", most)
     assert not accounts.allows("agreement-a", most + Decimal("1e-18"))
@@ -91,7 +91,7 @@ def test_a_bill_beyond_what_time_and_price_allow_is_not_accepted(accounts: Accou
 def test_a_bill_for_work_that_was_all_rejected_is_not_accepted(accounts: Accounts, clock: Clock) -> None:
     hire(accounts, "a")
     clock.now += 100
-    accounts.debit_note("agreement-a", "a", Decimal("0.2"))  # before anybody knew
+    accounts.debit_note("agreement-a", "a", Decimal("0.2"))  # before the bill was known
     accounts.ledger.record("task", agreement="agreement-a", job="j1", ok=True)
     assert accounts.allows("agreement-a", Decimal("0.2"))
     accounts.ledger.record("rejected", agreement="agreement-a", job="j1", reason="the update is zero")

@@ -38,7 +38,7 @@ def delta(seed: int = 0, size: float = 0.01) -> dict[str, torch.Tensor]:
 
 
 def arrival(folder: Path, change: dict[str, torch.Tensor], name: str = "job", seconds: float = SECONDS) -> Outcome:
-    """What comes back from a provider that changed the weights by `change`."""
+    """Returns the outcome of a provider that changed the weights by `change`."""
     path = folder / f"{name}.safetensors"
     encode_update(path, WEIGHTS, {key: values + change[key] for key, values in WEIGHTS.items()})
     return came(path, name, seconds)
@@ -141,7 +141,7 @@ def test_a_file_that_is_not_an_update(
     outcome = arrival(tmp_path, delta())
     assert outcome.output is not None
     spoil(outcome.output)
-    # The hash is the spoilt file's own: the content alone must give it away.
+    # The hash is that of the spoilt file: only the content shows that it is bad.
     outcome = claiming(outcome, output_sha256="f" * 64 if spoil is oversized else sha256_of(outcome.output))
     verdict = judge(outcome)
     assert verdict.kind == "malformed"
@@ -203,7 +203,7 @@ def test_norms_and_speeds_of_the_last_round_are_remembered(tmp_path: Path) -> No
     assert history.speeds == (SAMPLES / SECONDS,)
 
 
-# The hold-out of the tests below: photos that want the weights somewhere; EMD is how far off they are.
+# The hold-out of the tests below: photos for which certain weights are best; EMD is the distance from them.
 TARGET = np.linspace(0, 0.2, 64)
 
 
@@ -274,7 +274,7 @@ def test_the_gate_refuses_a_model_that_breaks_down(tmp_path: Path) -> None:
 
 @given(st.floats(-0.5, 0.5), st.integers(2, 200), st.sampled_from([0.1, 1.0]))
 def test_the_gate_allows_for_the_choice_of_photos(growth: float, photos: int, spread: float) -> None:
-    """Two per cent, and two standard errors of what the photos say, but a quarter at most."""
+    """The tolerance is two per cent, plus two standard errors over the photos, but at most a quarter."""
     random = np.random.default_rng(photos)
     noise = random.normal(0, spread, photos)
 

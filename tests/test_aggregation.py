@@ -1,4 +1,4 @@
-"""Combinations of updates: by hand, and what must hold whatever the updates are."""
+"""Combinations of updates: examples computed by hand, and properties that must hold for any updates."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_median_is_numpys(given_updates: list[Update]) -> None:
 )
 @given(data=st.data())
 def test_the_breakdown_point(combine: Combine, tolerated: Callable[[int], int], data: st.DataObject) -> None:
-    """So many hostile updates, whatever they hold, leave every coordinate in the range of the honest ones."""
+    """This many hostile updates, with any values, leave every coordinate in the range of the honest ones."""
     n = data.draw(st.integers(1, 9))
     hostile = tolerated(n)
     honest = data.draw(st.lists(vectors, min_size=n - hostile, max_size=n - hostile))

@@ -1,4 +1,4 @@
-"""The hash that near-duplicates share, the thumbnail, and when a photo was taken."""
+"""The hash that near-duplicates share, the thumbnail, and the time at which a photo was taken."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_select_gives_rows_in_the_order_asked_for(tmp_path: Path) -> None:
 
 @needs_ava
 def test_the_whole_of_ava_fits_in_little_memory() -> None:
-    # The kernel's own peak of this program; getrusage would start from that of the process that started it.
+    # The kernel's own peak of this program; getrusage would begin with that of the parent process.
     program = (
         "import sys\nfrom pathlib import Path\nfrom nima.ava import read_ratings\n"
         "rows = len(read_ratings(Path(sys.argv[1])))\n"

@@ -1,4 +1,4 @@
-"""`nima-golem ava`, as a program."""
+"""Tests of `nima-golem ava`, run as a program."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_published_splits_keep_their_hash(folder: Path, tmp_path: Path) -> None:
     (folder / "aesthetics_image_lists").symlink_to(LISTS / "aesthetics_image_lists")
     result = ava("split", folder, "official")
     assert "Split 'official' (20,000 images, " in result.stdout
-    # One of the official ids happens to be among the twenty.
+    # One of the official ids is among the twenty by chance.
     assert "19,999 of its test ids have no ratings here" in result.stdout
     assert read_split(folder / "splits" / "test.txt").name == "official"
     assert len(read_ids(folder / "splits" / "train.txt")) == 19

@@ -1,4 +1,4 @@
-"""Every backbone: forward, backward, save, load, resume; and that taking a network apart leaves it as it was."""
+"""Every backbone: forward, backward, save, load, resume; and a network that is taken apart computes the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nima import checkpoint
 from nima.backbones import BACKBONES, BackboneError, get
 from nima.model import Nima, initial_model
 
-FIXED_SIZE = {"vit_b_16"}  # its positions are learnt for one size
+FIXED_SIZE = {"vit_b_16"}  # its position embeddings are learnt for one size
 
 
 def images_for(backbone: str) -> torch.Tensor:
-    """Two images, small where the network allows it."""
+    """Returns two images, small if the network allows it."""
     size = get(backbone).input_size if backbone in FIXED_SIZE else 96
     return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
@@ -62,7 +62,7 @@ def test_forward_backward_save_load_resume(backbone: str, tmp_path: Path) -> Non
 def test_the_parts_compute_what_the_network_did(backbone: str) -> None:
     network = get(backbone).construct().eval()
     images = images_for(backbone)
-    # With the classifier gone, what the network returns are its features; ConvNeXt's begins with a norm of them.
+    # Without the classifier, the network returns its features; ConvNeXt's classifier begins with a norm of them.
     if backbone == "convnext_tiny":
         network.classifier[-1] = torch.nn.Identity()
     else:

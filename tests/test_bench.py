@@ -1,4 +1,4 @@
-"""`scripts/bench`: small benchmarks run and leave what they should; what docs/benchmarks/ shows was measured."""
+"""`scripts/bench`: small benchmarks run and write their files; the figures in docs/benchmarks/ were measured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_small_benchmarks_leave_figures_a_plot_and_a_page(tmp_path: Path) -> Non
     assert len(gaps) == 2 * 2 * 3
     assert gaps["iid", 4, "int8"]["bytes"] < 0.6 * gaps["iid", 4, "fp16"]["bytes"]
     spoilt = next(row for row in made["robustness"]["figures"]["rows"] if row["fault"] == "nan")
-    assert spoilt["admitted"]["emd"] is not None  # a model that works, which without admission is not one
+    assert spoilt["admitted"]["emd"] is not None  # a model that works; without admission it would not
     assert spoilt["averaged"]["emd"] is None
     for name, result in made.items():
         assert result["command"].startswith("python scripts/bench_")

@@ -62,7 +62,7 @@ def test_when_all_who_came_are_out_nobody_is_waited_for_for_ever(monkeypatch: py
     async def scenario() -> tuple[list[Outcome], list[Outcome]]:
         board = Board()
         running = asyncio.create_task(collect(board, [task("a"), task("b")], 60.0))
-        await asyncio.sleep(0.3)  # nobody has come yet, and is waited for
+        await asyncio.sleep(0.3)  # no provider has come yet, and the board waits for one
         assert not running.done()
         for _ in range(STRIKES):
             taken = board.take(FOX, ())
@@ -132,7 +132,7 @@ def test_the_round_ends_at_its_deadline_with_one_outcome_a_task() -> None:
         board.complete(Outcome(done, FOX))
         outcomes = await running
         assert board.at_work == {"b": OWL}
-        board.complete(Outcome(slow, OWL))  # too late: must not turn up in the next round
+        board.complete(Outcome(slow, OWL))  # too late: must not appear in the next round
         later = asyncio.create_task(collect(board, [task("d")], 0.2))
         outcomes += await later
         return outcomes

@@ -1,7 +1,7 @@
-"""A run of one worker is central training: every strategy ends where a loop in plain PyTorch does on the same photos.
+"""A run of one worker equals central training: every strategy reaches the result of a plain PyTorch loop.
 
-Nothing of `nima.training` is used here. What stays between the two is what travels in half precision: features, the
-weights that a round begins with, and the difference that it brings back.
+Nothing of `nima.training` is used here. The only difference between the two is what travels in half precision:
+features, the weights with which a round begins, and the difference that it returns.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from requestor.head import head_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 0
-SEED_OF_ROUND_1 = 1_000_003  # of its first client, in a run with seed 0
-HALF_PRECISION = 0.003  # a few roundings to its eleven bits, a two-thousandth each, of the change that training makes
+SEED_OF_ROUND_1 = 1_000_003  # of the first client of round 1, in a run with seed 0
+HALF_PRECISION = 0.003  # a few roundings to eleven bits (a two-thousandth each) of the change that training makes
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def as_many_threads_as_the_worker() -> Iterator[None]:
-    """Sums depend on it, and hundreds of steps make much of their last digits."""
+    """Uses as many threads as the worker: sums depend on it, and hundreds of steps amplify their last digits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     yield
@@ -62,7 +62,7 @@ def train(ava: Path, run_dir: Path, *more: str, workers: int = 1) -> Path:
 
 
 class Photos:
-    """What a run of one worker trains on: pixels `[n, 3, 224, 224]` in 0..1, and shares of the ratings `[n, 10]`."""
+    """The photos on which a run of one worker trains: pixels `[n, 3, 224, 224]` in 0..1, rating shares `[n, 10]`."""
 
     def __init__(self, ava: Path, run_dir: Path) -> None:
         (client,) = json.loads((run_dir / "dataset.json").read_text())["clients"]
@@ -79,7 +79,7 @@ def base_model(run_dir: Path) -> Nima:
 
 
 def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, Tensor]]:
-    """SGD on the EMD loss of the whole network, block by block; the trained parameters after every step."""
+    """Trains the whole network with SGD on the EMD loss, block by block; returns the parameters after every step."""
     first = len(model.blocks) - plan.trainable_blocks
     backbone = {name: p for name, p in model.named_parameters() if name.startswith("blocks.")}
     backbone = {name: p for name, p in backbone.items() if int(name.split(".")[1]) >= first}
@@ -88,7 +88,7 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
     if backbone:
         groups.append({"params": list(backbone.values()), "lr": plan.lr_backbone})
     optimizer = torch.optim.SGD(groups, momentum=plan.momentum, weight_decay=plan.weight_decay)
-    model.eval()  # BatchNorm is frozen, and dropout is below
+    model.eval()  # BatchNorm is frozen; dropout is done below
     with torch.no_grad():
         seen, levels = (photos.pixels - model.mean) / model.std, []
         for block in model.blocks[:first]:
@@ -112,7 +112,7 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
 
 
 def batches(photos: int, plan: TrainingPlan) -> NDArray[np.int64]:
-    """Which photos each step sees: epochs in ever new orders, one after another."""
+    """Returns the photos of each step: epochs, each in a new order, one after another."""
     random, size = np.random.default_rng(plan.seed), min(plan.batch_size, photos)
     epochs = -(-plan.steps * size // photos)
     order = np.concatenate([random.permutation(photos) for _ in range(epochs)])
@@ -120,7 +120,7 @@ def batches(photos: int, plan: TrainingPlan) -> NDArray[np.int64]:
 
 
 def apart(run: dict[str, Tensor], central: dict[str, Tensor]) -> float:
-    """How far the change of the parameters in the run is from that in central training, as a share of the latter."""
+    """Returns the difference between the run's and central training's change of parameters, relative to the latter."""
     assert all(change.norm() > 0 for change in central.values())
     return max(float((run[name] - change).norm() / change.norm()) for name, change in central.items())
 
@@ -135,7 +135,7 @@ def parameters(model: Nima) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def tuned(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedding is its round 0, and round 1 trains blocks from there."""
+    """A run whose round 0 is the embedding, and whose round 1 trains blocks from there."""
     return train(ava, tmp_path_factory.mktemp("tuned") / "run", "--strategy", "fine-tune", "--rounds", "1")
 
 
@@ -174,7 +174,7 @@ def test_fine_tuning_by_one_worker_is_central_training(ava: Path, tuned: Path) -
 def changes_in_round_1(
     photos: Photos, before: Nima, plan: TrainingPlan, after: Nima
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Of the run, and of central training from what its worker received."""
+    """Returns the changes of the run, and of central training from the weights that its worker received."""
     run = change(parameters(before), parameters(after))
     with torch.no_grad():
         for parameter in before.trainable_parameters(plan.trainable_blocks).values():

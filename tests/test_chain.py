@@ -90,7 +90,7 @@ def test_without_npm_the_chain_is_unavailable_and_says_why(tmp_path: Path, monke
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program on PATH under npm's name, and an empty cache."""
+    """Puts a program named npm on PATH, and sets an empty cache."""
     program = tmp_path / "bin" / "npm"
     program.parent.mkdir()
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""Checkpoints: models come back as they were, files are named by content, and broken ones are refused."""
+"""Checkpoints: models are read as they were written, files are named by content, and broken ones are refused."""
 
 from __future__ import annotations
 

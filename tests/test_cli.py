@@ -42,7 +42,7 @@ def test_every_command_explains_itself_without_torch(command: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("budget", "complaint"),
-    [("much", "no amount of GLM"), ("2EUR", "is in EUR"), ("0GLM", "not more than nothing")],
+    [("much", "not an amount of GLM"), ("2EUR", "is in EUR"), ("0GLM", "not above zero")],
 )
 def test_a_budget_that_is_none_is_one_clear_error(budget: str, complaint: str, tmp_path: Path) -> None:
     done = nima_golem("train", "--ava", ".", "--budget", budget, cwd=tmp_path)

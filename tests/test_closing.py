@@ -1,4 +1,4 @@
-"""When a round closes: the rule, and that nothing can keep it open."""
+"""The time at which a round closes: the rule, and that nothing can keep a round open."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LIMITS = RoundLimits(seconds=100, extension=50, quorum=0.5, spare=1.3, grace=10)
     [
         ([], [], 150),  # no quorum: the extension
         ([1, 2, 3], [1, 2, 3], 150),
-        ([1, 2, 3, 4], [1, 2, 3, 4], 20),  # a quorum, but not yet as many as are needed: four times as long …
+        ([1, 2, 3, 4], [1, 2, 3, 4], 20),  # a quorum, but not enough yet: four times as long …
         ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5], 20),  # … as the quorum took
         ([1, 1, 1, 2], [1, 1, 1, 2], 12),  # … and ten seconds at least
         ([1, 2, 3, 30], [1, 2, 3, 30], 100),  # … and never beyond the round's time
         ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], 16),  # enough: a grace of ten seconds
         ([1, 2, 3, 4, 5, 40], [1, 2, 3, 4, 5, 40], 80),  # … or of as long as it took
         ([1, 2, 3, 4, 5, 60], [1, 2, 3, 4, 5, 60], 100),  # … but never beyond the round's time
-        ([1, 2, 3, 4, 5, 6], [1, 2, 3], 150),  # half of those who answered were refused
+        ([1, 2, 3, 4, 5, 6], [1, 2, 3], 150),  # half of the answers were refused
         ([1, 2, 3, 4, 5, 6, 20], [1, 2, 3, 20], 40),  # refusals count as answers once there is a quorum
         ([1, 2, 3, 120], [1, 2, 3, 120], 100),  # the quorum came in the extension: closes at once
     ],
@@ -81,7 +81,7 @@ def test_what_has_arrived_when_the_time_is_up_still_counts() -> None:
         received = []
         async for item in until(numbers(0, 3), lambda: end):
             received.append(item)
-            await asyncio.sleep(0.1)  # judging takes longer than the round
+            await asyncio.sleep(0.1)  # judging an update takes longer than the round
         return received
 
     assert asyncio.run(run()) == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Predictions that come back from providers: what does not fit is done again by another."""
+"""Predictions of providers: a result that does not fit its task is computed again by another provider."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_predictions_are_taken_as_they_are(task: Task, tmp_path: Path) -> None:
 
 
 def test_they_are_in_the_order_of_the_tasks_whoever_was_first(task: Task, tmp_path: Path) -> None:
-    """Sums of floating-point numbers depend on it: two runs of the same must come to the same metrics."""
+    """Sums of floating-point numbers depend on the order: two equal runs must have equal metrics."""
     others = np.array([1, 2])
     shard = write_shard(tmp_path, others, None, [b"\xff\xd8\xffd", b"\xff\xd8\xffe"])
     second = replace(task, job=replace(task.job, job_id="evaluate-0001"), store=(task.store[0], shard.path))

@@ -1,4 +1,4 @@
-"""Completion, by the shells themselves."""
+"""Completion, tested in the shells themselves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def nima_golem(*arguments: str) -> str:
 
 
 def completed_by_bash(line: str, folder: Path) -> set[str]:
-    """What bash offers at the end of a line, asked as Tab asks it: through the function that is registered."""
+    """Returns bash's completions at the end of a line, from the function that is registered, as Tab calls it."""
     words = line.split(" ")
     program = f"""
         eval "$(nima-golem completion bash)"
@@ -54,7 +54,7 @@ def test_a_script_for_each_shell_calls_the_program(shell: str) -> None:
     script = nima_golem("completion", shell)
     assert f"_NIMA_GOLEM_COMPLETE={shell}_complete" in script
     if shutil.which(shell) is not None:
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)  # reads it without running it
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)  # parses it without running it
 
 
 def test_commands_are_completed_without_being_imported(tmp_path: Path) -> None:

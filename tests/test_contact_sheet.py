@@ -1,4 +1,4 @@
-"""The contact sheet: what a browser shows of it, and that nothing is lost by writing it."""
+"""The contact sheet: how a browser shows it, and that it contains all scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from requestor.contact_sheet import contact_sheet
 from requestor.errors import ConfigurationError
 
 EVIL = "<img src=x onerror=alert(1)> \"quoted\" 'too' & 50%#?.jpg"
-PHOTOS = [  # path, rating, when, group
+PHOTOS = [  # path, rating, time, group
     ("c.jpg", 6, datetime(2024, 5, 1, 12, 0), Group(1, 2, True)),
     (f"holiday/{EVIL}", 9, None, Group(2, 1, True)),
     ("a10.jpg", 5, datetime(2024, 5, 1, 11, 0), Group(1, 2, False)),
@@ -46,7 +46,7 @@ def write(path: Path, scores: list[Score]) -> None:
 
 @pytest.fixture
 def sheet(tmp_path: Path) -> Path:
-    """A sheet of four photos and two failures, in the folder of its photos."""
+    """Writes a sheet of four photos and two failures, in the folder of its photos."""
     scores = [score_of(str(tmp_path / path), *rest) for path, *rest in PHOTOS]
     failures = [Score.failed(f"{name}.jpg", "model@0", f"{name}.jpg: <b>broken</b>.") for name in "xy"]
     write(tmp_path / "sheet.html", [*scores[:2], *failures, *scores[2:]])

@@ -1,4 +1,4 @@
-"""The table of docs/costs.md is what the estimate says."""
+"""The table of docs/costs.md shows the figures of the estimate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = re.findall(
 
 
 def expected(strategy: str, workers: int, assumptions: Assumptions) -> tuple[str, str, str, str]:
-    """Time, GLM, sent, received, as the page writes them."""
+    """Returns time, GLM, sent and received, as the page writes them."""
     model, chosen = initial_model("mobilenet_v2", None, 0, multi_level=True), STRATEGIES[strategy]
     trained = schema_of(model.trainable_parameters(chosen.blocks))
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES

@@ -1,4 +1,4 @@
-"""Daemons as child processes: ready, reachable, paying, and gone with their supervisor."""
+"""Daemons as child processes: they get ready, reach each other, pay, and end with their supervisor."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_the_secret_decides_who_it_is_and_stopping_leaves_nothing(two_daemons: T
             daemon = Daemon(settings)
             await daemon.start()
             pid = daemon.process.pid
-            # The address of the private key 1, known from every Ethereum test suite.
+            # The address of the private key 1, which every Ethereum test suite uses.
             assert daemon.node_id == "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf"
             async with await ServiceBus.connect(daemon.gsb_url) as bus:
                 await daemon.stop()

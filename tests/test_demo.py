@@ -1,4 +1,4 @@
-"""The README's main command as a newcomer runs it: tiny-AVA, real daemons, real settlement, three providers."""
+"""The README's main command on a fresh machine: tiny-AVA, real daemons, real settlement, three providers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("main job")  # with a space, as people have
+    return tmp_path_factory.mktemp("main job")  # with a space, because users have such paths
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +91,11 @@ def test_ctrl_c_stops_everything(folder: Path, output: str) -> None:
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while (run / "summary.json").exists() or not (run / "ledger.jsonl").exists():  # the old run goes, the new one hires
+    while (run / "summary.json").exists() or not (run / "ledger.jsonl").exists():  # until the new run hires
         assert demo.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    for _ in range(2):  # the terminal sends it to everybody: once to finish the round, again to stop now
+    for _ in range(2):  # a terminal sends it to all processes: once to finish the round, again to stop now
         os.killpg(demo.pid, signal.SIGINT)
         time.sleep(0.5)
     demo.communicate(timeout=90)
@@ -104,7 +104,7 @@ def test_ctrl_c_stops_everything(folder: Path, output: str) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines and environments that name the folder, of all living processes."""
+    """Returns the command lines and environments of all living processes that name the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Agreements with a provider whose deadlines are short, through real daemons: who ends them, when, and for how much."""
+"""Agreements with a provider of short deadlines, through real daemons: which side ends them, when, and at what cost."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from requestor.golem.wallet import Wallet
 
 pytestmark = pytest.mark.golem
 
-PRICE = (2e-3, 1e-3, 0.05)  # a start price that is seen
+PRICE = (2e-3, 1e-3, 0.05)  # a start price that is large enough to see
 IDLE, ACCEPT, INTERVAL = 3.0, 6, 2
 START = '[{"deploy": {}}, {"start": {}}]'
 
 
 @pytest.fixture(scope="module")
 def strict(devnets_home: Path) -> Iterator[Devnet]:
-    """A devnet of one provider: 3 s without an activity end an agreement, and so do 6 s without an accepted note."""
+    """Runs a devnet of one provider that ends an agreement after 3 s without an activity or 6 s without an accepted
+    note.
+    """
     terms = {"min_expiration": 5, "accept_timeout": ACCEPT, "debit_note_interval": INTERVAL}
     options = NetworkOptions("strict", providers=1, agent={"coefficients": PRICE, "idle_seconds": IDLE, "terms": terms})
     devnet = start_detached(options)
@@ -41,13 +43,13 @@ def strict(devnets_home: Path) -> Iterator[Devnet]:
 
 
 def state(devnet: Devnet) -> str:
-    """What the provider's agent says of itself."""
+    """Returns the state that the provider's agent reports."""
     report = Path(devnet.folder) / "agents" / devnet.providers[0].name / "agent.json"
     return str(json.loads(report.read_text())["state"])
 
 
 def on(devnet: Devnet, use: Callable[[Requestor], Awaitable[None]]) -> None:
-    """Hand a requestor to `use`; the provider is free when it begins, and when it ends."""
+    """Hands a requestor to `use`; before and after it, waits until the provider is free."""
 
     async def free() -> None:
         while state(devnet) != "idle":
@@ -132,7 +134,7 @@ def test_debit_notes_that_nobody_accepts_end_the_agreement(strict: Devnet):
 
 @pytest.mark.usefixtures("chain_programs")
 def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
-    """What yagna lets a requestor refuse; docs/threat-model.md says it."""
+    """Yagna lets a requestor reject invoices only; docs/threat-model.md says so."""
     (node,) = strict.providers
 
     async def paid() -> Decimal:
@@ -196,7 +198,7 @@ def test_payable_debit_notes_that_nobody_pays_end_the_agreement(strict: Devnet):
 
 
 async def run_until_refused(requestor: Requestor, activity: str) -> None:
-    """An activity ends a moment after its agreement."""
+    """Runs programs until the activity refuses: it ends a moment after its agreement."""
     for _ in range(100):
         await requestor.run(activity, START)
         await asyncio.sleep(0.1)
@@ -278,7 +280,7 @@ def test_the_counter_drops_what_the_demand_leaves_out(strict: Devnet):
         offer = (await requestor.event(demand))["proposal"]
         assert {ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT} <= set(offer["properties"])
         with pytest.raises(Refused):
-            await requestor.propose(offer)  # an offer is no draft yet
+            await requestor.propose(offer)  # an offer is not a draft yet
         await requestor.counter(demand, offer)
         draft = (await requestor.event(demand))["proposal"]
         assert draft["state"] == "Draft"

@@ -1,4 +1,4 @@
-"""Prices, captured output, names: what needs no daemon."""
+"""Prices, captured output and names: the parts of billing that need no daemon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from requestor.golem.properties import CPU, DURATION
         ((0.0001, 0.00005, 0.0), (44.017951, 103.002864998), "0.0095519383499"),
         ((0.002, 0.008, 0.0), (44.094619588, 0.0), "0.088189239176"),
         ((0.002, 0.008, 0.0), (24.141030488, 0.0), "0.048282060976"),
-        # the start price comes last, and is charged where nothing was used
+        # the start price comes last, and is charged even if nothing was used
         ((1.0, 2.0, 0.25), (0.0, 0.0), "0.25"),
         ((1.0, 2.0, 0.25), (3.0, 4.0), "11.25"),
         # rounded to the token's 18 decimals

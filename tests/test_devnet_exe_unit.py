@@ -33,7 +33,7 @@ def test_a_script_from_deploy_to_terminate(tmp_path: Path):
         assert not deployed["isBatchFinished"]
         assert await found.state() == ["Ready", None]
 
-        # terminate stops the runtime, and the same batch may deploy again
+        # terminate stops the runtime; after that, the same batch may deploy again
         results = await found.run({"terminate": {}}, DEPLOY, START)
         assert [result["result"] for result in results] == ["Ok"] * 3
         assert [state["state"] for state in found.states[:8]] == [
@@ -262,7 +262,7 @@ def test_volumes_are_empty_and_deploy_may_add_some(tmp_path: Path):
 
 @contextlib.asynccontextmanager
 async def files_over_http(folder: Path) -> AsyncIterator[str]:
-    """A web server of the files in `folder`; others are a 404 with a page, and PUT answers 403."""
+    """Serves the files of `folder` over HTTP; other paths give a 404 with a page, and PUT gives a 403."""
 
     async def refuse(request: web.Request) -> web.Response:
         raise web.HTTPForbidden
@@ -335,7 +335,7 @@ def test_http_transfers_and_their_traps(tmp_path: Path):
     ],
 )
 def test_paths_stay_in_their_volumes(tmp_path: Path, source: str, destination: str, message: str):
-    """A task may lay out its volumes as it likes: symbolic links of its making lead the provider nowhere."""
+    """A task may lay out its volumes as it likes, but its symbolic links lead the provider to no file of the host."""
 
     async def use(found: Activity) -> None:
         traps = "cd /golem/work; echo a > a; mkdir folder; mkfifo pipe; ln -s /etc/passwd link; ln -s /etc out"

@@ -1,4 +1,4 @@
-"""Faults that a requestor sees on the wire: providers that die, leave, never sign, send too much, or bill too much."""
+"""Faults that a requestor notices: providers that die, leave, never sign, send too much, or bill too much."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def provider(devnet: Devnet, fault: str) -> NodeState:
 
 
 async def draft(requestor: Requestor, node: NodeState) -> dict[str, Any]:
-    """The proposal of one provider, ready to be made an agreement of."""
+    """Returns the proposal of one provider, from which an agreement can be made."""
     demand = await requestor.demand()
     while (offer := (await requestor.event(demand))["proposal"])["issuerId"] != node.node_id:
         pass
@@ -57,7 +57,7 @@ async def draft(requestor: Requestor, node: NodeState) -> dict[str, Any]:
 
 
 async def activity_on(requestor: Requestor, node: NodeState) -> tuple[str, str]:
-    """An agreement with the provider, and an activity that is ready to run programs."""
+    """Makes an agreement with the provider, and an activity that is ready to run programs."""
     agreement, answer = await requestor.propose(await draft(requestor, node))
     assert answer == "Approved"
     activity = await requestor.create_activity(agreement)
@@ -66,7 +66,7 @@ async def activity_on(requestor: Requestor, node: NodeState) -> tuple[str, str]:
 
 
 def stopped(devnet: Devnet, node: NodeState) -> bool:
-    """Whether the provider's agent is seen to be gone, within some seconds."""
+    """Waits some seconds for the end of the provider's agent; returns whether it has ended."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if status(devnet)[node.name]["state"] == "stopped":

@@ -1,4 +1,4 @@
-"""Tasks in an image: what they find there, what they cannot do, and what of the host they cannot reach."""
+"""Tasks in an image: what they see, what they cannot do, and what of the host they cannot reach."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> ImageInfo:
 
 @pytest.fixture(scope="module")
 def cache(image: ImageInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that holds the image, as providers have it from their second task on."""
+    """Makes a cache that holds the image, as providers have it from their second task on."""
     folder = tmp_path_factory.mktemp("cache")
     asyncio.run(ImageCache(folder).unpack(image.path))
     (folder / f"tiny_{image.sha3_224}.gvmi").symlink_to(image.path)
@@ -49,7 +49,7 @@ def package(image: ImageInfo, url: str = "http://127.0.0.1:1/tiny.gvmi") -> str:
 
 
 def in_image(tmp_path: Path, image: ImageInfo, cache: Path, use: Use, **settings: Any) -> None:
-    """Deploy and start, then `use` the activity."""
+    """Deploys and starts the image, then runs `use` on the activity."""
 
     async def started(found: Activity) -> None:
         for result in await found.run(DEPLOY, START):
@@ -134,7 +134,7 @@ def test_volumes_are_the_images_and_empty(tmp_path: Path, image: ImageInfo, cach
         )
         assert moved["result"] == "Ok"
         assert await output(found, "cat /golem/output/b") == "kept\n"
-        # only what the image declares is a volume: all else is inside the VM, out of the reach of transfers
+        # only the volumes that the image declares can be reached by transfers; all else is inside the VM
         for path in ("/golem/store/a", "/tmp/a", "/etc/motd"):
             failed = await found.run_one({"transfer": {"from": f"container:{path}", "to": "container:/golem/work/c"}})
             assert f"path not found in container: {path}" in failed["message"]
@@ -150,7 +150,7 @@ def test_the_root_takes_128_mb_and_forgets_them(tmp_path: Path, image: ImageInfo
         assert 120e6 < int(await output(found, "stat -c %s /var_big")) < 2**27
         await output(found, "head -c 140000000 /dev/zero > /golem/work/big")
 
-    for name in ("first", "second"):  # one task's changes are not the next one's
+    for name in ("first", "second"):  # a task does not see the changes of another task
         in_image(tmp_path / name, image, cache, use)
     assert (cache / image.sha3_224 / "etc" / "motd").read_text() == "of the image"
     assert (cache / image.sha3_224 / "opt" / "app" / "here").exists()
@@ -214,8 +214,8 @@ def test_memory_and_threads_are_those_offered(tmp_path: Path, image: ImageInfo, 
     async def use(found: Activity) -> None:
         assert await output(found, "nproc") == "1\n"
         assert await output(found, "taskset --cpu-list 0-1023 nproc") == "1\n", "nor can it move to others"
-        hold = "head -c {0} /dev/zero | tail -c {0} | sleep 1; echo ${{PIPESTATUS[1]}}"  # `tail` has it in memory
-        ended, killed = "141\n", "137\n"  # as a shell puts signals: 128 + SIGPIPE, 128 + SIGKILL
+        hold = "head -c {0} /dev/zero | tail -c {0} | sleep 1; echo ${{PIPESTATUS[1]}}"  # `tail` keeps it in memory
+        ended, killed = "141\n", "137\n"  # the shell's codes for signals: 128 + SIGPIPE, 128 + SIGKILL
         assert await output(found, hold.format(60_000_000)) == ended
         assert await output(found, hold.format(200_000_000)) == killed
         three = f"for i in 1 2 3; do ({hold.format(60_000_000)}) & done; wait"
@@ -355,7 +355,7 @@ def test_an_image_that_cannot_work_says_why(tmp_path: Path, config: dict[str, An
 
 
 def test_links_in_an_image_lead_nowhere_on_the_host(tmp_path: Path):
-    """As root on the host, to overwrite a file that such a link names would be easy."""
+    """The devnet may run as root on the host, where it could easily overwrite a file that such a link names."""
     target = tmp_path / "hosts"
     target.write_text("the host's")
     image = make_image(tmp_path, files=FILES, links={"/etc/hosts": str(target), "/tmp": str(tmp_path)})
@@ -388,7 +388,7 @@ def test_a_file_that_is_no_image_is_refused_at_deploy(tmp_path: Path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root, every other test shows it")
 def test_it_works_without_root(image: ImageInfo):
-    """As nobody, with the system's own Python, on a copy of the sandbox that nobody may read."""
+    """Runs as nobody, with the system's own Python, on a copy of the sandbox that nobody may read."""
     python = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), None)
     probe = [python or "", "-c", "import sys; sys.exit(sys.version_info < (3, 10))"]
     if python is None or subprocess.run(probe, check=False).returncode != 0 or not shutil.which("setpriv"):

@@ -26,13 +26,13 @@ pytestmark = pytest.mark.golem
 
 HELLO = Path(__file__).with_name("programs") / "hello_golem.py"
 REFUSAL = "The job is of nima-golem 2.0 (protocol 9); this program is nima-golem 1.0 (protocol 8)."
-# A provider program of another version, as far as a requestor can tell.
+# A provider program of another version, as a requestor sees it.
 OTHER_VERSION = f'#!/bin/sh\necho "$(pwd)" > /golem/jobs/ran\necho "{REFUSAL}" >&2\nexit {EXIT_MISMATCH}\n'
 
 
 @pytest.fixture(scope="module")
 def imaged(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
-    """A devnet of two providers whose image holds a provider program of another version, and says the contrary."""
+    """Runs a devnet of two providers whose image has a provider program of another version than its labels say."""
     config = {**CONFIG, "Volumes": {path: {} for path in ("/golem/work", "/golem/store", "/golem/jobs")}}
     config |= {"Labels": labels_of_this_version(), "WorkingDir": "/"}
     image = make_image(tmp_path_factory.mktemp("image"), config, {DEFAULT_PYTHON: OTHER_VERSION})

@@ -32,7 +32,7 @@ OFFER = {"golem.node.id.name": "amber-otter", PRICES: [1e-4, 2e-5, 0.0], **TERMS
 
 
 def demand(expires_in: float = 20 * MINUTE, **changes: Any) -> dict[str, Any]:
-    """A demand as yapapi's for a short job: it takes the acceptance time-out over, and leaves the other two out."""
+    """Makes a demand as yapapi does for a short job: it takes over the acceptance time-out, without the other two."""
     values = {
         CHOSEN_PLATFORM: "erc20-hoodi-tglm",
         EXPIRATION: int((NOW + expires_in) * 1000),

@@ -1,4 +1,4 @@
-"""The devnet as its users have it: the command line, and yapapi programs that know nothing of it."""
+"""The devnet as users run it: the command line, and yapapi programs that know nothing of this project."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROGRAM = Path(__file__).with_name("programs") / "hello_golem.py"
 
 
 def nima_golem(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line; it must not hang."""
+    """Runs the command line, with a time limit."""
     script = "from requestor.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
@@ -49,7 +49,7 @@ def golem_json(*arguments: str) -> Any:
 
 
 def processes_of(name: str) -> list[str]:
-    """Command lines and environments that speak of the devnet's folder."""
+    """Returns the command lines and environments of processes that name the devnet's folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -62,7 +62,7 @@ def processes_of(name: str) -> list[str]:
 
 
 def gone(name: str) -> bool:
-    """Whether no process of the devnet is left, within some seconds."""
+    """Waits some seconds for the end of the devnet's processes; returns whether all have ended."""
     deadline = time.monotonic() + 10
     while processes_of(name) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -70,7 +70,7 @@ def gone(name: str) -> bool:
 
 
 def run_program(devnet: Devnet, tmp_path: Path, *flags: str) -> dict[str, Any]:
-    """Run the program in a shell that has evaluated `devnet env`, and check the files that come back."""
+    """Runs the program in a shell that has evaluated `devnet env`, and checks the files that it returns."""
     source = tmp_path / "data"
     source.write_bytes(os.urandom(3_000_001))
     exports = nima_golem("devnet", "env", "--name", devnet.name)
@@ -116,7 +116,7 @@ def test_a_yapapi_program_runs_unchanged_and_its_invoices_are_paid_on_the_chain(
     }
     assert earned.pop(devnet.requestor.node_id) == -sum(accepted.values())
     assert earned == accepted
-    for node_id, account in settled.items():  # other tests may have left bills that nobody owes
+    for node_id, account in settled.items():  # other tests may have left bills that are not paid
         amounts = ("invoiced", "accepted", "paid", "wallet")
         gained = {what: Decimal(account[what]) - Decimal(earlier[node_id][what]) for what in amounts}
         assert gained == dict.fromkeys(amounts, accepted.get(node_id, Decimal(0)))
@@ -155,7 +155,7 @@ def test_a_name_is_taken_while_its_devnet_runs(devnet: Devnet):
 
 @pytest.fixture
 def clean(devnets_home: Path) -> Iterator[None]:
-    """Whatever the test starts is stopped at its end."""
+    """Stops all devnets that the test starts."""
     before = {found.pid for found in running_devnets()}
     yield
     for started in running_devnets():

@@ -1,4 +1,4 @@
-"""The sandbox: what a task cannot reach, and what it finds there instead."""
+"""The sandbox: what a task cannot reach, and what it finds instead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Run = Callable[..., Awaitable[Ended]]
 
 
 def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]]) -> None:
-    """Boot a sandbox with two volumes, and hand a function that runs programs in it to `use`."""
+    """Boots a sandbox with two volumes, and calls `use` with a function that runs programs in it."""
     for name in ("root", "work", "scratch"):
         (folder / name).mkdir()
     volumes = {"/golem/work": folder / "work", "/tmp/scratch": folder / "scratch"}
@@ -89,7 +89,7 @@ def test_nothing_of_the_host_can_be_changed(tmp_path: Path):
             ended = await shell(run, f"echo x > {path}")
             assert ended.status != 0, path
             assert not Path("/usr/x").exists()
-        # no way back to more rights, in this namespace or in another
+        # there is no way back to more rights, in this namespace or in another
         for escape in (
             "mount -o remount,rw,bind /usr",
             "umount -l /usr",
@@ -140,7 +140,7 @@ def test_processes_of_the_host_are_neither_seen_nor_reached(tmp_path: Path):
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="has that machine's numbers of system calls")
 def test_keys_of_the_host_cannot_be_read(tmp_path: Path):
-    """The kernel's keyrings are in no namespace, and a session's is inherited."""
+    """The kernel's keyrings belong to no namespace, and a process inherits those of its session."""
     command = [sys.executable, "-c", WITH_A_KEY, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "no keyrings" in done.stderr:
@@ -291,7 +291,7 @@ def test_where_there_are_no_user_namespaces_it_says_so(tmp_path: Path):
         "try: asyncio.run(Sandbox.boot(Layout.of_host({}), Path(sys.argv[1])))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'  # counts for the namespace that it runs in
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'  # it applies to the namespace in which it runs
     shell_in_namespace = ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", forbid, "sh"]
     command = [*shell_in_namespace, sys.executable, "-c", code, str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout

@@ -1,4 +1,4 @@
-"""Where a round's updates point: who goes with the others, and who against them."""
+"""Directions of a round's updates: which agree with the others, and which oppose them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distributions of ratings, against numbers worked out by hand and properties that must hold for any votes."""
+"""Distributions of ratings: examples computed by hand, and properties that must hold for any votes."""
 
 from __future__ import annotations
 

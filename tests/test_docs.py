@@ -1,4 +1,4 @@
-"""The docs' links lead somewhere, and the map of the code in docs/architecture.md is that of the code."""
+"""The docs' links have targets, and the map of the code in docs/architecture.md matches the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 def mapped(package: str) -> set[str]:
-    """The modules and folders that the table of a package names."""
+    """Returns the modules and folders that the table of a package names."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = page.split(f"## `{package}/`")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.*?) \|", section, re.MULTILINE)
@@ -54,7 +54,7 @@ def test_every_module_of_the_model_is_on_the_map() -> None:
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of a page's indented blocks that call this program, also from within another command."""
+    """Returns the lines of a page's indented blocks that call this program, also from within another command."""
     lines = re.findall(r"^ {4,}(\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [found for line in lines for found in re.findall(r"nima-golem [a-z][^|)]*", line)]
 

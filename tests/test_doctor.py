@@ -1,4 +1,4 @@
-"""`nima-golem doctor`: what is missing is found, said clearly, and blocks where it must."""
+"""`nima-golem doctor`: it finds what is missing, names it clearly, and blocks a run only if it must."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHECKS = [
 
 
 def doctor(environment: dict[str, str], *options: str, within: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
-    """Exit code, and finding by check."""
+    """Returns the exit code, and the findings by check."""
     command = [*within, sys.executable, "-m", "requestor.cli", "doctor", "--json", *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
@@ -69,7 +69,7 @@ def test_it_says_the_same_to_people(devnet: Devnet) -> None:
 
 
 def test_on_a_machine_with_nothing_each_finding_says_what_to_do(tmp_path: Path) -> None:
-    with Ports() as ports:  # where no daemon is, even if one runs here
+    with Ports() as ports:  # a port without a daemon, even if one runs on this machine
         nothing = {"PATH": "/nowhere", "HOME": str(tmp_path), "YAGNA_API_URL": f"http://127.0.0.1:{ports.take()}"}
     code, found = doctor(nothing)
     assert code == 1

@@ -1,4 +1,4 @@
-"""Embedding on a devnet where one of two providers sends other photos' features: it is found out, and hired no more."""
+"""Embedding on a devnet where one of two providers sends other photos' features: it is found, and not hired again."""
 
 from __future__ import annotations
 

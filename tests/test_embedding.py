@@ -38,7 +38,7 @@ BACKBONE = "mobilenet_v3_small"
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a run has when the embedding begins, and where it may work."""
+    """The state of a run when the embedding begins, and the folder for its work."""
 
     ratings: Ratings
     dataset: Dataset
@@ -46,7 +46,7 @@ class Setting:
     folder: Path
 
     def run(self, backend: Backend, name: str, **options: object) -> tuple[Embedding, list[tuple[Outcome, Verdict]]]:
-        """Embed in a folder of that name."""
+        """Embeds in a folder of that name."""
         folder, outcomes = self.folder / name, []
         folder.mkdir(exist_ok=True)
 
@@ -84,7 +84,7 @@ def honest(setting: Setting) -> tuple[Embedding, list[tuple[Outcome, Verdict]]]:
 
 
 class Liar(LocalBackend):
-    """Its first worker does the work and sends other features. lies: how often it got the chance."""
+    """A backend whose first worker does the work and sends other features. lies: how often it did so."""
 
     lies = 0
 
@@ -148,14 +148,14 @@ def test_who_lies_is_out_and_another_does_the_work(setting: Setting, honest) -> 
     assert [(outcome.provider.id, verdict.kind) for outcome, verdict in refused] == [("local-1", "no work")]
     assert "are not those of the photo" in refused[0][1].reason
     assert providers.is_banned("local-1")
-    # The same features in the end, and so the same model.
+    # The same features at the end, and so the same model.
     assert embedding.images == setting.dataset.train_images
     assert torch.equal(embedding.model.head.weight, honest[0].model.head.weight)
     assert list((setting.folder / "inbox").iterdir()) == []
 
 
 class Answers:
-    """Honest features, computed in this process, changed as each test says."""
+    """Honest features, computed in this process and changed as each test needs."""
 
     def __init__(self, setting: Setting) -> None:
         self.model, _ = checkpoint.load(setting.base[1])
@@ -207,7 +207,7 @@ def test_a_result_that_does_not_belong_to_the_task_is_refused(
 
 
 def test_what_a_liar_sent_before_is_not_believed_either(setting: Setting, tmp_path: Path) -> None:
-    """The first shard's features were honest, or the check did not see it; the second's are not."""
+    """The first shard's features were honest, or the check missed the change; the second's are not honest."""
     answers = Answers(setting)
 
     async def behave(task: Task) -> Outcome:
@@ -258,7 +258,7 @@ def test_what_is_done_when_the_run_is_stopped_is_kept(setting: Setting, tmp_path
 
 
 def test_features_of_who_was_banned_since_are_not_used(setting: Setting, tmp_path: Path) -> None:
-    """The run was killed after it had banned a provider and before it had deleted what that one had sent."""
+    """The run was killed after it had banned a provider and before it had deleted that provider's files."""
     liar, honest = Answers(setting), Answers(setting)
     liar.provider = Provider("0xbad", "provider-2")
 
@@ -281,7 +281,7 @@ def test_features_of_who_was_banned_since_are_not_used(setting: Setting, tmp_pat
 
 
 def failing(setting: Setting, backend: Backend, folder: Path) -> list[Verdict]:
-    """The verdicts of an embedding that comes to nothing."""
+    """Returns the verdicts of an embedding that fails."""
     verdicts: list[Verdict] = []
     with pytest.raises(TrainingFailed):
         embed_in(folder, setting, backend, verdicts)

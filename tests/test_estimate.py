@@ -31,7 +31,7 @@ def test_rounds_by_hand() -> None:
     sending, rounds, evaluation = estimate(600, 60, STRATEGIES["federate"], 4, 3, SIZES, ROUND_NUMBERS)
     assert sending.sent == 600 * 100 + 3 * 1000
     assert sending.seconds == pytest.approx(63)
-    assert sending.glm == Decimal(3) * 1 + 3 * 63 * Decimal("0.1")  # to start, and to wait
+    assert sending.glm == Decimal(3) * 1 + 3 * 63 * Decimal("0.1")  # for the start, and for waiting
     computing = 4 * 5 + 4 * 600 / 3 / 10 / 2
     assert rounds.sent == rounds.received == 4 * 3 * 100
     assert rounds.seconds == pytest.approx(1.2 + 0.3 + computing)
@@ -42,10 +42,10 @@ def test_rounds_by_hand() -> None:
 def test_embedding_and_tuning_by_hand() -> None:
     sending, embedding, rounds, evaluation = estimate(6000, 60, STRATEGIES["fine-tune"], 2, 3, SIZES, ROUND_NUMBERS)
     assert (embedding.sent, embedding.received) == (0, 6000 * 20)
-    computing = 4 * 5 + 6000 / 3 / 10 / 2  # 2000 photos a provider are four shards
+    computing = 4 * 5 + 6000 / 3 / 10 / 2  # 2000 photos per provider are four shards
     assert embedding.seconds == pytest.approx(30 + computing)
     assert rounds.seconds == pytest.approx(0.6 + 0.15 + 2 * 5 + 2 * 6000 / 3 / 2 / 2)
-    # What is sent before and after does not depend on the strategy.
+    # The bytes sent before and after do not depend on the strategy.
     assert [sending, embedding, evaluation] == estimate(6000, 60, STRATEGIES["embed"], 0, 3, SIZES, ROUND_NUMBERS)
 
 

@@ -1,4 +1,4 @@
-"""`nima-golem evaluate`, as a program."""
+"""Tests of `nima-golem evaluate`, run as a program."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def write_table(path: Path, image_ids: list[int], predicted: np.ndarray) -> Path
 
 @pytest.fixture(scope="module")
 def table(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Predictions for all of tiny AVA that are right but for noise."""
+    """Writes predictions for all of tiny AVA that are right except for noise."""
     ratings = read_ratings(ava)
     noisy = ratings.votes + np.random.default_rng(0).integers(0, 30, ratings.votes.shape)
     predicted = noisy / noisy.sum(axis=1, keepdims=True)
@@ -99,7 +99,7 @@ def test_a_model_is_evaluated_on_the_folders_test_split(ava: Path, model: Path) 
     split = read_split(ava / "splits" / "test.txt")
     assert figures["split"] == {"name": "test", "hash": split.hash, "images": 12}
     assert (figures["n"], figures["model"], figures["intervals"]) == (12, "small", {})
-    # What providers would answer for the same photos.
+    # The answers of providers for the same photos.
     jpegs = [stored_jpeg(open_photo(ava / "images" / f"{image_id}.jpg")) for image_id in split.image_ids]
     expected = metrics_of(predict(checkpoint.load(model)[0], jpegs), read_ratings(ava).select(split.image_ids).votes)
     assert figures["emd_r1"] == pytest.approx(expected.emd_r1, abs=1e-6)

@@ -1,4 +1,4 @@
-"""`nima-golem evaluate --model M --backend golem`: providers predict, and the figures are those from here."""
+"""`nima-golem evaluate --model M --backend golem`: providers predict, and the figures equal the local ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nima-golem explain` and what it measures."""
+"""`nima-golem explain` and its measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page on explaining and exporting shows can be typed."""
+"""The commands on the page about explaining and exporting run as they stand."""
 
 from __future__ import annotations
 

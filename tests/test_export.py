@@ -1,4 +1,4 @@
-"""`nima-golem export`: what it writes computes what this program computes, in other programs too."""
+"""`nima-golem export`: its files compute what this program computes, in other programs, too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from requestor.cli import main
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Without sense, but with scores of its own; it takes whole photos, and has a name that is a path."""
+    """Makes an untrained model that gives photos different scores; it takes whole photos, and has a name that is a
+    path.
+    """
     path = tmp_path_factory.mktemp("model") / "spread.safetensors"
     save_spread_model(path)
     checkpoint.save(path, checkpoint.load(path)[0], {"name": "../odd name", "preparation": "whole"})
@@ -72,7 +74,7 @@ def test_onnx_runtime_gets_the_scores_in_batches_of_any_size(
         expected = scores[: len(batch)]
         assert probabilities == pytest.approx(np.array([one.probabilities for one in expected]), abs=1e-4)
         assert means == pytest.approx([one.aesthetic_score for one in expected], abs=1e-3)
-    assert len({round(one.aesthetic_score or 0, 3) for one in scores}) == 3  # or agreeing would mean nothing
+    assert len({round(one.aesthetic_score or 0, 3) for one in scores}) == 3  # or agreement would mean nothing
 
 
 def test_torchscript_gives_the_scores_and_carries_its_contract(
@@ -90,7 +92,7 @@ def test_torchscript_gives_the_scores_and_carries_its_contract(
 def test_a_graph_that_gives_no_probabilities_is_not_written(model: Path, tmp_path: Path) -> None:
     network, metadata = checkpoint.load(model)
     with torch.no_grad():
-        network.head.weight.fill_(3e38)  # finite, but nothing that comes of it is
+        network.head.weight.fill_(3e38)  # finite, but all results of it are infinite
     checkpoint.save(tmp_path / "broken.safetensors", network, metadata)
     result = run(tmp_path / "broken.safetensors", "--format", "torchscript", "--output", tmp_path / "broken.pt")
     assert result.exit_code == 1

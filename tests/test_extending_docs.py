@@ -1,4 +1,4 @@
-"""What docs/extending.md adds works, in the module that it is added to."""
+"""The additions that docs/extending.md shows work in the modules to which they are added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each fault makes of the files that a task writes, and how faults are named."""
+"""The effect of each fault on the files that a task writes, and the names of faults."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Provider:
         assert asyncio.run(self.fault.run(work, execute)) == 0
 
     def train(self, job: str = "job", factor: float = 1.0) -> Path:
-        """As our program does: an update and its result. Returns the job's folder."""
+        """Writes an update and its result, as the provider program does. Returns the job's folder."""
         folder = self.jobs / job
         folder.mkdir()
 
@@ -71,7 +71,7 @@ class Provider:
 
 
 def delta(folder: Path) -> dict[str, torch.Tensor]:
-    """The update in a job's folder, if it is the one that the result names."""
+    """Returns the update in a job's folder, after a check that it is the one that the result names."""
     result = JobResult.from_json((folder / "result.json").read_text())
     assert result.output_sha256 == sha256_of(folder / "update.safetensors")
     return decode_update(folder / "update.safetensors", SCHEMA)
@@ -231,7 +231,7 @@ def test_faults_go_to_the_last_providers_in_their_order():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("explode", "no fault 'explode'; those that there are: crash, hang"),
+        ("explode", "no fault 'explode'; choose from crash, hang"),
         ("crash:0", "write crash or crash:2"),
         ("crash:two", "write crash or crash:2"),
         ("slow", "slow takes a factor from 1 to 1000"),

@@ -1,4 +1,4 @@
-"""Features: what a head is trained on, computed in one place and used in another."""
+"""Features: one machine computes them, another trains a head on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader that docs/file-formats.md spells out, without any of our code, reads what our code writes."""
+"""The reader in docs/file-formats.md, without any code of this project, reads the files that this project writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the page's blocks begin with: the paths of a file of each kind, and what was written into it."""
+    """Returns the names that the page's blocks need: the paths of a file of each kind, and the content of each."""
     folder = tmp_path_factory.mktemp("formats")
     drawn = drawn_shard(3)
     model = initial_model("squeezenet1_1", None, seed=1, multi_level=True)
@@ -55,7 +55,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def run(names: dict[str, Any], upto: int) -> dict[str, Any]:
-    """The names after the page's first blocks."""
+    """Returns the names that exist after the page's first blocks."""
     after = dict(names)
     for block in (BLOCKS[0], BLOCKS[upto]):
         exec(compile(block, "file-formats.md", "exec"), after)

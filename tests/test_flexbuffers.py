@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from requestor.golem import flexbuffers
 from requestor.golem.flexbuffers import FlexBufferError
 
-keys = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=8)  # the reference library's limit
+keys = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=8)  # the limit of the reference library
 scalars = (
     st.none()
     | st.booleans()

@@ -15,7 +15,7 @@ def test_a_folded_model_computes_the_same_without_batch_norms(backbone: str) -> 
     model = initial_model(backbone, None, seed=0).eval()
     torch.manual_seed(0)
     for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):  # as training leaves them, not as they begin
+        if isinstance(norm, nn.BatchNorm2d):  # values as after a training, not the initial ones
             for statistics in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
                 assert statistics is not None
                 statistics.uniform_(0.5, 1.5)

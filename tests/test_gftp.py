@@ -31,7 +31,7 @@ from requestor.golem.gftp_server import FileServer
 from requestor.golem.gsb import ServiceBus
 from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
-CONTENT = random.Random(1).randbytes(5 * 10**6 + 17)  # some chunks and a part of one
+CONTENT = random.Random(1).randbytes(5 * 10**6 + 17)  # several chunks and a part of one
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ async def both_ends(daemons: TwoDaemons, *, max_bytes: int = 10**9) -> AsyncIter
 
 
 def visible(folder: Path) -> list[str]:
-    """Everything in a folder, hidden files included."""
+    """Returns everything in a folder, hidden files included."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -188,7 +188,7 @@ HOSTILE: dict[str, tuple[object, Callable[[Any], object], str]] = {
 def serve_as(
     daemons: TwoDaemons, destination: Path, metadata: object, chunk: Callable[[Any], object | Awaitable[object]]
 ) -> None:
-    """Downloads 1000 bytes a message from a publisher that answers as told."""
+    """Downloads from a publisher that answers as the test sets, with 1000 bytes per message."""
 
     async def handle(caller: str, address: str, message: object) -> object:
         if address.endswith("/GetMetadata"):
@@ -255,7 +255,7 @@ def test_a_url_that_names_no_file_by_its_hash_is_refused(two_daemons: TwoDaemons
 
 @asynccontextmanager
 async def expecting(daemons: TwoDaemons, path: Path) -> AsyncIterator[Callable[..., Awaitable[object]]]:
-    """Opens a URL for `path`, at most 1000 bytes, and yields a way to send it messages."""
+    """Opens a URL for `path`, at most 1000 bytes, and yields a function that sends messages to it."""
     async with both_ends(daemons, max_bytes=1000) as ends:
         node, name = parse_url(await ends.server.receive(path))
 
@@ -296,7 +296,7 @@ def test_a_chunk_that_does_not_fit_is_refused(two_daemons: TwoDaemons, tmp_path:
         ([(0, b"abc")], {"hash": sha3_256(b"abd").hexdigest()}),
         ([(0, b"abc")], {"hash": None}),
         ([(0, b"abc")], None),
-        ([(6, b"abc")], {"hash": sha3_256(bytes(6) + b"abc").hexdigest()}),  # a hole is no content
+        ([(6, b"abc")], {"hash": sha3_256(bytes(6) + b"abc").hexdigest()}),  # a hole is not content
     ],
 )
 def test_an_upload_that_is_not_what_it_says_is_refused(
@@ -338,7 +338,7 @@ def test_an_uploader_may_start_over(two_daemons: TwoDaemons, tmp_path: Path) -> 
 
 
 class Program:
-    """`gftp server`, asked over its stdin."""
+    """Runs `gftp server`, and sends requests to its stdin."""
 
     def __init__(self, gsb_url: str, **variables: str) -> None:
         self.process = subprocess.Popen(

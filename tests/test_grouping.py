@@ -1,4 +1,4 @@
-"""Near-duplicates: what belongs together, which is the best, and what the command does with them."""
+"""Near-duplicates: which photos belong together, which is the best, and what the command does with them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NOON = datetime(2024, 5, 1, 12)
 
 
 def seen(*differing: int, at: float | None = None) -> Appearance:
-    """A photo whose hash has these bits set, taken so many seconds after noon."""
+    """Makes the appearance of a photo whose hash has these bits set, taken so many seconds after noon."""
     return Appearance(sum(1 << bit for bit in differing), None if at is None else NOON + timedelta(seconds=at))
 
 
 @st.composite
 def photos(draw: st.DrawFn) -> list[Appearance]:
-    """A few scenes, each changed in some bits, at times that are near enough to matter."""
+    """Draws photos of a few scenes, each changed in some bits, at times that are close enough to matter."""
     scenes = draw(st.lists(st.integers(0, 2**128 - 1), min_size=1, max_size=3))
     changes = st.sets(st.integers(0, 127), max_size=BURST_BITS + 3)
     times = st.none() | st.floats(0, 4 * BURST_SECONDS, allow_nan=False)
@@ -48,7 +48,7 @@ def test_groups_are_what_pairs_connect(appearances: list[Appearance]) -> None:
             return distance <= (BURST_BITS if gap <= BURST_SECONDS else COPY_BITS)
         return distance <= COPY_BITS
 
-    expected = list(range(len(appearances)))  # every photo alone, and then whatever is together is joined
+    expected = list(range(len(appearances)))  # every photo alone at first; then photos that belong together are joined
     for _ in appearances:
         for one, first in enumerate(appearances):
             for other, second in enumerate(appearances):
@@ -85,7 +85,10 @@ def test_the_best_is_the_first_of_the_highest_scores() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A burst of three, a photo alone, and the burst's first again, small and without its date; a text and a model."""
+    """Makes a folder of photos, a text and a model.
+
+    The photos: a burst of three, a single one, and the burst's first again, small and without its date.
+    """
     folder = tmp_path_factory.mktemp("photos")
     for number, (seed, second) in enumerate([(1, 0), (1, 1), (1, 2), (2, 3)]):
         exif = Image.Exif()

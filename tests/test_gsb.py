@@ -188,7 +188,7 @@ def test_a_call_to_nobody_fails_at_once(two_daemons: TwoDaemons, address: str) -
     async def work(requestor: ServiceBus, provider: ServiceBus) -> None:
         with pytest.raises(ServiceBusError) as failure:
             await requestor.call(address, None)
-        assert failure.value.code in (Code.BAD_REQUEST, Code.SERVICE_FAILURE)  # answered; a time-out has no code
+        assert failure.value.code in (Code.BAD_REQUEST, Code.SERVICE_FAILURE)  # a time-out has no code
 
     on_both(two_daemons, work)
 

@@ -1,4 +1,4 @@
-"""Golem's image format: what is written is read back, and what the VM runtime would refuse is refused."""
+"""Golem's image format: images are read as they were written; those that the VM runtime would refuse are refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, config: dict[str, Any], bo
 @shared_folder
 @given(configs)
 def test_the_trailer_is_laid_out_as_the_runtime_reads_it(tmp_path: Path, config: dict[str, Any]) -> None:
-    """From the end: 8 digits, so many bytes of JSON, and before them their CRC-32."""
+    """The trailer ends with 8 digits; before them come so many bytes of JSON, and before these their CRC-32."""
     source = tmp_path / "root.squashfs"
     source.write_bytes(squashfs())
     content = write_image(source, config, tmp_path / "image.gvmi").path.read_bytes()

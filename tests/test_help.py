@@ -1,4 +1,4 @@
-"""Every command's help shows examples, and they can be typed as they stand."""
+"""Every command's help shows examples, and they are valid as they stand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def help_of(path: tuple[str, ...]) -> str:
 
 
 def examples(text: str) -> list[str]:
-    """The calls of nima-golem in the lines below "Examples:", without what the shell does around them."""
+    """Returns the calls of nima-golem in the lines below "Examples:", without the shell's other words."""
     block = re.search(r"^ *Examples:\n((?: +.*\n?)+)", text, re.M)
     lines = block[1].splitlines() if block else []
     found = [re.search(r'nima-golem (.*?)(?: > .*| \| .*| +# .*|\)"?)?$', line) for line in lines]
@@ -54,5 +54,5 @@ def test_help_has_examples_that_parse(path: tuple[str, ...], tmp_path: Path, mon
         try:
             command.make_context(name, arguments, parent=context.parent)
         except click.BadParameter as error:
-            if "does not exist" not in error.message:  # what is wrong is more than that the file is not here
+            if "does not exist" not in error.message:  # an error other than the missing file
                 raise

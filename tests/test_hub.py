@@ -1,4 +1,4 @@
-"""The hub: a real process on a real port, talked to over raw connections."""
+"""The hub as a real process on a real port, tested over raw connections."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Node:
         self.writer.write(gsb_protocol.encode(packet))
 
     async def next(self) -> Packet:
-        """The next packet from the hub."""
+        """Returns the next packet from the hub."""
         while not self.waiting:
             data = await asyncio.wait_for(self.reader.read(65536), 10)
             assert data, "the hub closed the connection"

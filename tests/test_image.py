@@ -1,4 +1,4 @@
-"""The provider image without its packages: sources, archives, packing, listing, and what is refused."""
+"""The provider image without its packages: sources, archives, packing, listing, and refusals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ needs_squashfs = pytest.mark.skipif(
     shutil.which("mksquashfs") is None or shutil.which("unsquashfs") is None, reason="needs squashfs-tools"
 )
 
-# --- what the Dockerfile says
+# --- the Dockerfile
 
 
 def test_the_dockerfile_says_what_the_requestor_relies_on() -> None:
@@ -68,7 +68,7 @@ def test_pytorch_is_the_one_that_the_tests_run_with() -> None:
 
 
 def test_the_pinned_packages_are_all_that_the_program_imports() -> None:
-    """When its modules are loaded; what is imported in functions is for the laptop."""
+    """Checks the imports at module level; imports in functions are for the requestor's machine."""
     waiting, seen, packages = {"provider_image.__main__", "provider_image.work"}, set[str](), set[str]()
     while waiting:
         name = waiting.pop()
@@ -140,7 +140,7 @@ def layer(files: Mapping[str, bytes]) -> bytes:
 
 
 def archive(path: Path, layers: list[bytes], config: Mapping[str, Any]) -> Path:
-    """As `docker save` writes it."""
+    """Writes an archive as `docker save` does."""
     names = [f"{number}.tar" for number in range(len(layers))]
     with tarfile.open(path, "w") as tar:
         for name, content in zip(names, layers, strict=True):
@@ -378,7 +378,7 @@ def test_a_squashfs_that_golem_cannot_read_is_refused(tmp_path: Path) -> None:
         verify(image.path)
 
 
-# Shell scripts in the place of Python, and what is said of an image with them; $3 is the job's file.
+# Shell scripts that replace Python, and the expected message about an image with each; $3 is the job's file.
 BROKEN = {
     "fails": ("echo no torch >&2; exit 3", "`embed` ended with 3. It said last: no torch"),
     "is-killed": ("kill -9 $$", "`embed` ended with 9"),
@@ -390,7 +390,7 @@ BROKEN = {
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A squashfs with all of `BROKEN`."""
+    """Makes a squashfs with all of `BROKEN`."""
     folder = tmp_path_factory.mktemp("broken")
     scripts = {f"/broken/{name}": f"#!/bin/sh\n{script}\n" for name, (script, _) in BROKEN.items() if script}
     make_image(folder, CONFIG, {**scripts, "/opt/app/README": ""})

@@ -1,5 +1,8 @@
-"""The real provider image. As it takes minutes to build, only where NIMA_GOLEM_IMAGE_BUILD_BASE names a container image
-to build it on. One that was built before of the same sources is taken from the cache."""
+"""The real provider image.
+
+Building it takes minutes, so these tests run only if NIMA_GOLEM_IMAGE_BUILD_BASE names a container image to build it
+on. An image that was built before from the same sources is taken from the cache.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +58,12 @@ def started(command: str, folder: Path, **more: str) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """With `provider.gvmi`, as the first command on the page leaves it, but for a model in it."""
+    """Makes a folder with `provider.gvmi`, as the first command on the page writes it, but with a model in it."""
     folder = tmp_path_factory.mktemp("image")
     checkpoint.save(folder / "model.safetensors", initial_model("mobilenet_v3_small", None, seed=2), {"of": "a test"})
     steps = started(COMMANDS[0], folder).stderr
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nThe provider image:\n{steps}", file=sys.stderr)  # how long CI took for it, in CI's log
+        print(f"\nThe provider image:\n{steps}", file=sys.stderr)  # so that CI's log shows how long it took
     assert re.fullmatch(r"( *\d+\.\d s [A-Z].*\n)+", steps)
     yield folder
     shutil.rmtree(folder)
@@ -102,7 +105,7 @@ def test_its_program_does_every_kind_of_job(folder: Path) -> None:
 
 
 def test_a_run_in_the_image_gives_what_plain_subprocesses_give_bit_for_bit(folder: Path, devnets_home: Path) -> None:
-    """Features, a round of training and the evaluation, with the least memory that a provider must have."""
+    """Compares features, a round of training and the evaluation, with the least memory that a provider must have."""
     make_ava_folder(folder / "ava")
     # As many threads as each of two local workers gets: sums in floating point depend on their number.
     machine = {"threads": max(1, (os.cpu_count() or 1) // 2), "memory_gib": MEMORY_GIB}
@@ -136,7 +139,7 @@ def test_what_starting_costs_is_measured_in_the_image(folder: Path) -> None:
 
 
 def contents_of_updates(run_dir: Path) -> dict[str, str]:
-    """Job → hash of what came back from it, in the run's rounds."""
+    """Returns job → hash of its result, in the run's rounds."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return {update["job"]: update["content"] for line in lines if line["round"] for update in line["updates"]}
 

@@ -1,4 +1,4 @@
-"""Golem's own uploader, driven against a registry on this machine that speaks as Golem's does."""
+"""Golem's own uploader, run against a registry on this machine that behaves as Golem's does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ needs_uploader = pytest.mark.skipif(shutil.which("gvmkit-build") is None, reason
 
 @dataclass
 class Registry:
-    """Takes one image (gvmkit-build-rs, `upload.rs`)."""
+    """Accepts one image (gvmkit-build-rs, `upload.rs`)."""
 
     url: str = ""
     descriptor: bytes = b""

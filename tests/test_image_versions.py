@@ -1,4 +1,4 @@
-"""An image of another version is refused with one error: by its labels before anything is asked of Golem."""
+"""An image of another version is refused with one error, by its labels, before anything is sent to Golem."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URL = "https://example.org/provider.gvmi"
 
 
 def environment(folder: Path, labels: dict[str, str]) -> dict[str, str]:
-    """The variables that name an image with these labels."""
+    """Returns the variables that name an image with these labels."""
     (folder / "root.squashfs").write_bytes(squashfs())
     info = write_image(folder / "root.squashfs", {"Labels": labels}, folder / "provider.gvmi")
     return {"NIMA_GOLEM_IMAGE": f"hash:sha3:{info.sha3_224}:{URL}", "NIMA_GOLEM_IMAGE_FILE": str(info.path)}
@@ -44,7 +44,7 @@ def test_an_image_that_cannot_be_looked_at_is_taken_unseen() -> None:
 
 
 def choose_by_url(folder: Path, labels: dict[str, str]) -> ChosenImage:
-    """As a requestor does who has no more of the image than its name."""
+    """Chooses the image as a requestor does who has its name but not its file."""
     file = Path(environment(folder, labels)["NIMA_GOLEM_IMAGE_FILE"])
 
     async def choose() -> ChosenImage:

@@ -1,4 +1,4 @@
-"""Jobs and results: what is written is read, and everything else is refused with a sentence."""
+"""Jobs and results: they are read as they were written, and everything else is refused with a sentence."""
 
 from __future__ import annotations
 

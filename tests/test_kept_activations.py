@@ -1,4 +1,4 @@
-"""A provider puts photos through the frozen blocks once, and trains in every round as if it did so each time."""
+"""A provider computes the frozen blocks once per photo, and trains in every round as if it computed them each time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A run that is killed with SIGKILL at twenty random moments: the same command ends with the same model each time.
 
-Providers work in the run's own process here, so that a run takes seconds; what a kill means for agreements and money
-is tried on a devnet in test_train_golem_resume.py.
+Providers work in the run's own process here, so that a run takes seconds. test_train_golem_resume.py tests on a devnet
+what a kill means for agreements and money.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from requestor.config import RunConfig
 from requestor.pipeline import TrainingRun
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
-from requestor.runs import test_split as split_of  # by its own name pytest would take it for a test
+from requestor.runs import test_split as split_of  # another name, because pytest would take `test_split` for a test
 from requestor.strategies import Strategy
 
 KILLS = 20
 ROUNDS = 2
 EVERYTHING = Strategy("embed and federate", embeds=True, rounds=ROUNDS, blocks=0)  # in seconds
-WATCHED = ("open", "os.rename", "os.remove", "os.mkdir")  # audit events that change what is on disk, or may
+WATCHED = ("open", "os.rename", "os.remove", "os.mkdir")  # audit events that change files, or may change them
 
 
 def train(ava: Path, run_dir: Path, kill_at: int | None, jobs: Path, steps: Path) -> None:
-    """One process of a run. It kills itself at its `kill_at`-th access to the run's folder, counted in `steps`.
+    """Runs one process of a run, which kills itself at its `kill_at`-th access to the run's folder, counted in `steps`.
 
     Every job that a provider was given is appended to `jobs`.
     """
     log = steps.with_suffix(".log").open("a")
-    sys.stdout = sys.stderr = log  # of a process that ends with this call
+    sys.stdout = sys.stderr = log  # this process ends with this call
     count = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -57,7 +57,7 @@ def train(ava: Path, run_dir: Path, kill_at: int | None, jobs: Path, steps: Path
             if count == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    turn = asyncio.Lock()  # one after another, as dropout draws from a generator that threads share
+    turn = asyncio.Lock()  # one after another, because dropout draws from a generator that threads share
 
     async def work(task: Task) -> Outcome:
         async with turn:
@@ -79,24 +79,24 @@ def train(ava: Path, run_dir: Path, kill_at: int | None, jobs: Path, steps: Path
 
 
 def do(task: Task, run_dir: Path) -> Outcome:
-    """What a provider does, in a folder beside the run's."""
+    """Does a provider's work, in a folder beside the run's."""
     job = with_place(task, str(run_dir / "store"), 1).job
     folder = run_dir.with_name(f"{run_dir.name}-{job.job_id}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if task.weights is not None:
         shutil.copyfile(task.weights, folder / "weights.safetensors")
-    result = replace(perform(job, folder), seconds=0.5)  # however busy this machine is
+    result = replace(perform(job, folder), seconds=0.5)  # independent of how busy this machine is
     assert result.output is not None
     output = run_dir / "inbox" / f"{job.job_id}.safetensors"
     shutil.move(folder / result.output, output)
     shutil.rmtree(folder)
     client = job.job_id.split("-")[-1]
-    return Outcome(task, Provider(client, client), result, output, seconds=1.0)  # equal, so that all are sent alike
+    return Outcome(task, Provider(client, client), result, output, seconds=1.0)  # equal speeds, equal work
 
 
 class Trainer:
-    """Runs `train` in processes of their own, which begin with everything imported."""
+    """Runs `train` in separate processes, which begin with everything imported."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -110,7 +110,7 @@ class Trainer:
             ready.join()
 
     def train(self, name: str, kill_at: int | None = None) -> int:
-        """Returns the exit code."""
+        """Runs the training; returns the exit code."""
         run_dir, jobs, steps = (self._folder / f"{name}{suffix}" for suffix in ("", ".jobs", ".steps"))
         process = self._context.Process(target=train, args=(self._ava, run_dir, kill_at, jobs, steps))
         process.start()
@@ -119,7 +119,7 @@ class Trainer:
         return process.exitcode
 
     def model(self, name: str) -> tuple[bytes, bytes]:
-        """The checkpoint of the last round, and what was predicted with the best one."""
+        """Returns the checkpoint of the last round, and the predictions of the best one."""
         run_dir = self._folder / name
         return (run_dir / "rounds" / f"{ROUNDS:04d}.safetensors").read_bytes(), (
             run_dir / "predictions.csv"
@@ -141,7 +141,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 
 @pytest.fixture(scope="module")
 def killed(trainer: Trainer) -> Iterator[list[Future[list[int]]]]:
-    """The exit codes of all runs, each killed and run again; as many at a time as there are cores."""
+    """Yields the exit codes of all runs, each killed and run again; as many at a time as there are cores."""
 
     def kill_and_resume(number: int) -> list[int]:
         moment = random.Random(number).randint(1, trainer.steps("whole"))
@@ -158,6 +158,6 @@ def test_a_run_killed_at_a_random_moment_ends_with_the_same_model(
     assert killed[number].result() == [-signal.SIGKILL, 0]
     name = f"killed-{number}"
     assert trainer.model(name) == trainer.model("whole")
-    # No more than the one step that was cut off is done again.
+    # Only the one step that was interrupted is done again.
     again = len(trainer.jobs(name)) - len(trainer.jobs("whole"))
     assert 0 <= again <= 2

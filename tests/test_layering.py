@@ -1,4 +1,4 @@
-"""The import rule: requestor → nima ← provider_image, and what each of them may use from outside."""
+"""The import rule: requestor → nima ← provider_image, and the outside modules that each of them may use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Dotted names of every import in a file, at any depth; relative ones as absolute."""
+    """Yields the dotted names of every import in a file, at any depth; relative ones as absolute."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def test_one_module_of_the_requestor_imports_yapapi() -> None:
 
 
 def test_nothing_is_imported_by_name_in_a_string() -> None:
-    """`importlib` would go round the rule; only the lazy command line needs it, for commands of its own package."""
+    """`importlib` would bypass the rule; only the lazy command line needs it, for commands of its own package."""
     users = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
@@ -68,7 +68,7 @@ def test_nothing_is_imported_by_name_in_a_string() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "import_module"
     }
-    # Lazily: the command line its commands, `nima` its public names.
+    # Lazy imports: the commands of the command line, and the public names of `nima`.
     assert users <= {"requestor/cli.py", "nima/__init__.py"}
 
 

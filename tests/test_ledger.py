@@ -34,9 +34,9 @@ def test_nothing_is_owed_where_all_that_came_was_rejected(ledger: Ledger) -> Non
     reject("lying", "j3", "the update is zero")
     assert ledger.worthless("lying") == "the update is zero"
     assert ledger.worthless("honest") is None
-    reject("failing", "j2", "its result is no JSON")  # what failed was junk
+    reject("failing", "j2", "its result is no JSON")  # the failed task's result was junk
     assert ledger.worthless("failing") == "its result is no JSON"
-    task("lying", "j4")  # something of use: Golem knows no part of a bill
+    task("lying", "j4")  # something of use: Golem knows no partial payment
     assert ledger.worthless("lying") is None
 
 
@@ -82,7 +82,7 @@ def test_a_line_torn_by_a_power_cut_is_left_out_but_damage_elsewhere_is_reported
     with ledger.path.open("a") as file:
         file.write('{"event": "allocation_rel')
     assert ledger.open_allocations() == ["one"]
-    ledger.record("allocation_released", id="one")  # which begins a line of its own
+    ledger.record("allocation_released", id="one")  # this entry begins on a line of its own
     assert ledger.open_allocations() == []
     ledger.path.write_text("damaged\n" + ledger.path.read_text())
     with pytest.raises(RunFolderError, match=r"ledger.jsonl, line 1"):

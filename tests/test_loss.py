@@ -1,4 +1,4 @@
-"""The EMD loss, against values worked out by hand and numerical gradients."""
+"""The EMD loss, compared with values computed by hand and with numerical gradients."""
 
 from __future__ import annotations
 

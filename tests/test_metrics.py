@@ -1,4 +1,4 @@
-"""Metrics against SciPy, against numbers worked out by hand, and against published predictions on AVA."""
+"""Metrics, compared with SciPy, with numbers computed by hand, and with published predictions on AVA."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLISHED = DATA / "nima" / "idealo_predictions_on_ava_test.mat"
 
 @st.composite
 def votes(draw: st.DrawFn, images: int | None = None) -> NDArray[np.int64]:
-    """A panel's votes `[n, 10]`, few enough that means and ranks often tie."""
+    """Draws the votes `[n, 10]` of a panel that is so small that means and ranks often tie."""
     n = images or draw(st.integers(1, 12))
     row = st.lists(st.integers(0, 3), min_size=10, max_size=10).filter(any)
     return np.array(draw(st.lists(row, min_size=n, max_size=n)))
@@ -127,7 +127,7 @@ def test_what_is_no_distribution_is_refused(predicted: NDArray[np.float64], rate
 
 @given(st.data())
 def test_intervals_of_a_few_images_are_numbers(data: st.DataObject) -> None:
-    n = data.draw(st.integers(1, 4))  # some resamples hold one image alone, whose correlation is undefined
+    n = data.draw(st.integers(1, 4))  # some resamples hold one image only, whose correlation is undefined
     predicted, rated = data.draw(votes(n)), data.draw(votes(n))
     for low, high in Pairs.of(predicted, rated).intervals(resamples=30).values():
         assert -1 <= low <= high <= 1

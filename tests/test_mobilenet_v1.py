@@ -61,7 +61,7 @@ def test_its_backbone_starts_a_training(tmp_path: Path, converted: Path) -> None
 
 def test_the_network_has_the_size_of_the_paper() -> None:
     network = MobileNetV1().eval()
-    # The paper's 4.2 million, less its classifier of 1024 × 1000 weights and 1000 biases.
+    # The paper's 4.2 million, minus its classifier of 1024 × 1000 weights and 1000 biases.
     assert sum(parameter.numel() for parameter in network.parameters()) == 4_231_976 - 1_025_000
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 224, 224)).shape == (1, 1024, 7, 7)
@@ -78,7 +78,7 @@ def test_stride_two_pads_at_the_end_only() -> None:
 
 
 def broken(folder: Path, change: str) -> Path:
-    """A copy of the weights with one thing wrong."""
+    """Makes a copy of the weights with one defect."""
     path = folder / "broken.hdf5"
     path.write_bytes(KERAS.read_bytes())
     with h5py.File(path, "r+") as file:

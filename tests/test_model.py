@@ -1,4 +1,4 @@
-"""The model: what is frozen, what is trained, and where it starts."""
+"""The model: frozen parameters, trained parameters, and initial values."""
 
 from __future__ import annotations
 

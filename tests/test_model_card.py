@@ -1,4 +1,4 @@
-"""The model card says what is known, and that the rest is not."""
+"""The model card states what is known, and that the rest is unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nima-golem models`, as a program."""
+"""Tests of `nima-golem models`, run as a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nima-golem offers` on a devnet, and the estimate that asks there."""
+"""`nima-golem offers` on a devnet, and the estimate that uses the offers."""
 
 from __future__ import annotations
 

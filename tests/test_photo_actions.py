@@ -1,4 +1,4 @@
-"""What is done with chosen photos, and that nothing is ever lost by it."""
+"""Actions on chosen photos; none of them ever loses a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score_of(path: Path, rating: int = 9) -> Score:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Path]:
-    """Two photos of the same name."""
+    """Makes two photos of the same name."""
     paths = [tmp_path / "one" / "photo.jpg", tmp_path / "two" / "photo.jpg"]
     for path in paths:
         path.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Which files are meant by what a user gives."""
+"""The files that a user's arguments stand for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from requestor.photo_files import listed_paths, photo_files
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Photos, and what is none: a text, a hidden photo, photos further down and a circle of links."""
+    """Makes a folder of photos and other things: a text, a hidden photo, photos in subfolders and a circle of links."""
     for name in ("b.jpg", "a.JPG", "c.jpeg", ".hidden.jpg", "notes.txt", "below/d.png", ".git/e.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -43,7 +43,7 @@ def test_patterns_match_files_and_folders(folder: Path) -> None:
     assert names(folder, f"{folder}/b*") == ["b.jpg", "below/d.png"]
     assert names(folder, f"{folder}/.h*") == [".hidden.jpg"]
     assert names(folder, f"{folder}/a**b") == ["a**b"]
-    assert names(folder, f"{folder}/*.tif") == ["*.tif"]  # for the error to name
+    assert names(folder, f"{folder}/*.tif") == ["*.tif"]  # so that the error can name it
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_odd_paths_are_passed_on(folder: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="needs root, to become another user")
 def test_a_folder_that_may_not_be_read_comes_as_it_is(folder: Path) -> None:
     parent = folder
-    while parent != parent.parent:  # pytest's folders are for their owner alone
+    while parent != parent.parent:  # pytest's folders are open to their owner only
         if parent.stat().st_mode & 0o077 == 0:
             parent.chmod(0o755)
         parent = parent.parent

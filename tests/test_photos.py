@@ -1,4 +1,4 @@
-"""Photos of every kind open right; files that are broken or made to do harm become `PhotoError`."""
+"""Photos of every kind are opened correctly; broken or malicious files raise `PhotoError`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nima.photos import PhotoError, open_photo, read_photo
 from nima.reduction import reduced
 
 SHARED_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "photos"
-LOSSY = 12  # grey levels that a codec may be off by in a smooth picture
+LOSSY = 12  # grey levels by which a codec may change a smooth picture
 
 
 def scene(width: int = 64, height: int = 48) -> Image.Image:
-    """A smooth picture that differs in all its corners: red grows to the right, green downwards."""
+    """Draws a smooth picture that differs in all its corners: red grows to the right, green downwards."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return Image.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
 
@@ -81,7 +81,7 @@ def test_every_format_opens_as_the_same_rgb_picture(file: bytes) -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(format: str, orientation: int) -> None:
-    # What a camera stores for each orientation, so that undoing it gives the scene: EXIF 2.3, table 6.
+    # The pixels that a camera stores for each orientation, so that undoing it gives the scene: EXIF 2.3, table 6.
     stored = {
         1: lambda image: image,
         2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -105,7 +105,7 @@ def test_a_broken_exif_block_costs_nothing_but_the_orientation(exif: bytes) -> N
 
 
 def half_transparent(mode: str) -> Image.Image:
-    """Black, with the right half transparent."""
+    """Draws a black picture, with the right half transparent."""
     alpha = Image.new("L", (8, 4), 255)
     alpha.paste(0, (4, 0, 8, 4))
     image = Image.new("RGBA", (8, 4), "black")
@@ -114,7 +114,7 @@ def half_transparent(mode: str) -> Image.Image:
 
 
 def transparent_index(mode: str) -> Image.Image:
-    """A palette or grey picture of value 0 with its right half 1, which is the transparent value."""
+    """Draws a palette or grey picture of value 0 with its right half 1, which is the transparent value."""
     values = np.tile(np.repeat([0, 1], 4), (4, 1))
     if mode == "I;16":
         return Image.fromarray(values.astype(np.uint16))
@@ -222,7 +222,7 @@ def test_decoding_at_reduced_scale_looks_like_the_full_decode() -> None:
         reduced = np.asarray(open_photo(file, long_side=800)).astype(np.int16)
         full = np.asarray(open_photo(file).resize((800, 600), Image.Resampling.LANCZOS)).astype(np.int16)
         assert np.abs(reduced - full).mean() < 1.5  # of 255
-        # Which is more than can be said of taking single pixels.
+        # Single pixels would be further off.
         nearest = np.asarray(open_photo(file).resize((800, 600), Image.Resampling.NEAREST)).astype(np.int16)
         assert np.abs(reduced - full).mean() < np.abs(nearest - full).mean()
 
@@ -231,7 +231,7 @@ def test_decoding_at_reduced_scale_looks_like_the_full_decode() -> None:
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG file of exactly these chunks behind a header that claims this size."""
+    """Writes a PNG file of exactly these chunks after a header that claims this size."""
     header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n"
     for kind, body in (header, *chunks, (b"IEND", b"")):
@@ -240,7 +240,7 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def claim(file: bytes, marker: bytes, width: int, height: int) -> bytes:
-    """A JPEG whose frame header claims another size."""
+    """Returns a JPEG whose frame header claims another size."""
     at = file.index(marker) + 5
     return file[:at] + struct.pack(">HH", height, width) + file[at + 4 :]
 

@@ -1,4 +1,4 @@
-"""Predictions for AVA's photos: the same digits here and from the provider's program."""
+"""Predictions for AVA's photos: the same digits on this machine and from the provider's program."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ def test_nothing_is_said_before_the_first_step() -> None:
     ("done", "left", "at_once", "expected"),
     [
         (1, 3, 1, 30),  # one after another, ten seconds each
-        (1, 2, 3, 10 * 2 / 3),  # all at once: the others are about to end
-        (3, 6, 3, 20),  # in two more waves
-        (1, 1, 8, 5),  # no more at once than there are
+        (1, 2, 3, 10 * 2 / 3),  # all at once: the others will end soon
+        (3, 6, 3, 20),  # in two more groups
+        (1, 1, 8, 5),  # not more at once than there are
     ],
 )
 def test_the_rest_takes_as_long_as_what_was_done(done: int, left: int, at_once: int, expected: float) -> None:

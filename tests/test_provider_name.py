@@ -1,4 +1,4 @@
-"""Names of providers are fit for a terminal and a page, whatever strangers choose."""
+"""Names of providers are fit for a terminal and a page, whatever name a stranger chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The provider's program, run as a provider runs it: by absolute path, with an empty environment, from `/`."""
+"""The provider's program, run as on a provider: by absolute path, with an empty environment, from `/`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PLAN = TrainingPlan(
 
 @dataclasses.dataclass(frozen=True)
 class Provider:
-    """A provider's two volumes, and a job of each kind's ingredients in the first."""
+    """A provider's two volumes; the first holds all that a job of each kind needs."""
 
     store: Path
     jobs: Path
@@ -58,7 +58,7 @@ class Provider:
         return dataclasses.replace(job, **changes)  # type: ignore[arg-type]
 
     def run(self, job: Job | str, job_id: str) -> tuple[int, JobResult, Path]:
-        """Exit code, result and folder of a job that is run in its own process."""
+        """Runs a job in a separate process; returns exit code, result and folder."""
         folder = self.jobs / job_id
         folder.mkdir(exist_ok=True)
         (folder / "job.json").write_text(job if isinstance(job, str) else job.to_json())
@@ -68,7 +68,7 @@ class Provider:
         return done.returncode, JobResult.from_json((folder / "result.json").read_text()), folder
 
     def run_here(self, job: Job, job_id: str) -> tuple[int, JobResult, Path]:
-        """The same in this process, which has torch imported already."""
+        """Runs a job in this process, which has imported torch already; returns exit code, result and folder."""
         folder = self.jobs / job_id
         folder.mkdir(exist_ok=True)
         (folder / "job.json").write_text(job.to_json())
@@ -141,7 +141,7 @@ def test_an_embedding_sends_back_the_features_of_its_images(provider: Provider) 
 
 
 def test_no_time_is_lost_on_torchs_compiler(provider: Provider) -> None:
-    """To import it takes as long as torch itself, and providers are paid by the second."""
+    """To import the compiler takes as long as torch itself, and providers are paid by the second."""
     paths = []
     for kind, plan in (("embed", None), ("evaluate", None), ("train", dataclasses.replace(PLAN, steps=1))):
         folder = provider.jobs / f"quick-{kind}"
@@ -229,7 +229,7 @@ def test_the_argument_must_be_one_absolute_path() -> None:
 
 
 def test_it_needs_neither_a_network_nor_a_writable_root(provider: Provider) -> None:
-    """In a mount namespace where all but /tmp is read-only, and a network without devices."""
+    """Runs in a mount namespace where all but /tmp is read-only, and in a network namespace without devices."""
     folder = provider.jobs / "sealed"
     folder.mkdir()
     (folder / "job.json").write_text(provider.job("sealed", kind="evaluate", plan=None).to_json())

@@ -1,4 +1,4 @@
-"""Who is out, for how long, and how fast the others are."""
+"""Providers: which are banned, for how long, and how fast the others are."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_speed_is_measured_and_relative_to_the_typical_provider() -> None:
     assert providers.standings()[FOX.id].speed == 10
     assert [providers.relative_speed(client) for client in range(3)] == [2, 1, 0.25]
     assert providers.relative_speed(3) is None
-    providers.admitted(FOX, 2, samples=100, seconds=10)  # has taken over the elk's client
+    providers.admitted(FOX, 2, samples=100, seconds=10)  # it has taken over the elk's client
     assert providers.relative_speed(2) == 2
     assert providers.relative_speed(0) is None
 
@@ -81,7 +81,7 @@ def test_who_takes_far_more_for_its_work_than_others_is_out_for_this_run(tmp_pat
     work(FOX, "0.01")
     work(OWL, "0.02")
     work(dear, "0.5")
-    assert not providers.is_banned(dear.id)  # two others are too few to tell
+    assert not providers.is_banned(dear.id)  # two others are too few to judge
     work(ELK, "0.03")
     work(dear, "0.1")
     assert providers.standings()[dear.id].banned == "it costs 15 times as much as others"

@@ -1,7 +1,7 @@
 """Every command of docs/public-network.md exists with its options, and those that need no real network run.
 
-What needs the network, real money or an image cannot run in a test. It is listed below with the reason, so that a new
-command on the page is either run or excused.
+A command that needs the network, real money or an image cannot run in a test. It is listed below with the reason, so
+that a new command on the page either runs or has a reason here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The package as a library: what its documentation shows works, and importing it costs nothing."""
+"""The package as a library: the examples in its documentation work, and importing it loads nothing slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RAW files: the camera's preview, upright however it lies; without a fair one, the developed sensor."""
+"""RAW files: the camera's preview, upright for every orientation; without a good preview, the developed sensor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STORED = {  # EXIF 2.3, table 6: how the sensor sees the upright scene
 
 
 def likeness(photo: Image.Image, scene: Image.Image = UPRIGHT) -> float:
-    """Correlation of two pictures' greys, whatever their size, contrast and colours."""
+    """Returns the correlation of two pictures' greys, independent of size, contrast and colours."""
     one, other = (np.asarray(image.resize((32, 24)).convert("L"), dtype=float).ravel() for image in (photo, scene))
     return float(np.corrcoef(one, other)[0, 1])
 
@@ -45,7 +45,7 @@ def rawpy() -> None:
     [
         *(("as the sensor", orientation) for orientation in STORED),
         *(("says how it lies", orientation) for orientation in STORED),
-        *(("upright", orientation) for orientation in (5, 6, 7, 8)),  # of the others nothing tells that they are
+        *(("upright", orientation) for orientation in (5, 6, 7, 8)),  # the others cannot be told from the sides
     ],
 )
 def test_a_preview_comes_out_upright(preview: str, orientation: int, tmp_path: Path) -> None:

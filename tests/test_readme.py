@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def default_weights() -> None:
-    """Skips what needs them where they are neither here nor can be fetched."""
+    """Skips a test that needs the default weights if they are not here and cannot be fetched."""
     try:
         fetch(DEFAULT_MODEL)
     except WeightsError as error:

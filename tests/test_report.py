@@ -1,4 +1,4 @@
-"""The report of a run, as files say what happened in it and as a browser shows it."""
+"""The report of a run: the events that its files record, and the page that a browser shows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOSTILE = (
     "\u202egnp.exe\x1b[2J\ud800",
 )
 
-# The least contrast of any text, but for the counts in the heat map, which lie on colours of all strengths.
+# The least contrast of any text, except the counts in the heat map, which lie on colours of all strengths.
 CONTRAST = """
 const channels = colour => colour.match(/[\\d.]+/g).map(Number);
 const linear = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
@@ -59,7 +59,7 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on Golem: three rounds, one of them done again after it was skipped, four providers of whom one cheats."""
+    """Makes a finished run on Golem: three rounds, one of them skipped and repeated; one of four providers cheats."""
     folder = start_run(tmp_path_factory.mktemp("runs") / "run", ava)
     add_round(folder, ava, 1, [update("bold-fox"), update("calm-owl"), update("sly-cat")], "0.004")
     nobody = update(None, "no update", "the round closed before it came", loss=None)
@@ -78,7 +78,7 @@ def finished(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose providers call themselves whatever may break a page, and fail with that as their reason."""
+    """Makes a run whose providers have names, and reasons for failures, that may break a page."""
     folder = start_run(tmp_path_factory.mktemp("hostile") / "run", ava)
     for number in (1, 2):
         updates = [update(name) for name in HOSTILE] + [update(name, "malformed", name) for name in HOSTILE]
@@ -91,7 +91,7 @@ def hostile(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text(report: Path) -> str:
-    """What the page says, without its tags."""
+    """Returns the text of the page, without its tags."""
     body = report.read_text(encoding="utf-8").split("</style>", 1)[1]
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
 
@@ -240,7 +240,7 @@ def test_a_browser_shows_it(
     page = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
     assert page.shape[1] == width
     assert page.shape[0] > 2 * height
-    # Paper is light or dark as the reader has chosen, and much is drawn upon it.
+    # Paper is light or dark as the reader chooses, and much is drawn on it.
     assert (np.median(page) < 64) if dark else (np.median(page) > 192)
     assert page.std() > 15
 

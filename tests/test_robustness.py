@@ -1,6 +1,7 @@
-"""Eight providers that really train a small model, three of them hostile: the model comes out as with honest ones.
+"""Eight providers train a small model, three of them hostile: the model is as good as with honest ones.
 
-The small form of `scripts/fault_matrix.py`: every kind of fault that shows in what is sent, by the devnet's classes.
+This is the small form of `scripts/fault_matrix.py`: every kind of fault that changes what is sent, by the devnet's
+classes.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Trained:
 
 
 class Crowd:
-    """Providers by client; attackers have a kind of the devnet's faults, and put the result's hash right."""
+    """Providers by client; attackers have a fault of the devnet, and correct the hash in the result."""
 
     def __init__(self, setting: Setting, folder: Path, attackers: Mapping[int, str]) -> None:
         self._setting = setting
@@ -99,7 +100,7 @@ class Crowd:
 
     async def __call__(self, task: Task) -> Outcome:
         _, number, _, client, *again = task.job.job_id.split("-")
-        async with self._one_at_a_time:  # torch's random numbers belong to the whole process
+        async with self._one_at_a_time:  # torch's random numbers are shared by the whole process
             return await asyncio.to_thread(self._work, task, int(number), int(client), bool(again))
 
     def _work(self, task: Task, number: int, client: int, again: bool) -> Outcome:
@@ -110,7 +111,7 @@ class Crowd:
         job_file, update = folder / "job.json", folder / UPDATE_FILE
         job_file.write_text(dataclasses.replace(task.job, store="/store").to_json())
         name = f"honest-{client}" if again else f"provider-{client}"
-        kind = "" if again else self._attackers.get(client, "")  # what was refused goes to somebody honest
+        kind = "" if again else self._attackers.get(client, "")  # work that was refused goes to an honest provider
         if kind == "crash":
             return Outcome(task, Provider(name, name), error="the provider is gone", seconds=1.0)
         results = []
@@ -124,19 +125,19 @@ class Crowd:
             return 0
 
         work = Work(("python", "/jobs/job.json"), {"/jobs": folder, "/store": self._setting.store})
-        if kind in ("stale", "replay"):  # the devnet's wait for others' files to come up
+        if kind in ("stale", "replay"):  # the devnet's faults wait for others' files
             asyncio.run(execute())
             shutil.copyfile(self._sent[(1, client) if kind == "stale" else (number, 0)], update)
         else:
             asyncio.run(make_fault(kind, folder).run(work, execute))
-        oversized = update.stat().st_size > 10**9  # whose hash no one waits for
+        oversized = update.stat().st_size > 10**9  # its hash takes too long to compute
         sha256 = "0" * 64 if oversized else sha256_of(update)
         result = dataclasses.replace(results[0], output_sha256=sha256)
         return Outcome(task, Provider(name, name), result, update, seconds=result.seconds + 1)
 
 
 def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded: bool = True) -> Trained:
-    """Rounds with these providers; without a guard nobody looks at the hold-out."""
+    """Runs rounds with these providers; without a guard, updates are not judged on the hold-out."""
     model, _ = checkpoint.load(setting.base[1])
     weights = {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
     gate = Holdout(model, setting.holdout, 0) if guarded else None

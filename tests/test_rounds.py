@@ -1,4 +1,4 @@
-"""A federated round: what moves the model, what does not, and when it ends. Providers are simulated in this process."""
+"""A federated round: what changes the model, what does not, and when it ends. Providers run in this process."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def clients(*images: int) -> list[Client]:
 
 
 def number_of(task: Task) -> int:
-    """The client whose work a task is."""
+    """Returns the client whose work a task is."""
     return int(task.job.job_id.split("-")[3])
 
 
 class Answers:
-    """Providers that answer with the update they are told to, each under its own name."""
+    """Providers that answer with the update that the test sets, each under its own name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -81,7 +81,7 @@ def train_once(
             weights, folder, lambda outcome, verdict: verdicts.append(verdict), limits=limits, **options,
         )  # fmt: skip
 
-    # A round that hangs fails the test; it ends by itself long before.
+    # A round that hangs fails the test; the time limit of the round is much lower.
     report = asyncio.run(asyncio.wait_for(run(), 60))
     return report, verdicts
 
@@ -264,7 +264,7 @@ def test_results_of_another_round_are_ignored(answers: Answers, rounds: Path) ->
 
 
 def far_from_two(weights: Mapping[str, torch.Tensor]) -> Any:
-    """A hold-out of 32 photos that want all weights to be 2."""
+    """Returns a hold-out of 32 photos for which weights of 2 are best."""
     return np.full(32, abs(float(weights["w"].double().mean()) - 2))
 
 
@@ -272,7 +272,7 @@ def test_what_the_updates_do_together_must_pass_the_gate_too(answers: Answers, r
     async def behave(task: Task) -> Outcome:
         return answers.update(task, [0.5, 0.5, 0.5 + number_of(task) / 100])
 
-    weights, server = ones(), {"momentum": np.full(3, 20.0)}  # shoots far beyond 2
+    weights, server = ones(), {"momentum": np.full(3, 20.0)}  # the step goes far beyond 2
     report, verdicts = train_once(
         behave, weights, rounds, [8] * 2, evaluate=far_from_two, rule=RULES["momentum"], server=server
     )

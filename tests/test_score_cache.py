@@ -1,4 +1,4 @@
-"""The cache of scores: what is known is not computed again, and nothing breaks it."""
+"""The cache of scores: known scores are not computed again, and nothing breaks the cache."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def test_what_photos_look_like_is_remembered_beside_their_scores(
         return [one.appearance for one in scorer.score(photos)]
 
     assert looks() == [None] * len(photos)
-    plain = looks(appearance=True)  # from a cache that knows the scores alone
+    plain = looks(appearance=True)  # from a cache that has the scores only
     with_thumbnails = looks(thumbnails=True)
     assert [replace(one, thumbnail=None) for one in with_thumbnails if one is not None] == plain
     for photo in photos:
         stamp = photo.stat()
-        photo.write_bytes(b"x" * stamp.st_size)  # for who opens it, no photo any more
+        photo.write_bytes(b"x" * stamp.st_size)  # the file is no photo any more
         os.utime(photo, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     database = sqlite3.connect(tmp_path / "cache")
     with database:

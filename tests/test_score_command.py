@@ -1,4 +1,4 @@
-"""`nima-golem score`, as a program."""
+"""Tests of `nima-golem score`, run as a program."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ COLUMNS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photos, and what is none: a text, a hidden photo, photos further down and a circle of links."""
+    """Makes a folder of three photos and other things: a text, a hidden photo, photos in subfolders and a circle of
+    links.
+    """
     folder = tmp_path_factory.mktemp("photos")
     images = make_ava_folder(folder / "made", images=5) / "images"
     for image, name in zip(sorted(images.iterdir()), ("b.jpg", "a.JPG", "c.jpeg", ".hidden.jpg"), strict=False):
@@ -47,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spread_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model without sense, but with a score of its own for each photo."""
+    """Makes an untrained model that gives each photo a different score."""
     path = tmp_path_factory.mktemp("model") / "spread.safetensors"
     save_spread_model(path)
     return path
@@ -89,7 +91,7 @@ def test_the_table_shows_score_spread_percentile_and_histogram(folder: Path, mod
     result = score(folder / "a.JPG", folder / "none.jpg", "--model", model)
     header, line, failed = result.stdout.splitlines()
     assert header.split()[:2] == ["score", "spread"]
-    # An untrained model finds every rating as likely as any other.
+    # An untrained model gives every rating the same probability.
     assert line.split() == ["5.50", "±2.87", "★★★☆☆", "above", "56%", "██████████", str(folder / "a.JPG")]
     assert "none.jpg: the file cannot be opened" in failed
     assert result.exit_code == 1
@@ -189,7 +191,7 @@ def test_a_terminal_shows_progress_and_stdout_has_the_data_alone(folder: Path, m
         assert program.stdout is not None
         rows = [json.loads(line) for line in program.stdout]
         shown = b""
-        with contextlib.suppress(OSError):  # Linux says EIO at the end of a terminal
+        with contextlib.suppress(OSError):  # Linux raises EIO at the end of a terminal
             while block := os.read(ours, 4096):
                 shown += block
     os.close(ours)
@@ -240,7 +242,7 @@ def test_a_model_that_is_not_there_is_one_error(folder: Path) -> None:
 
 
 def test_off_line_and_without_the_default_model_it_says_what_to_do(folder: Path, tmp_path: Path) -> None:
-    # A proxy that nobody listens on, and a pip that may not use any index: no network.
+    # A proxy on which nothing listens, and a pip that may not use any index: no network.
     offline = {"https_proxy": "http://127.0.0.1:9", "PIP_NO_INDEX": "1", "NIMA_GOLEM_CACHE": str(tmp_path)}
     command = [sys.executable, "-m", "requestor.cli", "score", str(folder / "a.JPG")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **offline})

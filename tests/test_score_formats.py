@@ -1,4 +1,4 @@
-"""Scores as tables and rows, and which of them are shown."""
+"""Scores as tables and rows, and their selection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from requestor.selection import Selection
 
 
 def score_of(rating: int, path: str = "photo.jpg") -> Score:
-    """A photo that everybody gives the same rating."""
+    """Makes the score of a photo that everybody gives the same rating."""
     return Score.of(path, np.eye(10)[rating - 1], "model@0", 30, 20)
 
 

@@ -1,4 +1,4 @@
-"""The scorer: photos in, scores out, in order, the same for every way in."""
+"""The scorer: photos in, scores out, in order, the same for every kind of input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def rounded(score: Score) -> Score:
-    """Without the last digits, which depend on what else is in a batch, and without the path."""
+    """Drops the last digits, which depend on the other photos of a batch, and the path."""
     assert score.probabilities is not None
     assert score.aesthetic_score is not None
     assert score.std is not None
@@ -153,7 +153,7 @@ def test_onnx_runtime_gives_the_same_scores_and_converts_once(
 ) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
     expected = [score.probabilities for score in Scorer(model, device="cpu").score(photos)]
-    for converter in ("onnxscript", None):  # without it nothing can be converted
+    for converter in ("onnxscript", None):  # without onnxscript nothing can be converted
         if converter is None:
             monkeypatch.setitem(sys.modules, "onnxscript", None)
         found = list(Scorer(model, runtime="onnx", batch_size=4).score([*photos, tmp_path / "missing.jpg"]))

@@ -1,4 +1,4 @@
-"""What the page on scoring shows can be typed."""
+"""The commands on the page about scoring run as they stand."""
 
 from __future__ import annotations
 

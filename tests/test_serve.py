@@ -1,4 +1,4 @@
-"""`nima-golem serve`, as a program that is asked over HTTP."""
+"""Tests of `nima-golem serve`, run as a program, over HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def serving(model: Path, log: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The process, and the port that it chose."""
+    """Starts the service; yields the process, and the port that it chose."""
     command = [sys.executable, "-m", "requestor.cli", "serve", "--port", "0", "--model", str(model), *options]
     with log.open("wb") as errors:
         process = subprocess.Popen(command, cwd=log.parent, stdout=errors, stderr=subprocess.STDOUT)
@@ -63,7 +63,7 @@ def port(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
 
 
 def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-    """Status, content (of JSON) and headers, whose names are in lower case."""
+    """Sends a request; returns status, content (of JSON) and headers, whose names are in lower case."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body, named)
@@ -88,7 +88,7 @@ def test_those_who_ask_together_get_each_their_own(port: int, model: Path) -> No
     expected = [one.aesthetic_score for one in Scorer(model).score(photos)]
     with ThreadPoolExecutor(len(photos)) as pool:
         answers = list(pool.map(lambda photo: ask(port, "POST", "/score", photo)[1], photos))
-    # Another batch may round otherwise.
+    # The digits may differ in another batch.
     assert [row["aesthetic_score"] for row in answers] == pytest.approx(expected, abs=1e-4)
     assert [row["width"] for row in answers] == [200 + seed for seed in range(12)]
 
@@ -97,7 +97,7 @@ def test_those_who_ask_together_get_each_their_own(port: int, model: Path) -> No
     ("body", "status", "complaint"),
     [
         (b"x" * 600_000, 413, "0.5 MB"),
-        (iter([b"x" * 300_000] * 2), 413, "0.5 MB"),  # in chunks, without a length that would tell
+        (iter([b"x" * 300_000] * 2), 413, "0.5 MB"),  # in chunks, without a length that announces the size
         (encoded(Image.new("L", (1000, 1000)), "PNG"), 413, "0.5 megapixels"),
         (b"no photo", 422, "no photo in a known format"),
         (encoded(picture(1), "JPEG")[:2000], 422, "damaged"),
@@ -147,7 +147,7 @@ def test_too_many_and_too_fast_are_told_when_to_come_back_and_ctrl_c_ends_it(mod
                 time.sleep(0.02)
             status, _, headers = ask(port, "POST", "/score", b"x")
             assert (status, headers["retry-after"]) == (503, "1")
-        while ask(port, "GET", "/health")[1]["waiting"] == 1:  # until it has seen that the slow one is gone
+        while ask(port, "GET", "/health")[1]["waiting"] == 1:  # until it has noticed that the slow one is gone
             time.sleep(0.02)
         status, _, headers = ask(port, "POST", "/score", b"x")
         assert status == 429
@@ -191,7 +191,7 @@ def test_photos_that_are_chosen_on_the_page_are_listed_best_first(
     assert f"{max(scores.values()):.2f}" in shown[0]
     assert "no photo in a known format" in shown[-1]
     assert browser.run("return document.documentElement.scrollWidth") <= 390
-    # Its policy lets the page do all that it does; the answer for the text is logged, too.
+    # Its policy allows all that the page does; the answer for the text is logged, too.
     assert [line for line in browser.console() if "422" not in line] == []
     if os.environ.get("SCREENSHOTS"):
         browser.screenshot(Path(os.environ["SCREENSHOTS"]) / "serve.png", whole=True)

@@ -1,4 +1,4 @@
-"""What the server makes of the combined update: by hand, over rounds, and over a stop in between."""
+"""The server's use of the combined update: computed by hand, over rounds, and after a stop in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our SGD is PyTorch's, to the bit."""
+"""This project's SGD equals PyTorch's, to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: what is written comes back, equal contents have equal names, and nothing broken is read."""
+"""Shards: they are read as they were written, equal contents have equal names, and nothing broken is read."""
 
 from __future__ import annotations
 

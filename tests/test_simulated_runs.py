@@ -1,7 +1,7 @@
-"""The promise that a budget is: two hundred runs in virtual time on a market of cheats, failures and honest work.
+"""The budget holds: two hundred runs in virtual time on a market of cheats, failures and honest work.
 
-The backend is the real one, with its board, accounts and ledger; only yapapi and the daemon are stood in for. The
-wallet would pay anything: what keeps a run inside its budget is what the backend issues and accepts.
+The backend is the real one, with its board, accounts and ledger; only yapapi and the daemon are replaced. The wallet
+would pay any amount, so a run stays within its budget only by what the backend issues and accepts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUND_SECONDS = 300.0
 
 
 class SimulatedRun:
-    """A run over three rounds and an evaluation, perhaps killed in between and begun again."""
+    """A run of three rounds and an evaluation; it may be killed in between and started again."""
 
     def __init__(self, seed: int, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.dice = random.Random(seed)
@@ -64,10 +64,10 @@ class SimulatedRun:
                 outcomes = [outcome async for outcome in backend.run(tasks, ROUND_SECONDS)]
                 assert sorted(o.task.job.job_id for o in outcomes) == sorted(task.job.job_id for task in tasks)
                 self.outcomes += sum(outcome.error is None for outcome in outcomes)
-                await asyncio.sleep(self.dice.uniform(0, 30))  # what came is being looked at; providers wait
+                await asyncio.sleep(self.dice.uniform(0, 30))  # the results are judged; providers wait
 
     def task(self, kind: Any, name: str) -> Task:
-        # "embed" stands for all training, as it needs no plan.
+        # "embed" stands for all training, because it needs no plan.
         job = Job(
             PROTOCOL, "evaluate" if kind == "evaluate" else "embed", name, "n", "/", "0" * 64, ("0" * 64,), None, 0
         )
@@ -75,7 +75,7 @@ class SimulatedRun:
 
     async def run(self) -> None:
         if self.killed_after is not None:
-            # Nothing of what a clean end does is done: the allocation leaks, the activities go on.
+            # Nothing that a clean end does is done: the allocation stays, the activities go on.
             backend = self.backend()
             await backend.__aenter__()
             tasks = [self.task("train", f"killed-{index}") for index in range(4)]
@@ -96,7 +96,7 @@ class SimulatedRun:
 
 
 def conduct(dice: random.Random) -> Conduct:
-    """A random provider; every second one is honest, if not reliable."""
+    """Draws a provider; every second one is honest, but may fail."""
 
     def up_to(most: float) -> Decimal:
         return Decimal(str(round(dice.uniform(0, most), 6))) if dice.random() < 0.7 else Decimal(0)
@@ -124,13 +124,13 @@ def test_no_run_pays_more_than_its_budget_and_the_ledger_knows_every_coin(
     assert run.market.allocations == set()
     assert run.market.working == {}
     if run.killed_after is None:
-        assert run.market.unpaid == []  # what was promised was enough for everybody who was honest
+        assert run.market.unpaid == []  # the budget reserved enough to pay every honest provider
     promises = [Decimal(entry["committed"]) for entry in run.ledger.entries() if entry["event"] == "promise"]
     assert all(promise <= run.budget for promise in promises)
 
 
 def test_the_simulated_runs_are_not_idle(tmp_path: Path) -> None:
-    """Most get work done, and in most somebody tries to be paid too much: the test above is about something."""
+    """Most runs get work done, and in most a provider tries to be paid too much: so the test above tests something."""
     done, refused = 0, 0
     for seed in range(30):
         folder = tmp_path / str(seed)

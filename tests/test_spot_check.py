@@ -1,4 +1,4 @@
-"""Wrong features are found, and honest ones from another machine are not."""
+"""Wrong features are found, and honest ones from another machine are accepted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_honest_features_pass_however_they_were_computed(model: Nima, features: 
         elsewhere = embed(model, PHOTOS.jpegs, batch_size=5)
     for claimed in (features, elsewhere):
         assert spot_check(model, PHOTOS, claimed) is None
-    # All of them, not only those that a check would look at.
+    # All of them, not only those that a check would examine.
     assert deviations(elsewhere, features).max() < TOLERANCE / 10
 
 
@@ -58,7 +58,7 @@ def test_features_of_no_or_other_work_are_found(model: Nima, features: NDArray[n
 
 
 def test_one_wrong_photo_is_named_where_it_is_looked_at(model: Nima, features: NDArray[np.float16]) -> None:
-    # Of three photos, all are looked at.
+    # Of three photos, all are checked.
     three = dataclasses.replace(PHOTOS, image_ids=PHOTOS.image_ids[:3], jpegs=PHOTOS.jpegs[:3], votes=None)
     claimed = features[:3].copy()
     claimed[1] = features[2]
@@ -69,9 +69,9 @@ def test_one_wrong_photo_is_named_where_it_is_looked_at(model: Nima, features: N
 
 def test_which_photos_are_looked_at_changes_from_check_to_check(model: Nima, features: NDArray[np.float16]) -> None:
     half = features.copy()
-    half[::2] = 0  # what is average everywhere
-    # A check of three of twelve photos misses the six wrong ones once in eleven times. That twenty checks miss them or
-    # name one alone happens less than once in a billion times.
+    half[::2] = 0  # values that are average in all photos
+    # A check of three of twelve photos misses the six wrong ones once in eleven times. In less than one of a billion
+    # cases, twenty checks miss them or name one alone.
     found = {spot_check(model, PHOTOS, half) for _ in range(20)}
     assert len(found - {None}) > 1
 
@@ -80,7 +80,7 @@ def test_which_photos_are_looked_at_changes_from_check_to_check(model: Nima, fea
 def test_one_unit_in_the_last_place_is_no_deviation(seed: int) -> None:
     here = np.random.default_rng(seed).normal(0, 50, (4, 6)).astype(np.float16)
     there = np.nextafter(here, np.float16(np.inf))
-    # Below fp16's normal numbers, units in the last place do not shrink any more.
+    # Below fp16's normal numbers, units in the last place do not get smaller any more.
     np.testing.assert_allclose(deviations(there, here), 0, atol=6e-8)
 
 

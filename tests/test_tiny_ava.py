@@ -1,4 +1,4 @@
-"""Tiny-AVA: AVA's layout, equal bytes for equal seeds, and ratings that follow from what can be seen."""
+"""Tiny-AVA: AVA's layout, equal bytes for equal seeds, and ratings that follow from visible faults."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_ratings_follow_from_the_properties(made: tuple[Path, str]) -> None:
     means = votes @ np.arange(1, 11) / votes.sum(axis=1)
     quality = [float(properties[image_id]["quality"]) for image_id in table[:, 1]]
     assert np.corrcoef(means, quality)[0, 1] > 0.98
-    # Each fault lowers the rating, at equal others: a linear fit finds the sign of every one.
+    # Each fault lowers the rating if the others stay the same: a linear fit finds the sign of every one.
     faults = ("exposure", "blur", "noise", "clash", "tilt")
     matrix = [[abs(float(properties[image_id][name])) for name in faults] + [1.0] for image_id in table[:, 1]]
     slopes = np.linalg.lstsq(np.array(matrix), means, rcond=None)[0][: len(faults)]

@@ -1,4 +1,4 @@
-"""Training on a devnet where half of the providers are hostile: it ends with a model, and refuses what is not owed."""
+"""Training on a devnet with half of the providers hostile: it ends with a model, and pays nothing that is not owed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Trained:
     states: dict[str, set[str]]
 
     def updates(self, fault: str) -> list[dict[str, Any]]:
-        """What became of those that providers with this fault sent."""
+        """Returns the entries of the updates that providers with this fault sent."""
         names = {account.name for account in self.accounts[fault]}
         rounds = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
         return [update for line in rounds for update in line["updates"] if update["provider"] in names]
@@ -76,7 +76,7 @@ def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 async def invoice_states(devnet: Devnet) -> dict[str, set[str]]:
-    """What became of everybody's invoices, as their own daemons know: name → states."""
+    """Returns the states of all invoices, as the providers' own daemons know them: name → states."""
     states = {}
     for node in devnet.providers:
         async with Rest(node.api_url, node.app_key) as rest:
@@ -91,7 +91,7 @@ def test_both_rounds_moved_the_model(trained: Trained) -> None:
 
 
 def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> None:
-    (zero,) = trained.updates("zero")  # after which nobody asks it for another
+    (zero,) = trained.updates("zero")  # after that, this run does not ask it again
     assert (zero["kind"], zero["verdict"]) == ("no work", "the update is zero")
     (liar,) = trained.accounts["zero"]
     assert ban_list().read()[zero["provider_id"]].name == liar.name  # and no later run asks it either
@@ -101,7 +101,7 @@ def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> No
         assert update["kind"] == "malformed"
         assert "it is no safetensors file" in update["verdict"]
     honest = [update["kind"] for update in trained.updates("")]
-    assert set(honest) <= {"admitted", "harmful"}  # by chance, an honest one may be
+    assert set(honest) <= {"admitted", "harmful"}  # an honest update may be harmful by chance
     assert honest.count("admitted") > len(honest) / 2
 
 

@@ -1,4 +1,4 @@
-"""What `nima-golem train` says when Golem is not as it should be: one message, an exit code, nothing left behind."""
+"""`nima-golem train` on a Golem with problems: one message, an exit code, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def penniless(devnets_home: Path) -> Iterator[Devnet]:
-    """A devnet whose requestor has nothing."""
+    """Runs a devnet whose requestor has no GLM."""
     running = start_detached(NetworkOptions("penniless", providers=1, funded=False))
     yield running
     stop(running)
@@ -91,7 +91,7 @@ def test_a_provider_that_cannot_do_the_work_ends_the_run_and_frees_the_money(
     ava: Path, tmp_path: Path, devnet: Devnet
 ) -> None:
     environment = devnet.environment() | {"NIMA_GOLEM_PYTHON": "/usr/bin/false"}
-    # Nobody but the cheapest comes, and is out after two failures; nobody else is then waited for in vain for long.
+    # Only the cheapest provider comes, and is banned after two failures; the run does not wait long for others.
     done = train(ava, tmp_path / "run", environment, "--workers", "1", "--max-price", "0.45GLM")
     message = complaint(done)
     assert "Only 0 of 34 photos were embedded" in message

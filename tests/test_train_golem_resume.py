@@ -1,4 +1,4 @@
-"""A run on Golem that is killed: the same command ends what was left running, pays for it once, and goes on."""
+"""A run on Golem that is killed: the same command ends what was left running, pays for it once, and continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(ava: Path, run_dir: Path) -> list[str]:
 def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path: Path, devnet: Devnet) -> None:
     ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
     environment = os.environ | devnet.environment()
-    asyncio.run(settle(devnet, 60))  # what earlier tests owe
+    asyncio.run(settle(devnet, 60))  # pays the debts of earlier tests
     before = asyncio.run(requestor_wallet(devnet))
     killed = subprocess.Popen(command(ava, run_dir), env=environment, stderr=subprocess.DEVNULL)
     ledger = Ledger(run_dir / "ledger.jsonl")

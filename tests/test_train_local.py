@@ -28,7 +28,7 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(ava: Path, run_dir: Path, *more: str) -> list[str]:
     options = ["--budget", "2GLM", "--backend", "local", "--workers", "2", "--run-dir", str(run_dir)]
     options += ["--strategy", "federate", "--rounds", "2"]
-    options += ["--aggregation", "momentum"]  # which has a state that must outlive the process, too
+    options += ["--aggregation", "momentum"]  # it has a state that must also outlive the process
     return [sys.executable, "-m", "requestor.cli", "train", "--ava", str(ava), *options, "--json", *more]
 
 
@@ -78,7 +78,7 @@ def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProc
     assert metadata["metrics"]["srcc_mean"] == summary["metrics"]["srcc"]
     assert len(metadata["history"]) == 2
     assert (metadata["starting_weights"], len(metadata["starting_weights_sha256"])) == ("mobilenet_v2-imagenet", 64)
-    assert metadata["licence"] in ("BSD-3-Clause", "MIT")  # by whose weights could be had
+    assert metadata["licence"] in ("BSD-3-Clause", "MIT")  # depends on which weights could be fetched
 
 
 def test_every_checkpoint_and_every_evaluation_names_the_split(
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_to_the_same_model(
 ) -> None:
     run_dir = tmp_path / "run"
     running = subprocess.Popen(command(ava, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    wait_for(run_dir / "report.html", running)  # the last that a round writes
+    wait_for(run_dir / "report.html", running)  # the last file that a round writes
     running.send_signal(signal.SIGKILL)
     running.communicate()
     assert "Not finished" in (run_dir / "report.html").read_text()
@@ -204,7 +204,7 @@ def test_ctrl_c_stops_cleanly_and_leaves_no_process(ava: Path, tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"TMPDIR": str(tmp_path)},  # where its workers live, so that they can be told from others'
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # its workers' folder, to tell them from others'
     )
     wait_for(run_dir / "base.json", running)
     os.kill(running.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`nima-golem train` by every strategy that begins with features: the whole pipeline, on local subprocesses."""
+"""`nima-golem train` with every strategy that begins with features: the whole pipeline, on local subprocesses."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Finished:
         return str(json.loads((self.run_dir / "base.json").read_text())["sha256"])
 
     def votes_in_store(self) -> list[bool]:
-        """Of every shard to train on, whether it holds votes."""
+        """Returns for every shard to train on if it holds votes."""
         clients = json.loads((self.run_dir / "dataset.json").read_text())["clients"]
         names = [shard["sha256"] for client in clients for shard in client]
         return [read_shard(self.run_dir / "store" / f"{name}.safetensors").votes is not None for name in names]
 
     def changed(self) -> set[str]:
-        """The parameters in which the model differs from the one that it began with."""
+        """Returns the parameters in which the model differs from the initial one."""
         before = self.base.state_dict()
         return {name for name, values in self.model.state_dict().items() if not torch.equal(values, before[name])}
 
@@ -73,7 +73,7 @@ def embedded(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """On drawn photos: brightness alone is no task that a backbone could learn anything for."""
+    """Trains on drawn photos, because brightness alone is no task from which a backbone could learn."""
     folder = tmp_path_factory.mktemp("tuned")
     draw = [sys.executable, str(ROOT / "scripts" / "make_tiny_ava.py"), "--images", "100", str(folder / "ava")]
     subprocess.run(draw, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Training and prediction, against a textbook loop and against themselves."""
+"""Training and prediction, compared with a textbook loop and with each other."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def twelve() -> Shard:
 def fresh(twelve: Shard) -> Callable[..., Nima]:
     def make(multi_level: bool = False) -> Nima:
         model = initial_model(BACKBONE, None, 0, multi_level=multi_level)
-        # The features of a random network hardly differ from image to image before this.
+        # Without this, the features of a random network hardly differ from image to image.
         standardise_features(model, twelve.jpegs)
         return model
 
@@ -49,7 +49,7 @@ def fresh(twelve: Shard) -> Callable[..., Nima]:
 
 
 def textbook_epoch(model: Nima, data: Shard, plan: TrainingPlan) -> None:
-    """One epoch of SGD with momentum, written out."""
+    """Runs one epoch of SGD with momentum, written out."""
     assert data.votes is not None
     images = torch.stack([central_crop(jpeg, 224) for jpeg in data.jpegs])
     votes = torch.tensor(data.votes, dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_an_epoch_equals_a_textbook_loop(twelve: Shard, blocks: int, fresh: Call
         torch.testing.assert_close(tensor, textbook.state_dict()[name], rtol=0, atol=1e-6)
     moved = {name: (tensor - start[name]).abs().max().item() for name, tensor in ours.named_parameters()}
     assert all(moved[name] == 0 for name in moved.keys() - ours.trainable_parameters(blocks).keys())
-    # Far more than the tolerance, or the comparison would say nothing.
+    # Far more than the tolerance; otherwise the comparison would say nothing.
     assert moved["head.weight"] > 1e-4
     assert blocks == 0 or max(moved[name] for name in moved if name.startswith("blocks.")) > 1e-4
 
@@ -111,7 +111,7 @@ def test_equal_plans_give_equal_weights_and_other_seeds_others(twelve: Shard, fr
     plan = dataclasses.replace(PLAN, augment=True, dropout=0.5, steps=2)
     heads = []
     for seed in (5, 5, 6):
-        torch.manual_seed(len(heads))  # whatever state the process is in
+        torch.manual_seed(len(heads))  # independent of the state of the process
         model = fresh()
         train(model, [twelve], dataclasses.replace(plan, seed=seed))
         heads.append(model.head.weight.detach().clone())
@@ -206,7 +206,7 @@ def test_fedprox_pulls_every_step_back_to_the_received_parameters(fresh: Callabl
 
     received = fresh().head.weight.detach().double()
     once = after(1, 0.0)
-    # Nothing has moved before the first step; in the second, the gradient of µ/2·‖w − w₀‖² is µ·(w − w₀).
+    # Nothing has changed before the first step; in the second, the gradient of µ/2·‖w − w₀‖² is µ·(w − w₀).
     assert torch.equal(after(1, 50.0), once)
     pull = after(2, 50.0) - after(2, 0.0)
     torch.testing.assert_close(pull, -PLAN.lr_head * 50.0 * (once - received), rtol=1e-3, atol=1e-7)

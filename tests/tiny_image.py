@@ -1,4 +1,4 @@
-"""A provider image of a few megabytes: the host's shell and some of its programs, with their libraries."""
+"""Makes a provider image of a few megabytes: the host's shell and some of its programs, with their libraries."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def make_image(
     files: Mapping[str, str] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> ImageInfo:
-    """Write `folder/tiny.gvmi`.
+    """Writes `folder/tiny.gvmi`.
 
-    `files` are put into it: path → text, executable where it begins with `#!`; and `links`: path → target.
+    `files` are put into it: path → text, executable if it begins with `#!`; and `links`: path → target.
     """
     if shutil.which("mksquashfs") is None or shutil.which("unsquashfs") is None:
         pytest.skip("needs squashfs-tools")

@@ -1,4 +1,4 @@
-"""Who is owed what on a devnet, who was paid, and the command to pay now."""
+"""Lists what a devnet's requestor owes and has paid to each provider, and makes it pay now."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PROCESS_SECONDS = 4.0
 
 @dataclass(frozen=True)
 class ProviderAccount:
-    """A provider's invoices by what became of them, and its wallet; GLM.
+    """A provider's invoices, summed by their state, and its wallet; all in GLM.
 
-    `state`: idle, initialized, computing, or stopped. `wallet` is None where the devnet has no chain. `fault`: empty
-    for an honest provider.
+    `state`: idle, initialized, computing, or stopped. `wallet` is None if the devnet has no chain. `fault` is empty for
+    an honest provider.
     """
 
     name: str
@@ -45,19 +45,19 @@ class ProviderAccount:
 
 
 async def provider_accounts(devnet: Devnet) -> list[ProviderAccount]:
-    """All providers' accounts, as their own daemons and the chain tell them. Raises GolemError."""
+    """Returns all providers' accounts, as their own daemons and the chain report them. Raises GolemError."""
     return list(await asyncio.gather(*(_account(devnet, node) for node in devnet.providers)))
 
 
 async def requestor_wallet(devnet: Devnet) -> Decimal | None:
-    """The requestor's GLM on the chain."""
+    """Returns the requestor's GLM on the chain; None if the devnet has no chain."""
     return await _wallet(devnet, devnet.requestor)
 
 
 async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
-    """Have the requestor pay all that it accepted, now, and wait until the providers have seen it on the chain.
+    """Makes the requestor pay all that it accepted, and waits until the providers have seen the payments on the chain.
 
-    Raises DevnetError where the devnet has no chain, or after `timeout` seconds.
+    Raises DevnetError if the devnet has no chain, or after `timeout` seconds.
     """
     if devnet.chain is None:
         raise DevnetError("This devnet has no chain, so nothing can be settled: install npm and start it again.")
@@ -83,7 +83,7 @@ async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
 
 
 async def _accepted(devnet: Devnet) -> dict[str, Decimal]:
-    """What the requestor has promised to pay or has paid, by the provider's node id."""
+    """Returns the GLM that the requestor has promised to pay or has paid, by the provider's node id."""
     owed: dict[str, Decimal] = {}
     async with Rest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
         for invoice in await rest.invoices():
@@ -107,7 +107,7 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
         agreements = report["agreements"]
         state = report["state"] if process_started(report["pid"]) is not None else "stopped"
     except (GolemError, OSError, ValueError):
-        pass  # a provider may be gone
+        pass  # a provider may have stopped
     wallet = await _wallet(devnet, node)
     return ProviderAccount(
         node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet, fault=node.fault

@@ -7,18 +7,18 @@ from typing import Any
 from requestor.devnet.batch import CommandFailed
 from requestor.golem.gsb import ServiceBus
 
-StatePair = tuple[str, str | None]  # the state, and the one that is being entered
+StatePair = tuple[str, str | None]  # the state, and the state that is being entered
 
 
 class ActivityState:
-    """Begins as `New`. Every change is reported before it has an effect."""
+    """The state of one activity; begins as `New`. Every change is reported before it takes effect."""
 
     def __init__(self, bus: ServiceBus, activity_id: str) -> None:
         self._bus, self._activity_id = bus, activity_id
         self.pair: StatePair = ("New", None)
 
     async def set(self, state: str, pending: str | None = None, reason: str | None = None) -> None:
-        """Report a change; nothing where it is none. Raises ServiceBusError."""
+        """Reports a change of the state; does nothing if the state stays the same. Raises ServiceBusError."""
         if self.pair == (state, pending):
             return
         self.pair = (state, pending)
@@ -29,7 +29,9 @@ class ActivityState:
         await self._bus.call("/local/activity/SetActivityState", message, timeout=10)
 
     def enter(self, kind: str) -> str:
-        """The state that a command of this kind leads to. Raises CommandFailed where it is not its turn."""
+        """Returns the state that a command of this kind leads to. Raises CommandFailed if the command is not allowed
+        now.
+        """
         state, pending = self.pair
         if pending is not None:
             raise CommandFailed(f"Local service error: State error: Busy: {_debug(self.pair)}")
@@ -47,7 +49,7 @@ class ActivityState:
         raise CommandFailed(f"Local service error: State error: {expected}")
 
     def expect(self, pair: StatePair) -> None:
-        """Raises CommandFailed where the state has changed meanwhile, by another batch."""
+        """Raises CommandFailed if another batch has changed the state meanwhile."""
         if self.pair != pair:
             raise CommandFailed(
                 f"Local service error: State error: Unexpected state: {_debug(self.pair)}, expected {_debug(pair)}"
@@ -55,6 +57,6 @@ class ActivityState:
 
 
 def _debug(state: StatePair) -> str:
-    """As Rust prints the pair into its messages."""
+    """Returns the pair as Rust prints it in its messages."""
     pending = f"Some({state[1]})" if state[1] is not None else "None"
     return f"StatePair({state[0]}, {pending})"

@@ -1,9 +1,9 @@
-"""The life of one approved agreement, as Golem's provider agent leads it (yagna `agent/provider/src/tasks`).
+"""Runs one approved agreement, as Golem's provider agent does (yagna `agent/provider/src/tasks`).
 
     Initialized → Computing ⇄ Idle → Closed | Broken
 
-One activity at a time. The provider breaks the agreement with a code: at its expiration, after 90 s without an
-activity, at a missed debit-note deadline.
+An agreement has one activity at a time. The provider breaks it with a termination code: at its expiration, after 90 s
+without an activity, or at a missed debit-note deadline.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What the agreements of one provider share. `folder` holds the activities and the cache of images."""
+    """Everything that the agreements of one provider share. `folder` holds the activities and the cache of images."""
 
     rest: Rest
     bus: ServiceBus
@@ -46,7 +46,7 @@ class Host:
 
 
 class AgreementTask:
-    """One approved agreement. `on_change` is called whenever its state has changed."""
+    """One approved agreement. It calls `on_change` whenever its state has changed."""
 
     def __init__(self, agreement: Mapping[str, Any], host: Host, on_change: Callable[[AgreementTask], None]) -> None:
         self.agreement_id = str(agreement["agreementId"])
@@ -71,34 +71,34 @@ class AgreementTask:
         self._notes: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._activity = asyncio.Lock()  # one thing at a time is done to the activity
+        self._activity = asyncio.Lock()  # creates and destroys an activity one after the other
 
     @property
     def active(self) -> bool:
-        """Whether it holds the provider's slot."""
+        """True while the agreement holds the provider's slot."""
         return self.state not in ("Closed", "Broken")
 
     def begin(self) -> None:
-        """Start the clocks: expiration, and the wait for a first activity."""
+        """Starts the timers: the expiration, and the wait for a first activity."""
         self._set_timer("expiration", self._expires - time.time(), "Expired", "Agreement expired.")
         self._wait_for_activity()
 
     def create_activity(self, activity_id: str) -> None:
-        """The requestor asked for an activity."""
+        """Creates the activity that the requestor asked for."""
         self._spawn(self._create(activity_id))
 
     def destroy_activity(self, activity_id: str) -> None:
-        """The requestor, or the daemon, ends an activity."""
+        """Ends an activity, because the requestor or the daemon asked for it."""
         self._spawn(self._destroy(activity_id))
 
     def close(self) -> None:
-        """The requestor has terminated the agreement."""
+        """Closes the agreement after the requestor has terminated it."""
         if self.active:
             self._end("Closed")
             self._spawn(self._wind_up())
 
     def break_(self, code: str, message: str) -> None:
-        """End the agreement ourselves, with a termination code."""
+        """Terminates the agreement from the provider's side, with a termination code."""
         if self.active:
             logger.warning("breaking agreement %s: %s (%s)", self.agreement_id, code, message)
             self._end("Broken")
@@ -106,7 +106,7 @@ class AgreementTask:
             self._spawn(self._wind_up())
 
     async def shut_down(self) -> None:
-        """The agent is stopping: break the agreement, and kill what runs. Nothing is waited for after that."""
+        """Breaks the agreement and kills what runs, because the agent is stopping. Nothing is waited for after that."""
         unit = self._unit
         self.break_("Shutdown", "Provider is shutting down.")
         if unit is not None:

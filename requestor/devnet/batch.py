@@ -14,7 +14,7 @@ KINDS = ("sign", "deploy", "start", "run", "transfer", "terminate")
 
 
 class CommandFailed(Exception):
-    """A command ended with this return code; -1 where it was not a program's."""
+    """A command ended with this return code; -1 if the code does not come from a program."""
 
     def __init__(self, message: str, return_code: int = -1) -> None:
         super().__init__(message)
@@ -23,14 +23,14 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """`{kind: arguments}`, as it came."""
+    """One command, `{kind: arguments}`, as it arrived."""
 
     kind: str
     arguments: Mapping[str, Any]
 
     @classmethod
     def parse(cls, item: object) -> Command:
-        """Raises ValueError where `item` is no command of an exe-script."""
+        """Reads one command of an exe-script. Raises ValueError if `item` is none."""
         if not isinstance(item, Mapping) or len(item) != 1:
             raise ValueError(f"not a command: {item!r}")
         (kind, arguments), *_ = item.items()
@@ -42,7 +42,7 @@ class Command:
         return command
 
     def outputs(self) -> tuple[CapturedOutput, CapturedOutput]:
-        """Fresh stdout and stderr, keeping what the command asks for. Only `run` may ask."""
+        """Returns new, empty stdout and stderr that keep what the command asks for. Only `run` may ask for anything."""
         if self.kind != "run":
             return CapturedOutput.everything(), CapturedOutput.everything()
         capture = self.arguments.get("capture") or {}
@@ -52,7 +52,7 @@ class Command:
         return {self.kind: dict(self.arguments)}
 
     def as_state(self) -> dict[str, Any]:
-        """What `GetRunningCommand` says of it."""
+        """Returns the command as `GetRunningCommand` shows it."""
         arguments = self.arguments
         params = {
             "start": lambda: list(arguments.get("args") or ()),
@@ -66,23 +66,23 @@ class Command:
 class _State:
     stdout: CapturedOutput
     stderr: CapturedOutput
-    ok: bool | None = None  # None: still running
+    ok: bool | None = None  # None while it is running
     message: str | None = None
     date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
 class Batch:
-    """Commands in order, and what has become of them so far."""
+    """A list of commands, run in order, and their results so far."""
 
     def __init__(self, batch_id: str, commands: tuple[Command, ...]) -> None:
         self.batch_id, self.commands = batch_id, commands
-        self.stopped = False  # by a `terminate` of another batch: no further command is begun
+        self.stopped = False  # set by a `terminate` in another batch: no further command is started
         self._states: list[_State] = []
         self._listeners: list[asyncio.Queue[dict[str, Any] | None]] = []
         self._ended = False
         self._changed = asyncio.Condition()
 
-    # ---- what happens in it
+    # ---- reported by the exe-unit
 
     async def started(self, index: int) -> None:
         command = self.commands[index]
@@ -90,7 +90,7 @@ class Batch:
         self._tell(index, {"started": {"command": command.as_json()}})
 
     def output(self, index: int, stream: str, data: bytes) -> None:
-        """`stream`: stdout or stderr."""
+        """Records output of a command. `stream`: stdout or stderr."""
         captured: CapturedOutput = getattr(self._states[index], stream)
         shown = captured.write(data)
         if shown is not None and captured.streamed:
@@ -112,7 +112,7 @@ class Batch:
             self._changed.notify_all()
 
     async def end(self) -> None:
-        """No command will be begun any more."""
+        """Ends the batch: no further command is started."""
         self._ended = True
         for listener in self._listeners:
             listener.put_nowait(None)
@@ -122,11 +122,11 @@ class Batch:
         for listener in self._listeners:
             listener.put_nowait(event)
 
-    # ---- what is asked of it
+    # ---- asked by the requestor
 
     @property
     def done(self) -> int:
-        """How many commands have ended."""
+        """The number of commands that have ended."""
         return sum(state.ok is not None for state in self._states)
 
     def running(self) -> Command | None:
@@ -135,7 +135,7 @@ class Batch:
         return None
 
     async def wait_for(self, index: int, timeout: float) -> bool:
-        """Whether command `index` ended within `timeout` seconds; after a failure before it, it never does."""
+        """Returns whether command `index` ends within `timeout` seconds; after a failure before it, it never does."""
         try:
             async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(lambda: self.done > index), timeout)
@@ -144,9 +144,10 @@ class Batch:
         return True
 
     def results(self, index: int | None) -> list[dict[str, Any]]:
-        """The commands that have ended, up to `index` (None: all). With an index, only its output is shown.
+        """Returns the results of the commands that have ended, up to `index` (None: all).
 
-        A quirk of the exe-unit is kept: the batch counts as finished at the requested index.
+        With an index, only the output of that command is shown. One quirk of the exe-unit is kept: the batch counts as
+        finished at the requested index.
         """
         last = len(self.commands) - 1 if index is None else index
         results = []
@@ -168,7 +169,7 @@ class Batch:
         return results
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """What happens from now on, until the batch ends. What happened before is not told."""
+        """Yields the events from now on, until the batch ends. Earlier events are not repeated."""
         if self._ended:
             return
         listener: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()

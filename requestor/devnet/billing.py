@@ -1,7 +1,8 @@
-"""What a provider sends for one agreement: debit notes while an activity runs, one at its end, and the invoice.
+"""Sends the bills of one agreement: debit notes while an activity runs, one at its end, and the invoice.
 
-Follows yagna's `agent/provider/src/payments`: notes lie on a grid of the agreement's time, amounts are cumulative per
-activity, a final note is sent again until it arrives, and an unaccepted note breaks the agreement at its deadline.
+Follows yagna's `agent/provider/src/payments`: notes are sent at fixed intervals of the agreement's time, amounts are
+cumulative per activity, a final note is sent again until it arrives, and an unaccepted note breaks the agreement at its
+deadline.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Counters = Callable[[], Sequence[float]]
 
 @dataclass(frozen=True)
 class PaymentTerms:
-    """What an agreement says about payment; seconds. None: not negotiated."""
+    """The payment terms of an agreement; in seconds. None means that a term was not negotiated."""
 
     pricing: LinearPricing
     interval: float
@@ -53,7 +54,7 @@ class PaymentTerms:
 
 
 class Billing:
-    """The bills of one agreement, approved at `approved` (Unix seconds)."""
+    """The bills of one agreement that was approved at `approved` (Unix seconds)."""
 
     def __init__(
         self, rest: Rest, agreement_id: str, approved: float, terms: PaymentTerms, fault: Fault, on_break: OnBreak
@@ -62,12 +63,12 @@ class Billing:
         self._fault, self._on_break = fault, on_break
         self._costs: dict[str, Decimal] = {}  # of activities that have ended
         self._activity_of: dict[str, str] = {}  # debit note → activity
-        self._deadlines: dict[str, asyncio.TimerHandle] = {}  # debit note → until when it must be accepted
-        self._due: dict[str, asyncio.TimerHandle] = {}  # payable debit note → until when it must be paid
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}  # debit note → acceptance timer
+        self._due: dict[str, asyncio.TimerHandle] = {}  # payable debit note → payment timer
         self._last_sent = self._last_payable = approved
 
     async def charge(self, activity_id: str, counters: Counters) -> None:
-        """Send a debit note at every point of the grid, until cancelled."""
+        """Sends a debit note at every interval, until cancelled."""
         while True:
             elapsed = time.time() - self._approved
             await asyncio.sleep(self._terms.interval - elapsed % self._terms.interval)
@@ -81,12 +82,12 @@ class Billing:
                     return
 
     async def final_note(self, activity_id: str, usage: Sequence[float]) -> None:
-        """The last debit note of an activity, sent until it arrives; its amount goes into the invoice."""
+        """Sends the last debit note of an activity until it arrives; adds its amount to the invoice."""
         self._costs[activity_id] = self._amount(usage)
         await _insist(lambda: self._debit_note(activity_id, usage, final=True))
 
     async def invoice(self) -> str:
-        """Send the invoice over all activities that have ended, until it arrives; returns its id."""
+        """Sends the invoice over all activities that have ended, until it arrives; returns its id."""
         amount = sum(self._costs.values(), Decimal(0))
         due = INVOICE_DUE_SECONDS if self._terms.payment_timeout is None else self._terms.payment_timeout
         invoice = {
@@ -101,7 +102,7 @@ class Billing:
         return invoice_id
 
     def handle_event(self, event: Mapping[str, Any]) -> None:
-        """A debit-note event of the daemon; those of other agreements are ignored."""
+        """Handles a debit-note event of the daemon; ignores those of other agreements."""
         note, kind = event["debitNoteId"], event["eventType"]
         if note not in self._activity_of:
             return
@@ -114,7 +115,7 @@ class Billing:
             self._on_break(f"DebitNote{verb}", f"DebitNote [{note}] {verb.lower()}.")
 
     def stop(self) -> None:
-        """Forget the deadlines: the agreement has ended."""
+        """Cancels the deadlines, because the agreement has ended."""
         for timer in (*self._deadlines.values(), *self._due.values()):
             timer.cancel()
         self._deadlines.clear()
@@ -152,7 +153,7 @@ class Billing:
         return self._fault.bill(self._terms.pricing.cost(usage))
 
     def _settle(self, timers: dict[str, asyncio.TimerHandle], note: str) -> None:
-        """Amounts are cumulative: one accepted note settles the earlier ones of its activity, too."""
+        """Cancels the timers of a note and of the earlier notes of its activity, because amounts are cumulative."""
         for earlier in self._activity_of:
             if self._activity_of[earlier] == self._activity_of[note] and earlier in timers:
                 timers.pop(earlier).cancel()

@@ -1,7 +1,7 @@
-"""What is kept of a command's output: nothing, all, its head, its tail, as the script's `capture` asks.
+"""Keeps a command's output as the script's `capture` asks: nothing, all, its head, its tail.
 
-The rules are the exe-unit's (yagna exe-unit `output.rs`), its quirks included: an empty output is null, bytes that
-are no UTF-8 are shown as Latin-1, and `headTail` repeats what lies in both halves.
+The rules are the exe-unit's (yagna exe-unit `output.rs`), with its quirks: an empty output is null, bytes that are not
+UTF-8 are shown as Latin-1, and `headTail` repeats the bytes that lie in both halves.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class CapturedOutput:
-    """One stream of one command. `streamed` says whether chunks are also sent to the requestor as they come."""
+    """One output stream of one command. If `streamed`, chunks are also sent to the requestor as they arrive."""
 
     def __init__(self, *, head: int | None = 0, tail: int = 0, streamed: bool = False, binary: bool = False) -> None:
-        """`head`, `tail`: bytes to keep; None keeps everything."""
+        """Sets how much is kept: `head` and `tail` are numbers of bytes; None keeps everything."""
         self.streamed = streamed
         self._binary = binary
         self._head_limit, self._tail_limit = head, tail
@@ -22,12 +22,12 @@ class CapturedOutput:
 
     @classmethod
     def everything(cls) -> CapturedOutput:
-        """What deploy, start and transfer get."""
+        """Returns the output that deploy, start and transfer get: it keeps everything."""
         return cls(head=None, streamed=True)
 
     @classmethod
     def from_mode(cls, mode: Mapping[str, Any] | None) -> CapturedOutput:
-        """From a script's capture mode: `{"atEnd": {...}}`, `{"stream": {...}}` or nothing.
+        """Reads a script's capture mode: `{"atEnd": {...}}`, `{"stream": {...}}` or None.
 
         Raises ValueError on any other shape.
         """
@@ -54,7 +54,7 @@ class CapturedOutput:
         return cls(head=None, binary=binary)
 
     def write(self, data: bytes) -> str | list[int] | None:
-        """Keep what is to be kept of `data`; returns what of it goes to a listener, None where nothing does."""
+        """Keeps the requested part of `data`; returns the part for a listener, None if there is nothing for it."""
         head = data if self._head_limit is None else data[: self._head_limit - len(self._head)]
         self._head += head
         tail = data[-self._tail_limit :] if self._tail_limit else b""
@@ -65,7 +65,7 @@ class CapturedOutput:
         return list(shown) if self._binary else shown.decode("utf-8", errors="replace")
 
     def value(self) -> str | list[int] | None:
-        """The captured output as it goes into the command's result."""
+        """Returns the captured output as it stands in the command's result."""
         data = bytes(self._head + self._tail)
         if not data:
             return None

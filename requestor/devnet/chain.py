@@ -1,4 +1,4 @@
-"""A devnet's own Ethereum chain (anvil), with a GLM-like token that daemons pay each other in."""
+"""A devnet's own Ethereum chain (anvil), with a GLM-like token in which the daemons pay each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from requestor.devnet.process import ChildProcess
 from requestor.errors import DevnetError
 
 CHAIN_ID = 560048
-"""Of hoodi, the test network that yagna's `erc20-hoodi-tglm` platform pays on."""
+"""The chain id of hoodi, the test network on which yagna's `erc20-hoodi-tglm` platform pays."""
 
 ANVIL = NpmFile(
     package="@foundry-rs/anvil-linux-amd64",
@@ -30,10 +30,10 @@ TOKEN = NpmFile(
     sha512="xSmezSupL+y9VkHZJGDoCBpmnB2ogM13ccaYDWqJTfS3dbuHkgjuwDFUmaFauBCboQMGB/S5UqUl2y54X99BmA==",
     member="package/build/contracts/ERC20PresetFixedSupply.json",
 )
-_SUPPLY = Decimal(10) ** 9  # about as many as there are GLM
+_SUPPLY = Decimal(10) ** 9  # about as many as there are GLM on Ethereum
 
-# One transaction a payment: the contracts that bundle them are not on this chain. It mines only when there is
-# something to mine, so the age of its newest block says nothing.
+# Every payment is one transaction, because the contracts that bundle payments are not on this chain. The chain mines a
+# block only if there is a transaction, so the age of its newest block says nothing.
 _PAYMENTS = """\
 [engine]
 process-interval = 1
@@ -71,7 +71,9 @@ allowed-head-behind-secs = 1000000000
 
 
 class ChainUnavailable(DevnetError):
-    """This machine has no chain program and cannot fetch one. Daemons run without, unsettled."""
+    """This machine has no chain program and cannot fetch one. Daemons run without a chain, and payments are not
+    settled.
+    """
 
 
 class Chain:
@@ -91,10 +93,10 @@ class Chain:
         self._bank = ""
 
     async def start(self, *, timeout: float = 20.0) -> None:
-        """Starts the chain and puts the token on it. The first time, fetches both programs through npm.
+        """Starts the chain and deploys the token. The first time, fetches both programs through npm.
 
         Raises:
-            ChainUnavailable: there is neither anvil nor npm, or npm could not fetch.
+            ChainUnavailable: neither anvil nor npm is installed, or npm could not fetch anvil.
             DevnetError: the port is taken, or the chain does not answer within `timeout` seconds.
         """
         try:
@@ -130,15 +132,15 @@ class Chain:
             await self.token.transfer(self._bank, address, glm)
 
     async def balance_of(self, address: str) -> Decimal:
-        """The GLM of an address."""
+        """Returns the GLM of an address."""
         return await self.token.balance_of(address)
 
     async def transfers(self, *, sender: str | None = None, recipient: str | None = None) -> list[Transfer]:
-        """The GLM that moved between addresses, oldest first; the devnet's own funding included."""
+        """Returns the transfers of GLM between addresses, oldest first; the devnet's own funding is included."""
         return await self.token.transfers(sender=sender, recipient=recipient)
 
     def payments_toml(self) -> str:
-        """The `config-payments.toml` with which a yagna daemon pays on this chain, as its network `hoodi`."""
+        """Returns the `config-payments.toml` with which a yagna daemon pays on this chain, as its network `hoodi`."""
         return _PAYMENTS.format(chain_id=CHAIN_ID, token=self.token.address, url=self.node.url)
 
     async def _answers(self) -> bool:

@@ -1,4 +1,4 @@
-"""A real yagna daemon of a devnet, on the loopback interface, with a wallet and an app-key of its own."""
+"""A real yagna daemon of a devnet, on the loopback interface, with its own wallet and app-key."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from requestor.errors import DevnetError, GolemError
 from requestor.golem.daemon import DaemonClient
 
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG")
-_NO_RELAY = "127.0.0.1:1"  # never asked in a central network, and nobody listens there
+_NO_RELAY = "127.0.0.1:1"  # no relay listens there; a daemon in a central network never asks one
 
 
 def find_yagna() -> Path:
-    """Returns the `yagna` program: the one of this Python environment (package `golem-node`), else of PATH.
+    """Returns the `yagna` program: the one of this Python environment (package `golem-node`), or else of PATH.
 
     Raises:
         DevnetError: there is none.
@@ -34,17 +34,17 @@ def find_yagna() -> Path:
 
 @dataclass(frozen=True)
 class DaemonSettings:
-    """Where a daemon listens and who it is.
+    """The folder, ports and keys of a daemon.
 
     Attributes:
         folder: its data directory.
         log: its log file.
         api_port, gsb_port: TCP ports of its REST interface and of its service bus.
-        hub_port: the devnet's hub.
+        hub_port: TCP port of the devnet's hub.
         app_key: the key that its REST interface asks for.
         identity_secret: the private key of its node, 64 hex digits.
-        payments: contents of `config-payments.toml` (`Chain.payments_toml`); None for a daemon that signs
-            allocations without looking at a chain, and settles nothing.
+        payments: contents of `config-payments.toml` (`Chain.payments_toml`); None for a daemon that signs allocations
+            without looking at a chain, and settles nothing.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Daemon:
             [str(find_yagna()), "service", "run", "--disable-metrics-push"],
             log=settings.log,
             environment=self._environment(),
-            folder=settings.folder,  # yagna reads a `.env` file from where it is started
+            folder=settings.folder,  # yagna reads a `.env` file from the folder in which it is started
         )
 
     @property
@@ -84,7 +84,7 @@ class Daemon:
         return f"tcp://127.0.0.1:{self.settings.gsb_port}"
 
     def environment(self) -> dict[str, str]:
-        """What a program exports to use this daemon."""
+        """Returns the environment variables that a program needs to use this daemon."""
         return {
             "YAGNA_APPKEY": self.settings.app_key,
             "YAGNA_API_URL": self.api_url,
@@ -103,7 +103,7 @@ class Daemon:
             "CENTRAL_NET_HOST": f"127.0.0.1:{settings.hub_port}",
             "YA_NET_RELAY_HOST": _NO_RELAY,
             "YA_CONSENT_STATS": "deny",
-            # a node listens to offers from its first demand on; these make it hear them soon after
+            # a node listens to offers only after its first demand; these settings make it hear them soon after that
             "MEAN_CYCLIC_BCAST_INTERVAL": "1s",
             "OFFER_BROADCAST_DELAY": "0s",
             "PAYMENT_CYCLE_DEFAULT_INTERVAL": "20s",

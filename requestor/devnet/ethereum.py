@@ -1,4 +1,4 @@
-"""JSON-RPC to an Ethereum node, and an ERC-20 token on it."""
+"""JSON-RPC calls to an Ethereum node, and an ERC-20 token on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import aiohttp
 
 from requestor.errors import DevnetError
 
-# The first four bytes of keccak-256 of a function's signature call it; an event is known by all 32.
+# A function is called by the first four bytes of the keccak-256 of its signature; an event is named by all 32 bytes.
 _BALANCE_OF = "70a08231"  # balanceOf(address)
 _TRANSFER = "a9059cbb"  # transfer(address,uint256)
 _TRANSFER_EVENT = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -19,17 +19,17 @@ _DECIMALS = 18
 
 
 def to_units(amount: Decimal) -> int:
-    """Coins → the smallest units (10⁻¹⁸); anything finer is cut off."""
+    """Converts coins to the smallest units (10⁻¹⁸); cuts off anything finer."""
     return int(amount.scaleb(_DECIMALS))
 
 
 def from_units(units: int) -> Decimal:
-    """The smallest units → coins, exactly."""
+    """Converts the smallest units to coins, exactly."""
     return Decimal(units).scaleb(-_DECIMALS)
 
 
 def word(value: int | str) -> str:
-    """A number or a 0x address as the 64 hex digits of one ABI word."""
+    """Encodes a number or a 0x address as the 64 hex digits of one ABI word."""
     return f"{int(value, 16) if isinstance(value, str) else value:064x}"
 
 
@@ -60,10 +60,10 @@ class Node:
         return answer["result"]
 
     async def send(self, **transaction: str) -> dict[str, Any]:
-        """Sends a transaction from an account that the node signs for, and returns its receipt once mined.
+        """Sends a transaction from an account that the node signs for; returns its receipt after it was mined.
 
         Raises:
-            DevnetError: it was refused, it failed, or it was not mined within 10 s.
+            DevnetError: the transaction was refused, failed, or was not mined within 10 s.
         """
         transaction_hash = await self.call("eth_sendTransaction", transaction)
         for _ in range(200):
@@ -78,7 +78,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One movement of tokens: 0x addresses in lower case, the amount in coins."""
+    """One transfer of tokens: 0x addresses in lower case, the amount in coins."""
 
     sender: str
     recipient: str
@@ -95,17 +95,17 @@ class Token:
     address: str
 
     async def balance_of(self, address: str) -> Decimal:
-        """How many coins an address holds."""
+        """Returns the coins that an address holds."""
         call = {"to": self.address, "data": "0x" + _BALANCE_OF + word(address)}
         return from_units(int(await self.node.call("eth_call", call, "latest"), 16))
 
     async def transfer(self, sender: str, recipient: str, amount: Decimal) -> None:
-        """Moves coins out of an account that the node signs for."""
+        """Sends coins from an account that the node signs for."""
         data = "0x" + _TRANSFER + word(recipient) + word(to_units(amount))
         await self.node.send(**{"from": sender, "to": self.address, "data": data})
 
     async def transfers(self, *, sender: str | None = None, recipient: str | None = None) -> list[Transfer]:
-        """All movements so far, oldest first; of one sender or recipient where named."""
+        """Returns all transfers so far, oldest first; only those of `sender` or `recipient` if given."""
         topics = [_TRANSFER_EVENT] + [name and "0x" + word(name) for name in (sender, recipient)]
         wanted = {"address": self.address, "fromBlock": "0x0", "toBlock": "latest", "topics": topics}
         return [

@@ -1,8 +1,8 @@
 """An activity's exe-unit: takes scripts over the service bus, runs them, reports state and usage to the daemon.
 
-State machine, messages and quirks follow yagna's `exe-unit` (`exe_unit.rs`, `state.rs`, `handlers/rpc.rs`): the state
-advances even where a command fails, overlapping batches do not queue but fail, a poll waits out its time-out after a
-failure.
+The state machine, messages and quirks follow yagna's `exe-unit` (`exe_unit.rs`, `state.rs`, `handlers/rpc.rs`): the
+state advances even if a command fails, overlapping batches fail instead of being queued, and a poll after a failure
+waits for its whole time-out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from requestor.errors import ImageError
 from requestor.golem.gsb import ServiceBus
 from requestor.golem.gsb_calls import ServiceBusError, ServiceBusFault
 
-USAGE_INTERVAL = 1.0  # a daemon gives an activity up that has reported nothing for 10 s
+USAGE_INTERVAL = 1.0  # a daemon gives up an activity that has reported nothing for 10 s
 INTERRUPTED = "Interrupted by signal: 15"
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 class ExeUnit:
     """The exe-unit of one activity.
 
-    `folder` becomes the activity's and is deleted with it; `cache` holds images and outlives it; `package` is the
-    demand's task package, None where it has none; `counters` is the agreement's usage vector; `fault` is the
-    provider's, None where it is honest; `machine` is what it runs tasks on.
+    `folder` belongs to the activity and is deleted with it. `cache` holds images and outlives the activity. `package`
+    is the demand's task package, None if it names none. `counters` is the agreement's usage vector. `fault` is the
+    provider's, None if it is honest. `machine` is the machine on which it runs tasks.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class ExeUnit:
     # ---- life
 
     async def start(self) -> None:
-        """Offer the service, report `Initialized`, and report usage every second from now on."""
+        """Offers the service, reports `Initialized`, and from then on reports usage every second."""
         await self._bus.register(self._address, self._handle)
         await self._state.set("Initialized")
         self._spawn(self._keep_reporting())
 
     async def stop(self, reason: str = INTERRUPTED) -> None:
-        """Kill what runs, report `Terminated`, delete the activity's folder. May be called more than once."""
+        """Kills what runs, reports `Terminated`, deletes the activity's folder. May be called more than once."""
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._stop(reason))
         await asyncio.shield(self._stopping)
@@ -108,7 +108,7 @@ class ExeUnit:
             await self._bus.unregister(self._address)
 
     def usage(self) -> list[float]:
-        """The agreement's counters: now, or as they were when it stopped."""
+        """Returns the agreement's counters: as they are now, or as they were when the exe-unit stopped."""
         return self._final_usage or self._usage.vector(self._counters)
 
     async def report_usage(self) -> None:
@@ -135,7 +135,7 @@ class ExeUnit:
         name = address.rpartition("/")[2]
         if not isinstance(message, Mapping):
             raise ServiceBusFault({"badRequest": f"{name} takes an object"})
-        # the stream's fields are in snake case, all others' in camel case
+        # the fields of a stream request are in snake case, all others in camel case
         activity = message.get("activityId", message.get("activity_id"))
         if activity != self.activity_id:
             raise ServiceBusFault({"service": f"Forbidden! Invalid activity id: {activity}"})
@@ -210,7 +210,7 @@ class ExeUnit:
                     await self._execute(batch, index, command)
             except CommandFailed as failure:
                 return_code, text = failure.return_code, str(failure)
-            except Exception as error:  # a bug of ours must not leave the requestor waiting
+            except Exception as error:  # an error in our own code must not leave the requestor waiting
                 logger.exception("%s failed", command.kind)
                 return_code, text = -1, f"Runtime error: {error}"
             await batch.finished(index, return_code, text)
@@ -233,7 +233,7 @@ class ExeUnit:
                 await self._run(batch, index, command.arguments)
         finally:
             self._state.expect(before)
-            await self._state.set(entered)  # even where the command failed
+            await self._state.set(entered)  # even if the command failed
 
     async def _terminate(self, batch: Batch) -> None:
         for other in self._batches.values():
@@ -255,7 +255,7 @@ class ExeUnit:
         self._transfers.volumes = Volumes(volumes)
 
     async def _image(self, on_message: OnMessage) -> UnpackedImage | None:
-        """The demand's image, to run tasks in; None where this machine's own system will do."""
+        """Returns the demand's image, in which tasks run; None if they run on this machine's own system."""
         images = self._machine.images
         if images is None:
             if self._package is not None:

@@ -1,9 +1,9 @@
 """The hub that joins the daemons of a devnet: a small router of Golem's service bus.
 
-Daemons with `YA_NET_TYPE=central` register `/net/<node id>` here, call each other through it, and broadcast
-their offers over its topics. `python -m requestor.devnet.hub --port PORT` runs it until SIGTERM. A daemon
-could be the hub of the others, but one asked for a node that is gone loops over the call for 20 s at full
-load; this answers at once.
+Daemons with `YA_NET_TYPE=central` register `/net/<node id>` here, call each other through it, and broadcast their
+offers over its topics. `python -m requestor.devnet.hub --port PORT` runs it until SIGTERM. A daemon could be the hub of
+the others, but if it is asked for a node that has gone, it repeats the call for 20 s at full CPU load. This hub answers
+at once.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from requestor.golem.gsb_protocol import (
 )
 
 MAX_HUB_PORT = 9999
-"""yagna's parser of CENTRAL_NET_HOST takes ports of at most four digits."""
+"""The highest port of a hub: yagna's parser of CENTRAL_NET_HOST takes at most four digits."""
 
 logger = logging.getLogger(__name__)
 
 
 class Router:
-    """Who serves which address, and who listens to which topic."""
+    """Knows which client serves each address, and which clients listen to each topic."""
 
     def __init__(self) -> None:
         self.hello = Hello("nima-golem-hub", "0.7.0", uuid.uuid4().bytes)
@@ -58,7 +58,7 @@ class Router:
         self.topics: dict[str, set[Client]] = {}
 
     def find(self, address: str) -> Client | None:
-        """The client that serves the longest registered prefix of `address`, cut at slashes."""
+        """Returns the client that serves the longest registered prefix of `address`, cut at slashes."""
         while address and address not in self.services:
             address = address.rpartition("/")[0]
         return self.services.get(address)
@@ -78,9 +78,9 @@ class Client(asyncio.Protocol):
     def __init__(self, router: Router) -> None:
         self.router = router
         self.name = "?"
-        self.answers_due: dict[str, Client] = {}  # request id → who waits for this client's reply
-        self.waits_for: set[tuple[Client, str]] = set()  # whose replies this client waits for
-        self.held_back: set[Client] = set()  # not read from until this client has read what is queued for it
+        self.answers_due: dict[str, Client] = {}  # request id → the client that waits for this client's reply
+        self.waits_for: set[tuple[Client, str]] = set()  # the replies that this client waits for
+        self.held_back: set[Client] = set()  # not read until this client has read what is queued for it
         self._frames = FrameReader()
         self._full = False
 
@@ -101,7 +101,7 @@ class Client(asyncio.Protocol):
         self.transport.write(gsb_protocol.encode(packet))
 
     def forward(self, frame: bytes, sender: Client) -> None:
-        """Passes on a frame as it came, and holds its sender back while this client reads too slowly."""
+        """Sends a frame on unchanged; stops reading from its sender while this client reads too slowly."""
         self.transport.write(frame)
         if self._full and sender is not self:
             self.held_back.add(sender)
@@ -180,7 +180,7 @@ class Client(asyncio.Protocol):
 
     def reply(self, reply: CallReply, frame: bytes) -> None:
         caller = self.answers_due.get(reply.request_id)
-        if caller is None:  # it is gone
+        if caller is None:  # the caller has disconnected
             return
         if reply.reply_type == ReplyType.FULL:
             del self.answers_due[reply.request_id]
@@ -193,7 +193,7 @@ def _failure(request_id: str, code: Code, reason: str) -> CallReply:
 
 
 class Hub:
-    """The hub as a process of its own."""
+    """The hub as a separate process."""
 
     def __init__(self, port: int, *, log: Path) -> None:
         if not 1 <= port <= MAX_HUB_PORT:
@@ -207,7 +207,7 @@ class Hub:
         """Starts the hub and waits until it listens.
 
         Raises:
-            DevnetError: the port is taken, or it does not listen within `timeout` seconds.
+            DevnetError: the port is taken, or the hub does not listen within `timeout` seconds.
         """
 
         async def ready() -> bool:

@@ -1,8 +1,8 @@
 """The devnet's image host: an HTTP server on the loopback interface with one image.
 
-It is the image that the devnet was started with, or a small placeholder: providers download that and check its hash as
-they would a real one, but run tasks on the host's own system. It also answers a registry's look-ups
-(`/v1/image/info?tag=|hash=`), for programs that pass `repository_url` to `vm.repo`.
+The image is the one that the devnet was started with, or else a small placeholder: providers download it and check its
+hash as they would with a real image, but run tasks on the host's own system. The server also answers a registry's
+look-ups (`/v1/image/info?tag=|hash=`), for programs that pass `repository_url` to `vm.repo`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONTENT = b"nima-golem devnet: tasks run on the host's own system, without an i
 
 
 class ImageHost:
-    """Serves from `start` to `stop`."""
+    """Serves the image from `start` until `stop`."""
 
     def __init__(self, port: int, image: ImageInfo | None = None) -> None:
         self._port, self._image = port, image

@@ -1,7 +1,7 @@
-"""A provider's answer to a demand, as pure functions: counter, reject, or silence.
+"""Decides a provider's answer to a demand, in pure functions: counter, reject, or silence.
 
-The rules are those of Golem's provider agent (yagna `agent/provider/src/market/negotiator/builtin`). Its components
-run in random order and the first rejection wins; here the order is fixed, so that a run can be repeated.
+The rules are those of Golem's provider agent (yagna `agent/provider/src/market/negotiator/builtin`). Its components run
+in random order and the first rejection decides. Here the order is fixed, so that a run can be repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Properties = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Terms:
-    """The limits that a provider negotiates with; seconds. The defaults are those of Golem's provider agent."""
+    """The limits with which a provider negotiates; in seconds. The defaults are those of Golem's provider agent."""
 
     min_expiration: float = 5 * 60
     max_expiration: float = 100 * 365.25 * 86400
@@ -34,13 +34,13 @@ class Terms:
     min_accept_timeout: int = 5
     debit_note_interval: int = 120
     payment_timeout: int = 120
-    min_payment_interval: int = 1  # of the debit-note interval and of the payment timeout
+    min_payment_interval: int = 1  # lower limit of the debit-note interval and of the payment timeout
     max_payment_interval: int = 24 * 3600
     payment_timeout_required_from: float = 10 * 3600
     max_agreements: int = 1
 
     def offered(self) -> dict[str, int]:
-        """The negotiable properties of the first offer."""
+        """Returns the negotiable properties of the first offer."""
         return {
             ACCEPT_TIMEOUT: self.accept_timeout,
             DEBIT_NOTE_INTERVAL: self.debit_note_interval,
@@ -50,7 +50,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Counter:
-    """Answer with these properties. `ready`: both sides agree, so that an agreement may be made of it."""
+    """The answer is a counter-proposal with these properties. If `ready`, both sides agree."""
 
     properties: dict[str, Any]
     ready: bool
@@ -58,7 +58,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class Reject:
-    """Refuse. A requestor must not ask again after a `final` one."""
+    """The answer is a refusal. A requestor must not ask again after a `final` one."""
 
     message: str
     final: bool
@@ -69,7 +69,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class Silence:
-    """The demand is malformed: a provider writes that into its log and does not answer."""
+    """The demand is malformed: a provider writes that to its log and does not answer."""
 
     reason: str
 
@@ -82,9 +82,9 @@ class _Malformed(Exception):
 
 
 def negotiate(demand: Properties, offer: Properties, terms: Terms, now: float, agreements: int = 0) -> Answer:
-    """What a provider that runs `agreements` agreements answers at `now` (Unix seconds) to `demand`.
+    """Returns the answer to `demand` at `now` (Unix seconds) of a provider that runs `agreements` agreements.
 
-    `offer` is its previous proposal in this negotiation: its own offer at first.
+    `offer` is the provider's previous proposal in this negotiation: at first its own offer.
     """
     properties = dict(offer)
     ready = True
@@ -100,7 +100,7 @@ def negotiate(demand: Properties, offer: Properties, terms: Terms, now: float, a
 
 
 def review(demand: Properties, offer: Properties, terms: Terms, now: float, agreements: int = 0) -> Answer:
-    """The same rules on an agreement proposal: it is approved only where nothing is left to negotiate."""
+    """Applies the same rules to an agreement proposal: it is approved only if nothing is left to negotiate."""
     answer = negotiate(demand, offer, terms, now, agreements)
     if isinstance(answer, Counter) and not answer.ready:
         return Reject("Negotiations aren't finished.", final=False)
@@ -192,7 +192,7 @@ _RULES: tuple[Callable[..., dict[str, Any] | Reject], ...] = (
 
 
 def _adopt(demand: Properties, offer: dict[str, Any], terms: Terms, key: str, name: str) -> dict[str, Any] | Reject:
-    """Take the demand's value of `key` over where it is in range, drop the key where the demand has none."""
+    """Takes over the demand's value of `key` if it is in range; drops the key if the demand does not have it."""
     asked = _seconds(demand, key)
     if asked is None:
         return _without(offer, key)
@@ -243,7 +243,7 @@ def _date(seconds: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """1800 → `30m`, 90 → `1m 30s`, as the provider agent prints it."""
+    """Writes a duration as the provider agent prints it: 1800 → `30m`, 90 → `1m 30s`."""
     rest, parts = int(seconds), []
     for size, unit in ((31557600, "years"), (86400, "days"), (3600, "h"), (60, "m"), (1, "s")):
         count, rest = divmod(rest, size)

@@ -1,6 +1,6 @@
-"""A devnet: chain, hub, image host, the requestor's daemon, and providers with an agent each.
+"""Runs a devnet: chain, hub, image host, the requestor's daemon, and providers with one agent each.
 
-Everything is a child of the process that runs `Network.start`, and dies with it.
+All of these are child processes of the process that runs `Network.start`, and end when it ends.
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What to start. `funded`: whether the requestor's wallet holds any GLM. `agent`: fields of `AgentSettings` that
-    every provider gets instead of its defaults, such as `idle_seconds` or `terms`. `faults`: as `parse_faults` takes
-    them; the last providers have them, in that order. `image`: path of the image that tasks run in; empty: they run on
-    this machine's own system. `image_environment`: whether programs get the image's ENV."""
+    """The parts to start.
+
+    `funded`: True if the requestor's wallet gets GLM. `agent`: fields of `AgentSettings` that every provider gets
+    instead of the defaults, such as `idle_seconds` or `terms`. `faults`: as `parse_faults` takes them; the last
+    providers have them, in that order. `image`: path of the image in which tasks run; if empty, they run on this
+    machine's own system. `image_environment`: True if programs get the image's ENV.
+    """
 
     name: str
     providers: int = 3
@@ -64,14 +67,14 @@ class NetworkOptions:
             raise DevnetError(f"There are {faulty} faults for {self.providers} providers; each has one at most.")
 
     def fault_of(self, index: int) -> str:
-        """The fault of a provider, by its number from 0; empty for an honest one."""
+        """Returns the fault of a provider, by its number from 0; empty for an honest one."""
         faults = parse_faults(self.faults)
         first = self.providers - len(faults)
         return faults[index - first] if index >= first else ""
 
 
 class _Provider:
-    """A daemon and the agent on it."""
+    """A provider's daemon and its agent."""
 
     def __init__(self, name: str, daemon: Daemon, settings: AgentSettings, log: Path) -> None:
         self.name, self.daemon, self.fault = name, daemon, settings.fault
@@ -110,7 +113,9 @@ class Network:
         self._providers: list[_Provider] = []
 
     async def start(self, on_progress: OnProgress = lambda _: None) -> Devnet:
-        """Start everything; returns when providers offer themselves. Raises DevnetError, with nothing left running."""
+        """Starts everything; returns when providers offer themselves. Raises DevnetError after it has stopped what it
+        started.
+        """
         try:
             return await self._start(on_progress)
         except BaseException:
@@ -160,7 +165,7 @@ class Network:
         return devnet
 
     async def _try_sandbox(self) -> None:
-        """Better to fail here than in every task."""
+        """Boots a sandbox once, so that a machine without sandboxes fails here and not in every task."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             layout = Layout.of_image(self._image.root, {}) if self._image else Layout.of_host({})
             sandbox = await Sandbox.boot(layout, Path(folder))
@@ -182,7 +187,7 @@ class Network:
             await self._chain.fund(self._requestor.node_id, glm=glm)
 
     async def watch(self) -> None:
-        """Return when a part ends without which the devnet is none; a provider may go."""
+        """Returns when a part that the devnet needs has ended; a provider is no such part."""
         parts = [part.process for part in (self._chain, self._hub, self._requestor) if part is not None]
         waits = {asyncio.ensure_future(process.wait()): process for process in parts if process is not None}
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -191,7 +196,7 @@ class Network:
         raise DevnetError(f"{waits[done.pop()].name} has ended. See {self._logs}.")
 
     async def stop(self) -> None:
-        """Stop everything."""
+        """Stops everything."""
         parts = [*self._providers, self._requestor, self._hub, self._chain, self._images]
         # agents first: they say good-bye to their daemons
         await asyncio.gather(*(provider.agent.stop() for provider in self._providers), return_exceptions=True)

@@ -1,7 +1,7 @@
-"""What a provider of the devnet offers: the properties and constraints of a Golem VM provider.
+"""The offer of a devnet's provider: the properties and constraints of a Golem VM provider.
 
-Left out on purpose: the capabilities `vpn`, `inet` and `manifest-support`, since nothing here routes packets; a demand
-that asks for them finds no provider instead of a broken one.
+It leaves out the capabilities `vpn`, `inet` and `manifest-support` on purpose, because nothing here routes packets. So
+a demand that asks for them finds no provider, instead of one that cannot do it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from requestor.golem.properties import (
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the host can give, by the provider agent's rules: a thread less, 70% of memory, 80% of the free disk."""
+    """The host's resources on offer, by the provider agent's rules: one thread less, 70% of memory, 80% of the free
+    disk.
+    """
 
     cores: int
     threads: int
@@ -44,7 +46,7 @@ class Hardware:
 
     @classmethod
     def of_host(cls, folder: Path) -> Hardware:
-        """Of this machine, with the free space of the partition that holds `folder`."""
+        """Measures this machine; the free space is that of the partition that holds `folder`."""
         cpu = _cpu_info()
         threads = os.cpu_count() or 1
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -70,7 +72,7 @@ def properties(
     terms: Terms,
     hardware: Hardware,
 ) -> dict[str, Any]:
-    """The flat properties of an offer. `platform_name` is a payment platform such as `erc20-hoodi-tglm`."""
+    """Returns the flat properties of an offer. `platform_name` is a payment platform such as `erc20-hoodi-tglm`."""
     return {
         NODE_NAME: name,
         SUBNET: subnet,
@@ -103,12 +105,12 @@ def properties(
 
 
 def constraints(subnet: str, now: float) -> str:
-    """What a demand must fulfil: the same subnet, and an expiration after `now` (Unix seconds)."""
+    """Returns the constraints on a demand: the same subnet, and an expiration after `now` (Unix seconds)."""
     return f"(&\n  ({EXPIRATION}>{int(now * 1000)})\n  ({SUBNET}={subnet})\n)"
 
 
 def _cpu_info() -> dict[str, str]:
-    """The first processor's lines of /proc/cpuinfo."""
+    """Returns the first processor's lines of /proc/cpuinfo."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -9,15 +9,15 @@ from types import TracebackType
 
 from requestor.errors import DevnetError
 
-# Four digits, because yagna's parser of the hub's address takes no more; outgoing connections get higher.
+# Ports of four digits, because yagna's parser of the hub's address takes no more; outgoing connections get higher ones.
 FIRST, LAST = 7500, 9999
 
 
 def ensure_free(port: int, name: str) -> None:
-    """Checks that nothing listens on a port that `name` is about to open: its ready check would find the stranger.
+    """Checks that nothing listens on a port that `name` will open; else its ready check would reach the other program.
 
     Raises:
-        DevnetError: something does.
+        DevnetError: another program listens on it.
     """
     try:
         _probe(port)
@@ -34,8 +34,8 @@ def _probe(port: int) -> None:
 class Ports:
     """Hands out ports that nothing listens on, and that no other `Ports` of this machine hands out meanwhile.
 
-    A port stays taken until `close`, or until this process dies: an abstract socket of its name holds it, so
-    that two devnets starting at once never choose the same one before their programs listen on it.
+    A port stays taken until `close`, or until this process ends: an abstract socket with its number holds it. So two
+    devnets that start at once never choose the same port before their programs listen on it.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Ports:
         """Returns a port between 7500 and 9999.
 
         Raises:
-            DevnetError: none is free.
+            DevnetError: no port is free.
         """
         for port in random.sample(range(FIRST, LAST + 1), LAST + 1 - FIRST):
             name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

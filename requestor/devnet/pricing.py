@@ -1,4 +1,4 @@
-"""Linear pricing, as Golem's providers do it: a price a counter, and a start price an activity, exactly."""
+"""Linear pricing as Golem's providers do it, exactly: one price per counter, and a start price per activity."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from decimal import Decimal
 
 from requestor.golem.properties import CPU, DURATION
 
-COUNTERS = (CPU, DURATION)  # a provider's order: its preset's keys, sorted
+COUNTERS = (CPU, DURATION)  # the order of a provider: the keys of its preset, sorted
 
 _ATTO = Decimal("1e-18")  # payments are rounded to the token's 18 decimals
 
 
 @dataclass(frozen=True)
 class LinearPricing:
-    """`coefficients` in GLM: one a counter of the usage vector (GLM/s), then the start price of an activity."""
+    """`coefficients` in GLM: one per counter of the usage vector (GLM/s), then the start price of an activity."""
 
     coefficients: tuple[float, ...]
 
@@ -24,9 +24,9 @@ class LinearPricing:
             raise ValueError("linear pricing needs at least the start price")
 
     def cost(self, usage: Sequence[float]) -> Decimal:
-        """GLM that an activity with this usage vector costs, rounded half even to 18 decimals.
+        """Returns the GLM that an activity with this usage vector costs, rounded half even to 18 decimals.
 
-        Floats count as the decimal number they print as. Raises ValueError where the lengths do not match.
+        A float counts as the decimal number that it prints as. Raises ValueError if the lengths do not match.
         """
         *rates, start = (Decimal(repr(value)) for value in self.coefficients)
         if len(usage) != len(rates):
@@ -36,5 +36,5 @@ class LinearPricing:
 
 
 def plain(amount: Decimal) -> str:
-    """GLM as a decimal number without an exponent and without trailing zeros."""
+    """Writes GLM as a decimal number without an exponent and without trailing zeros."""
     return format(amount.normalize(), "f")

@@ -1,4 +1,4 @@
-"""One supervised child process of a devnet: a log file, a ready check, and no survivors."""
+"""Supervises one child process of a devnet: writes its log, checks that it is ready, and lets nothing outlive it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from requestor.errors import DevnetError
 
-# Runs first: asks Linux to kill the program when the parent dies, and makes sure that it is not dead already.
+# This program runs first: it asks Linux to kill the real program when the parent ends, and checks that the parent still
+# runs.
 _LEASH = (
     "import ctypes,os,sys;"
     "ctypes.CDLL(None,use_errno=True).prctl(1,9,0,0,0);"  # PR_SET_PDEATHSIG, SIGKILL
@@ -23,20 +24,20 @@ _LEASH = (
 
 
 def leashed(command: Sequence[str]) -> list[str]:
-    """Returns a command that runs `command` (an absolute program and its arguments) and dies with its parent.
+    """Returns a command that runs `command` (an absolute program and its arguments) and ends with its parent.
 
-    The leash holds where the parent is killed with SIGKILL, too. It hangs on the thread that starts it.
+    This holds even if the parent is killed with SIGKILL. The command also ends with the thread that started it.
     """
     return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
 
 
 class ChildProcess:
-    """A program that runs until `stop`, or until this process dies.
+    """A program that runs until `stop`, or until this process ends.
 
     Args:
-        name: what messages call it.
+        name: the name that messages use.
         command: absolute program, then its arguments.
-        log: gets stdout and stderr, appended.
+        log: the file to which stdout and stderr are appended.
         environment: the whole environment of the program.
         folder: its working directory.
     """
@@ -70,8 +71,8 @@ class ChildProcess:
         """Starts the program and waits until `ready` returns True.
 
         Raises:
-            DevnetError: it cannot be started, ends at once, or is not ready within `timeout` seconds; it is
-                stopped then.
+            DevnetError: it cannot be started, ends at once, or is not ready within `timeout` seconds; it is stopped
+                then.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -82,7 +83,7 @@ class ChildProcess:
                 stderr=log,
                 env=self.environment,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for the supervisor, which then stops this in its turn
+                start_new_session=True,  # Ctrl-C goes to the supervisor only, which then stops this program
             )
         if ready is None:
             return
@@ -111,7 +112,7 @@ class ChildProcess:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace)
-        self._signal(signal.SIGKILL)  # whatever is left of its process group
+        self._signal(signal.SIGKILL)  # all that is left of its process group
         await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -119,6 +120,6 @@ class ChildProcess:
             os.killpg(self.pid, number)
 
     def _tail(self) -> str:
-        """The last lines of the log, for an error message."""
+        """Returns the last lines of the log, for an error message."""
         lines = self.log.read_text(errors="replace").splitlines()[-3:]
         return f"See {self.log}" + (": " + " | ".join(line.strip() for line in lines) if lines else ".")

@@ -1,7 +1,7 @@
-"""The devnet's VM runtime: deploys volumes, boots a sandbox, runs programs in it.
+"""The devnet's VM runtime: creates volumes, boots a sandbox, runs programs in it.
 
-Behaves as ya-runtime-vm does: volumes are empty folders of the activity, a program is executed without a shell, a PATH
-or an environment. What it runs in is the image, or this machine's own system where the devnet was given none.
+It behaves as ya-runtime-vm does: volumes are empty folders of the activity, and a program is executed without a shell,
+a PATH or an environment. Programs run in the image, or on this machine's own system if the devnet has no image.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ DEFAULT_VOLUMES = (
     "/golem/jobs",
 )
 ENTRYPOINT_ARGUMENT = "start-entrypoint"
-STOPPED = 1  # what a program ends with when the VM goes from under it
+STOPPED = 1  # the exit status of a program whose VM is stopped
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a provider runs tasks on.
+    """The machine on which a provider runs tasks.
 
     Attributes:
-        images: where the images come from that tasks run in; None: they run on this machine's own system, unlimited.
-        image_environment: whether programs get the image's ENV, as up to ya-runtime-vm 0.4; from 0.5 on they get none.
-        memory: bytes that all processes of a task may use together; the largest is killed where they use more.
+        images: the cache of the images in which tasks run; None: they run on this machine's own system, unlimited.
+        image_environment: True if programs get the image's ENV, as up to ya-runtime-vm 0.4; from 0.5 on they get none.
+        memory: bytes that all processes of a task may use together; the largest is killed if they use more.
         threads: processors that a task may use.
     """
 
@@ -55,17 +55,17 @@ HOST = Machine()
 
 
 class RuntimeFailed(Exception):
-    """Its text is what the requestor sees after `Runtime error: `."""
+    """The runtime has failed. The requestor sees this text after `Runtime error: `."""
 
 
 class DeploymentRefused(Exception):
-    """The runtime's own exit code, as it ends a deploy that it refuses."""
+    """The runtime refuses a deploy, with an exit code of its own."""
 
     exit_code = 1
 
 
 class Runtime:
-    """The runtime of one activity. `folder` is the activity's, and all of it goes when the activity does."""
+    """The runtime of one activity. `folder` is the activity's, and is deleted with it."""
 
     def __init__(self, folder: Path, usage: Usage, machine: Machine) -> None:
         self._folder, self._usage, self._machine = folder, usage, machine
@@ -77,10 +77,10 @@ class Runtime:
     def deploy(
         self, volumes: Sequence[str] | Mapping[str, Any] | None, image: UnpackedImage | None
     ) -> tuple[bytes, dict[str, Path]]:
-        """Make the volumes: those of the image and those that the script asks for.
+        """Creates the volumes: those of the image and those that the script asks for.
 
-        `volumes` is a list of paths, or a mapping of path to mount (`host`, `ram`, `storage`). Returns what the
-        runtime prints, and the volumes that transfers may use: path → host folder. Raises DeploymentRefused.
+        `volumes` is a list of paths, or a mapping of path to mount (`host`, `ram`, `storage`). Returns the text that
+        the runtime prints, and the volumes that transfers may use: path → host folder. Raises DeploymentRefused.
         """
         self._image = image
         mounts = dict.fromkeys(image.info.volumes if image else DEFAULT_VOLUMES, "host")
@@ -90,7 +90,7 @@ class Runtime:
             if not path.startswith("/") or posixpath.normpath(path) != path or (path == "/" and kind == "host"):
                 raise DeploymentRefused(f"a volume cannot be mounted on {path!r}")
             mounts[path] = kind
-        mounts.pop("/", None)  # a ram disk as root: the root is one already
+        mounts.pop("/", None)  # drops a ram disk as root, because the root is one already
         names = {path: f"vol-{uuid.uuid4()}" for path in mounts}
         self._volumes = {path: self._folder / name for path, name in names.items()}
         for folder in self._volumes.values():
@@ -104,7 +104,7 @@ class Runtime:
         return json.dumps(deployment).encode(), {path: self._volumes[path] for path in transferable}
 
     async def start(self, arguments: Sequence[str]) -> None:
-        """Boot. Raises RuntimeFailed."""
+        """Boots the sandbox. Raises RuntimeFailed."""
         entrypoint = (*self._image.info.entrypoint, *self._image.info.cmd) if self._image else ()
         if ENTRYPOINT_ARGUMENT in arguments and not entrypoint:
             raise RuntimeFailed("the image has no entrypoint")
@@ -133,12 +133,12 @@ class Runtime:
         return Program(argv, info.working_dir, environment)
 
     async def _run_entrypoint(self, sandbox: Sandbox, argv: tuple[str, ...]) -> None:
-        """Beside all other programs; nobody hears of its output or its end."""
+        """Runs the entrypoint beside all other programs; ignores its output and its end."""
         with suppress(ExecutionError, SandboxStopped):
             await sandbox.run(self._program(argv), lambda _: None, lambda _: None)
 
     async def run(self, entry_point: str, arguments: Sequence[str], on_stdout: OnChunk, on_stderr: OnChunk) -> int:
-        """Execute `entry_point`; argv[0] is its base name. Returns its exit status. Raises RuntimeFailed."""
+        """Executes `entry_point`; argv[0] is its base name. Returns its exit status. Raises RuntimeFailed."""
         if self._sandbox is None:
             raise RuntimeFailed("START command not run")
         try:
@@ -150,7 +150,7 @@ class Runtime:
             return STOPPED
 
     async def stop(self) -> None:
-        """Kill all that runs. The volumes stay until the next deploy."""
+        """Kills all that runs. The volumes stay until the next deploy."""
         if self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
             self._usage.watch(None)
@@ -160,6 +160,6 @@ class Runtime:
             self._entrypoint = None
 
     async def close(self) -> None:
-        """Stop, and delete the activity's folder."""
+        """Stops the runtime and deletes the activity's folder."""
         await self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)

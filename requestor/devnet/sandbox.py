@@ -1,9 +1,9 @@
-"""The devnet's stand-in for a provider's VM: Linux namespaces, through util-linux `unshare` and nothing else.
+"""The devnet's replacement for a provider's VM: Linux namespaces, made with nothing but util-linux `unshare`.
 
-A sandbox is booted once an activity (`start`) and runs any number of programs, which share /tmp and see each other's
-processes, as in the VM. It has a root of its own on a tmpfs, no network but loopback, no environment, no capability,
-and nothing of the host but what its `Layout` names: an unpacked image, or read-only system folders and the Python that
-runs the devnet; and the activity's volumes. Works as root and as any user who may create user namespaces.
+A sandbox is booted once per activity (`start`) and runs any number of programs, which share /tmp and see each other's
+processes, as in the VM. It has its own root on a tmpfs, no network but loopback, no environment and no capability. Of
+the host it sees only what its `Layout` names: an unpacked image, or read-only system folders and the Python that runs
+the devnet; and the activity's volumes. It works as root and as any user who may create user namespaces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from requestor.errors import DevnetError
 
 ROOT_BYTES = 128 * 2**20  # the VM's root overlay
-PYTHON_PACKAGES = ("nima", "provider_image")  # all of this project that a task may see
+PYTHON_PACKAGES = ("nima", "provider_image")  # the only part of this project that a task may see
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _DRAIN_SECONDS, _DRAIN_ROUNDS = 0.05, 40
 _STOP_SECONDS = 3.0
@@ -35,14 +35,14 @@ OnChunk = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a sandbox's root holds; paths on the right-hand side are absolute and inside the sandbox.
+    """The contents of a sandbox's root; paths on the right-hand side are absolute and inside the sandbox.
 
-    image: host folder that the root is a writable layer over; empty for an empty root.
-    folders, links, files: made in the root; read_only, volumes: the host's, mounted there.
+    image: host folder over which the root is a writable layer; empty for an empty root.
+    folders, links, files: created in the root; read_only, volumes: the host's, mounted there.
     root_size: bytes that can be written to the root.
-    memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; where
-        they use more, the process that holds most is killed; 0 is no limit.
-    threads: processors that the sandbox may use, from the allowed one with the number `first_thread` on; 0 is all.
+    memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; if they
+        use more, the process that holds most is killed; 0 is no limit.
+    threads: processors that the sandbox may use, starting at number `first_thread` of the allowed ones; 0 is all.
     """
 
     folders: tuple[str, ...]
@@ -58,9 +58,9 @@ class Layout:
 
     @classmethod
     def of_host(cls, volumes: Mapping[str, Path]) -> Layout:
-        """The host's own system and Python, read-only, with `volumes`: path inside → host folder.
+        """Describes the host's own system and Python, read-only, with `volumes`: path inside → host folder.
 
-        Of the host's /home, /root, /etc and so on nothing is there, but for a Python prefix that lies in them.
+        Nothing of the host's /home, /root, /etc and so on is visible, except a Python prefix that lies in one of them.
         """
         links, read_only = [], []
         for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
@@ -82,7 +82,7 @@ class Layout:
 
     @classmethod
     def of_image(cls, root: Path, volumes: Mapping[str, Path], *, memory: int = 0, threads: int = 0) -> Layout:
-        """An image's files, unpacked in the host's folder `root`, with `volumes`: path inside → host folder."""
+        """Describes an image's files, unpacked in the host folder `root`, with `volumes`: path inside → host folder."""
         return cls(
             folders=("/tmp",),
             links=(),
@@ -100,13 +100,13 @@ def _mounts(volumes: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
     return tuple((str(folder), path) for path, folder in sorted(volumes.items()))
 
 
-_CORES = "/sys/devices/system/cpu"  # where numerical libraries look for the cores
+_CORES = "/sys/devices/system/cpu"  # numerical libraries look there for the cores
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", _CORES)
 # A program's argv[0] is its bare name, from which Python would not find the virtual environment that it belongs to.
 PYTHON = "/opt/nima-golem/python"
 _NETWORK_FILES = (
     ("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644),
-    ("/etc/resolv.conf", "nameserver 1.1.1.1\nnameserver 8.8.8.8\n", 0o644),  # what the VM writes, reachable or not
+    ("/etc/resolv.conf", "nameserver 1.1.1.1\nnameserver 8.8.8.8\n", 0o644),  # the VM writes this, reachable or not
 )
 _FILES = (
     *_NETWORK_FILES,
@@ -119,7 +119,7 @@ _FILES = (
 
 
 def _python_paths() -> list[str]:
-    """The prefixes of this Python, by the paths that it uses and by the real ones, and `PYTHON_PACKAGES`."""
+    """Returns this Python's prefixes, as it uses them and with links resolved, and the paths of `PYTHON_PACKAGES`."""
     prefixes = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
     prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
     paths = sorted(prefixes, key=len)
@@ -132,7 +132,7 @@ def _python_paths() -> list[str]:
 
 @dataclass(frozen=True)
 class Program:
-    """`argv[0]` goes to execve as it is: no PATH, no shell."""
+    """A program to run. `argv[0]` goes to execve unchanged, without PATH or shell."""
 
     argv: tuple[str, ...]
     cwd: str = "/"
@@ -140,7 +140,7 @@ class Program:
 
 
 class ExecutionError(Exception):
-    """The program could not be executed; `errno` says why (2: no such file, 13: no right to, 8: no executable)."""
+    """The program could not be executed; `errno` tells why (2: no such file, 13: no permission, 8: not executable)."""
 
     def __init__(self, errno: int) -> None:
         super().__init__(os.strerror(errno))
@@ -152,7 +152,7 @@ class SandboxStopped(Exception):
 
 
 class Sandbox:
-    """A booted sandbox; `boot` makes one, `stop` ends it with all that runs in it."""
+    """A booted sandbox. `boot` makes one; `stop` ends it with all that runs in it."""
 
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         self._process, self._control = process, control
@@ -162,12 +162,12 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """The process on the host that all of the sandbox's processes descend from."""
+        """The host's id of the process from which all of the sandbox's processes descend."""
         return self._process.pid
 
     @classmethod
     async def boot(cls, layout: Layout, mount_point: Path) -> Sandbox:
-        """Boot on the empty folder `mount_point` (nothing stays in it). Raises DevnetError where that is impossible."""
+        """Boots on the empty folder `mount_point`, in which nothing stays. Raises DevnetError if that is impossible."""
         unshare = shutil.which("unshare")
         if unshare is None:
             raise DevnetError("The devnet runs tasks through `unshare`, which is missing: install util-linux.")
@@ -204,9 +204,9 @@ class Sandbox:
         return cls(process, ours)
 
     async def run(self, program: Program, on_stdout: OnChunk, on_stderr: OnChunk) -> int:
-        """Run to the end: its exit status 0..255, or the bare number of the signal that killed it.
+        """Runs a program to its end; returns its exit status 0..255, or the bare number of the signal that killed it.
 
-        Raises ExecutionError or SandboxStopped. A child that outlives the program goes on, unheard.
+        Raises ExecutionError or SandboxStopped. A child that outlives the program goes on, but its output is ignored.
         """
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
@@ -237,13 +237,13 @@ class Sandbox:
                 output.close()
 
     async def stop(self) -> None:
-        """Kill every process in it, and wait until they are gone. May be called twice."""
-        self._hang_up()  # process 1 ends, and the kernel ends all others before it
+        """Kills every process in the sandbox, and waits until they are gone. May be called twice."""
+        self._hang_up()  # process 1 ends; before that, the kernel ends all others
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         except asyncio.TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()  # `unshare` takes process 1 with it
+                self._process.kill()  # `unshare` kills process 1 when it ends
             await self._process.wait()
 
     def _read(self) -> None:
@@ -275,7 +275,7 @@ class Sandbox:
 
 
 class _Output(asyncio.Protocol):
-    """Our end of a program's stdout or stderr."""
+    """The devnet's end of a program's stdout or stderr."""
 
     def __init__(self, on_chunk: OnChunk) -> None:
         self._on_chunk = on_chunk
@@ -285,7 +285,7 @@ class _Output(asyncio.Protocol):
 
     @classmethod
     async def open(cls, on_chunk: OnChunk) -> tuple[_Output, int]:
-        """The output, and the descriptor that the program writes to."""
+        """Returns the output, and the descriptor that the program writes to."""
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         loop = asyncio.get_running_loop()
         transport, output = await loop.connect_read_pipe(lambda: cls(on_chunk), os.fdopen(ours, "rb", buffering=0))
@@ -301,7 +301,7 @@ class _Output(asyncio.Protocol):
             self._closed.set_result(None)
 
     async def drain(self) -> None:
-        """After the program's end: take what is still in the pipe, without waiting for those who hold it open."""
+        """Reads what is in the pipe after the program's end; does not wait for others that hold the pipe open."""
         for _ in range(_DRAIN_ROUNDS):
             received = self._received
             done, _ = await asyncio.wait({self._closed}, timeout=_DRAIN_SECONDS)
@@ -315,7 +315,7 @@ class _Output(asyncio.Protocol):
 
 @contextlib.contextmanager
 def _message_file(value: object) -> Iterator[int]:
-    """A descriptor of a memory file that holds `value` as JSON: a message of any size."""
+    """Yields a descriptor of a memory file that holds `value` as JSON: a message of any size."""
     descriptor = os.memfd_create("message", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(descriptor), "w") as file:

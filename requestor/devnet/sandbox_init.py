@@ -1,14 +1,15 @@
-"""Process 1 of a sandbox: builds the root, gives up every privilege, then starts what it is told to.
+"""Process 1 of a sandbox: builds the root, gives up every privilege, then starts the programs that the agent names.
 
-Run as a file by `sandbox.py`, inside fresh user, mount, pid, network, ipc and uts namespaces, with no site-packages and
-an empty environment; standard library only. The argument is the descriptor of a SOCK_SEQPACKET socket to the agent:
+`sandbox.py` runs it as a file, inside fresh user, mount, pid, network, ipc and uts namespaces, with no site-packages
+and an empty environment; it uses the standard library only. The argument is the descriptor of a SOCK_SEQPACKET socket
+to the agent:
 
     agent → init   "layout" with the descriptor of a file that holds a `sandbox.Layout` and a `mount_point` as JSON;
                    then per program: its number, with [stdout, stderr, the file of a `sandbox.Program`]
-    init → agent   {"ready": pid} or {"failed": sentence}; then {"program": n, "errno": e} where it could not be
+    init → agent   {"ready": pid} or {"failed": sentence}; then {"program": n, "errno": e} if it could not be
                    executed, or {"program": n, "status": s} at its end: its exit status, or the bare signal number
 
-When the agent closes its end, or dies, init ends, and with it every process of the sandbox.
+When the agent closes its end of the socket, or dies, init ends, and with it every process of the sandbox.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 SYS_SCHED_SETAFFINITY = {"x86_64": (0xC000003E, 203), "aarch64": (0xC00000B7, 122)}  # AUDIT_ARCH_…, number
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 LAST_CAPABILITY = 63
-# All providers share one machine: their tasks must not keep the daemons from hearing of each other every second.
+# All providers share one machine. Tasks must not keep the daemons from hearing of each other every second.
 TASK_NICENESS = 10
-FILES = (1024, 4096)  # open ones, soft and hard: the kernel's own defaults, as in the VM
-LOOK_SECONDS = 0.1  # between two looks at how much memory is used
+FILES = (1024, 4096)  # open files, soft and hard limit: the kernel's own defaults, as in the VM
+LOOK_SECONDS = 0.1  # between two checks of how much memory is used
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
-    # as a child of `unshare`; if that is killed, so are we, and then all of the sandbox
+    # This is a child of `unshare`. If that is killed, so is this process, and then all of the sandbox.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     try:
         _, (descriptor,), _, _ = socket.recv_fds(control, 64, 1)
@@ -68,13 +69,13 @@ def main() -> None:
 
 
 def build_root(layout: dict[str, Any]) -> None:
-    """Assemble the root that `layout` describes on a tmpfs, and make it ours. See `sandbox.Layout`.
+    """Builds the root that `layout` describes on a tmpfs, and makes it the root of this process. See `sandbox.Layout`.
 
-    What an image holds is a stranger's: a symbolic link in it may point anywhere. So no path below the new root is
-    used before the host's is gone; what is taken along travels as detached mounts.
+    An image comes from a stranger: a symbolic link in it may point anywhere. So no path below the new root is used
+    before the host's root is gone; what is needed of the host comes along as detached mounts.
     """
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    # in a namespace of its own a task would have all capabilities again
+    # a task could otherwise make its own user namespace, in which it would have all capabilities again
     write("/proc/sys/user/max_user_namespaces", "0")
     stage = str(layout["mount_point"])
     mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, f"size={layout['root_size']},mode=755")
@@ -108,7 +109,7 @@ def build_root(layout: dict[str, Any]) -> None:
     for path, text, mode in layout["files"]:
         write_new(path, text, mode)
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777" + size)
-    for tree, path in trees:  # some may lie in /tmp: a checkout, for one
+    for tree, path in trees:  # some may lie in /tmp, such as a checkout
         attach(tree, path)
     socket.sethostname("golem")
     loopback_up()
@@ -139,7 +140,9 @@ def write_new(path: str, text: str, mode: int) -> None:
 
 
 def detached(source: str, *, read_only: bool = False) -> int:
-    """A descriptor of `source` with all that is mounted below it (a namespace may not take it apart), not mounted."""
+    """Returns a descriptor of `source` with all that is mounted below it (a namespace may not take it apart), not
+    mounted.
+    """
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
     tree: int = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags)
     if tree < 0:
@@ -153,7 +156,7 @@ def detached(source: str, *, read_only: bool = False) -> int:
 
 
 def attach(tree: int, path: str) -> None:
-    """Mount what `detached` returned on `path`, which is made where it is missing."""
+    """Mounts what `detached` returned on `path`; creates `path` if it is missing."""
     if os.path.realpath(path) != path:
         raise OSError(errno.ELOOP, f"{path} cannot be mounted: it runs through a symbolic link")
     if stat.S_ISDIR(os.fstat(tree).st_mode):
@@ -181,43 +184,45 @@ def loopback_up() -> None:
 
 
 def limit(layout: dict[str, Any]) -> None:
-    """Threads of the whole sandbox; memory of each process, of which `relieve` sees to the sum."""
+    """Limits the threads of the whole sandbox and the memory of each process; `relieve` limits all memory together."""
     if layout["threads"]:
         allowed = sorted(os.sched_getaffinity(0))
-        # sandboxes of a machine spread over its processors
+        # the sandboxes of a machine spread over its processors
         first = layout["first_thread"] % len(allowed)
         os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[: layout["threads"]])
     if layout["memory"]:
-        # What is reserved but not used costs nothing; this bounds what a process can take between two looks.
+        # Memory that is reserved but not used costs nothing. This limits what one process can take between two checks.
         resource.setrlimit(resource.RLIMIT_DATA, (2 * layout["memory"], 2 * layout["memory"]))
     resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def give_up_privileges() -> None:
-    """No capability survives, for us and for all we start; nobody in here may look into this process."""
+    """Drops every capability, for this process and all that it starts; nobody in the sandbox may look into this
+    process.
+    """
     call(libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(LAST_CAPABILITY):
         if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
-            break  # past the last one that this kernel has
+            break  # past the last capability that this kernel has
     header, none = struct.pack("Ii", 0x20080522, 0), bytes(24)
     call(libc.capset, header, none, what="dropping capabilities")
     call(libc.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)
     if number := SYS_KEYCTL.get(os.uname().machine):
-        libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # the host's, with its keys, is inherited otherwise
+        libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # else the host's, with its keys, is inherited
 
 
 def keep_processors() -> None:
-    """From now on `sched_setaffinity` does nothing: in a VM there are no further processors to move to."""
+    """Makes `sched_setaffinity` do nothing from now on: in a VM there are no further processors to move to."""
     architecture, number = SYS_SCHED_SETAFFINITY.get(os.uname().machine, (0, 0))
     if not architecture:
         return
     instructions = [
         (0x20, 0, 0, 4),  # load seccomp_data.arch
-        (0x15, 0, 3, architecture),  # go on, or skip three
+        (0x15, 0, 3, architecture),  # go on if the architecture is ours, else skip three
         (0x20, 0, 0, 0),  # load seccomp_data.nr
         (0x15, 0, 1, number),
-        (0x06, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO with 0: as if it had been done
+        (0x06, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO with 0: report success without doing it
         (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
     ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in instructions))
@@ -226,7 +231,7 @@ def keep_processors() -> None:
 
 
 def serve(control: socket.socket, memory: int) -> None:
-    """Start programs and report their ends until the agent hangs up; reap whatever is orphaned.
+    """Starts programs and reports their ends until the agent closes the socket; reaps orphaned processes.
 
     `memory`: bytes that all of them may use together; 0 is no limit.
     """
@@ -263,7 +268,7 @@ def serve(control: socket.socket, memory: int) -> None:
 
 
 def relieve(memory: int) -> None:
-    """Kill the process that holds most where all use more than `memory`, as the VM's kernel does."""
+    """Kills the process that holds most if all together use more than `memory`, as the VM's kernel does."""
     held, shared = {}, 0
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
@@ -271,7 +276,7 @@ def relieve(memory: int) -> None:
                 with open(f"/proc/{name}/status", "rb") as file:
                     fields = dict(line.split(b":", 1) for line in file if line.startswith((b"RssAnon", b"RssShmem")))
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has ended meanwhile
             if fields:  # a zombie has none
                 held[int(name)] = kilobytes(fields[b"RssAnon"])
                 shared = max(shared, kilobytes(fields[b"RssShmem"]))
@@ -281,12 +286,12 @@ def relieve(memory: int) -> None:
 
 
 def kilobytes(field: bytes) -> int:
-    """Bytes of a value of /proc/PID/status such as `  1234 kB`."""
+    """Returns the bytes of a value of /proc/PID/status such as `  1234 kB`."""
     return int(field.split()[0]) * 1024
 
 
 def files_in_memory() -> int:
-    """Bytes of what has been written to the tmpfs folders."""
+    """Returns the bytes that have been written to the tmpfs folders."""
     sizes = map(os.statvfs, ("/tmp", "/dev/shm"))
     return sum((size.f_blocks - size.f_bfree) * size.f_frsize for size in sizes)
 
@@ -296,7 +301,7 @@ def send(control: socket.socket, message: dict[str, int | None]) -> None:
 
 
 def start(stdout: int, stderr: int, program: int) -> tuple[int, int | None]:
-    """Fork and execute; (0, pid), or (errno, None) where the program could not be executed."""
+    """Forks and executes; returns (0, pid), or (errno, None) if the program could not be executed."""
     spec = read_json(program)
     failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()

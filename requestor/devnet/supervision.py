@@ -1,4 +1,4 @@
-"""A devnet's life as a whole: who owns its folder, a supervisor in this process or in one of its own, and its end."""
+"""Starts and stops a whole devnet: locks its folder, and supervises it in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def claimed(name: str) -> Iterator[Path]:
-    """Own the devnet's folder, without what one that was killed left in it; at the end only the logs stay.
+    """Locks the devnet's folder and clears what a killed devnet left in it; at the end only the logs stay.
 
-    Raises DevnetError where a devnet of this name runs.
+    Raises DevnetError if a devnet of this name runs.
     """
     folder = devnet_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:  # Linux lets go of it even where we are killed
+    with (folder / "lock").open("w") as lock:  # Linux releases the lock even if this process is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -52,14 +52,14 @@ def claimed(name: str) -> Iterator[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Delete what a devnet keeps in its folder, but for its logs."""
+    """Deletes what a devnet keeps in its folder, except its logs."""
     (folder / "devnet.json").unlink(missing_ok=True)
     for part in ("daemons", "agents", "bin", "images"):
         shutil.rmtree(folder / part, ignore_errors=True)
 
 
 async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]) -> None:
-    """Run a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError where it cannot start, or breaks."""
+    """Runs a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError if it cannot start or a part of it ends."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -84,9 +84,9 @@ async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: 
 
 
 def main() -> None:
-    """`python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; the outcome of the start goes to `FD`."""
+    """Runs `python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; `FD` gets the outcome of the start."""
     options = NetworkOptions(**json.loads(sys.argv[1]))
-    # opened with the first message, when the folder is ours
+    # opened with the first message, after the folder is locked
     log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[log])
     started = time.monotonic()
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def start_detached(options: NetworkOptions) -> Devnet:
-    """Start a supervisor that outlives this process, and wait until its devnet is ready. Raises DevnetError."""
+    """Starts a supervisor that outlives this process, and waits until its devnet is ready. Raises DevnetError."""
     read, write = os.pipe()
     with os.fdopen(read) as outcome:
         subprocess.Popen(
@@ -133,13 +133,13 @@ def start_detached(options: NetworkOptions) -> Devnet:
 
 
 def stop(devnet: Devnet) -> None:
-    """End a running devnet, and wait until all of it is gone."""
+    """Ends a running devnet, and waits until all of it is gone."""
     os.kill(devnet.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while devnet.running and time.monotonic() < deadline:
         time.sleep(0.05)
     if devnet.running:
-        os.kill(devnet.pid, signal.SIGKILL)  # its children die with it
+        os.kill(devnet.pid, signal.SIGKILL)  # its children end with it
         while devnet.running:
             time.sleep(0.05)
         clear(Path(devnet.folder))

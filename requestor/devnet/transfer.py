@@ -1,7 +1,7 @@
 """An exe-unit's file transfers: gftp, http(s), and the activity's volumes.
 
-Follows yagna's `exe-unit/components/transfer`, its traps included: an HTTP status is not looked at on a download, and a
-download into a file that is there already goes on at its end.
+Follows yagna's `exe-unit/components/transfer`, including its pitfalls: a download ignores the HTTP status, and a
+download into a file that exists continues at its end.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _Result = TypeVar("_Result")
 
 
 class _TryAgain(TransferFailed):
-    """A connection fault or a time-out."""
+    """A connection failed or timed out; the transfer is tried again."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """One side of a transfer; `digest`: the expected sha3 of the source, None where the URL has none."""
+    """One side of a transfer. `digest`: the expected sha3 of the source, None if the URL has none."""
 
     scheme: str
     url: str
@@ -49,7 +49,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str) -> Location:
-        """From `[hash:sha3:<hex>:]<url>`; a URL without a scheme is a path in the container.
+        """Reads `[hash:sha3:<hex>:]<url>`; a URL without a scheme is a path in the container.
 
         Raises TransferFailed.
         """
@@ -89,9 +89,9 @@ class Transfers:
         self._retry_pauses = retry_pauses
 
     async def transfer(self, source: str, destination: str, on_message: OnMessage = lambda _: None) -> int:
-        """Copy `source` to `destination`; bytes moved. Raises TransferFailed.
+        """Copies `source` to `destination`; returns the bytes moved. Raises TransferFailed.
 
-        Connection faults and time-outs are tried again, with `on_message` saying so.
+        Tries again after connection faults and time-outs, and calls `on_message` each time.
         """
         from_, to = Location.parse(source), Location.parse(destination)
         for location in (from_, to):
@@ -100,7 +100,7 @@ class Transfers:
         return await self._with_retries(lambda: self._copy(from_, to), on_message)
 
     async def image(self, package: str, cache: Path, on_message: OnMessage = lambda _: None) -> Path:
-        """The task package `hash:sha3:<hex>:<url>` as a file in `cache`, downloaded where it is not there yet.
+        """Returns the task package `hash:sha3:<hex>:<url>` as a file in `cache`; downloads it if it is not there yet.
 
         Raises TransferFailed: no hash, wrong hash, unreachable.
         """
@@ -144,7 +144,7 @@ class Transfers:
             return size
 
     async def _fetch(self, source: Location, file: Path, destination: Location | None = None) -> bool:
-        """Bring `source` into `file`; False where the destination holds all of it already."""
+        """Copies `source` to `file`; returns False if the destination holds all of it already."""
         if source.scheme == "gftp":
             await self._gftp(gftp.download(self._bus, source.url, file))
         elif source.scheme == "container":
@@ -173,7 +173,7 @@ class Transfers:
             raise TransferFailed(f"gftp error: {error}") from error
 
     async def _download(self, url: str, file: Path, existing: str | None) -> bool:
-        """GET `url`. Where the volumes hold a file at `existing`, only what lies past its end is fetched."""
+        """Downloads `url`. If the volumes hold a file at `existing`, only the part past its end is fetched."""
         offset = self.volumes.size(existing) if existing else 0
         with _http_errors():
             async with aiohttp.ClientSession(timeout=_HTTP_TIMEOUT, auto_decompress=False) as session:
@@ -230,13 +230,13 @@ def _check(file: Path, digest: bytes | None) -> None:
 
 
 def _copy_descriptor(descriptor: int, file: Path) -> None:
-    """Copy a file; its holes stay holes, so that a sparse file takes no more room as a copy."""
+    """Copies a file; its holes stay holes, so that a sparse file takes no more room as a copy."""
     size, end = os.fstat(descriptor).st_size, 0
     with file.open("wb", buffering=0) as target:
         while end < size:
             try:
                 start = os.lseek(descriptor, end, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but a hole is left
+            except OSError:  # ENXIO: the rest is a hole
                 break
             end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
             for offset in range(start, end, _CHUNK):

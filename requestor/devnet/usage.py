@@ -1,4 +1,4 @@
-"""What an activity has used so far, as an exe-unit counts it (yagna `exe-unit/components/counters`)."""
+"""Counts what an activity has used so far, as an exe-unit does (yagna `exe-unit/components/counters`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Usage:
-    """Counters of one activity. Time runs from the making of this object: downloads and idling count."""
+    """Counters of one activity. Time runs from the creation of this object, so downloads and idling count."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -22,12 +22,12 @@ class Usage:
         self._pid: int | None = None
 
     def watch(self, pid: int | None) -> None:
-        """Count the CPU of process `pid` and of all its descendants; None: of nothing any more."""
+        """Counts the CPU of process `pid` and of all its descendants from now on; with None, of no process."""
         self._past_cpu, self._current_cpu = self._cpu(), 0.0
         self._pid = pid
 
     def vector(self, names: Sequence[str]) -> list[float]:
-        """The counters `names`, in that order. Raises ValueError on one that a VM provider does not price."""
+        """Returns the counters `names`, in that order. Raises ValueError for one that a VM provider does not price."""
         counters = {DURATION: self._duration, CPU: self._cpu}
         if unknown := [name for name in names if name not in counters]:
             raise ValueError(f"no such counter: {unknown[0]}")
@@ -38,13 +38,13 @@ class Usage:
 
     def _cpu(self) -> float:
         if self._pid is not None:
-            # what ended and was reaped is not lost: it is in its parent's figures
+            # the time of processes that ended and were reaped is not lost: their parent's figures include it
             self._current_cpu = max(self._current_cpu, sum(cpu_seconds(self._pid)))
         return self._past_cpu + self._current_cpu
 
 
 def cpu_seconds(root: int) -> list[float]:
-    """CPU seconds of `root` and of each live descendant, with those of their reaped children, in whole seconds."""
+    """Returns CPU seconds of `root` and of each live descendant, with their reaped children, in whole seconds."""
     children: dict[int, list[int]] = {}
     seconds: dict[int, float] = {}
     for entry in Path("/proc").iterdir():
@@ -53,7 +53,7 @@ def cpu_seconds(root: int) -> list[float]:
         try:
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
         pid = int(entry.name)
         children.setdefault(int(fields[1]), []).append(pid)
         seconds[pid] = float(sum(map(int, fields[11:15])) // _TICKS)

@@ -1,7 +1,7 @@
-"""An activity's volumes: folders of the host that a task may lay out as it likes, and that transfers go in and out of.
+"""An activity's volumes: host folders in which a task may put anything, and to and from which transfers copy.
 
-A path in a volume is opened without following symbolic links, where a real exe-unit follows them: so a task cannot lead
-the provider to a file of the host.
+A path in a volume is opened without following symbolic links; a real exe-unit follows them. So a task cannot lead the
+provider to a file of the host.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class TransferFailed(Exception):
-    """Its text is what the requestor sees after `Transfer error: `."""
+    """A transfer has failed. The requestor sees this text after `Transfer error: `."""
 
 
 class Volumes:
@@ -23,7 +23,7 @@ class Volumes:
         self.folders = dict(folders)
 
     def resolve(self, path: str) -> tuple[Path, tuple[str, ...]]:
-        """The volume's host folder and the names below it. Raises TransferFailed where no volume holds `path`."""
+        """Returns the volume's host folder and the names below it. Raises TransferFailed if no volume holds `path`."""
         inside = [volume for volume in self.folders if path == volume or path.startswith(volume + "/")]
         if not inside:
             raise TransferFailed(f"IO error: path not found in container: {path}")
@@ -38,7 +38,7 @@ class Volumes:
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[int]:
-        """A descriptor of the file at `path`, for reading."""
+        """Opens the file at `path` for reading; yields its descriptor."""
         folder, names = self.resolve(path)
         if not names:
             raise TransferFailed("IO error: Is a directory (os error 21)")
@@ -52,7 +52,7 @@ class Volumes:
                 os.close(descriptor)
 
     def size(self, path: str) -> int:
-        """Bytes of the file at `path`; 0 where there is none."""
+        """Returns the bytes of the file at `path`; 0 if there is none."""
         try:
             with self.open(path) as descriptor:
                 return os.fstat(descriptor).st_size
@@ -60,7 +60,7 @@ class Volumes:
             return 0
 
     def place(self, source: Path, path: str) -> None:
-        """Make the file `source` the one at `path`; folders are created, what was there is replaced."""
+        """Moves the file `source` to `path`; creates folders, and replaces what was there."""
         target, names = self.resolve(path)
         if not names:
             raise TransferFailed("IO error: Is a directory (os error 21)")
@@ -71,7 +71,7 @@ class Volumes:
 
 @contextlib.contextmanager
 def _folder(root: Path, names: tuple[str, ...], *, create: bool) -> Iterator[int]:
-    """A descriptor of the folder `names` below `root`; symbolic links are not followed."""
+    """Yields a descriptor of the folder `names` below `root`; symbolic links are not followed."""
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:

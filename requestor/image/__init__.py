@@ -1,1 +1,1 @@
-"""The image that providers run: built, converted to Golem's format, inspected, verified, pushed."""
+"""The image that providers run: builds it, converts it to Golem's format, inspects, verifies and pushes it."""

@@ -1,4 +1,4 @@
-"""Archives of `docker save`: an image's container config, and its layers laid over one another in a folder."""
+"""Reads archives of `docker save`: an image's container config, and its layers, unpacked over one another."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from requestor.errors import ImageError
 
-# What builders leave behind at run time, and what the VM makes itself.
+# Files that builders leave behind at run time, and folders that the VM makes itself.
 _LEFT_OUT = ("dev/*", "proc/*", "run/*", "sys/*", ".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
-# What of the config means something to Golem's VM; the rest differs from builder to builder.
+# The fields of the config that Golem's VM uses; the other fields differ from builder to builder.
 _FIELDS = ("Cmd", "Entrypoint", "Env", "Labels", "User", "Volumes", "WorkingDir")
 _BUILDER_LABELS = "io.buildah."
 
 
 def unpack_archive(archive: Path, root: Path) -> dict[str, Any]:
-    """Unpack the one image of `archive` into the new folder `root`; returns its container config. Raises ImageError."""
+    """Unpacks the one image of `archive` to the new folder `root`; returns its container config. Raises ImageError."""
     root.mkdir()
-    root.chmod(0o755)  # whatever the umask: equal images have equal modes
+    root.chmod(0o755)  # independent of the umask, so that equal images have equal modes
     try:
         with tarfile.open(archive) as tar:
             (manifest,) = _json(tar, "manifest.json")
@@ -29,7 +29,7 @@ def unpack_archive(archive: Path, root: Path) -> dict[str, Any]:
             for layer in manifest["Layers"]:
                 _unpack_layer(tar, layer, root)
     except (tarfile.TarError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ImageError(f"{archive} is no image as `docker save` writes it ({error}).") from error
+        raise ImageError(f"{archive} is not an archive of `docker save` with one image ({error}).") from error
     kept = {name: config[name] for name in _FIELDS if config.get(name)}
     if labels := kept.get("Labels"):
         kept["Labels"] = {name: text for name, text in labels.items() if not name.startswith(_BUILDER_LABELS)}
@@ -58,10 +58,10 @@ def _unpack_layer(tar: tarfile.TarFile, layer: str, root: Path) -> None:
             shutil.copyfileobj(source, process.stdin, 1 << 20)
             process.stdin.close()
         except BrokenPipeError:
-            pass  # tar says why
+            pass  # tar's own message gives the reason
         problem = process.stderr.read().decode(errors="replace")
     if process.returncode != 0:
         raise ValueError(problem.strip()[-300:])
-    # Says that a layer deletes a file of the layers before it; the Dockerfile's last stage has one layer only.
+    # Such a file says that a layer deletes a file of an earlier layer; the Dockerfile's last stage has one layer only.
     if deleted := next(root.rglob(".wh.*"), None):
         raise ValueError(f"a layer deletes {PurePosixPath('/') / deleted.relative_to(root)}")

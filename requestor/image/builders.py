@@ -1,4 +1,4 @@
-"""Docker, Podman and Buildah: whichever is there builds a Dockerfile and saves the image, all of them in one format."""
+"""Docker, Podman and Buildah: the first that works builds a Dockerfile and saves the image, always in one format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Builder:
     name: str
 
     def build(self, context: Path, dockerfile: Path, arguments: Mapping[str, str]) -> str:
-        """The id of the image that `dockerfile` makes of the folder `context`. Raises ImageError."""
+        """Builds `dockerfile` with the files of the folder `context`; returns the image's id. Raises ImageError."""
         with tempfile.TemporaryDirectory() as folder:
             identity = Path(folder) / "id"
             command = ["build", "--file", str(dockerfile), "--iidfile", str(identity), "--pull=false"]
             if self.name != "docker":
-                # Needs no privilege beyond that of making user namespaces, and no container runtime.
+                # Needs no privilege except to make user namespaces, and no container runtime.
                 command += ["--isolation", "chroot"]
             if platform.machine().lower() not in ("x86_64", "amd64"):
                 command += ["--platform", "linux/amd64"]
@@ -38,7 +38,7 @@ class Builder:
             return identity.read_text().strip()
 
     def save(self, image: str, archive: Path) -> None:
-        """Write the image `image` to `archive` in the format of `docker save`. Raises ImageError."""
+        """Writes the image `image` to `archive` in the format of `docker save`. Raises ImageError."""
         match self.name:
             case "docker":
                 command = ["save", "--output", str(archive), image]
@@ -49,11 +49,11 @@ class Builder:
         self._run(command, "save the image")
 
     def remove(self, image: str) -> None:
-        """Forget the image `image`. Raises ImageError."""
+        """Removes the image `image` from the builder's store. Raises ImageError."""
         self._run(["rmi", image], "remove the image")
 
     def layers(self, reference: str) -> str | None:
-        """The content hashes of the image `reference`, if it is on this machine."""
+        """Returns the content hashes of the image `reference`; None if it is not on this machine."""
         match self.name:
             case "buildah":
                 command = ["inspect", "--type", "image", "--format", "{{.OCIv1.RootFS.DiffIDs}}", reference]
@@ -63,7 +63,7 @@ class Builder:
         return done.stdout.strip() if done.returncode == 0 else None
 
     def _run(self, arguments: Sequence[str], what: str) -> None:
-        # Both streams in their order: the reason stands in one or the other.
+        # Both streams in one, in order, because the reason may be in either.
         done = subprocess.run(
             [self.name, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
@@ -73,12 +73,12 @@ class Builder:
 
 
 def find_builder() -> Builder:
-    """The first of `BUILDERS` that works here. Raises ImageError."""
+    """Returns the first of `BUILDERS` that works here. Raises ImageError."""
     problems = []
     for name in BUILDERS:
         if shutil.which(name) is None:
             continue
-        # Docker's client is of no use without its daemon.
+        # Docker's client does not work without its daemon.
         done = subprocess.run([name, "version"], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return Builder(name)

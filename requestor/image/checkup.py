@@ -1,4 +1,4 @@
-"""The doctor's look at the provider image: is it of this version, can providers download it, is its hash right?"""
+"""Checks the provider image for the doctor: is it of this version, can providers download it, is its hash right?"""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from requestor.image.labels import check_versions
 
 
 async def look_at_image(environment: Mapping[str, str], on_devnet: bool, download: bool) -> AsyncIterator[Finding]:
-    """Whether the image that the environment names is of this version, and whether providers can have it.
+    """Checks that the image that the environment names is of this version, and that providers can download it.
 
-    `on_devnet`: whether they are a devnet's; `download`: fetch an image that is not here, to check its hash.
+    `on_devnet`: True if the providers are a devnet's. `download`: fetch an image that is not on this machine, to check
+    its hash.
     """
     try:
         image = await asyncio.to_thread(choose_image, environment)
@@ -44,9 +45,9 @@ async def look_at_image(environment: Mapping[str, str], on_devnet: bool, downloa
 
 
 async def _look_at_host(image: ChosenImage, on_devnet: bool, download: bool) -> Finding:
-    """Whether providers can download the image, and what they get is what the demand names."""
+    """Checks that providers can download the image, and that they get the one that the demand names."""
     local = _is_local(image.url)
-    elsewhere = "upload the image to where providers can download it, and name that in NIMA_GOLEM_IMAGE"
+    elsewhere = "upload the image to a host that providers can reach, and name that URL in NIMA_GOLEM_IMAGE"
     if local and not on_devnet:
         return Finding("image host", "blocked", f"{image.url} can be reached from this machine only.", elsewhere)
     try:
@@ -59,7 +60,7 @@ async def _look_at_host(image: ChosenImage, on_devnet: bool, download: bool) -> 
                 found = f"{image.url} has {size} bytes, and the image has {image.info.size}."
                 return Finding("image host", "blocked", found, elsewhere)
             if not local and not download:
-                return Finding("image host", "ok", f"{image.url} can be downloaded; its hash was not looked at")
+                return Finding("image host", "ok", f"{image.url} can be downloaded; its hash was not checked")
             return await _download(session, image, on_devnet)
     except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
         reason = str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The provider image that a run hires for: what the environment says of it, checked before anybody is paid."""
+"""The provider image that a run uses: reads it from the environment, and checks it before anybody is paid."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from requestor.errors import ConfigurationError, ImageError
 from requestor.image.gvmi import ImageInfo, read_image, read_labels
 from requestor.image.labels import DEFAULT_PYTHON, check_versions, models_of, python_of
 
-_END_BYTES = 64 * 1024  # of an image, more than any container config of ours has
+_END_BYTES = 64 * 1024  # of the end of an image; more than any container config of this project has
 _SECONDS = 10.0
 _PACKAGE = re.compile(r"hash:sha3:(?P<digest>[0-9a-f]+):(?P<url>https?://\S+)")
 
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """What providers are asked to run.
+    """The image that providers are asked to run.
 
     Attributes:
         package: the demand's task package, `hash:sha3:<sha3-224>:<url>`.
         python: absolute path of the image's Python.
-        info: of the image's file on this machine; None where there is none.
-        labels: those of the file, or else of what the URL serves; None where neither can be read.
+        info: of the image's file on this machine; None if there is none.
+        labels: those of the file, or else of the file at the URL; None if neither can be read.
     """
 
     package: str
@@ -37,17 +37,17 @@ class ChosenImage:
 
     @property
     def digest(self) -> str:
-        """SHA3 of the image, in hexadecimal digits: 56 of them for SHA3-224."""
+        """The SHA3 of the image, in hexadecimal digits: 56 of them for SHA3-224."""
         return self._parts()["digest"]
 
     @property
     def url(self) -> str:
-        """Where providers download it."""
+        """The URL from which providers download it."""
         return self._parts()["url"]
 
     @property
     def models(self) -> tuple[str, ...]:
-        """SHA-256 of the models that are known to lie in the image."""
+        """The SHA-256 of the models that are known to lie in the image."""
         return models_of(self.info.labels) if self.info else ()
 
     def _parts(self) -> re.Match[str]:
@@ -57,10 +57,11 @@ class ChosenImage:
 
 
 def choose_image(environment: Mapping[str, str]) -> ChosenImage:
-    """The image of NIMA_GOLEM_IMAGE, which is of this version as far as can be told: by its file, where
-    NIMA_GOLEM_IMAGE_FILE names one, which must be the same image; or by the end of what its URL serves.
+    """Returns the image of NIMA_GOLEM_IMAGE, after a check that it is of this version.
 
-    Raises ConfigurationError, ImageError, ImageMismatch.
+    The check reads the file that NIMA_GOLEM_IMAGE_FILE names, which must be the same image, or else the end of the file
+    at its URL. If neither can be read, the version stays unchecked. Raises ConfigurationError, ImageError,
+    ImageMismatch.
     """
     package = environment.get("NIMA_GOLEM_IMAGE", "")
     match = _PACKAGE.fullmatch(package)
@@ -84,9 +85,10 @@ def choose_image(environment: Mapping[str, str]) -> ChosenImage:
 
 
 def _labels_at(url: str) -> dict[str, str] | None:
-    """The labels of the image that lies there; None where it cannot be had from here, or is none: providers will say.
+    """Returns the labels of the image at `url`; None if this machine cannot get it or it is no image: providers will
+    tell.
 
-    A server that cannot send the end of a file alone is not asked for all of it.
+    Does not download the whole file from a server that cannot send the end alone.
     """
     request = urllib.request.Request(url, headers={"Range": f"bytes=-{_END_BYTES}"})
     try:

@@ -1,4 +1,4 @@
-"""What takes room in an image: this project, each package that it needs, Python, and the system below."""
+"""Lists what takes room in an image: this project, each package that it needs, Python, and the system below."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OURS = ("nima", "provider_image", "models")
 Kind = Literal["ours", "package", "python", "system"]
 _INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 _PYTHON = re.compile(r"/usr/(local/)?(lib/(lib)?python3|bin/python3|share/python3)")
-# Packages that install modules of another name.
+# Packages whose modules have another name.
 _MODULES = {
     "PIL": "pillow",
     "torchgen": "torch",
@@ -27,7 +27,7 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class Part:
-    """A part of an image; `size` is in bytes before compression, `version` is empty where there is none."""
+    """A part of an image; `size` is in bytes before compression, `version` is empty if there is none."""
 
     kind: Kind
     name: str
@@ -36,7 +36,9 @@ class Part:
 
 
 def list_parts(image: Path) -> list[Part]:
-    """The parts of `image`: ours, then packages, then the rest, the largest of each kind first. Raises ImageError."""
+    """Returns the parts of `image`: this project, then packages, then the rest, each from the largest down. Raises
+    ImageError.
+    """
     sizes: Counter[tuple[Kind, str]] = Counter()
     versions: dict[str, str] = {}
     for path, size in list_files(image):

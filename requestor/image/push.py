@@ -1,4 +1,4 @@
-"""Golem's registry: `gvmkit-build`, Golem's own tool, uploads an image for those who have an account."""
+"""Uploads an image to Golem's registry with `gvmkit-build`, Golem's own tool, anonymously or with an account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REGISTRY = "https://registry.golem.network"
 
 
 def push_image(path: Path, tag: str | None) -> str:
-    """Upload the image `path` as `tag` (USER/REPOSITORY:TAG), or anonymously; the task package for demands.
+    """Uploads the image `path` as `tag` (USER/REPOSITORY:TAG), or anonymously; returns the task package for demands.
 
     `gvmkit-build` asks for user and token, or takes REGISTRY_USER and REGISTRY_TOKEN. Raises ImageError.
     """
@@ -28,17 +28,18 @@ def push_image(path: Path, tag: str | None) -> str:
     info = read_image(path)
     check_versions(info.labels, str(path))
     with tempfile.TemporaryDirectory(prefix="nima-golem-push-") as folder:
-        # It leaves a file beside the image that it uploads.
+        # `gvmkit-build` leaves a file beside the image that it uploads.
         link, told = Path(folder) / path.name, Path(folder) / "told.json"
         link.symlink_to(path.absolute())
         target = ["--push-to", tag] if tag else ["--push", "--nologin"]
         command = [tool, "--direct-file-upload", str(link), f"--extra-json-info-path={told}"]
-        # Twice, for 0.3.19 reads its list of hashes back before it has written it, unless it is there already.
+        # It runs twice, because version 0.3.19 reads its list of hashes before it has written it, unless the list
+        # exists.
         for options in ([], target):
-            # It asks on the terminal and shows its progress there; our own stdout carries nothing but the result.
+            # It asks on the terminal and shows its progress there. Our own stdout must have nothing but the result.
             done = subprocess.run([*command, *options], stdout=sys.stderr, check=False)
             if done.returncode != 0:
-                raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); it says why above.")
+                raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); see above.")
         descriptor = json.loads(told.read_text())["hash"]
     registry = os.environ.get("REGISTRY_URL", _REGISTRY).rstrip("/")
     return f"hash:sha3:{info.sha3_224}:{registry}/download/{descriptor}"

@@ -17,16 +17,16 @@ _LINE = re.compile(r"-\S{9} \S+ +(\d+) \d{4}-\d\d-\d\d \d\d:\d\d (.*)")
 
 
 def make_squashfs(root: Path, output: Path) -> None:
-    """Everything below `root`, owned by root, with one date for all: the same bytes for the same files.
+    """Packs all files below `root`, owned by root and with one date for all: the same files give the same bytes.
 
     The date is SOURCE_DATE_EPOCH, or 0. Raises ImageError.
     """
     date = os.environ.get("SOURCE_DATE_EPOCH", "0")
     if not date.isdecimal():
-        raise ImageError(f"SOURCE_DATE_EPOCH is {date!r}, and not a number of seconds since 1970.")
+        raise ImageError(f"SOURCE_DATE_EPOCH is {date!r}; it must be a number of seconds since 1970.")
     command = [_tool("mksquashfs"), str(root), str(output), "-noappend", "-no-progress", "-quiet"]
     command += ["-all-root", "-no-xattrs", "-mkfs-time", date, "-all-time", date, *COMPRESSION]
-    # It refuses options beside the variable.
+    # `mksquashfs` refuses date options beside the variable.
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -34,13 +34,13 @@ def make_squashfs(root: Path, output: Path) -> None:
 
 
 def maker() -> str:
-    """Name and version of what makes the squashfs. Raises ImageError where it is missing."""
+    """Returns name and version of the program that makes the squashfs. Raises ImageError if it is missing."""
     done = subprocess.run([_tool("mksquashfs"), "-version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]
 
 
 def list_files(image: Path) -> Iterator[tuple[str, int]]:
-    """(absolute path, bytes before compression) of every plain file in `image`. Raises ImageError."""
+    """Yields (absolute path, bytes before compression) of every plain file in `image`. Raises ImageError."""
     command = [_tool("unsquashfs"), "-lln", "-d", "", str(image)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:

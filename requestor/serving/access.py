@@ -1,7 +1,7 @@
-"""Who may ask, and how often: the `Host` and `Origin` of a request, and a token bucket for each address.
+"""Decides which requests are served, and how often: by their `Host` and `Origin`, and a token bucket per address.
 
-A page of any web site can send requests to this machine from its owner's browser. It cannot read the answers, unless it
-makes its own name resolve to this machine (DNS rebinding), which its `Host` then gives away.
+A page of any web site can send requests to this machine from its owner's browser. It can read the answers only if it
+makes its own host name resolve to this machine (DNS rebinding); the `Host` header of such a request has that name.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDictProxy
 
-_MOST_CLIENTS = 4096  # that are remembered; the one that was quiet the longest is forgotten first
+_MOST_CLIENTS = 4096  # addresses that are remembered; the one without requests for the longest time is forgotten first
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address to listen on, is reached from this machine alone."""
+    """Returns whether only this machine can reach `host`, a name or an address to listen on."""
     if host == "localhost":
         return True
     try:
@@ -28,8 +28,10 @@ def is_loopback(host: str) -> bool:
 
 
 def host_is_ours(header: str, *, loopback: bool, names: Collection[str]) -> bool:
-    """Whether a `Host` header names this service: one of `names`, or an address (which no rebinding can forge), on
-    loopback only one of loopback."""
+    """Returns whether a `Host` header names this service: one of `names`, or an address, which no rebinding can forge.
+
+    On loopback, the address must be one of loopback.
+    """
     try:
         hostname = urlsplit(f"//{header}").hostname
     except ValueError:
@@ -46,11 +48,11 @@ def host_is_ours(header: str, *, loopback: bool, names: Collection[str]) -> bool
 
 
 def comes_from_another_site(headers: CIMultiDictProxy[str]) -> bool:
-    """Whether a browser says that a page of another origin sends this request."""
+    """Returns whether the headers, as a browser sets them, say that a page of another origin sends this request."""
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return True
     origin = headers.get("Origin")
-    if origin is None:  # no browser, or no cross-origin request
+    if origin is None:  # sent by no browser, or not across origins
         return False
     try:
         return urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
@@ -59,16 +61,16 @@ def comes_from_another_site(headers: CIMultiDictProxy[str]) -> bool:
 
 
 class RateLimit:
-    """A token bucket for each client: `rate` requests a second in the long run, twice as many at once."""
+    """A token bucket for each client: `rate` requests a second on average, twice as many at once."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._burst = max(1.0, 2 * rate)
         self._clock = clock
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → tokens, when that was
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → tokens, time of that count
 
     def wait(self, client: str) -> float:
-        """Takes a token; seconds until there is one where there is none, else 0."""
+        """Takes a token; returns 0, or the seconds until there is one."""
         now = self._clock()
         tokens, then = self._clients.pop(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)

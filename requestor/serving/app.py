@@ -1,4 +1,4 @@
-"""The HTTP service: `POST /score` a photo, `GET /` a page to drop photos on, `GET /health`."""
+"""The HTTP service: `POST /score` scores a photo, `GET /` is a page to drop photos on, `GET /health` a status."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _PAGE = Path(__file__).with_name("page.html")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one service takes.
+    """The limits of one service.
 
     max_bytes: of a photo's file. max_pixels: of a photo, before it is decoded.
-    rate: photos a second from one address. max_waiting: photos at a time, from all together.
+    rate: photos a second from one address. max_waiting: photos that wait at the same time, from all addresses.
     upload_seconds: for the whole of a photo to arrive.
     """
 
@@ -40,7 +40,7 @@ class Limits:
 
 
 class Refused(Exception):
-    """An answer other than a score: `status` of HTTP, and when to come back in seconds, where that helps."""
+    """The service answers without a score: with HTTP `status`, and with the seconds to wait if a retry helps."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -49,9 +49,9 @@ class Refused(Exception):
 
 
 class Service:
-    """The handlers, and what they share.
+    """The request handlers and their shared state.
 
-    loopback: it listens on loopback only; names: host names under which else it may be asked for.
+    loopback: True if the service listens on loopback only. names: further host names under which it serves requests.
     """
 
     def __init__(
@@ -87,7 +87,9 @@ class Service:
         return web.json_response({"status": "ok", "model": self._model, "waiting": self._waiting})
 
     async def score(self, request: web.Request) -> web.Response:
-        """A photo as the whole body, or as the first part of a form, → its row; 422 with one that says why not."""
+        """Scores a photo, which is the whole body or the first part of a form; returns its row, with status 422 on an
+        error.
+        """
         if self._waiting >= self._limits.max_waiting:
             raise Refused(503, f"{self._waiting} photos are waiting already.", 1)
         wait = self._rate.wait(request.remote or "")
@@ -100,7 +102,7 @@ class Service:
             except asyncio.TimeoutError:
                 raise Refused(408, f"The photo took more than {self._limits.upload_seconds:g} s to arrive.") from None
             except ConnectionError:
-                raise Refused(400, "The connection ended before the photo did.") from None  # which nobody will read
+                raise Refused(400, "The connection ended before the photo did.") from None  # nobody will read it
             await self._check_pixels(photo)
             score = replace(await self._thread.score(photo), path=name)
         finally:
@@ -108,7 +110,7 @@ class Service:
         return web.json_response(score.as_row(), status=200 if score.error is None else 422)
 
     async def _read(self, request: web.Request) -> tuple[str, bytes]:
-        """The name of a photo, where it has one, and its content."""
+        """Returns a photo's name, empty if it has none, and its content."""
         self._check_bytes(request.content_length or 0)
         if request.content_type == "multipart/form-data":
             try:
@@ -137,7 +139,7 @@ class Service:
         try:
             width, height = await asyncio.to_thread(photo_size, photo)
         except PhotoError:
-            return  # scoring will say so in the row
+            return  # the row will name the error
         if width * height > self._limits.max_pixels:
             raise Refused(413, f"A photo may have {self._limits.max_pixels / 1e6:g} megapixels here.")
 
@@ -145,7 +147,7 @@ class Service:
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             if not host_is_ours(request.headers.get("Host", ""), loopback=self._loopback, names=self._names):
-                raise Refused(421, "This service goes by another name; see --allow-host.")
+                raise Refused(421, "This service has another host name; allow this one with --allow-host.")
             if request.method != "GET" and comes_from_another_site(request.headers):
                 raise Refused(403, "Pages of other sites may not ask this service.")
             response = await handler(request)
@@ -160,7 +162,7 @@ class Service:
 
 
 def _policy(page: str) -> str:
-    """A content security policy under which the page's own script and style run, and nothing else is loaded."""
+    """Returns a content security policy that allows the page's own script and style, and nothing else."""
 
     def sources(tag: str) -> str:
         contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)

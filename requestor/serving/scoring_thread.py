@@ -1,4 +1,4 @@
-"""Scores for many who ask at once: one thread owns the model and takes together what has come in meanwhile."""
+"""Scores photos for many clients at once: one thread owns the model and takes all photos that wait as one batch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ScoringThread:
         self._thread.start()
 
     async def score(self, photo: bytes) -> Score:
-        """The score of an image file's content; of one that nobody waits for any more, none is made."""
+        """Returns the score of an image file's content; skips the photo if the caller has been cancelled meanwhile."""
         future: Future[Score] = Future()
         self._queue.put((photo, future))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Ends the thread once it has scored what waits."""
+        """Ends the thread after it has scored the photos that wait."""
         self._queue.put(None)
         self._thread.join()
 
@@ -54,7 +54,7 @@ class ScoringThread:
     def _score(self, batch: list[_Waiting]) -> None:
         try:
             scores = list(self._scorer.score([photo for photo, _ in batch]))
-        except Exception as error:  # whatever it is, those who wait must hear of it, and the next are served
+        except Exception as error:  # any error goes to the waiting callers; the next must be served
             for _, future in batch:
                 future.set_exception(error)
             return

@@ -1,4 +1,4 @@
-"""Providers of the devnet that misbehave: one small class a fault, asked by the agent and by the exe-unit.
+"""Providers of the devnet that misbehave: one small class per fault, which the agent and the exe-unit ask.
 
-The base class is the honest provider. `devnet up --fault` chooses, `kinds` lists.
+The base class is the honest provider. `devnet up --fault` chooses faults; `kinds` lists them.
 """

@@ -1,4 +1,4 @@
-"""Providers that fail, dawdle, leave, or take too much money; what they send, if anything, is honest."""
+"""Providers that fail, slow down, disappear, or charge too much. If they send results, the results are honest."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from requestor.devnet.faults.fault import Execute, Fault, vanish
 from requestor.devnet.faults.work import Work
 
-CRASH_SECONDS = 1.0  # into the task
+CRASH_SECONDS = 1.0  # after the start of the task
 OVERCHARGE = 100
 
 
 class Crash(Fault):
-    """Dies a second into its first task, and never comes back: agent, exe-unit and task; its daemon stays."""
+    """Ends a second into its first task and never comes back: agent, exe-unit and task end, its daemon stays."""
 
     async def run(self, work: Work, execute: Execute) -> int:
         await asyncio.wait({asyncio.ensure_future(execute())}, timeout=CRASH_SECONDS)
@@ -33,7 +33,7 @@ class Hang(Fault):
 
 
 class Slow(Fault):
-    """Takes FACTOR times as long as it would."""
+    """Takes FACTOR times as long as an honest provider."""
 
     def __init__(self, folder: Path, factor: float) -> None:
         super().__init__(folder)
@@ -47,7 +47,7 @@ class Slow(Fault):
 
 
 class Drop(Fault):
-    """Does its first task well, and is gone when the second one arrives."""
+    """Does its first task well, and ends when the second one arrives."""
 
     _tasks = 0
 
@@ -58,14 +58,14 @@ class Drop(Fault):
 
 
 class Refuse(Fault):
-    """Negotiates, and never signs an agreement."""
+    """Negotiates, but never signs an agreement."""
 
     def signs(self) -> bool:
         return False
 
 
 class Overcharge(Fault):
-    """Asks for 100 times what usage and price come to, in debit notes and invoices."""
+    """Charges 100 times what usage and price come to, in debit notes and invoices."""
 
     def bill(self, amount: Decimal) -> Decimal:
         return OVERCHARGE * amount

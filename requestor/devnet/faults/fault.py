@@ -1,4 +1,4 @@
-"""What a provider can do wrong: the points at which its agent and its exe-unit ask, answered honestly here."""
+"""The points at which a provider's agent and exe-unit ask its fault what to do, each with the honest answer."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ Execute = Callable[[], Awaitable[int]]
 
 
 class Fault:
-    """An honest provider; each fault overrides what it does otherwise.
+    """An honest provider. Each fault overrides the points at which it differs.
 
     One object lives as long as the provider's agent, over all agreements.
 
     Args:
-        folder: the provider's working folder; its neighbours' lie beside it.
+        folder: the provider's working folder; other providers' folders lie beside it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def signs(self) -> bool:
-        """Whether an agreement that is in order gets approved; otherwise it is never answered."""
+        """Returns whether an agreement that is in order gets approved; otherwise it is never answered."""
         return True
 
     def bill(self, amount: Decimal) -> Decimal:
-        """The GLM that a debit note asks for, where usage and price come to `amount`."""
+        """Returns the GLM that a debit note asks for if usage and price come to `amount`."""
         return amount
 
     def receives(self, kinds: Sequence[str]) -> None:
-        """A batch of commands of these kinds has arrived, and is neither answered nor begun."""
+        """Is told that a batch of commands of these kinds has arrived, before it is answered or started."""
 
     async def run(self, work: Work, execute: Execute) -> int:
-        """Run one program: `execute` does it, once, and returns the exit code, as this does."""
+        """Runs one program: calls `execute` once, which does it, and returns its exit code."""
         return await execute()
 
 
 def vanish() -> None:
-    """End this process, the provider's agent, as a power cut does: no farewell, no bill, no running task survives."""
+    """Ends this process, the provider's agent, as a power cut does: without farewell or bill. Running tasks end."""
     os.kill(os.getpid(), signal.SIGKILL)

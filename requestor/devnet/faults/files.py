@@ -1,6 +1,6 @@
-"""Providers that do the work and send something else: whatever files a task writes, for any project.
+"""Providers that do the work but send something else instead of the files that a task writes, in any project.
 
-Where a `result.json` beside the file knows its hash, it is put right, so that only a look at the content tells.
+If a `result.json` beside the file names its hash, the hash is corrected, so that only a look at the content tells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OVERSIZED_BYTES = 2 * 2**30
 PICKLE_LOADED = "a pickle that a provider sent was loaded"
 OUTSIDE = "../../../../zip-slip.txt"
 _STEAL_SECONDS, _POLL_SECONDS = 20.0, 0.5
-_SENT_SECONDS = 2.0  # after which a neighbour has surely sent what it wrote
+_SENT_SECONDS = 2.0  # after this time a neighbour has surely sent what it wrote
 
 
 class FileFault(Fault):
@@ -35,23 +35,23 @@ class FileFault(Fault):
         return code
 
     def alter(self, work: Work, path: Path) -> None:
-        """Change one output where it lies."""
+        """Changes one output in place."""
         work.replace(path, self.instead_of(path))
 
     def instead_of(self, path: Path) -> bytes:
-        """What is sent instead of an output."""
+        """Returns the content that is sent instead of an output."""
         raise NotImplementedError
 
 
 class Garbage(FileFault):
-    """Random bytes, as many as there were."""
+    """Sends random bytes, as many as there were."""
 
     def instead_of(self, path: Path) -> bytes:
         return random.Random(path.name).randbytes(path.stat().st_size)
 
 
 class Truncated(FileFault):
-    """The first half."""
+    """Sends the first half."""
 
     def instead_of(self, path: Path) -> bytes:
         content = path.read_bytes()
@@ -59,7 +59,7 @@ class Truncated(FileFault):
 
 
 class Oversized(FileFault):
-    """2 GiB of zeros, which take no room here: a sparse file, sent in chunks. A `result.json` keeps the old hash."""
+    """Sends 2 GiB of zeros in chunks, from a sparse file that takes no room here. A `result.json` keeps its hash."""
 
     def alter(self, work: Work, path: Path) -> None:
         os.truncate(path, 0)
@@ -67,7 +67,7 @@ class Oversized(FileFault):
 
 
 class Pickle(FileFault):
-    """A pickle that ends whatever program loads it."""
+    """Sends a pickle that ends the program that loads it."""
 
     def instead_of(self, path: Path) -> bytes:
         return pickle.dumps(_Trap())
@@ -79,7 +79,7 @@ class _Trap:
 
 
 class ZipSlip(FileFault):
-    """A zip archive with paths out of its folder; a `result.json` names its output by such a path, too."""
+    """Sends a zip archive with paths out of its folder; a `result.json` names its output by such a path, too."""
 
     def alter(self, work: Work, path: Path) -> None:
         super().alter(work, path)
@@ -94,7 +94,7 @@ class ZipSlip(FileFault):
 
 
 class Stale(FileFault):
-    """The first task is done well; from then on the same file is sent again and again, by name."""
+    """Does the first task well; from then on sends the same file again and again, by name."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -105,7 +105,7 @@ class Stale(FileFault):
 
 
 class Replay(FileFault):
-    """Another provider's file of the same name and size, from its activity; its own where none comes up in 20 s."""
+    """Sends another provider's file of the same name and size, from its activity; its own if none appears in 20 s."""
 
     def instead_of(self, path: Path) -> bytes:
         deadline = time.monotonic() + _STEAL_SECONDS

@@ -1,4 +1,4 @@
-"""All kinds of faults by name, and how the command line says which providers have them."""
+"""All kinds of faults by name, and the command-line syntax that gives them to providers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ MAX_SLOWNESS = 1000.0
 
 
 def make_fault(name: str, folder: Path) -> Fault:
-    """The fault that a provider in `folder` has: a name as `parse_faults` returns them, or none for an honest one.
+    """Returns the fault of a provider in `folder`; `name` is as `parse_faults` returns it, empty for an honest
+    provider.
 
     Raises DevnetError.
     """
@@ -49,14 +50,15 @@ def _known(name: str, folder: Path) -> Fault:
     if kind == SLOW:
         return Slow(folder, _factor(parameter))
     if name not in KINDS:
-        raise DevnetError(f"There is no fault {name!r}; those that there are: {', '.join([*KINDS, 'slow:FACTOR'])}.")
+        raise DevnetError(f"There is no fault {name!r}; choose from {', '.join([*KINDS, 'slow:FACTOR'])}.")
     return KINDS[name](folder)
 
 
 def parse_faults(text: str) -> tuple[str, ...]:
-    """`KIND[:COUNT][,KIND…]`, where slow is `slow:FACTOR[:COUNT]`, to one name a faulty provider, in that order.
+    """Reads `KIND[:COUNT][,KIND…]`, where slow is `slow:FACTOR[:COUNT]`; returns one name per faulty provider, in
+    order.
 
-    Raises DevnetError where it is none of that.
+    Raises DevnetError if the text has another form.
     """
     faults: list[str] = []
     for part in text.split(",") if text else []:

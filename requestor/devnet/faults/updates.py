@@ -1,7 +1,8 @@
-"""Providers that send a well-formed lie: the safetensors files that a task writes, with other values in them.
+"""Providers that send well-formed lies: the safetensors files that a task writes, with other values in them.
 
-All floating-point tensors are altered, in any project's files; in this project's updates (`nima.update`) that is the
-delta that they stand for. Label-flip, which lies earlier, and bad-features know this project's jobs only.
+They change all floating-point tensors, in any project's files; in this project's updates (`nima.update`) they change
+the delta that the tensors stand for. Label-flip, which lies before the training, and bad-features know this project's
+jobs only.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, NDArray[np.floating]]
 
 SCALE = 100
-_SCALES = "scales"  # of an update's tensors: not a value of the delta, but its size
+_SCALES = "scales"  # a tensor of an update that holds the size of the delta's values, not the values
 
 
 class TensorFault(FileFault):
@@ -34,7 +35,7 @@ class TensorFault(FileFault):
             super().alter(work, path)
 
     def instead_of(self, path: Path) -> bytes:
-        # Not above: every agent imports this module, and only the few with such a fault need numpy.
+        # Imported here, because every agent imports this module, and only the few with such a fault need numpy.
         import numpy as np
         from safetensors.numpy import load, save
 
@@ -45,12 +46,12 @@ class TensorFault(FileFault):
         return content
 
     def changed(self, tensors: Tensors) -> Tensors:
-        """Those that are other than they were."""
+        """Returns the tensors that differ from the true ones."""
         raise NotImplementedError
 
 
 class WrongShape(TensorFault):
-    """Every tensor has a row more."""
+    """Adds a row to every tensor."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         import numpy as np
@@ -59,7 +60,7 @@ class WrongShape(TensorFault):
 
 
 class NotANumber(TensorFault):
-    """The first value of every tensor is NaN."""
+    """Sets the first value of every tensor to NaN."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         for values in tensors.values():
@@ -68,21 +69,21 @@ class NotANumber(TensorFault):
 
 
 class Zero(TensorFault):
-    """All values are zero: no work."""
+    """Sets all values to zero, as if no work was done."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         return {name: values * 0 for name, values in tensors.items()}
 
 
 class Flip(TensorFault):
-    """All values have the other sign."""
+    """Flips the sign of all values."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         return {name: -values for name, values in tensors.items() if name != _SCALES}
 
 
 class Scale(TensorFault):
-    """All values are 100 times as large."""
+    """Multiplies all values by 100."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         scaled = {_SCALES: tensors[_SCALES]} if _SCALES in tensors else tensors
@@ -90,7 +91,7 @@ class Scale(TensorFault):
 
 
 class BadFeatures(TensorFault):
-    """Every row of `features.safetensors` is its neighbour's: each photo has the features of another."""
+    """Shifts the rows of `features.safetensors` by one: each photo has the features of its neighbour."""
 
     def alter(self, work: Work, path: Path) -> None:
         if path.name == FEATURES_FILE:

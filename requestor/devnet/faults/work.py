@@ -1,4 +1,4 @@
-"""One program that a provider runs for somebody, and the files that it leaves in the activity's volumes."""
+"""One program that a provider runs, and the files that it writes to the activity's volumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Stamp = tuple[int, int, int]  # inode, time of change, size
 
 
 class Work:
-    """To be made before the program runs, so that it knows afterwards what was written.
+    """One program and its volumes. Create it before the program runs, so that it can tell afterwards what was written.
 
     Args:
         argv: the program and its arguments.
@@ -28,25 +28,27 @@ class Work:
         self._before = dict(self._files())
 
     def host_path(self, path: str) -> Path | None:
-        """The host's file at a path of the container, None where no volume holds it."""
+        """Returns the host's file at a path of the container, None if no volume holds it."""
         for volume, folder in self._volumes.items():
             if path.startswith(volume + "/") and ".." not in path.split("/"):
                 return folder / path[len(volume) + 1 :]
         return None
 
     def outputs(self) -> list[Path]:
-        """What the program has written, but for a `result.json` that only speaks of the file beside it."""
+        """Returns the files that the program has written, except a `result.json` that only describes the file beside
+        it.
+        """
         written = sorted(path for path, stamp in self._files() if self._before.get(path) != stamp)
         beside = {path.parent for path in written if path.name != RESULT_FILE}
         return [path for path in written if path.name != RESULT_FILE or path.parent not in beside]
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Another content for an output; a `result.json` beside it that knows its hash learns the new one."""
+        """Gives an output another content; updates the hash in a `result.json` beside it, if that has one."""
         write_atomically(path, content)
         self.describe(path, output_sha256=sha256_of(path))
 
     def describe(self, path: Path, **changes: str) -> None:
-        """Change what the `result.json` beside an output says, if there is one that names the file."""
+        """Changes what the `result.json` beside an output says, if there is one that names the file."""
         described = path.with_name(RESULT_FILE)
         try:
             result = json.loads(described.read_text())
@@ -56,7 +58,7 @@ class Work:
             write_atomically(described, json.dumps({**result, **changes}, indent=1).encode())
 
     def _files(self) -> Iterator[tuple[Path, _Stamp]]:
-        """All plain files of the volumes; links are not followed."""
+        """Yields all plain files of the volumes; links are not followed."""
         for volume in self._volumes.values():
             for folder, _, names in os.walk(volume):
                 for name in names:
