@@ -51,12 +51,46 @@ def test_imports_go_one_way(package: str) -> None:
 
 
 def test_one_module_of_the_requestor_imports_yapapi() -> None:
+    """Beside it, one module gathers what is private in yapapi; it imports types, and the class of a private field."""
     users = {
         str(path.relative_to(ROOT))
         for path in sources("requestor")
         if any(name.split(".")[0] in YAPAPI for name in imported(path))
     }
-    assert users <= {"requestor/backends/golem.py"}
+    assert users <= {"requestor/backends/golem.py", "requestor/backends/yapapi_private.py"}
+
+
+def test_what_is_private_in_yapapi_is_used_in_one_module() -> None:
+    path = ROOT / "requestor" / "backends" / "golem.py"
+    private = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+        if ast.unparse(node.value) != "self"
+    ]
+    assert private == []
+
+
+# What runs an image's programs, and the image: neither knows of the devnet around them, nor how an image is built.
+VM = {"image_cache", "runtime", "sandbox", "sandbox_init", "usage", "volumes"}
+BUILDING = {"archive", "build", "builders", "push", "verify", "wheels"}
+SETUP = {"checkup"}  # the doctor's
+
+
+def test_images_and_their_runtime_stand_below_the_devnet_and_below_image_building() -> None:
+    vm = {f"requestor.devnet.{name}" for name in VM}
+    building = {f"requestor.image.{name}" for name in BUILDING | SETUP}
+    wrong = []
+    for path in sources("requestor"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        devnet = {name for name in imported(path) if name.startswith("requestor.devnet")}
+        image = {name for name in imported(path) if name.startswith("requestor.image.")}
+        if module in vm:
+            wrong += [(module, name) for name in (devnet - vm) | (image & building)]
+        elif module.startswith("requestor.image."):
+            wrong += [(module, name) for name in devnet - (vm if module in building else set())]
+            wrong += [(module, name) for name in (image & building) if module not in building]
+    assert wrong == []
 
 
 def test_nothing_is_imported_by_name_in_a_string() -> None:

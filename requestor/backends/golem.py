@@ -1,4 +1,4 @@
-"""The Golem backend, and the only module that imports yapapi: one warm job over all rounds, inside a budget."""
+"""The Golem backend, which hires through yapapi: one warm job over all rounds, inside a budget."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import asyncio
 import logging
 import os
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from requestor.accounts import Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
 from requestor.backends.crew import CommandFailure, Crew, Hired
 from requestor.backends.inbox import Inbox
+from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
 from requestor.errors import GolemError
 from requestor.golem.market import Offer, read_offer
 from requestor.golem.orphans import reject_invoice
@@ -37,7 +38,7 @@ from yapapi.payload import Payload  # noqa: E402
 from yapapi.props.builder import DemandBuilder  # noqa: E402
 from yapapi.rest.activity import Activity, CommandExecutionError  # noqa: E402
 from yapapi.rest.market import Agreement, OfferProposal  # noqa: E402
-from yapapi.rest.payment import Allocation, DebitNote, Invoice  # noqa: E402
+from yapapi.rest.payment import DebitNote, Invoice  # noqa: E402
 from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
@@ -45,8 +46,6 @@ JOB_ATTEMPTS = 5  # to publish the demand
 CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
 
 logger = logging.getLogger(__name__)
-
-_CreateActivity = Callable[[str], Coroutine[Any, Any, Activity]]
 
 
 class GolemBackend:
@@ -93,11 +92,14 @@ class GolemBackend:
                 event_consumer=self._on_event,
                 api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
             )
-            self._golem._engine._budget_allocations.append(
-                Allocation(cast(Any, None), self._reservation.allocation, amount, connection.platform, address, None)
+            pay_from(
+                self._golem,
+                allocation_id=self._reservation.allocation,
+                amount=amount,
+                platform=connection.platform,
+                address=address,
             )
-            engine = cast(Any, self._golem._engine)
-            engine.create_activity = self._hiring(engine.create_activity)
+            create_activities_with(self._golem, self._hire)
             await self._golem.start()
             self._closing = closing.pop_all()
         self._job = asyncio.create_task(self._run_job())
@@ -185,22 +187,17 @@ class GolemBackend:
         ):
             pass
 
-    def _hiring(self, create: _CreateActivity) -> _CreateActivity:
-        """yapapi's way to create an activity, but not before the budget was asked: it costs from then on."""
-
-        async def create_if_there_is_money(agreement: str) -> Activity:
-            signed = self._golem._engine._get_agreement_by_id(agreement)
-            self._note_agreement(signed)  # yapapi's own word of it may come later
-            offer = _offer(signed)
-            if not self._accounts.hire(agreement, offer.price, offer.threads):
-                raise _TooDear("the budget has no room for one more provider")
-            try:
-                return await create(agreement)
-            except BaseException:
-                self._accounts.close(agreement)
-                raise
-
-        return create_if_there_is_money
+    async def _hire(self, agreement: Agreement, create: CreateActivity) -> Activity:
+        """Creates an activity with `create`, but not before the budget was asked: it costs from then on."""
+        self._note_agreement(agreement)  # yapapi's own word of it may come later
+        offer = _offer(agreement)
+        if not self._accounts.hire(agreement.id, offer.price, offer.threads):
+            raise _TooDear("the budget has no room for one more provider")
+        try:
+            return await create()
+        except BaseException:
+            self._accounts.close(agreement.id)
+            raise
 
     def _note_agreement(self, agreement: Agreement) -> None:
         """Into the ledger, once."""
@@ -223,7 +220,7 @@ class GolemBackend:
     def _worker(
         self, context: WorkContext, seats: AsyncIterator[yapapi.Task[None, None]]
     ) -> AsyncGenerator[Script, Any]:
-        agreement = context._agreement
+        agreement = agreement_of(context)
         offer = _offer(agreement)
         hired = Hired(Provider(offer.provider_id, offer.name), context, agreement.id, offer.threads)
         return self._crew.work(hired, seats)

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ class ExeUnit:
         if self._package is None:
             raise DeploymentRefused("the demand names no image")
         try:
-            return await images.fetch(self._transfers, self._package, on_message)
+            return await images.fetch(self._package, partial(self._transfers.image, on_message=on_message))
         except ImageError as error:
             raise DeploymentRefused(str(error)) from error
 

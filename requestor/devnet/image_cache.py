@@ -13,13 +13,15 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from requestor.devnet.transfer import OnMessage, Transfers
 from requestor.errors import DevnetError, ImageError
 from requestor.image.gvmi import ImageInfo, read_image
+
+Download = Callable[[str, Path], Awaitable[Path]]
+"""Brings the image of a task package into a folder, unless it is there, and returns its file; checks its hash."""
 
 _WAIT_SECONDS = 0.1
 
@@ -38,14 +40,13 @@ class ImageCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def fetch(self, transfers: Transfers, package: str, on_message: OnMessage = lambda _: None) -> UnpackedImage:
+    async def fetch(self, package: str, download: Download) -> UnpackedImage:
         """The image of the task package `hash:sha3:<hex>:<url>`; the first who asks downloads and unpacks it.
 
-        Raises TransferFailed where it cannot be had or has another hash, ImageError where it is no image.
+        Raises ImageError if it is no image, DevnetError if there is no `unsquashfs`, and what `download` raises.
         """
         async with self._locked():
-            file = await transfers.image(package, self._folder, on_message)
-            return await self._unpacked(file)
+            return await self._unpacked(await download(package, self._folder))
 
     async def unpack(self, file: Path) -> UnpackedImage:
         """The image in `file`, unpacked. Raises ImageError; DevnetError where this machine has no `unsquashfs`."""
