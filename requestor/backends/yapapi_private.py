@@ -20,7 +20,7 @@ CreateActivity = Callable[[], Awaitable["Activity"]]
 
 
 def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str, address: str) -> None:
-    """Has `golem`, which is not started yet, pay from an allocation of ours instead of making its own.
+    """Makes `golem`, which is not started yet, pay from an allocation of ours instead of making its own.
 
     Args:
         amount: GLM of the allocation.
@@ -42,7 +42,7 @@ def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str
 
 
 def create_activities_with(golem: Golem, create: Callable[[Agreement, CreateActivity], Awaitable[Activity]]) -> None:
-    """Has `golem` await `create(agreement, original)` for every activity; `original()` is yapapi's own way."""
+    """Makes `golem` await `create(agreement, original)` for every activity; `original()` is yapapi's own way."""
     engine = cast(Any, golem._engine)
     original = engine.create_activity
 
@@ -53,6 +53,6 @@ def create_activities_with(golem: Golem, create: Callable[[Agreement, CreateActi
 
 
 def agreement_of(context: WorkContext) -> Agreement:
-    """The agreement under which the activity of `context` runs."""
+    """Returns the agreement under which the activity of `context` runs."""
     agreement: Agreement = context._agreement
     return agreement

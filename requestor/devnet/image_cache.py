@@ -41,7 +41,7 @@ class ImageCache:
         self._folder = folder
 
     async def fetch(self, package: str, download: Download) -> UnpackedImage:
-        """The image of the task package `hash:sha3:<hex>:<url>`; the first who asks downloads and unpacks it.
+        """Returns the image of the task package `hash:sha3:<hex>:<url>`; the first who asks downloads and unpacks it.
 
         Raises ImageError if it is no image, DevnetError if there is no `unsquashfs`, and what `download` raises.
         """
@@ -49,7 +49,7 @@ class ImageCache:
             return await self._unpacked(await download(package, self._folder))
 
     async def unpack(self, file: Path) -> UnpackedImage:
-        """The image in `file`, unpacked. Raises ImageError; DevnetError where this machine has no `unsquashfs`."""
+        """Unpacks the image in `file`. Raises ImageError; DevnetError if this machine has no `unsquashfs`."""
         async with self._locked():
             return await self._unpacked(file)
 

@@ -12,7 +12,7 @@ _Failure = TypeVar("_Failure", bound=Exception)
 
 
 def growing_pauses(first: float, factor: float, longest: float = math.inf) -> Iterator[float]:
-    """Endless pauses in seconds: each is `factor` times the one before, up to `longest`."""
+    """Yields pauses in seconds without an end: each is `factor` times the one before, up to `longest`."""
     pause = first
     while True:
         yield min(pause, longest)

@@ -47,7 +47,7 @@ class DaemonClient:
             self._session = None
 
     async def identity(self) -> str:
-        """The node id of the app key's identity, which is also its wallet's address: 0x and 40 hex digits."""
+        """Returns the node id of the app key's identity, which is also its wallet's address: 0x and 40 hex digits."""
         return str((await self.request("GET", "/me"))["identity"])
 
     async def request(

@@ -56,7 +56,7 @@ class Offer:
 
 
 async def scan_offers(connection: Connection, subnet: str, seconds: float) -> list[Offer]:
-    """Listen to the market for so long; one offer a provider, the cheapest first hour first.
+    """Listens to the market for `seconds`, and returns one offer a provider, the cheapest first hour first.
 
     Offers that are no linear price for time and CPU are left out. Raises what `DaemonClient` raises.
     """
@@ -86,9 +86,9 @@ async def scan_offers(connection: Connection, subnet: str, seconds: float) -> li
 
 
 def read_offer(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
-    """The offer that these properties describe.
+    """Returns the offer that these properties describe.
 
-    None where a stranger's properties are not what they should be: no linear price for time and CPU alone, prices
+    It is None if a stranger's properties are not what they should be: no linear price for time and CPU alone, prices
     that are negative or no numbers, no size.
     """
     try:

@@ -26,27 +26,30 @@ DEFAULT_SUBNET = "public"
 
 
 def is_real_money(network: str) -> bool:
-    """Whether payments on `network` move GLM that has a value."""
+    """Tells whether payments on `network` move GLM that has a value."""
     return TOKENS.get(network) == "glm"
 
 
 def payment_platform(network: str, driver: str = DRIVER) -> str:
-    """The payment platform's name, such as `erc20-hoodi-tglm`. Raises KeyError for an unknown network."""
+    """Returns the payment platform's name, such as `erc20-hoodi-tglm`. Raises KeyError for an unknown network."""
     return f"{driver}-{network}-{TOKENS[network]}"
 
 
 def chosen_network(environment: Mapping[str, str], option: str | None = None) -> str:
-    """The payment network: that of the option, else YAGNA_PAYMENT_NETWORK, else the default. It may be unknown."""
+    """Returns the payment network: the option's, else that of YAGNA_PAYMENT_NETWORK, else the default.
+
+    Its name is not checked.
+    """
     return option or environment.get("YAGNA_PAYMENT_NETWORK") or DEFAULT_NETWORK
 
 
 def chosen_subnet(environment: Mapping[str, str], option: str | None = None) -> str:
-    """The Golem subnet: that of the option, else YAGNA_SUBNET, else the default."""
+    """Returns the Golem subnet: the option's, else that of YAGNA_SUBNET, else the default."""
     return option or environment.get("YAGNA_SUBNET") or DEFAULT_SUBNET
 
 
 def required_app_key(environment: Mapping[str, str]) -> str:
-    """The value of YAGNA_APPKEY. Raises AppKeyMissing if it is not set."""
+    """Returns the value of YAGNA_APPKEY. Raises AppKeyMissing if it is not set."""
     if app_key := environment.get("YAGNA_APPKEY"):
         return app_key
     raise AppKeyMissing(
@@ -78,7 +81,7 @@ class Connection:
     def from_environment(
         cls, environment: Mapping[str, str], network: str | None = None, *, require_app_key: bool = True
     ) -> Connection:
-        """The connection that YAGNA_API_URL, YAGNA_APPKEY and YAGNA_PAYMENT_NETWORK describe.
+        """Returns the connection that YAGNA_API_URL, YAGNA_APPKEY and YAGNA_PAYMENT_NETWORK describe.
 
         Args:
             network: used instead of YAGNA_PAYMENT_NETWORK.

@@ -24,9 +24,9 @@ class Wallet(DaemonClient):
         self._connection = connection
 
     async def allocate(self, amount: Decimal, lifetime: timedelta) -> tuple[str, str]:
-        """Reserve `amount` GLM: nothing beyond it can be paid. Expires by itself, should nobody release it.
+        """Reserves `amount` GLM: nothing beyond it can be paid. The reservation expires if nobody releases it.
 
-        Returns (allocation id, wallet address). Raises WalletEmpty where the wallet holds less.
+        Returns (allocation id, wallet address). Raises WalletEmpty if the wallet holds less.
         """
         address = await self.identity()
         request = {
@@ -52,7 +52,7 @@ class Wallet(DaemonClient):
         return str(allocation["allocationId"]), address
 
     async def release(self, allocation_id: str) -> None:
-        """Give a reservation back. One that is gone already is no error."""
+        """Gives a reservation back. One that is gone already is no error."""
         try:
             await self.request("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
         except DaemonRefused as error:
@@ -60,7 +60,7 @@ class Wallet(DaemonClient):
                 raise
 
     async def terminate(self, agreement_id: str, reason: str) -> None:
-        """End an agreement. One that has ended already, or is unknown by now, is no error."""
+        """Ends an agreement. One that has ended already, or is unknown by now, is no error."""
         body = {"message": reason, "golem.requestor.code": "Cancelled"}
         try:
             await self.request("POST", f"/market-api/v1/agreements/{agreement_id}/terminate", body)
@@ -69,16 +69,16 @@ class Wallet(DaemonClient):
                 raise
 
     async def invoices(self, agreement_id: str) -> list[dict[str, Any]]:
-        """The invoices that were received for an agreement: `invoiceId`, `amount`, `status` and more."""
+        """Returns the invoices that were received for an agreement: `invoiceId`, `amount`, `status` and more."""
         invoices: list[dict[str, Any]] = await self.request("GET", "/payment-api/v1/invoices") or []
         return [invoice for invoice in invoices if invoice["agreementId"] == agreement_id]
 
     async def accept(self, invoice_id: str, amount: Decimal, allocation_id: str) -> None:
-        """Accept an invoice for payment from an allocation."""
+        """Accepts an invoice for payment from an allocation."""
         body = {"totalAmountAccepted": str(amount), "allocationId": allocation_id}
         await self.request("POST", f"/payment-api/v1/invoices/{invoice_id}/accept", body)
 
     async def reject(self, invoice_id: str, code: str, message: str) -> None:
-        """Refuse to pay an invoice, and tell its sender why. code: BAD_SERVICE or INCORRECT_AMOUNT."""
+        """Refuses to pay an invoice, and tells its sender why. code: BAD_SERVICE or INCORRECT_AMOUNT."""
         body = {"rejectionReason": code, "totalAmountAccepted": "0", "message": message}
         await self.request("POST", f"/payment-api/v1/invoices/{invoice_id}/reject", body)
