@@ -18,14 +18,17 @@ RATINGS = np.arange(1, BUCKETS + 1)
 
 
 class DistributionError(NimaError):
-    """Votes or probabilities that are no distribution over the ten ratings."""
+    """Votes or probabilities are no distribution over the ten ratings."""
 
 
 def normalise(votes: ArrayLike) -> NDArray[np.float64]:
-    """Votes `[..., 10]` (counts ≥ 0, at least one an image) → probabilities `[..., 10]`.
+    """Turns votes `[..., 10]` (counts ≥ 0, at least one an image) into probabilities `[..., 10]`.
 
-    Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without
-    votes.
+    Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without votes.
+
+    Example:
+        >>> normalise([0, 0, 0, 1, 2, 1, 0, 0, 0, 0]).tolist()
+        [0.0, 0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0, 0.0, 0.0]
     """
     counts = _ten_buckets(votes)
     total = counts.sum(axis=-1, keepdims=True)
@@ -35,20 +38,37 @@ def normalise(votes: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Mean rating, 1 to 10, of each distribution: `[..., 10]` → `[...]`."""
+    """Returns the mean rating, 1 to 10, of each distribution: `[..., 10]` → `[...]`.
+
+    Example:
+        >>> float(mean([0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0, 0]))
+        5.0
+    """
     return np.asarray(_ten_buckets(probabilities) @ RATINGS)
 
 
 def standard_deviation(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Standard deviation, 0 to 4.5, of the ratings in each distribution: `[..., 10]` → `[...]`."""
+    """Returns the standard deviation, 0 to 4.5, of the ratings in each distribution: `[..., 10]` → `[...]`.
+
+    Example:
+        >>> float(standard_deviation([0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.5]))
+        4.5
+    """
     p = _ten_buckets(probabilities)
     deviation = RATINGS - mean(p)[..., np.newaxis]
-    # p may sum to 1 + 1e-16, which the centred form forgives and E[x²] − E[x]² does not.
+    # p may sum to 1 + 1e-16, which does not matter in the centred form, but does in E[x²] − E[x]².
     return np.asarray(np.sqrt((p * deviation**2).sum(axis=-1)))
 
 
 def percentile(value: ArrayLike, population: ArrayLike) -> NDArray[np.float64]:
-    """Share in percent, 0 to 100, of `population` (`[n]`, any order) below each `value`; ties count half."""
+    """Returns the share in percent, 0 to 100, of `population` (`[n]`, any order) below each `value`; ties count half.
+
+    Raises `DistributionError` if the population is empty or not finite.
+
+    Example:
+        >>> float(percentile(6.0, [4.0, 5.0, 6.0, 7.0]))
+        62.5
+    """
     ordered = np.sort(np.asarray(population, dtype=np.float64).ravel())
     if ordered.size == 0 or not np.isfinite(ordered).all():
         raise DistributionError("A percentile needs a population of at least one number, all of them finite.")

@@ -47,7 +47,14 @@ def with_groups(scores: Iterable[Score]) -> list[Score]:
 
 
 def group_numbers(appearances: Sequence[Appearance]) -> list[int]:
-    """Returns the number of each photo's group: 1 for the group of the first photo, and so on."""
+    """Returns the number of each photo's group: 1 for the group of the first photo, and so on.
+
+    Example:
+        >>> first, copy = Appearance(hash=0, taken=None, thumbnail=None), Appearance(hash=7, taken=None, thumbnail=None)
+        >>> other = Appearance(hash=2**128 - 1, taken=None, thumbnail=None)
+        >>> group_numbers([first, other, copy])
+        [1, 2, 1]
+    """
     parents = list(range(len(appearances)))
 
     def root(index: int) -> int:

@@ -24,6 +24,12 @@ def emd(p: Tensor, q: Tensor, r: float = 2.0) -> Tensor:
 
     Raises:
         ValueError: shapes that differ or are not `[B, N]`, or r below 1.
+
+    Example:
+        >>> import torch
+        >>> ratings = torch.eye(10)  # row k: everybody gives the rating k + 1
+        >>> emd(ratings[[0]], ratings[[9]], r=1)  # all of the mass moves by nine of ten buckets
+        tensor(0.9000)
     """
     if p.ndim != 2 or p.shape != q.shape:
         raise ValueError(f"emd needs two [B, N] tensors of equal shape, not {tuple(p.shape)} and {tuple(q.shape)}")

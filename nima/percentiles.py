@@ -27,7 +27,12 @@ _STARS = (15, 40, 70, 90)
 
 
 def ava_percentile(score: float) -> float:
-    """Share, 0 to 100, of AVA's photos whose mean rating lies below `score` (1 to 10)."""
+    """Returns the share, 0 to 100, of AVA's photos whose mean rating lies below `score` (1 to 10).
+
+    Example:
+        >>> round(ava_percentile(5.387), 1)
+        50.0
+    """
     percents, means = zip(*_AVA, strict=True)
     return float(np.interp(score, means, percents))
 
@@ -37,5 +42,9 @@ def stars(percentile: float) -> int:
 
     Of AVA's own photos one in ten gets five stars. Of the default model's predictions for them, which lie closer
     together, it is one in 22.
+
+    Example:
+        >>> [stars(percentile) for percentile in (10, 50, 95)]
+        [1, 3, 5]
     """
     return 1 + sum(percentile >= threshold for threshold in _STARS)

@@ -77,7 +77,16 @@ class Photo:
 
 
 def open_photo(source: Source, long_side: int | None = None) -> Image.Image:
-    """The RGB image of a photo; see `read_photo`."""
+    """Opens a photo as an RGB image; see `read_photo`.
+
+    Example:
+        >>> open_photo(Image.new("L", (60, 40), 128)).mode
+        'RGB'
+        >>> open_photo("missing.jpg")
+        Traceback (most recent call last):
+        ...
+        nima.photos.PhotoError: missing.jpg: the file cannot be opened (No such file or directory).
+    """
     return read_photo(source, long_side).image
 
 
@@ -107,7 +116,14 @@ def read_photo(source: Source, long_side: int | None = None) -> Photo:
 
 
 def photo_size(content: bytes) -> tuple[int, int]:
-    """Width and height in pixels, as stored, from the header of a file's content alone; raises `PhotoError`."""
+    """Returns width and height in pixels, as stored, from the header of a file's content; raises `PhotoError`.
+
+    Example:
+        >>> file = BytesIO()
+        >>> Image.new("RGB", (60, 40)).save(file, "PNG")
+        >>> photo_size(file.getvalue())
+        (60, 40)
+    """
     with _errors_of(content), _open_image(BytesIO(content)) as image:
         return image.width, image.height
 

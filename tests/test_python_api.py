@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,12 @@ from nima.weights import import_file
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
+PACKAGE = Path(nima.__file__).parent
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py" and ">>> " in path.read_text()
+)
 
 
 def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
@@ -27,6 +34,13 @@ def test_all_public_names_are_there() -> None:
     assert {getattr(nima, name).__name__ for name in nima.__all__} == set(nima.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Scorers'"):
         nima.Scorers  # noqa: B018
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_the_examples_in_docstrings_are_true(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
