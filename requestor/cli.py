@@ -18,36 +18,35 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# name → (module and attribute, the line that `--help` shows; kept here so that help imports no command)
-COMMANDS = {
-    "train": (
-        "requestor.commands.train:train",
-        "Train a model on Golem providers (or on local subprocesses).",
-    ),
-    "runs": ("requestor.commands.runs:runs", "List, show, resume and remove training runs."),
-    "offers": ("requestor.commands.offers:offers", "Show who offers to compute on Golem, and at what price."),
-    "providers": ("requestor.commands.providers:providers", "List the providers that are banned, and pardon them."),
-    "score": ("requestor.commands.score:score", "Score photos with a trained model; local, off-line."),
-    "explain": (
-        "requestor.commands.explain:explain",
-        "Show what a photo's score rests on, and what would move it.",
-    ),
-    "export": ("requestor.commands.export:export", "Write a model as ONNX or TorchScript."),
-    "serve": ("requestor.commands.serve:serve", "Score photos over HTTP, with a page to drop them on."),
-    "evaluate": (
-        "requestor.commands.evaluate:evaluate",
-        "Metrics of a model or of a file of predictions on AVA.",
-    ),
-    "ava": ("requestor.commands.ava:ava", "Check the AVA data set and make splits."),
-    "models": ("requestor.commands.models:models", "List, fetch and import model weights."),
-    "image": ("requestor.commands.image:image", "Build, inspect, verify and push the image that providers run."),
-    "devnet": ("requestor.commands.devnet:devnet", "A whole Golem network on this machine."),
-    "doctor": ("requestor.commands.doctor:doctor", "Check the whole set-up, and say what to do."),
-    "completion": (
-        "requestor.commands.completion:completion",
-        "Print what makes your shell complete commands and options.",
-    ),
+# section of `--help` → command → its line there; kept here so that help imports no command
+SECTIONS = {
+    "Photos": {
+        "score": "Score photos on this machine.",
+        "explain": "Show what a photo's score depends on, and what would change it.",
+        "serve": "Score photos over HTTP, with a web page for people.",
+    },
+    "Training": {
+        "train": "Train a model on Golem providers, or in local subprocesses.",
+        "runs": "List, show, resume and remove training runs.",
+        "evaluate": "Measure how well a model predicts the ratings of AVA.",
+    },
+    "Models and data": {
+        "models": "List, fetch and import model weights.",
+        "export": "Write a model as ONNX or TorchScript.",
+        "ava": "Check the AVA data set and split it.",
+    },
+    "Golem": {
+        "offers": "List the providers that offer to compute, with their prices.",
+        "providers": "List and pardon banned providers.",
+        "image": "Build, inspect, verify and push the provider image.",
+        "devnet": "Run a whole Golem network on this machine.",
+        "doctor": "Check everything that a run needs, and say how to repair it.",
+    },
+    "Shell": {
+        "completion": "Print a script for completion in bash, zsh or fish.",
+    },
 }
+COMMANDS = {name: line for commands in SECTIONS.values() for name, line in commands.items()}
 
 
 class Reported(click.ClickException):
@@ -67,16 +66,17 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(f"requestor.commands.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        longest = max(map(len, COMMANDS))
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(longest), line) for name, line in commands.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        named = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
+        named = [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
         return named + click.Command.shell_complete(self, ctx, incomplete)  # not the group's, which imports them all
 
     def invoke(self, ctx: click.Context) -> Any:

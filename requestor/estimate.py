@@ -13,6 +13,7 @@ from requestor.budget import Price, show_glm
 from requestor.golem.market import Offer
 from requestor.sharding import SHARD_IMAGES
 from requestor.strategies import Strategy
+from requestor.tables import Column, table_lines, terminal_width
 
 HOUR = Decimal(3600)
 # yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
@@ -165,13 +166,13 @@ def for_people(
     )
     a = assumptions
     price = a.price
-    lines = [f"{'stage':<28}{'sent':>12}{'received':>12}{'time':>10}{'GLM':>12}"]
+    rows = []
     for stage in [*stages, in_all]:
-        lines.append(
-            f"{stage.name:<28}{stage.sent / 1e6:>9.1f} MB{stage.received / 1e6:>9.1f} MB"
-            f"{_duration(stage.seconds):>10}{stage.glm:>12.5f}"
-        )
-    lines += [
+        megabytes = (f"{stage.sent / 1e6:.1f} MB", f"{stage.received / 1e6:.1f} MB")
+        rows.append([stage.name, *megabytes, _duration(stage.seconds), f"{stage.glm:.5f}"])
+    columns = (Column("stage"), *(Column(heading, "right") for heading in ("sent", "received", "time", "GLM")))
+    lines = [
+        *table_lines(columns, rows, terminal_width()),
         "",
         f"That is {total / budget:.1%} of the budget of {show_glm(budget)}. It assumes:",
         f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} "

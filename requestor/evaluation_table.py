@@ -1,12 +1,13 @@
-"""An evaluation for people: each figure with its interval, the constant's beside it, and another evaluation's."""
+"""A table of an evaluation: each figure with its interval, the constant prediction's and another evaluation's."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from requestor.evaluation import Evaluation
+from requestor.tables import Column, table_lines
 
-# key, what people call it, key of the constant's figure (which has no correlation at all)
+# key, its name for people, key of the constant's figure (a constant has no correlation at all)
 _ROWS = (
     ("srcc_mean", "SRCC of the mean", None),
     ("lcc_mean", "LCC of the mean", None),
@@ -18,17 +19,23 @@ _ROWS = (
 )
 
 
-def lines(evaluation: Evaluation, other: dict[str, Any] | None) -> list[str]:
-    """The table, line by line; `other` is an earlier evaluation as JSON."""
+def lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | None) -> list[str]:
+    """Returns the table, line by line.
+
+    Args:
+        other: an earlier evaluation as JSON.
+        width: of the terminal in columns; None for no terminal.
+    """
     metrics = evaluation.metrics.as_dict()
-    head = f"{'':<20}{'model':>9}{'95% interval':>22}{'constant':>12}"
-    table = [f"{metrics['n']:,} photos, split {evaluation.split}", head + (f"{'compared':>12}" if other else "")]
+    headings = ("model", "95% interval", "constant", *(["compared"] if other else []))
+    rows = []
     for key, name, constant in _ROWS:
         low, high = evaluation.intervals.get(key, (None, None))
         interval = f"{low:.5f} … {high:.5f}" if low is not None else "–"
-        line = f"{name:<20}{metrics[key]:>9.5f}{interval:>22}{metrics[constant] if constant else 0:>12.5f}"
-        table.append(line + (f"{_figure(other, key):>12}" if other else ""))
-    return table
+        row = [name, f"{metrics[key]:.5f}", interval, f"{metrics[constant] if constant else 0:.5f}"]
+        rows.append(row + ([_figure(other, key)] if other else []))
+    columns = [Column("metric"), *(Column(heading, "right") for heading in headings)]
+    return [f"{metrics['n']:,} photos, split {evaluation.split}", *table_lines(columns, rows, width)]
 
 
 def _figure(other: dict[str, Any], key: str) -> str:

@@ -1,44 +1,41 @@
-"""Scores for people: one line a photo, with the ten probabilities drawn as bars."""
+"""Scores for people: one line for each photo, with the ten probabilities drawn as bars."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 
 from nima.score import Score
-from nima.text import printable
+from requestor.tables import Column, table_lines
 
-_HEADER = "score  spread  stars  in AVA     1 … 10      "
-_GROUP = 15  # columns
+_FIGURES = (Column("score", "right"), Column("spread", "right"), Column("stars"), Column("in AVA"), Column("1 … 10"))
 _BARS = "▁▂▃▄▅▆▇█"
-_MIN_NAME = 16
 
 
 def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = False) -> Iterator[str]:
-    """A header and a line a photo: mean, standard deviation, stars, percentile among AVA's photos, probabilities of
-    1..10, if `grouped` the group of those that have near-duplicates, path.
+    """Yields the lines of a table with a row for each photo: mean, standard deviation, stars, percentile among AVA's
+    photos, probabilities of 1 to 10, path. A photo that could not be read has the reason instead.
 
-    width: of the terminal in columns; a path that would be longer loses its beginning.
+    Args:
+        width: of the terminal in columns; a path that does not fit loses its beginning. None for no terminal.
+        grouped: with a column for the group of those that have near-duplicates.
     """
-    header = _HEADER + (f"{'group':<{_GROUP}}" if grouped else "")
-    room = None if width is None else max(_MIN_NAME, width - len(header))
-    yield f"{header}photo\n"
+    columns = [*_FIGURES, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
+    rows: list[list[str] | str] = []
     for score in scores:
         if score.error is not None:
-            reason = printable(score.error)
-            yield f"{'–':<7}{reason if room is None else _ending(reason, room + len(header) - 7)}\n"
+            rows.append(f"– {score.error}")
         else:
-            name = printable(score.path)
-            group = f"{_group(score):<{_GROUP}}" if grouped else ""
-            yield f"{_figures(score)}{group}{name if room is None else _ending(name, room)}\n"
+            rows.append([*_figures(score), *([_group(score)] if grouped else []), score.path])
+    for line in table_lines(columns, rows, width):
+        yield f"{line}\n"
 
 
-def _figures(score: Score) -> str:
+def _figures(score: Score) -> list[str]:
     assert score.stars is not None
     assert score.probabilities is not None
     stars = "★" * score.stars + "☆" * (5 - score.stars)
-    place = f"above {score.percentile:.0f}%"
-    return f"{score.aesthetic_score:<7.2f}±{score.std:<7.2f}{stars}  {place:<11}{histogram(score.probabilities):<12}"
+    share = f"above {score.percentile:.0f}%"
+    return [f"{score.aesthetic_score:.2f}", f"±{score.std:.2f}", stars, share, histogram(score.probabilities)]
 
 
 def _group(score: Score) -> str:
@@ -48,24 +45,6 @@ def _group(score: Score) -> str:
 
 
 def histogram(probabilities: tuple[float, ...]) -> str:
-    """Ten bars, the highest for the most probable rating."""
+    """Returns ten bars, the highest for the most probable rating."""
     highest = max(probabilities)
     return "".join(_BARS[round(p / highest * (len(_BARS) - 1))] for p in probabilities)
-
-
-def _ending(text: str, room: int) -> str:
-    """`text`, or as much of its end as `room` columns hold."""
-    if sum(map(_columns, text)) <= room:
-        return text
-    room -= 1
-    start = len(text)
-    while start > 0 and (room := room - _columns(text[start - 1])) >= 0:
-        start -= 1
-    return "…" + text[start:]
-
-
-def _columns(character: str) -> int:
-    """How many columns of a terminal a character takes."""
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from requestor.cli import COMMANDS
+from requestor.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,8 +63,7 @@ def commands(page: Path) -> list[str]:
 )
 def test_every_command_on_every_page_has_these_options(line: str) -> None:
     name, *words = shlex.split(line, comments=True)[1:]
-    module, attribute = COMMANDS[name][0].split(":")
-    command: click.Command = getattr(importlib.import_module(module), attribute)
+    command = main.get_command(click.Context(main), name)
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}

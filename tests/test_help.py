@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from requestor.cli import main
+import requestor.commands as commands_package
+from requestor.cli import SECTIONS, main
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
@@ -56,3 +57,17 @@ def test_help_has_examples_that_parse(path: tuple[str, ...], tmp_path: Path, mon
         except click.BadParameter as error:
             if "does not exist" not in error.message:  # an error other than the missing file
                 raise
+
+
+def test_the_commands_are_listed_in_sections() -> None:
+    text = main.get_help(click.Context(main, info_name="nima-golem"))
+    blocks = {block.split(":\n")[0]: block for block in text.split("\n\n")}
+    assert [name for name in blocks if name in SECTIONS] == ["Photos", "Training", "Models and data", "Golem", "Shell"]
+    for section, lines in SECTIONS.items():
+        assert [line.split()[0] for line in blocks[section].splitlines()[1:]] == list(lines)
+
+
+def test_every_module_of_a_command_is_in_one_section() -> None:
+    folder = Path(commands_package.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "amount"}
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(modules)

@@ -29,7 +29,7 @@ def models(*arguments: str | Path) -> Result:
 
 
 def test_the_table_lists_every_model_with_its_licence() -> None:
-    lines = models("list").stdout.splitlines()
+    _, *lines = models("list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(WEIGHTS)
     assert all(WEIGHTS[line.split()[0]].licence in line for line in lines)
     rows = [json.loads(line) for line in models("list", "--json").stdout.splitlines()]
@@ -51,7 +51,7 @@ def test_an_imported_file_is_converted_and_found_again(cache: Path) -> None:
     assert path.is_relative_to(cache)
     assert models("pull", "mobilenet_v1-ava").stdout.strip() == str(path)
     assert json.loads(models("info", "mobilenet_v1-ava", "--json").stdout)["file"] == str(path)
-    assert models("list").stdout.splitlines()[0].split()[1] == "here"
+    assert models("list").stdout.splitlines()[1].split()[1] == "here"
 
 
 def test_another_file_is_not_imported(tmp_path: Path, cache: Path) -> None:
@@ -65,14 +65,14 @@ def test_another_file_is_not_imported(tmp_path: Path, cache: Path) -> None:
 def test_info_shows_sources_in_their_order_each_with_size_licence_and_hash() -> None:
     lines = models("info", "mobilenet_v2-imagenet").stdout.splitlines()
     first, second = WEIGHTS["mobilenet_v2-imagenet"].sources
-    assert "imagenet_top1 71.878" in lines[1]
-    assert lines[2:6] == [
+    assert "imagenet_top1 71.878" in lines[2]
+    assert lines[3:7] == [
         f"source 1  {first.url}",
         "          14.2 MB, BSD-3-Clause, sha256 b0353104…",
         f"source 2  {second}",
         f"          9.1 MB, MIT, sha256 {second.sha256}",
     ]
-    assert lines[6].endswith("not here yet")
+    assert lines[7].endswith("not here yet")
 
 
 def test_info_shows_the_card_of_a_models_own_file(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ that a new command on the page either runs or has a reason here.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shlex
@@ -18,7 +17,7 @@ import click
 import pytest
 from ava_folder import make_ava_folder
 
-from requestor.cli import COMMANDS
+from requestor.cli import main
 from requestor.devnet.daemons import find_yagna
 from requestor.devnet.state import Devnet
 
@@ -60,8 +59,7 @@ def test_every_line_is_run_or_excused() -> None:
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("nima-golem ")])
 def test_the_command_has_these_options(line: str) -> None:
     name, *words = shlex.split(line)[1:]
-    module, attribute = COMMANDS[name][0].split(":")
-    command: click.Command = getattr(importlib.import_module(module), attribute)
+    command = main.get_command(click.Context(main), name)
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in parameter.opts}

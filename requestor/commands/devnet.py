@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from requestor.errors import DevnetError, RequestorError
+from requestor.tables import Column, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -285,12 +286,19 @@ def _find(name: str | None) -> Devnet:
 
 
 def _table(accounts: list[ProviderAccount]) -> None:
-    header = f"{'provider':<18} {'state':<12} {'agreements':>10} {'invoiced':>22} {'paid':>22} {'wallet':>22}"
-    click.echo(header + ("  fault" if any(account.fault for account in accounts) else ""))
+    figures = (Column(heading, "right") for heading in ("agreements", "invoiced GLM", "paid GLM", "wallet GLM"))
+    faulty = any(account.fault for account in accounts)
+    columns = [
+        Column("provider", if_narrow="cut end"),
+        Column("state"),
+        *figures,
+        *([Column("fault")] if faulty else []),
+    ]
+    rows = []
     for account in accounts:
         wallet = "" if account.wallet is None else f"{account.wallet:.12f}"
-        click.echo(
-            f"{account.name:<18} {account.state:<12} {account.agreements:>10} "
-            f"{account.invoiced:>22.12f} {account.paid:>22.12f} {wallet:>22}"
-            + (f"  {account.fault}" if account.fault else "")
+        amounts = (f"{account.invoiced:.12f}", f"{account.paid:.12f}", wallet)
+        rows.append(
+            [account.name, account.state, str(account.agreements), *amounts, *([account.fault] if faulty else [])]
         )
+    click.echo("\n".join(table_lines(columns, rows, terminal_width())))

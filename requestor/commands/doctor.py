@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import textwrap
 
 import click
 
 from requestor.golem.networks import DEFAULT_NETWORK, TOKENS
+from requestor.tables import field_lines, terminal_width
 
 _MARKS = {"ok": "✓", "warning": "!", "blocked": "✗", "skipped": "-"}
-_WIDTH = 17
+_WIDTH = 17  # of the mark and the longest name of a check, as they are shown one by one
 
 
 @click.command(short_help="Check the whole set-up, and say what to do.")
@@ -42,10 +42,10 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
         return findings
 
     def _show(finding: Finding) -> None:
-        text = textwrap.fill(finding.found, 120, subsequent_indent=" " * (_WIDTH + 2), break_long_words=False)
-        click.echo(f"{_MARKS[finding.level]} {finding.check:<{_WIDTH}}{text}")
+        fields = [(f"{_MARKS[finding.level]} {finding.check}", " ".join(finding.found.split()))]
         if finding.advice:
-            click.echo(f"{'':<{_WIDTH + 2}}→ {finding.advice}")
+            fields.append(("", f"→ {finding.advice}"))
+        click.echo("\n".join(field_lines(fields, terminal_width(), name_width=_WIDTH)))
 
     findings = asyncio.run(look())
     blocked = [finding.check for finding in findings if finding.level == "blocked"]

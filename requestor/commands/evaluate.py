@@ -61,6 +61,7 @@ def evaluate(
     from nima.splits import check_comparable
     from requestor import evaluation_table
     from requestor.evaluation import evaluate_table, read_evaluation, split_of
+    from requestor.tables import terminal_width
 
     if (predictions is None) == (model is None):
         raise ConfigurationError("Give either --predictions FILE or --model MODEL.")
@@ -89,7 +90,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:
-        click.echo("\n".join(evaluation_table.lines(evaluation, other)))
+        click.echo("\n".join(evaluation_table.lines(evaluation, other, terminal_width())))
 
 
 def _of_model(

@@ -13,12 +13,14 @@ import click
 
 from requestor.errors import ConfigurationError
 from requestor.output_file import ask_to_replace
+from requestor.tables import Column, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from nima.explain import Explanation
 
+_COLUMNS = (Column("change"), Column("score", "right"), Column("margin", "right"), Column("", if_narrow="fold"))
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -94,9 +96,12 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     score = explanation.score
     yield f"The opinion of {score.model}: {score.aesthetic_score:.2f}, above {score.percentile:.0f}% of AVA's photos."
     yield f"Copies that look the same get {min(explanation.copies):.2f} to {max(explanation.copies):.2f}."
+    rows: list[list[str] | str] = []
     for kind, effects in groupby(explanation.effects, key=lambda effect: effect.kind):
-        yield f"\n{kind}"
+        rows.append(kind)
         for effect in effects:
-            verdict = "" if effect.certain else "  no more than noise"
-            yield f"  {effect.name:<20}{effect.difference:+.2f} ± {effect.margin:.2f}{verdict}"
+            verdict = "" if effect.certain else "no more than noise"
+            rows.append([f"  {effect.name}", f"{effect.difference:+.2f}", f"± {effect.margin:.2f}", verdict])
+    yield ""
+    yield from table_lines(_COLUMNS, rows, terminal_width())
     yield ""

@@ -37,6 +37,7 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
     from nima.export import export as exported
     from requestor.model_files import model_file
     from requestor.output_file import ask_to_replace
+    from requestor.tables import field_lines, terminal_width
 
     path = model_file(model)
     if output is None:
@@ -49,5 +50,4 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
         click.echo(json.dumps({"path": str(done.path), "difference": done.difference} | done.metadata))
         return
     click.echo(f"{done.path}: probabilities within {done.difference:.0e} of PyTorch's.")
-    for name, value in done.metadata.items():
-        click.echo(f"{name + ':':<13}{value}")
+    click.echo("\n".join(field_lines(((name, str(value)) for name, value in done.metadata.items()), terminal_width())))

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from requestor.tables import Column, field_lines, table_lines, terminal_width
+
 if TYPE_CHECKING:
     from requestor.image.contents import Part
     from requestor.image.gvmi import ImageInfo
 
+_PART_COLUMNS = (Column("MB before compression", "right"), Column("part", if_narrow="fold"))
+_CHECK_WIDTH = 11  # of the longest name of a check, as they are shown one by one
 _IMAGE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -85,14 +89,14 @@ def info(file: Path, as_json: bool) -> None:
         listed = None if parts is None else [vars(part) for part in parts]
         click.echo(json.dumps(facts | {"parts": listed}))
         return
-    for name, value in facts.items():
-        click.echo(f"{name + ':':<14} {_in_words(value)}")
+    width = terminal_width()
+    click.echo("\n".join(field_lines(((name, _in_words(value)) for name, value in facts.items()), width)))
     if parts is None:
         click.echo("Install squashfs-tools to see what takes room in it.", err=True)
         return
-    click.echo(f"\n{_megabytes(sum(part.size for part in parts))}  before compression")
-    for part in parts:
-        click.echo(f"{_megabytes(part.size)}  {_named(part)}")
+    rows = [(sum(part.size for part in parts), "everything"), *((part.size, _named(part)) for part in parts)]
+    table = table_lines(_PART_COLUMNS, [[f"{size / 1e6:.1f}", name] for size, name in rows], width)
+    click.echo("\n".join(["", *table]))
 
 
 @image.command(short_help="Have the program in an image do a job of every kind.")
@@ -110,7 +114,11 @@ def verify(file: Path, as_json: bool) -> None:
 
     async def run() -> None:
         async for check in verify_image(file):
-            click.echo(json.dumps(vars(check)) if as_json else f"{check.name:<11} ok  {check.found}")
+            if as_json:
+                click.echo(json.dumps(vars(check)))
+            else:
+                fields = [(check.name, f"ok  {check.found}")]
+                click.echo("\n".join(field_lines(fields, terminal_width(), name_width=_CHECK_WIDTH)))
 
     asyncio.run(run())
 
@@ -160,10 +168,6 @@ def _in_words(value: Any) -> str:
 
 def _named(part: Part) -> str:
     return " ".join(filter(None, (part.name, part.version, "(this project)" if part.kind == "ours" else "")))
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:8.1f} MB"
 
 
 class _Steps:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from requestor.tables import Column, field_lines, table_lines, terminal_width
+
 if TYPE_CHECKING:
     from nima.weights_table import Weights
+
+_COLUMNS = (Column("model"), Column("file", "right"), Column("licence"), Column("description", if_narrow="fold"))
 
 
 @click.group(short_help="List, fetch and import model weights.")
@@ -38,12 +42,15 @@ def list_(as_json: bool) -> None:
     from nima.weights import cached_path
     from nima.weights_table import WEIGHTS
 
-    for weights in WEIGHTS.values():
-        if as_json:
+    if as_json:
+        for weights in WEIGHTS.values():
             click.echo(json.dumps(_facts(weights)))
-        else:
-            here = "here" if cached_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
-            click.echo(f"{weights.name:<28}{here:>8}  {weights.licence:<14}{weights.description}")
+        return
+    rows = []
+    for weights in WEIGHTS.values():
+        file = "here" if cached_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
+        rows.append([weights.name, file, weights.licence, weights.description])
+    click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
 
 
 @models.command(short_help="What is known about a model.")
@@ -61,7 +68,8 @@ def info(model: str, as_json: bool) -> None:
 
     if model in WEIGHTS:
         weights = WEIGHTS[model]
-        click.echo(json.dumps(_facts(weights)) if as_json else "\n".join(_for_people(weights)))
+        text = json.dumps(_facts(weights)) if as_json else "\n".join(field_lines(_fields(weights), terminal_width()))
+        click.echo(text)
         return
     from nima.checkpoint import read_metadata
     from nima.model_card import model_card
@@ -101,18 +109,18 @@ def import_(name: str, file: Path) -> None:
     click.echo(import_file(name, file))
 
 
-def _for_people(weights: Weights) -> Iterator[str]:
+def _fields(weights: Weights) -> Iterator[tuple[str, str]]:
     from nima.weights import cached_path
 
-    yield f"{weights.name}: {weights.description}"
+    yield "model", weights.name
+    yield "is", weights.description
     if weights.metrics:
-        yield f"metrics   {', '.join(f'{name} {value:g}' for name, value in weights.metrics.items())}"
+        yield "metrics", ", ".join(f"{name} {value:g}" for name, value in weights.metrics.items())
     for number, source in enumerate(weights.sources, start=1):
-        yield f"source {number}  {source}"
+        yield f"source {number}", str(source)
         rest = "" if len(source.sha256) == 64 else "…"
-        yield f"          {source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
-    path = cached_path(weights)
-    yield f"file      {path or 'not here yet'}"
+        yield "", f"{source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
+    yield "file", str(cached_path(weights) or "not here yet")
 
 
 def _facts(weights: Weights) -> dict[str, Any]:

@@ -8,6 +8,10 @@ import json
 import click
 
 from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
+from requestor.tables import Column, table_lines, terminal_width
+
+_FIGURES = ("threads", "GiB", "start GLM", "CPU hour GLM", "hour GLM", "first hour GLM")
+_COLUMNS = (Column("provider", if_narrow="cut end"), *(Column(heading, "right") for heading in _FIGURES))
 
 
 @click.command(short_help="Show who offers to compute on Golem, and at what price.")
@@ -31,9 +35,7 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
     environment = golem_environment()
     connection = Connection.from_environment(environment, network)
     found = asyncio.run(scan_offers(connection, chosen_subnet(environment, subnet), seconds))
-    if not as_json and found:
-        columns = ("threads", "GiB", "start", "CPU hour", "hour", "first hour")
-        click.echo(f"{'provider':<28}" + "".join(f"{name:>11}" for name in columns))
+    rows = []
     for offer in found:
         glm = {
             "start_glm": offer.price.start,
@@ -46,7 +48,9 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
             exact = {name: str(amount) for name, amount in glm.items()}
             click.echo(json.dumps({**row, "memory_gib": offer.memory_gib, **exact}))
         else:
-            money = "".join(f"{amount:>11.4f}" for amount in glm.values())
-            click.echo(f"{offer.name:<28}{offer.threads:>11}{offer.memory_gib:>11.1f}{money}")
+            amounts = (f"{amount:.4f}" for amount in glm.values())
+            rows.append([offer.name, str(offer.threads), f"{offer.memory_gib:.1f}", *amounts])
+    if rows:
+        click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
     if not found:
         click.echo("Nobody offers anything there; is the daemon connected, and the subnet right?", err=True)

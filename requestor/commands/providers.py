@@ -8,6 +8,14 @@ from dataclasses import asdict
 import click
 
 from requestor.errors import ConfigurationError
+from requestor.tables import Column, table_lines, terminal_width
+
+_COLUMNS = (
+    Column("provider"),  # in full, as `pardon` takes it
+    Column("name", if_narrow="cut end"),
+    Column("banned since"),
+    Column("reason", if_narrow="fold"),
+)
 
 
 @click.group(short_help="List the providers that are banned, and pardon them.")
@@ -35,10 +43,9 @@ def list_(as_json: bool) -> None:
     for provider_id, ban in bans.items():
         if as_json:
             click.echo(json.dumps({"provider_id": provider_id, **asdict(ban)}))
-        else:
-            click.echo(f"{provider_id}  {ban.name:<24} {ban.since}  {ban.reason}")
-    if not bans and not as_json:
-        click.echo("Nobody is banned.")
+    if not as_json:
+        rows = [[provider_id, ban.name, ban.since, ban.reason] for provider_id, ban in bans.items()]
+        click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())) if rows else "No provider is banned.")
 
 
 @providers.command(short_help="Hire a provider again.")

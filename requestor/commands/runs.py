@@ -13,6 +13,18 @@ import click
 
 from requestor.errors import RunFolderError
 from requestor.ledger import Ledger
+from requestor.tables import Column, field_lines, table_lines, terminal_width
+
+_COLUMNS = (
+    Column("run", if_narrow="cut start"),
+    Column("state"),
+    Column("strategy"),
+    Column("rounds", "right"),
+    Column("backend"),
+    Column("spent GLM", "right"),
+    Column("SRCC", "right"),
+)
+_RECEIPT_COLUMNS = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("paid GLM", "right"))
 
 folder_argument = click.argument("run", type=click.Path(path_type=Path))
 
@@ -78,17 +90,16 @@ def list_(root: Path, as_json: bool) -> None:
     """
     folders = [path.parent for path in sorted(root.glob("*/run.json"))]
     found = [folder for folder in folders if "rounds" in _read(folder, "run.json")]  # evaluations have none
-    for folder in found:
-        run = read_run(folder)
+    rows = []
+    for run in map(read_run, found):
         if as_json:
             click.echo(json.dumps(asdict(run)))
         else:
-            srcc = "" if run.srcc is None else f"SRCC {run.srcc:.3f}"
-            spent = f"{Decimal(run.spent_glm):.6f} GLM"
-            click.echo(
-                f"{run.run:<40} {run.state:<13} {run.strategy:<10} round {run.rounds:<8} {run.backend:<6} "
-                f"{spent:<14} {srcc}"
-            )
+            srcc = "" if run.srcc is None else f"{run.srcc:.3f}"
+            spent = f"{Decimal(run.spent_glm):.6f}"
+            rows.append([run.run, run.state, run.strategy, run.rounds, run.backend, spent, srcc])
+    if rows:
+        click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
     if not found and not as_json:
         click.echo(f"No runs below {root}.")
 
@@ -107,11 +118,15 @@ def show(run: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
         return
+    fields = []
     for name, value in asdict(state).items():
-        known = (", ".join(value) or "none") if isinstance(value, list) else "–" if value is None else value
-        click.echo(f"{name.replace('_', ' '):<18}{known}")
-    for receipt in Ledger(run / "ledger.jsonl").receipts():
-        click.echo(f"  {receipt.name:<24}{receipt.tasks:>4} tasks  {receipt.paid_glm:.6f} GLM")
+        known = (", ".join(value) or "none") if isinstance(value, list) else "–" if value is None else str(value)
+        fields.append((name.replace("_", " "), known))
+    click.echo("\n".join(field_lines(fields, terminal_width())))
+    receipts = Ledger(run / "ledger.jsonl").receipts()
+    paid = [[receipt.name, str(receipt.tasks), f"{receipt.paid_glm:.6f}"] for receipt in receipts]
+    if paid:
+        click.echo("\n".join(["", *table_lines(_RECEIPT_COLUMNS, paid, terminal_width())]))
 
 
 @runs.command(short_help="Write a run's report anew.")

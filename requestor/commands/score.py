@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -114,6 +113,7 @@ def score(
     from requestor.score_formats import as_csv, as_json, as_json_lines
     from requestor.score_table import as_table
     from requestor.selection import Selection
+    from requestor.tables import terminal_width
 
     listed = stdin or null or "-" in photos
     if not photos and not listed:
@@ -192,7 +192,7 @@ def score(
             chosen = sheet.written(chosen)
         if format_ == "table":
             # From here on a list, so that the progress bar has left the terminal before the table comes.
-            text = as_table(list(chosen), shutil.get_terminal_size().columns if file.isatty() else None, grouped)
+            text = as_table(list(chosen), terminal_width(file), grouped)
         else:
             text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen, grouped)
         for line in text:

@@ -16,6 +16,7 @@ from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import RunStopped
 from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
 from requestor.strategies import DEFAULT, STRATEGIES
+from requestor.tables import Column, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from requestor.estimate import Assumptions
@@ -170,8 +171,14 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"  EMD of a constant: {metrics['constant_emd_r1']:.3f} {between('constant_emd_r1')}; "
         f"the model's is {abs(better):.0%} {'below' if better >= 0 else 'above'} it",
         f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
+        "",
     ]
-    for provider in summary["providers"]:
-        lines.append(f"  {provider['name']:<24} {provider['tasks']:>3} tasks  {provider['paid_glm']:.6f} GLM")
-    lines += [f"Model:  {summary['model']}", f"Report: {Path(summary['model']).with_name('report.html')}"]
+    columns = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("paid GLM", "right"))
+    rows = [[paid["name"], str(paid["tasks"]), f"{paid['paid_glm']:.6f}"] for paid in summary["providers"]]
+    lines += [
+        *table_lines(columns, rows, terminal_width()),
+        "",
+        f"Model:  {summary['model']}",
+        f"Report: {Path(summary['model']).with_name('report.html')}",
+    ]
     return "\n".join(lines)
