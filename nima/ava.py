@@ -21,9 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from nima.errors import NimaError
 
-LONG_SIDE = 800
-"""AVA's photos have no longer side, in pixels."""
-
 COLUMNS = 15
 VOTES = slice(2, 12)
 

@@ -13,7 +13,7 @@ and no correlation at all; without it beside them those two figures say little.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -143,6 +143,55 @@ class Pairs:
 
 CORRELATIONS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
 _AVERAGED = ("emd_r1", "emd_r2", "accuracy", "constant_emd_r1", "constant_emd_r2", "constant_accuracy")
+
+
+# Key of the metrics, what people call it, key of the constant's figure. No constant has a correlation.
+_NAMES = (
+    ("srcc_mean", "SRCC of the mean", None),
+    ("lcc_mean", "LCC of the mean", None),
+    ("srcc_std", "SRCC of the spread", None),
+    ("lcc_std", "LCC of the spread", None),
+    ("emd_r1", "EMD, r = 1", "constant_emd_r1"),
+    ("emd_r2", "EMD, r = 2", "constant_emd_r2"),
+    ("accuracy", "Accuracy at 5", "constant_accuracy"),
+)
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric for people.
+
+    Attributes:
+        key: its name among the fields of `Metrics`.
+        name: what people call it.
+        model: the model's figure.
+        low, high: its interval; None where that is not known.
+        constant: what a constant prediction gets; None where that is not known.
+    """
+
+    key: str
+    name: str
+    model: float
+    low: float | None
+    high: float | None
+    constant: float | None
+
+    def interval(self, digits: int = 4) -> str:
+        """Returns the interval with that many decimals, or a dash where there is none."""
+        return "–" if self.low is None else f"{self.low:.{digits}f} … {self.high:.{digits}f}"
+
+
+def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
+    """Returns a row for each metric that is in `metrics`, which is `Metrics` as a dictionary.
+
+    intervals: those of `Pairs.intervals`, or none.
+    """
+    rows = []
+    for key, name, constant in _NAMES:
+        if key in metrics:
+            low, high = intervals.get(key, (None, None))
+            rows.append(MetricRow(key, name, metrics[key], low, high, metrics.get(constant) if constant else 0.0))
+    return rows
 
 
 def evaluate(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:

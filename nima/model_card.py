@@ -6,9 +6,9 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from nima.metrics import metric_rows
 from nima.text import one_line
 
 LIMITS = (
@@ -19,17 +19,6 @@ LIMITS = (
     "The whole frame is squeezed to a small square: it cannot see whether a large print would be sharp, and it does "
     "not know what a photo is about.",
     "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
-)
-
-# key of the metrics, what people call it, key of the constant prediction's figure
-_METRICS = (
-    ("srcc_mean", "SRCC, mean", None),
-    ("lcc_mean", "LCC, mean", None),
-    ("srcc_std", "SRCC, standard deviation", None),
-    ("lcc_std", "LCC, standard deviation", None),
-    ("emd_r1", "EMD, r = 1", "constant_emd_r1"),
-    ("emd_r2", "EMD, r = 2", "constant_emd_r2"),
-    ("accuracy", "Accuracy at 5", "constant_accuracy"),
 )
 
 # key of the metadata, what the card calls it
@@ -51,37 +40,9 @@ _FACTS = (
 )
 
 
-@dataclass(frozen=True)
-class MetricRow:
-    """One metric for people: its name, the model's figure, its interval, and what a constant prediction gets.
-
-    low, high, constant: None where they are not known.
-    """
-
-    name: str
-    model: float
-    low: float | None
-    high: float | None
-    constant: float | None
-
-    @property
-    def interval(self) -> str:
-        return "–" if self.low is None else f"{self.low:.4f} … {self.high:.4f}"
-
-
 def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is known of how a model was made, as (name, value); see `model_card`."""
     return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
-
-
-def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
-    """`metrics` and `intervals` as `nima.metrics` has them."""
-    rows = []
-    for key, name, constant in _METRICS:
-        if key in metrics:
-            low, high = intervals.get(key, (None, None))
-            rows.append(MetricRow(name, metrics[key], low, high, metrics.get(constant) if constant else 0.0))
-    return rows
 
 
 def model_card(metadata: Mapping[str, Any]) -> str:
@@ -146,7 +107,7 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
     yield "|---|---|---|---|"
     for row in metric_rows(metrics, intervals):
         beside = "–" if row.constant is None else f"{row.constant:.4f}"
-        yield f"| {row.name} | {row.model:.4f} | {row.interval} | {beside} |"
+        yield f"| {row.name} | {row.model:.4f} | {row.interval()} | {beside} |"
     yield ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from requestor.accounts import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT
 from requestor.budget import Price, show_glm
+from requestor.duration import duration
 from requestor.golem.market import Offer
 from requestor.sharding import SHARD_IMAGES
 from requestor.strategies import Strategy
@@ -169,7 +170,7 @@ def for_people(
     rows = []
     for stage in [*stages, in_all]:
         megabytes = (f"{stage.sent / 1e6:.1f} MB", f"{stage.received / 1e6:.1f} MB")
-        rows.append([stage.name, *megabytes, _duration(stage.seconds), f"{stage.glm:.5f}"])
+        rows.append([stage.name, *megabytes, duration(stage.seconds), f"{stage.glm:.5f}"])
     columns = (Column("stage"), *(Column(heading, "right") for heading in ("sent", "received", "time", "GLM")))
     lines = [
         *table_lines(columns, rows, terminal_width()),
@@ -196,9 +197,3 @@ def for_people(
     elif total > budget:
         lines += ["", "It does not fit: training stops when the money is gone, with what it has reached by then."]
     return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

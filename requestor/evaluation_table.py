@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nima.metrics import metric_rows
 from requestor.evaluation import Evaluation
 from requestor.tables import Column, table_lines
-
-# key, its name for people, key of the constant's figure (a constant has no correlation at all)
-_ROWS = (
-    ("srcc_mean", "SRCC of the mean", None),
-    ("lcc_mean", "LCC of the mean", None),
-    ("srcc_std", "SRCC of the spread", None),
-    ("lcc_std", "LCC of the spread", None),
-    ("emd_r1", "EMD, r = 1", "constant_emd_r1"),
-    ("emd_r2", "EMD, r = 2", "constant_emd_r2"),
-    ("accuracy", "Accuracy at 5", "constant_accuracy"),
-)
 
 
 def lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | None) -> list[str]:
@@ -29,11 +19,10 @@ def lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | Non
     metrics = evaluation.metrics.as_dict()
     headings = ("model", "95% interval", "constant", *(["compared"] if other else []))
     rows = []
-    for key, name, constant in _ROWS:
-        low, high = evaluation.intervals.get(key, (None, None))
-        interval = f"{low:.5f} … {high:.5f}" if low is not None else "–"
-        row = [name, f"{metrics[key]:.5f}", interval, f"{metrics[constant] if constant else 0:.5f}"]
-        rows.append(row + ([_figure(other, key)] if other else []))
+    for metric in metric_rows(metrics, evaluation.intervals):
+        constant = "–" if metric.constant is None else f"{metric.constant:.5f}"
+        row = [metric.name, f"{metric.model:.5f}", metric.interval(5), constant]
+        rows.append(row + ([_figure(other, metric.key)] if other else []))
     columns = [Column("metric"), *(Column(heading, "right") for heading in headings)]
     return [f"{metrics['n']:,} photos, split {evaluation.split}", *table_lines(columns, rows, width)]
 

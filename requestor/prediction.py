@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima import checkpoint
-from nima.ava import LONG_SIDE, image_path
+from nima.ava import image_path
 from nima.backbones import Backbone
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job
-from nima.photos import PhotoError, open_photo
+from nima.photos import AVA_LONG_SIDE, PhotoError, open_photo
 from nima.prediction_table import PredictionTable
 from nima.predictions import decode_predictions, max_bytes
 from nima.shards import read_shard, stored_jpeg, whole_png, write_shard
@@ -150,7 +150,7 @@ def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progr
 
 def _stored(path: Path, entry: Backbone, whole: bool) -> bytes | None:
     try:
-        photo = open_photo(path, LONG_SIDE)
+        photo = open_photo(path, AVA_LONG_SIDE)
     except PhotoError:
         return None
     if whole:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nima.ava import LONG_SIDE, Ratings, image_path
+from nima.ava import Ratings, image_path
 from nima.backbones import Backbone, get
 from nima.errors import NimaError
-from nima.photos import PhotoError, open_photo
+from nima.photos import AVA_LONG_SIDE, PhotoError, open_photo
 from nima.shards import ShardInfo, stored_jpeg, write_shard
 from requestor.dataset import Client, Dataset
 
@@ -125,7 +125,7 @@ class _Reader:
     def _stored(self, row: int) -> tuple[bytes | None, str | None]:
         path = image_path(self._ava, int(self._ratings.image_ids[row]))
         try:
-            return stored_jpeg(open_photo(path, LONG_SIDE), self._entry.stored_size, self._entry.resampling), None
+            return stored_jpeg(open_photo(path, AVA_LONG_SIDE), self._entry.stored_size, self._entry.resampling), None
         except PhotoError as error:
             return None, str(error)
 

@@ -12,9 +12,11 @@ from markupsafe import Markup
 from nima.confusion import confusion
 from nima.errors import NimaError
 from nima.files import write_atomically
-from nima.model_card import LIMITS, facts, metric_rows
+from nima.metrics import metric_rows
+from nima.model_card import LIMITS, facts
 from nima.text import one_line
 from requestor.budget import show_glm
+from requestor.duration import duration
 from requestor.report.charts import Point, Series, line_chart
 from requestor.report.heat_map import heat_map
 from requestor.report.photos import gallery
@@ -77,7 +79,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         tiles=_tiles(record),
         budget=record.budget,
         paid=record.options.get("backend") != "local",
-        metrics={row.name: row for row in rows},
+        metrics={row.key: row for row in rows},
         test_images=record.evaluation["metrics"]["n"] if record.evaluation else 0,
         constant=next((entry["holdout"] for entry in record.rounds if "holdout" in entry), None),
         charts=_charts(record),
@@ -128,7 +130,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
             Tile("SRCC on the hold-out", f"{metrics['srcc_mean']:.3f}", f"{metrics['n']:,} photos"),
             Tile("EMD on the hold-out", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
         ]
-    time = _duration(record.seconds) if record.seconds else ""
+    time = duration(record.seconds) if record.seconds else ""
     if wanted := record.identity["rounds"]:
         tiles.append(Tile("Rounds", f"{record.rounds_done} of {wanted}", time))
     else:
@@ -186,12 +188,3 @@ def _cost(record: RunRecord) -> Markup | None:
 def _amount(glm: Decimal | str) -> str:
     """An amount for a column that says GLM."""
     return show_glm(Decimal(glm)).removesuffix(" GLM")
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,14 @@
+"""Durations for people."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in the units that people would use, as precise as they would be: `95 s`, `3 min 20 s`, `45 min`,
+    `2 h 5 min`."""
+    whole, minutes = round(seconds), round(seconds / 60)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
