@@ -12,16 +12,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from nima.files import AtomicFile
 from nima.score import Score
 from nima.text import printable
 from requestor.errors import ConfigurationError
+from requestor.html_templates import templates_of
 
 _BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
 _NARROWEST, _WIDEST = 0.6, 2.6  # a photo's width by its height; what is beyond is cut by the page
@@ -47,21 +46,20 @@ class ContactSheet:
 
     def written(self, scores: Iterable[Score]) -> Iterator[Score]:
         """Passes scores on once they are on the sheet."""
-        template = files("requestor").joinpath("pages/contact_sheet.html").read_text(encoding="utf-8")
-        before, rest = template.split("<!-- photos -->\n")
-        middle, after = rest.split("<!-- failures -->\n")
+        page: Any = templates_of("requestor").get_template("contact_sheet.html").module
         failures = []
-        self._write(before)
+        self._write(page.beginning())
         for score in scores:
             if score.error is None:
-                self._write(self._item(score))
+                self._write(page.item(self._item(score)))
                 self.photos += 1
             else:
-                failures.append(score.error)
+                failures.append(printable(score.error))
             yield score
-        self._write(middle + _failures(failures) + after)
+        self._write(page.end(failures))
 
-    def _item(self, score: Score) -> str:
+    def _item(self, score: Score) -> dict[str, Any]:
+        """What the template shows of a photo."""
         assert score.aesthetic_score is not None
         assert score.probabilities is not None
         assert score.stars is not None
@@ -78,24 +76,26 @@ class ContactSheet:
         }
         if score.appearance is not None and score.appearance.taken is not None:
             data["taken"] = score.appearance.taken.isoformat()
-        mark = best = ""
+        mark = ""
         if score.group is not None:
             data["group"] = str(score.group.number)
-            best = ' class="best"' if score.group.best else ""
             if score.group.size > 1:
                 mark = f"best of {score.group.size}" if score.group.best else f"{score.group.size} alike"
-                mark = f"<mark>{mark}</mark>"
-        attributes = "".join(f' data-{name}="{value}"' for name, value in data.items())
         path = printable(score.path)
-        # From the page to the photo, byte for byte, so that no name can be taken for anything but a path.
-        link = quote(os.fsencode(os.path.relpath(score.path, self._path.parent)))
-        return (
-            f'<li{best} style="--sides:{sides:.3f}"{attributes}><a href="./{link}">'
-            f'<img src="data:image/webp;base64,{picture}" alt="" loading="lazy" decoding="async">{mark}'
-            f'<span class="figures"><b>{score.aesthetic_score:.2f}</b><i>{"★" * score.stars}</i>'
-            f"{_histogram(score.probabilities)}</span>"
-            f'<span class="name" title="{escape(path)}">{escape(Path(path).name)}</span></a></li>\n'
-        )
+        return {
+            "best": score.group is not None and score.group.best,
+            "sides": f"{sides:.3f}",
+            "data": data,
+            # From the page to the photo, byte for byte, so that no name can be taken for anything but a path.
+            "link": quote(os.fsencode(os.path.relpath(score.path, self._path.parent))),
+            "picture": picture,
+            "mark": mark,
+            "score": f"{score.aesthetic_score:.2f}",
+            "stars": "★" * score.stars,
+            "bars": _bars(score.probabilities),
+            "path": path,
+            "name": Path(path).name,
+        }
 
     def _write(self, text: str) -> None:
         with _writing(self._path):
@@ -145,15 +145,7 @@ def check_replaceable(path: Path) -> None:
     raise ConfigurationError(f"--html {path} is there and is no contact sheet, which alone is replaced; name another.")
 
 
-def _histogram(probabilities: tuple[float, ...]) -> str:
+def _bars(probabilities: tuple[float, ...]) -> str:
+    """The histogram as the path of an SVG of 100 by 40."""
     highest = max(probabilities)
-    bars = "".join(f"M{10 * x + 1} 40v-{40 * p / highest:.1f}h8V40z" for x, p in enumerate(probabilities))
-    return f'<svg viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true"><path d="{bars}"/></svg>'
-
-
-def _failures(errors: list[str]) -> str:
-    if not errors:
-        return ""
-    rows = "".join(f"<li>{escape(printable(error))}</li>\n" for error in errors)
-    title = "1 photo could not be read" if len(errors) == 1 else f"{len(errors)} photos could not be read"
-    return f"<details><summary>{title}</summary>\n<ul>\n{rows}</ul>\n</details>\n"
+    return "".join(f"M{10 * x + 1} 40v-{40 * p / highest:.1f}h8V40z" for x, p in enumerate(probabilities))

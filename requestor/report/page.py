@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from nima.confusion import confusion
@@ -17,6 +17,7 @@ from nima.model_card import LIMITS, facts
 from nima.text import one_line
 from requestor.budget import show_glm
 from requestor.duration import duration
+from requestor.html_templates import templates_of
 from requestor.report.charts import Point, Series, line_chart
 from requestor.report.heat_map import heat_map
 from requestor.report.photos import gallery
@@ -100,14 +101,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
 
 
 def _environment() -> Environment:
-    """Everything is escaped that is not drawn by us, and an unknown name in the template is an error."""
-    environment = Environment(
-        loader=PackageLoader("requestor.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("requestor.report")
     environment.filters["glm"] = show_glm
     environment.filters["amount"] = _amount
     return environment

@@ -9,18 +9,17 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from aiohttp import BodyPartReader, web
 
 from nima.photos import PhotoError, photo_size
+from requestor.html_templates import templates_of
 from requestor.serving.access import RateLimit, comes_from_another_site, host_is_ours
 from requestor.serving.scoring_thread import ScoringThread
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CHUNK = 1 << 16
-_PAGE = Path(__file__).with_name("page.html")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Service:
         self._names = names
         self._rate = RateLimit(limits.rate)
         self._waiting = 0
-        self._page = _PAGE.read_text(encoding="utf-8")
+        self._page = templates_of("requestor.serving").get_template("page.html").render()
         self._headers = {
             "Content-Security-Policy": _policy(self._page),
             "Cross-Origin-Resource-Policy": "same-origin",
