@@ -23,55 +23,55 @@ class Shown:
 
 SHOWN = {
     "federated": Shown(
-        "A gap is how much worse federated averaging of the head comes out than one machine that has all photos, "
-        "with the same features, start and number of samples; the mean of the seeds, and its standard error. `iid`"
-        " shuffles photos among clients, as `train` does; `sorted` gives each client those of similar ratings. "
-        "`fp16` is what travels; `int8` is 255 steps between a tensor's extremes, and only measured here.",
+        "A gap tells how much worse federated averaging of the head is than one machine that has all photos, with "
+        "the same features, start and number of samples. It is the mean of the seeds, with its standard error. `iid` "
+        "shuffles photos among clients, as `train` does; `sorted` gives each client photos of similar ratings. `fp16` "
+        "is the format of `train`; `int8` has 255 steps between a tensor's extremes, and is only measured here.",
         plots.federated_table, plots.federated_plot,
     ),
     "golem": Shown(
-        "The same rounds on a devnet and as plain subprocesses. The ratio of the rounds is what Golem costs in "
-        "time: at most 1.10 is the goal for rounds of a minute or longer; hiring comes before the first round and "
+        "The same rounds run on a devnet and as plain subprocesses. The ratio of the rounds is Golem's cost in time; "
+        "the goal is at most 1.10 for rounds of a minute or longer. Hiring comes before the first round and "
         "is shown as `negotiation` and `deployment`. The least that can travel is each shard and base model once, "
         "and weights out and updates back, 2 bytes a value, in every round.",
         plots.golem_table, plots.golem_plot,
     ),
     "robustness": Shown(
-        "Test SRCC after federated rounds of the head with so many of eight providers hostile, with admission as "
-        "`train` has it, and without: plain federated averaging of whatever can be read. Means of the seeds. "
-        "`silent` stands for crash, hang, drop and refuse, which are the same to a round; `slow` and `overcharge` "
+        "Test SRCC after federated rounds of the head with some of eight providers hostile. With admission is as in "
+        "`train`; without is plain federated averaging of all that can be read. Figures are means of the seeds. "
+        "`silent` stands for crash, hang, drop and refuse, which are the same for a round; `slow` and `overcharge` "
         "send honest updates; `bad-features` is of the embedding, with and without the spot check. A model of NaN "
         "counts as 0. What each fault does on a devnet, with real daemons and bills, comes next.",
         plots.robustness_table, plots.robustness_plot,
     ),
     "faults": Shown(
-        "One training on a devnet for each kind of fault, real daemons and a real chain, with the verdicts on the "
-        "updates that came, and what was paid. `bad-features` is held against an embedding with honest providers, the"
-        " others against honest rounds. `good`: it ended by itself, with a test SRCC no more than 0.02 below the "
-        "honest one's, and the wallet was charged to the last digit what the ledger says, within the budget. Kinds "
+        "One training on a devnet for each kind of fault, with real daemons and a real chain, the verdicts on the "
+        "updates, and the payments. `bad-features` is compared with an embedding with honest providers, the other "
+        "faults with honest rounds. `good`: the training ended by itself, with a test SRCC no more than 0.02 below the "
+        "honest one's, and the charge on the wallet equals the ledger's to the last digit, within the budget. Kinds "
         "that have a result are not run again: the seconds below are those of the last call alone.",
         plots.faults_table, plots.faults_plot,
     ),
     "strategies": Shown(
-        "What each strategy reaches and costs with four providers, on tiny-AVA; [strategies.md](../strategies.md) "
-        "says what to make of it. Core seconds are those of the provider programs, GLM what yagna's suggested "
-        "prices make of them, waiting not counted. The error is the standard error over the seeds.",
+        "Quality and cost of each strategy with four providers, on tiny-AVA; [strategies.md](../strategies.md) "
+        "explains the result. Core seconds are those of the provider programs; GLM are their cost at yagna's "
+        "suggested prices, without waiting. The error is the standard error over the seeds.",
         plots.strategies_table, plots.strategies_plot,
     ),
     "score": Shown(
         "`score` with idealo's MobileNet on drawn photos of 12 megapixels, against decoding alone, the network "
-        "alone, and what both can do together on the same cores, measured in turn. `of the shared cores` is the "
-        "share of that limit which is reached; the limit of the slower part alone can only be reached where the "
-        "network runs elsewhere. The plain loop is what most programs of others do: Pillow decodes one photo at a "
-        "time, whole, and the same network sees it alone.",
+        "alone, and the limit of both together on the same cores, measured in turn. `of the shared cores` is the "
+        "share of that limit that is reached. The limit of the slower part alone can only be reached if the network "
+        "runs elsewhere. The plain loop is what most other programs do: Pillow decodes one photo at a time, whole, "
+        "and the same network scores it alone.",
         plots.score_table, plots.score_plot,
     ),
     "score-onnx": Shown(
-        "The same with `--runtime onnx`: the network by ONNX Runtime instead of PyTorch, in the plain loop, too.",
+        "The same with `--runtime onnx`: the network runs in ONNX Runtime instead of PyTorch, in the plain loop, too.",
         plots.score_table, plots.score_plot,
     ),
     "rounds": Shown(
-        "The requestor's own part of a round, nobody trains here: time, and memory above what the process had. "
+        "The requestor's own part of a round, without any training: time, and memory above the process's own. "
         "`head` and `mobilenet_v2` are the sizes of the updates. The id list has AVA's 255,530 rows.",
         plots.rounds_table, plots.rounds_plot,
     ),
@@ -101,10 +101,10 @@ def page(folder: Path) -> str:
     """Returns the page of all results in a folder, as Markdown."""
     parts = [
         "# Benchmarks\n\n"
-        "Made by `scripts/bench`, all of it: the table, the plot and this page come from the JSON file of each "
-        "benchmark, which has every figure. `scripts/bench` lists them, `scripts/bench NAME` runs one and replaces"
-        " what is here, `scripts/bench --quick NAME` shows in a minute that it runs. Figures that the machine's "
-        "speed would decide are ratios within one run."
+        "`scripts/bench` makes all of this: each table, each plot and this page come from the JSON file of a "
+        "benchmark, which has every figure. `scripts/bench` lists the benchmarks, `scripts/bench NAME` runs one and "
+        "replaces its result here, `scripts/bench --quick NAME` shows in a minute that it runs. Figures that depend "
+        "on the machine's speed are ratios within one run."
     ]
     for name, shown in SHOWN.items():
         path = folder / f"{name}.json"

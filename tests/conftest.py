@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The devnets and bans of the tests, apart from those of whoever runs them, also for programs that tests start."""
+    """Keeps the devnets and bans of the tests apart from the user's own, also for programs that tests start."""
     home = tmp_path_factory.mktemp("share")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(home))

@@ -1,4 +1,4 @@
-"""Where the program keeps files of this user."""
+"""The places at which the program keeps files of this user."""
 
 from __future__ import annotations
 

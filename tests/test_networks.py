@@ -1,4 +1,4 @@
-"""Which Golem the environment names."""
+"""The Golem that the environment names."""
 
 from __future__ import annotations
 
