@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nima.errors import NimaError
 from nima.mobilenet_v1 import MobileNetV1
+from nima.preparation import Preparation
 
 
 @functools.cache
@@ -77,6 +78,9 @@ class Parts:
     pool: nn.Module
 
 
+_TORCHVISIONS = Preparation()
+
+
 @dataclass(frozen=True)
 class Backbone:
     """One torchvision network.
@@ -85,10 +89,7 @@ class Backbone:
     take_apart: that model → its blocks and its pooling.
     features: size of the pooled vector.
     weights: name of its ImageNet weights in `nima.weights`.
-    input_size: side of the square image that it is trained on, pixels.
-    stored_size: side of the square image that training crops come from, as NIMA crops 224 out of 256.
-    resampling: how a photo is brought to the stored size.
-    mean, std: of the channels R, G, B, for pixels in 0..1.
+    preparation: how a photo becomes its input; a checkpoint can say that another part of the photo is.
     pool_level: a block's output → `[B, channels]`, for multi-level features.
     """
 
@@ -96,11 +97,7 @@ class Backbone:
     take_apart: Callable[[Any], Parts]
     features: int
     weights: str
-    input_size: int = 224
-    stored_size: int = 256
-    resampling: Resampling = Resampling.BILINEAR
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    preparation: Preparation = _TORCHVISIONS
     pool_level: Callable[[Tensor], Tensor] = lambda maps: maps.mean(dim=(2, 3))
 
 
@@ -226,9 +223,7 @@ BACKBONES: dict[str, Backbone] = {
         features=1024,
         weights="mobilenet_v1-ava-backbone",
         # the weights were trained with it, in Keras
-        resampling=Resampling.NEAREST,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        preparation=Preparation(resampling=Resampling.NEAREST, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     ),
     "mobilenet_v2": Backbone(
         construct=lambda: _torchvision().mobilenet_v2(),
@@ -261,11 +256,8 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_inception,
         features=2048,
         weights="inception_v3-imagenet",
-        input_size=299,
-        stored_size=342,
         # Its weights come from TensorFlow, where pixels were scaled to -1..1.
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        preparation=Preparation(input_size=299, crop_from=342, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     ),
     "resnet18": Backbone(
         construct=lambda: _torchvision().resnet18(),
@@ -284,15 +276,14 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1280,
         weights="efficientnet_b0-imagenet",
-        resampling=Resampling.BICUBIC,
+        preparation=Preparation(resampling=Resampling.BICUBIC),
     ),
     "efficientnet_v2_s": Backbone(
         construct=lambda: _torchvision().efficientnet_v2_s(),
         take_apart=_features,
         features=1280,
         weights="efficientnet_v2_s-imagenet",
-        input_size=384,
-        stored_size=432,
+        preparation=Preparation(input_size=384, crop_from=432),
     ),
     "convnext_tiny": Backbone(
         construct=lambda: _torchvision().convnext_tiny(),
@@ -312,7 +303,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_swin,
         features=768,
         weights="swin_t-imagenet",
-        resampling=Resampling.BICUBIC,
+        preparation=Preparation(resampling=Resampling.BICUBIC),
         pool_level=lambda maps: maps.mean(dim=(1, 2)),  # Swin's maps are [B, H, W, C]
     ),
     "squeezenet1_1": Backbone(

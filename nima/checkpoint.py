@@ -14,13 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch.overrides import TorchFunctionMode
 
-from nima.backbones import BackboneError
+from nima.backbones import BackboneError, get
 from nima.errors import NimaError
 from nima.files import write_atomically
 from nima.model import Nima
+from nima.preparation import Preparation, PreparationError
 
 FORMAT = 1
 _KEY = "nima"
+_PREPARATION = "preparation"
 
 
 class CheckpointError(NimaError):
@@ -28,7 +30,15 @@ class CheckpointError(NimaError):
 
 
 def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
-    """The content of the checkpoint file of `model` with `metadata` (JSON values)."""
+    """The content of the checkpoint file of `model` with `metadata` (JSON values).
+
+    The metadata get `preparation`, what part of a photo the model sees, unless it is the one that every backbone has.
+    """
+    part = model.preparation.part
+    if metadata.get(_PREPARATION, part) != part:
+        raise ValueError(f"the metadata say that photos are prepared as {metadata[_PREPARATION]!r}, the model {part!r}")
+    if part != Preparation.part:
+        metadata = metadata | {_PREPARATION: part}
     header = {
         "format": FORMAT,
         "backbone": model.backbone,
@@ -54,8 +64,8 @@ def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
 def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     """The model of `path`, in evaluation mode, and its metadata.
 
-    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, or does not fit its
-    backbone: tensors missing, unknown, of another shape or not finite.
+    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, for photos that are
+    prepared in an unknown way, or does not fit its backbone: tensors missing, unknown, of another shape or not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -65,8 +75,10 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
         raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
     try:
         with _Uninitialised():
-            model = Nima(header["backbone"], multi_level=header["multi_level"])
-    except BackboneError as error:
+            preparation = get(header["backbone"]).preparation
+            preparation = preparation.with_part(header["metadata"].get(_PREPARATION, preparation.part))
+            model = Nima(header["backbone"], multi_level=header["multi_level"], preparation=preparation)
+    except (BackboneError, PreparationError) as error:
         raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):

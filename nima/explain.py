@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from nima.photo_changes import EDITS, UNSEEN
-from nima.photos import AVA_LONG_SIDE, PhotoError, Source, open_photo
+from nima.photos import PhotoError, Source, open_photo
 from nima.score import Score
 from nima.scoring import Scorer
 
@@ -34,7 +34,7 @@ PLACES = 8
 _SPOT = 0.1  # standard deviation of the blurred spot, as a share of the photo's sides
 _BLUR = 0.05  # of what the spot shows, as a share of the longer side: shapes go, colours stay
 _COPIES_FOR_PLACES = 3
-_WORKING_SIDE = 2 * AVA_LONG_SIDE  # of a large photo, so that its crops still have the pixels that the model wants
+_WORKING_SHARE = 2  # of the side that the model wants, so that crops of a large photo still have its pixels
 _T_95 = 2.571  # Student's t of six copies, for an interval of 95%
 
 
@@ -92,7 +92,8 @@ def explain(scorer: Scorer, photo: Source, progress: Callable[[int, int], None] 
     score = next(iter(scorer.score([photo])))
     if score.aesthetic_score is None:
         raise PhotoError(str(score.error))
-    working = open_photo(photo, _WORKING_SIDE)
+    long_side = scorer.preparation.long_side
+    working = open_photo(photo, _WORKING_SHARE * long_side)
     copies = [change(working) for change in UNSEEN]
     count = len(copies) * (1 + 2 * len(EDITS)) + _COPIES_FOR_PLACES * PLACES**2
     done = 0
@@ -112,7 +113,7 @@ def explain(scorer: Scorer, photo: Source, progress: Callable[[int, int], None] 
     before = points(edit.before(copy) for edit in EDITS for copy in copies)
     after = points(edit.after(copy) for edit in EDITS for copy in copies)
     moved = (after - before).reshape(len(EDITS), len(copies))
-    small = [open_photo(copy, AVA_LONG_SIDE) for copy in copies[:_COPIES_FOR_PLACES]]
+    small = [open_photo(copy, long_side) for copy in copies[:_COPIES_FOR_PLACES]]
     blurred = points(image for copy in small for image in _blurred_in_places(copy))
     falls = of_copies[:_COPIES_FOR_PLACES, None] - blurred.reshape(_COPIES_FOR_PLACES, -1)
     return Explanation(

@@ -28,7 +28,7 @@ from nima.errors import NimaError
 from nima.files import sha256_of, write_atomically
 from nima.fusion import fold_batch_norms
 from nima.model import Nima
-from nima.photos import AVA_LONG_SIDE
+from nima.preparation import pixels_of
 
 TOLERANCE = 1e-4
 """The largest difference in any probability from what PyTorch computes, above which nothing is written."""
@@ -58,8 +58,7 @@ class PhotoRater(nn.Module):
         self.register_buffer("ratings", torch.arange(1, BUCKETS + 1, dtype=torch.float32))
 
     def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = photos.permute(0, 3, 1, 2).float() / 255
-        probabilities = self.network(pixels).softmax(dim=1)
+        probabilities = self.network(pixels_of(photos)).softmax(dim=1)
         return probabilities, (probabilities * self.ratings).sum(dim=1)
 
 
@@ -84,7 +83,7 @@ def export(model: Path, path: Path, file_format: str) -> Exported:
     fold_batch_norms(network)
     rater = PhotoRater(network).eval()
     metadata = input_contract(network, about) | {"model": f"{about.get('name', model.stem)}@{sha256_of(model)[:8]}"}
-    side = network.entry.input_size
+    side = network.preparation.input_size
     encode = {"onnx": _onnx, "torchscript": _torchscript}[file_format]
     content, run = encode(rater, side, metadata)
     difference = _difference(rater, run, side)
@@ -101,20 +100,10 @@ def export(model: Path, path: Path, file_format: str) -> Exported:
 
 def input_contract(network: Nima, about: dict[str, Any]) -> dict[str, str]:
     """What a caller has to know of a model (`about`: its metadata), name → text."""
-    entry = network.entry
-    side, stored = entry.input_size, entry.stored_size
-    first = f"RGB, upright, 8 bits; if the longer side has more than {AVA_LONG_SIDE} pixels, reduced to that (Lanczos)"
-    resampling = entry.resampling.name.lower()
-    if about.get("preparation") == "whole":
-        preparation = f"{first}; the whole frame squeezed to {side} x {side} ({resampling})"
-    else:
-        preparation = (
-            f"{first}; the whole frame squeezed to {stored} x {stored} ({resampling}, antialiased), JPEG quality 90, "
-            f"its middle {side} x {side}"
-        )
+    side = network.preparation.input_size
     return {
         "input": f"{INPUT}: uint8 [batch, {side}, {side}, 3], RGB 0..255, rows from the top; any batch; not normalised",
-        "preparation": preparation,
+        "preparation": network.preparation.describe(),
         "output": "probabilities: float32 [batch, 10], of the ratings 1..10; score: float32 [batch], their mean",
         "backbone": network.backbone,
         "licence": str(about.get("licence", "not recorded")),

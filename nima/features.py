@@ -10,42 +10,21 @@ whose mean is a thousand times its deviation would lose all that it says. A safe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from nima.errors import NimaError
 from nima.files import FileError, read_bounded, write_atomically
-from nima.model import Nima
-from nima.training import central_crop
 
 _HEADER_BYTES = 4096
-_LARGEST = float(np.finfo(np.float16).max)
 
 
 class FeaturesError(NimaError):
     """A file of features that is not exactly what it must be, or features that make none."""
-
-
-def embed(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float16]:
-    """Standardised features float16 `[n, features]` of stored images, from their central crops.
-
-    The batch size changes them by rounding only. Raises `ShardError` where an image cannot be decoded.
-    """
-    model.eval()
-    size = model.entry.input_size
-    features = [np.empty((0, model.head.in_features), dtype=np.float16)]
-    with torch.inference_mode():
-        for start in range(0, len(jpegs), batch_size):
-            pixels = torch.stack([central_crop(jpeg, size) for jpeg in jpegs[start : start + batch_size]])
-            # What is so far out that fp16 cannot say how far is as good as anything else out there.
-            features.append(model.features(pixels).clamp(-_LARGEST, _LARGEST).half().numpy())
-    return np.concatenate(features)
 
 
 def max_bytes(images: int, size: int) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from nima.backbones import get
 from nima.checkpoint import encode
-from nima.mobilenet_v1 import read_keras_nima
+from nima.keras import read_keras_nima
 from nima.model import Nima
 
 METADATA = {
@@ -20,15 +21,14 @@ METADATA = {
     "licence": "Apache-2.0",
     "data": "AVA, about 230,000 of its photos",
     "split": {"name": "idealo", "hash": "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d"},
-    # It saw photos themselves at 224 × 224 pixels, not the central crop of a stored JPEG.
-    "preparation": "whole",
 }
 
 
 def checkpoint_of_keras(path: Path) -> bytes:
     """idealo's HDF5 file → the content of a checkpoint; raises `KerasWeightsError`."""
     network, dense = read_keras_nima(path)
-    model = Nima("mobilenet_v1")
+    # It saw photos themselves at 224 × 224 pixels, not the central crop of a stored JPEG.
+    model = Nima("mobilenet_v1", preparation=get("mobilenet_v1").preparation.with_part("whole"))
     model.blocks.load_state_dict({name.removeprefix("features."): tensor for name, tensor in network.items()})
     model.head.load_state_dict(dense)
     return encode(model, METADATA)

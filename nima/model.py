@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nima.backbones import BackboneError, get, load_classifier_state
 from nima.distribution import BUCKETS, normalise
+from nima.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Nima(nn.Module):
         weights: safetensors with torchvision's state of that network; random where None.
         multi_level: the head sees the pooled output of every block instead of the last one's (MLSP, arXiv
             1904.01382).
+        preparation: how a photo becomes the network's input; the backbone's where None.
 
     Raises:
         BackboneError: no such backbone, or weights that are unreadable or do not fit.
@@ -67,12 +69,19 @@ class Nima(nn.Module):
     feature_mean: Tensor
     feature_std: Tensor
 
-    def __init__(self, backbone: str, weights: Path | None = None, multi_level: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        weights: Path | None = None,
+        multi_level: bool = False,
+        preparation: Preparation | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.multi_level = multi_level
         self.frozen_blocks = 0
         self.entry = get(backbone)
+        self.preparation = preparation or self.entry.preparation
         network = self.entry.construct()
         parts = self.entry.take_apart(network)
         if weights is not None:
@@ -85,8 +94,8 @@ class Nima(nn.Module):
         self.head = nn.Linear(features, BUCKETS)
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_std", torch.ones(features))
-        self.register_buffer("mean", torch.tensor(self.entry.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(self.entry.std).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(self.preparation.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.preparation.std).view(3, 1, 1))
         # Convolutions on CPUs run about twice as fast with the channels innermost.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -194,7 +203,7 @@ class Nima(nn.Module):
         training = self.training
         self.eval()
         with torch.no_grad():
-            size = self.entry.input_size
+            size = self.preparation.input_size
             x = torch.zeros(1, 3, size, size)
             sizes = []
             for block in self.blocks:

@@ -17,6 +17,7 @@ from nima.export import INPUT, OUTPUTS, export
 from nima.files import sha256_of
 from nima.fusion import fold_batch_norms
 from nima.model import Nima
+from nima.preparation import bytes_of
 from nima.version import VERSION
 
 Runtime = Literal["torch", "onnx"]
@@ -70,8 +71,8 @@ def with_onnx_runtime(model: Path) -> Network:
         raise RuntimeMissing(f"{file} cannot be used ({error}): delete it, and it will be made anew.") from error
 
     def probabilities(pixels: Tensor) -> Tensor:
-        photos = pixels.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        found = torch.from_numpy(session.run([OUTPUTS[0]], {INPUT: photos})[0]).double()
+        photos = {INPUT: bytes_of(pixels).numpy()}
+        found = torch.from_numpy(session.run([OUTPUTS[0]], photos)[0]).double()
         return found / found.sum(dim=1, keepdim=True)
 
     return probabilities

@@ -10,32 +10,25 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from nima import checkpoint
 from nima.appearance import Appearance, appearance_of
-from nima.backbones import Backbone
 from nima.errors import NimaError
 from nima.files import sha256_of
-from nima.photos import AVA_LONG_SIDE, PhotoError, Source, read_photo
+from nima.photos import PhotoError, Source, read_photo
+from nima.preparation import REVISION
 from nima.runtimes import Runtime, with_onnx_runtime, with_torch
 from nima.score import Score
 from nima.score_cache import HashedFile, KnownScore, ScoreCache
-from nima.shards import stored_jpeg
-from nima.training import central_crop
-from nima.weights import Progress, fetch
-from nima.weights_table import WEIGHTS
+from nima.weights import find_model
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
 
-_PREPARATION = 3  # to be raised with every change of what a photo goes through, so that no cache keeps older scores
-
 
 class ScoringError(NimaError):
-    """A model or a device that does not exist."""
+    """A device that does not exist, or that a runtime cannot use."""
 
 
 class Scorer:
@@ -78,15 +71,14 @@ class Scorer:
             raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
         self.device = torch.device("cpu") if runtime == "onnx" else _device(device)
         self.model = f"{metadata.get('name', path.stem)}@{sha256[:8]}"
-        self._entry = network.entry
         self._network = with_onnx_runtime(path) if runtime == "onnx" else with_torch(network, self.device)
-        self._whole = metadata.get("preparation") == "whole"
+        self.preparation = network.preparation
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
-        self._cache_key = f"{sha256}/{_PREPARATION}"
+        self._cache_key = f"{sha256}/{REVISION}"
 
     def score(self, photos: Iterable[Source]) -> Iterator[Score]:
         """Score photos (paths, bytes of files, or Pillow's images) in order; one that cannot be read gets an error.
@@ -115,11 +107,10 @@ class Scorer:
                 return Score.of(path, known.probabilities, self.model, known.width, known.height, looks)
         try:
             # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
-            opened = read_photo(photo, long_side=AVA_LONG_SIDE)
+            opened = read_photo(photo, long_side=self.preparation.long_side)
         except PhotoError as error:
             return Score.failed(path, self.model, str(error))
-        prepare = whole_photo if self._whole else stored_photo
-        pixels = prepare(opened.image, self._entry)
+        pixels = self.preparation.pixels(opened.image)
         looks = appearance_of(opened, self._thumbnails) if self._appearance else None
         return _Prepared(path, pixels, opened.width, opened.height, file, looks)
 
@@ -159,33 +150,6 @@ class _Prepared:
     height: int
     file: HashedFile | None
     appearance: Appearance | None
-
-
-def whole_photo(image: Image.Image, entry: Backbone) -> Tensor:
-    """An RGB photo squeezed to the network's input in one step: float32 `[3, H, W]` in 0..1."""
-    squeezed = image.resize((entry.input_size, entry.input_size), entry.resampling)
-    return torch.from_numpy(np.array(squeezed)).permute(2, 0, 1).float().div(255)
-
-
-def stored_photo(image: Image.Image, entry: Backbone) -> Tensor:
-    """An RGB photo as it would come out of a shard, so that here and on providers the same photo scores the same:
-    float32 `[3, H, W]` in 0..1."""
-    return central_crop(stored_jpeg(image, entry.stored_size, entry.resampling), entry.input_size)
-
-
-def find_model(name: str, progress: Progress | None = None) -> Path:
-    """The file of a model, by its path or by its name in the table of weights, fetched where it has to be.
-
-    Raises `ScoringError` where there is neither, `WeightsError` where it could not be fetched.
-    """
-    if name in WEIGHTS:
-        return fetch(name, progress)
-    path = Path(name)
-    if not path.is_file():
-        raise ScoringError(
-            f"There is no model {name!r}: give the path of one, or a name from `nima-golem models list`."
-        )
-    return path
 
 
 def _device(name: str) -> torch.device:

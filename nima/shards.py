@@ -13,7 +13,6 @@ Equal contents give equal bytes. Reading trusts nothing: every size, type and ra
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -33,8 +31,6 @@ from nima.files import FileError, read_bounded, write_atomically
 MAX_BYTES = 256 * 1024 * 1024
 """Far over the ~10 MB that a shard should have, and little enough to be read into memory."""
 
-JPEG_QUALITY = 90
-_MAX_SIDE = 1024
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -67,36 +63,6 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.jpegs)
-
-
-def stored_jpeg(photo: Image.Image, size: int = 256, resampling: Image.Resampling = Image.Resampling.BILINEAR) -> bytes:
-    """An RGB photo as training stores it: squeezed to `size` × `size` pixels, as NIMA does, JPEG of quality
-    90.
-
-    The whole frame is kept, as a photo's composition is part of its rating; the aspect ratio is not.
-    """
-    squeezed = photo.resize((size, size), resampling, reducing_gap=3.0)
-    buffer = io.BytesIO()
-    squeezed.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def whole_png(photo: Image.Image, size: int, resampling: Image.Resampling) -> bytes:
-    """An RGB photo squeezed to `size` × `size` pixels as PNG, for models that learnt from whole photos."""
-    buffer = io.BytesIO()
-    photo.resize((size, size), resampling).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
-    """RGB pixels uint8 `[H, W, 3]` of a shard's image; raises `ShardError` if it is no JPEG or PNG of ≤ 1024 px."""
-    try:
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG", "PNG"]) as image:
-            if max(image.size) > _MAX_SIDE:
-                raise ShardError(f"An image of the shard is {image.width} × {image.height} pixels large.")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ShardError(f"An image of the shard could not be decoded ({error}).") from error
 
 
 def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]) -> ShardInfo:

@@ -19,7 +19,7 @@ from nima.errors import NimaError
 from nima.loss import emd
 from nima.model import Activations, Nima
 from nima.sgd import SGD
-from nima.shards import Shard, decode_jpeg
+from nima.shards import Shard
 from nima.training_plan import TrainingPlan
 
 _FROZEN_BATCH = 32
@@ -63,7 +63,7 @@ def train(
 
     Raises:
         TrainingError: shards without images or votes, or a loss that is no longer finite.
-        ShardError: an image that cannot be decoded.
+        PreparationError: an image that cannot be decoded, or is too small.
     """
     started = time.perf_counter()
     jpegs, targets = _examples(shards)
@@ -76,8 +76,8 @@ def train(
         if cached is not None:
             return model.after_frozen(cached.take(batch))
         images = [jpegs[index] for index in batch]
-        size = model.entry.input_size
-        pixels = _random_crops(images, size, random) if plan.augment else _central_crops(images, size)
+        prepare = model.preparation
+        pixels = prepare.random_crops(images, random) if plan.augment else prepare.central_crops(images)
         return model.after_frozen(model.frozen(pixels))
 
     return _descend(model, rate, targets, plan, random, progress, started)
@@ -87,7 +87,7 @@ def frozen_activations(model: Nima, shards: Sequence[Shard], plan: TrainingPlan)
     """What the blocks that `plan` freezes make of every image of the shards: the same in every epoch, and every round.
 
     None where nothing is frozen, the images are never the same twice, or the activations would take more memory than a
-    provider can be asked for. Raises `ShardError` where an image cannot be decoded.
+    provider can be asked for. Raises `PreparationError` where an image cannot be decoded.
     """
     model.train_last(plan.trainable_blocks)
     model.train()
@@ -96,7 +96,7 @@ def frozen_activations(model: Nima, shards: Sequence[Shard], plan: TrainingPlan)
     jpegs = [jpeg for shard in shards for jpeg in shard.jpegs]
     parts = []
     for start in range(0, len(jpegs), _FROZEN_BATCH):
-        parts.append(model.frozen(_central_crops(jpegs[start : start + _FROZEN_BATCH], model.entry.input_size)))
+        parts.append(model.frozen(model.preparation.central_crops(jpegs[start : start + _FROZEN_BATCH])))
         if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
             return None
     return Activations.concatenate(parts)
@@ -155,55 +155,24 @@ def train_head(
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
     """Fits `Nima.standardise_features` to a few dozen stored images; no provider needs to see them."""
-    size = model.entry.input_size
     model.standardise_features(
-        _central_crops(jpegs[start : start + _FROZEN_BATCH], size) for start in range(0, len(jpegs), _FROZEN_BATCH)
+        model.preparation.central_crops(jpegs[start : start + _FROZEN_BATCH])
+        for start in range(0, len(jpegs), _FROZEN_BATCH)
     )
 
 
 def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float32]:
     """Rating probabilities float32 `[n, 10]` of stored images, from their central crops.
 
-    The batch size changes the result by rounding only. Raises `ShardError` where an image cannot be decoded.
+    The batch size changes the result by rounding only. Raises `PreparationError` where an image cannot be decoded.
     """
     model.eval()
-    size = model.entry.input_size
     predictions = [np.empty((0, 10), dtype=np.float32)]
     with torch.inference_mode():
         for start in range(0, len(jpegs), batch_size):
-            logits = model(_central_crops(jpegs[start : start + batch_size], size))
+            logits = model(model.preparation.central_crops(jpegs[start : start + batch_size]))
             predictions.append(logits.softmax(dim=1).numpy())
     return np.concatenate(predictions)
-
-
-def central_crop(jpeg: bytes, size: int) -> Tensor:
-    """The middle `size` × `size` pixels of a stored image: float32 `[3, size, size]` in 0..1."""
-    pixels = _decode(jpeg, size)
-    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
-    return _to_tensor(pixels[top : top + size, left : left + size])
-
-
-def random_crop(jpeg: bytes, size: int, random: np.random.Generator) -> Tensor:
-    """As `central_crop`, but from anywhere in the image, and mirrored every other time."""
-    pixels = _decode(jpeg, size)
-    top = random.integers(pixels.shape[0] - size + 1)
-    left = random.integers(pixels.shape[1] - size + 1)
-    crop = pixels[top : top + size, left : left + size]
-    return _to_tensor(crop[:, ::-1] if random.integers(2) else crop)
-
-
-def _decode(jpeg: bytes, size: int) -> NDArray[np.uint8]:
-    pixels = decode_jpeg(jpeg)
-    if min(pixels.shape[:2]) < size:
-        raise TrainingError(
-            f"An image of {pixels.shape[1]} × {pixels.shape[0]} pixels is too small for this backbone, which "
-            f"needs {size}: the shards were made for another one."
-        )
-    return pixels
-
-
-def _to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.array(pixels, order="C")).permute(2, 0, 1).float().div(255)
 
 
 def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
@@ -262,11 +231,3 @@ def _descend(
         loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
         seconds=time.perf_counter() - started,
     )
-
-
-def _random_crops(jpegs: Sequence[bytes], size: int, random: np.random.Generator) -> Tensor:
-    return torch.stack([random_crop(jpeg, size, random) for jpeg in jpegs])
-
-
-def _central_crops(jpegs: Sequence[bytes], size: int) -> Tensor:
-    return torch.stack([central_crop(jpeg, size) for jpeg in jpegs])

@@ -58,6 +58,21 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     )
 
 
+def find_model(name: str, progress: Progress | None = None) -> Path:
+    """Finds the file of a model, by its path or by its name in the table of weights; fetches it where it has to be.
+
+    Raises `WeightsError` where there is neither, or where it could not be fetched.
+    """
+    if name in WEIGHTS:
+        return fetch(name, progress)
+    path = Path(name)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no model {name!r}: give the path of one, or a name from `nima-golem models list`."
+        )
+    return path
+
+
 def import_file(name: str, path: Path) -> Path:
     """Takes the weights `name` from a file that the user got elsewhere; returns the cached safetensors file.
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from nima import checkpoint
+from nima.embedding import embed
 from nima.errors import NimaError
-from nima.features import embed, encode_features
+from nima.features import encode_features
 from nima.files import check_content, sha256_of
 from nima.jobs import FEATURES_FILE, PREDICTIONS_FILE, PROTOCOL, UPDATE_FILE, WEIGHTS_FILE, Job, JobResult, Kind
 from nima.model import Nima
@@ -71,7 +72,7 @@ def _embed(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
 def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
     """How fast this machine trains by the plan, or predicts where there is none; nothing is kept."""
     images = job.plan.batch_size if job.plan else _BENCHMARK_IMAGES
-    shards = shards or [synthetic_shard(images, model.entry.stored_size)]
+    shards = shards or [synthetic_shard(images, model.preparation.stored_size)]
     if job.plan is not None:
         report = train(model, shards, job.plan)
         return _success(job, report.samples, report.seconds, None, None)

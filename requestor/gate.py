@@ -14,7 +14,6 @@ from torch import Tensor
 from nima.distribution import normalise
 from nima.model import Activations, Nima
 from nima.shards import Shard
-from nima.training import central_crop
 from requestor.vectors import moved
 
 WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
@@ -70,10 +69,10 @@ class Holdout:
         self._model.train_last(trainable_blocks)
         self._model.eval()
         self._rated = torch.from_numpy(normalise(shard.votes[:PHOTOS]))
-        jpegs, size = shard.jpegs[:PHOTOS], model.entry.input_size
+        jpegs, preparation = shard.jpegs[:PHOTOS], model.preparation
         with torch.inference_mode():
             self._batches: list[Activations] = [
-                self._model.frozen(torch.stack([central_crop(jpeg, size) for jpeg in jpegs[start : start + BATCH]]))
+                self._model.frozen(preparation.central_crops(jpegs[start : start + BATCH]))
                 for start in range(0, len(jpegs), BATCH)
             ]
 

@@ -15,9 +15,9 @@ from requestor.bar import progress_bar
 def model_file(name: str) -> Path:
     """The file of the model `name`: a path, or a row of the table of weights, which is fetched on first use.
 
-    Raises `ScoringError` and `WeightsError` with the way out.
+    Raises `WeightsError` with the way out.
     """
-    from nima.scoring import find_model
+    from nima.weights import find_model
 
     if name in WEIGHTS and cached_path(find(name)) is None:
         return fetch_with_bar(name)

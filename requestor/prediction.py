@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from nima import checkpoint
 from nima.ava import image_path
-from nima.backbones import Backbone
 from nima.errors import NimaError
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, Job
-from nima.photos import AVA_LONG_SIDE, PhotoError, open_photo
+from nima.photos import PhotoError, open_photo
 from nima.prediction_table import PredictionTable
 from nima.predictions import decode_predictions, max_bytes
-from nima.shards import read_shard, stored_jpeg, whole_png, write_shard
+from nima.preparation import Preparation
+from nima.shards import read_shard, write_shard
 from nima.training import predict
 from requestor.backends.base import Backend, Task, renamed
 from requestor.closing import ATTEMPT_SECONDS, ROUND_SECONDS
@@ -134,13 +134,12 @@ async def collect_predictions(
 
 
 def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:
-    network, metadata = checkpoint.load(model)
-    whole = metadata.get("preparation") == "whole"
+    preparation = checkpoint.load(model)[0].preparation
     done = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for ids in np.array_split(image_ids, max(1, -(-len(image_ids) // SHARD_IMAGES))):
             paths = [image_path(ava, int(image_id)) for image_id in ids]
-            images = list(pool.map(lambda path: _stored(path, network.entry, whole), paths))
+            images = list(pool.map(lambda path: _stored(path, preparation), paths))
             done += len(ids)
             progress(done, len(image_ids))
             readable = [index for index, image in enumerate(images) if image is not None]
@@ -148,14 +147,11 @@ def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progr
                 yield _Part(ids[readable], [image for image in images if image is not None])
 
 
-def _stored(path: Path, entry: Backbone, whole: bool) -> bytes | None:
+def _stored(path: Path, preparation: Preparation) -> bytes | None:
     try:
-        photo = open_photo(path, AVA_LONG_SIDE)
+        return preparation.store(open_photo(path, preparation.long_side))
     except PhotoError:
         return None
-    if whole:
-        return whole_png(photo, entry.input_size, entry.resampling)
-    return stored_jpeg(photo, entry.stored_size, entry.resampling)
 
 
 def _table(ids: list[NDArray[np.int64]], probabilities: list[NDArray[np.float32]]) -> PredictionTable:

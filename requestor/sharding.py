@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima.ava import Ratings, image_path
-from nima.backbones import Backbone, get
+from nima.backbones import get
 from nima.errors import NimaError
-from nima.photos import AVA_LONG_SIDE, PhotoError, open_photo
-from nima.shards import ShardInfo, stored_jpeg, write_shard
+from nima.photos import PhotoError, open_photo
+from nima.preparation import Preparation
+from nima.shards import ShardInfo, write_shard
 from requestor.dataset import Client, Dataset
 
 HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
@@ -68,7 +69,7 @@ def make_shards(
     kept_home = holdout_images(len(rows))
     if len(rows) - kept_home < clients:
         raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
-    reader = _Reader(ava, ratings, get(backbone), len(ratings), progress)
+    reader = _Reader(ava, ratings, get(backbone).preparation, len(ratings), progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
     parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
     # Several shards even of few photos, so that all workers take part in the evaluation.
@@ -81,11 +82,11 @@ class _Reader:
     """Reads photos on all cores and remembers which could not be read."""
 
     def __init__(
-        self, ava: Path, ratings: Ratings, entry: Backbone, total: int, progress: Callable[[int, int], None]
+        self, ava: Path, ratings: Ratings, preparation: Preparation, total: int, progress: Callable[[int, int], None]
     ) -> None:
         self._ava = ava
         self._ratings = ratings
-        self._entry = entry
+        self._preparation = preparation
         self._total = total
         self._progress = progress
         self._done = 0
@@ -125,7 +126,7 @@ class _Reader:
     def _stored(self, row: int) -> tuple[bytes | None, str | None]:
         path = image_path(self._ava, int(self._ratings.image_ids[row]))
         try:
-            return stored_jpeg(open_photo(path, AVA_LONG_SIDE), self._entry.stored_size, self._entry.resampling), None
+            return self._preparation.store(open_photo(path, self._preparation.long_side)), None
         except PhotoError as error:
             return None, str(error)
 

@@ -8,7 +8,7 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
-from nima.features import embed
+from nima.embedding import embed
 from nima.model import Nima
 from nima.shards import Shard
 

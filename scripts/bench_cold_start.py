@@ -60,10 +60,10 @@ model = work._load_model(job, path.parent)
 mark("model")
 shards = [work.read_shard(work.check_content(work._stored(job, name), name)) for name in job.shards]
 mark("shard")
-from nima.shards import decode_jpeg
-from nima.features import embed
+from nima.preparation import decode_image
+from nima.embedding import embed
 for jpeg in shards[0].jpegs:
-    decode_jpeg(jpeg)
+    decode_image(jpeg)
 mark("decoding")
 embed(model, shards[0].jpegs)
 mark("features")

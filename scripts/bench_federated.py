@@ -39,11 +39,10 @@ from torch import Tensor
 from nima import training
 from nima.ava import read_ratings
 from nima.backbones import get
-from nima.features import embed
+from nima.embedding import embed
 from nima.metrics import Metrics, evaluate
 from nima.model import Nima, initial_model
 from nima.photos import open_photo
-from nima.shards import stored_jpeg
 from nima.splits import read_split
 from nima.training_plan import TrainingPlan, default_plan
 from nima.update import decode_update, encode_update, schema_of
@@ -122,8 +121,8 @@ class Bench:
     def __init__(self, ava: Path) -> None:
         ratings = read_ratings(ava)
         tested = set(read_split(ava / "splits" / "test.txt").image_ids.tolist())
-        stored = get(BACKBONE).stored_size
-        jpegs = [stored_jpeg(open_photo(ava / "images" / f"{i}.jpg"), stored) for i in ratings.image_ids.tolist()]
+        preparation = get(BACKBONE).preparation
+        jpegs = [preparation.store(open_photo(ava / "images" / f"{i}.jpg")) for i in ratings.image_ids.tolist()]
         self._weights = fetch(get(BACKBONE).weights)
         trained = [jpeg for i, jpeg in zip(ratings.image_ids.tolist(), jpegs, strict=True) if i not in tested]
         base = self._initial(seed=0, prior=None)

@@ -21,10 +21,10 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from nima.checkpoint import load
 from nima.distribution import mean
 from nima.photos import AVA_LONG_SIDE, open_photo
-from nima.scoring import DEFAULT_MODEL, Scorer, find_model, whole_photo
+from nima.scoring import DEFAULT_MODEL, Scorer
+from nima.weights import find_model
 
 LARGE_SIDE = 4000
 GRAIN = 6  # grey levels, as of a phone's sensor in daylight
@@ -48,24 +48,25 @@ def main() -> None:
     options = parser.parse_args()
 
     model = find_model(DEFAULT_MODEL)
-    scorer, entry = Scorer(model, device="cpu"), load(model)[0].entry
+    scorer = Scorer(model, device="cpu")
+    prepare, side = scorer.preparation.pixels, scorer.preparation.input_size
 
     def score(pixels: Tensor) -> float:
         return float(mean(scorer.predict([pixels])[0]))
 
     def antialiased(image: Image.Image) -> Tensor:
-        return whole_photo(image.resize((entry.input_size,) * 2, Image.Resampling.LANCZOS), entry)
+        return prepare(image.resize((side, side), Image.Resampling.LANCZOS))
 
     ways: dict[str, Callable[[bytes], Tensor]] = {
-        "AVA's size first, reduced decode": lambda file: whole_photo(open_photo(file, AVA_LONG_SIDE), entry),
-        "AVA's size first, full decode": lambda file: whole_photo(full_decode(file), entry),
-        "nearest neighbour on all pixels": lambda file: whole_photo(open_photo(file), entry),
+        "AVA's size first, reduced decode": lambda file: prepare(open_photo(file, AVA_LONG_SIDE)),
+        "AVA's size first, full decode": lambda file: prepare(full_decode(file)),
+        "nearest neighbour on all pixels": lambda file: prepare(open_photo(file)),
         "antialiased straight to the input": lambda file: antialiased(open_photo(file)),
     }
     expected, found = [], {way: list[float]() for way in ways}
     for number, path in enumerate(options.photos):
         small = open_photo(path, AVA_LONG_SIDE)
-        expected.append(score(whole_photo(small, entry)))
+        expected.append(score(prepare(small)))
         large = enlarged(small, number)
         for way, pixels in ways.items():
             found[way].append(score(pixels(large)))

@@ -38,8 +38,8 @@ from torch import Tensor
 from nima import checkpoint
 from nima.ava import read_ratings
 from nima.backbones import get
+from nima.embedding import embed
 from nima.errors import NimaError
-from nima.features import embed
 from nima.files import sha256_of
 from nima.metrics import evaluate
 from nima.model import Nima, initial_model

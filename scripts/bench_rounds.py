@@ -39,7 +39,7 @@ from nima.ava import read_ratings
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, JobResult
 from nima.model import Nima, initial_model
-from nima.shards import Shard, stored_jpeg
+from nima.shards import Shard
 from nima.splits import random_split
 from nima.training_plan import default_plan
 from nima.update import decode_weights, encode_update, encode_weights, max_bytes, schema_of
@@ -302,7 +302,7 @@ def read_and_add(updates: Sequence[StoredUpdate], values: int) -> NDArray[np.flo
 
 def bench_gate(meter: Meter, model: Nima, size: str, blocks: int) -> Holdout:
     """Measures one check on the hold-out, as every update gets it."""
-    jpeg = stored_jpeg(Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)))
+    jpeg = model.preparation.store(Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)))
     votes = np.random.default_rng(0).integers(1, 50, (PHOTOS, 10)).astype(np.int32)
     with meter.stage("gate: cache the hold-out", size=size, photos=PHOTOS):
         gate = Holdout(model, Shard(np.arange(PHOTOS), votes, [jpeg] * PHOTOS), blocks)

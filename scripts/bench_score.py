@@ -30,7 +30,8 @@ import torch
 from PIL import Image
 
 from nima.photos import AVA_LONG_SIDE, read_photo
-from nima.scoring import DEFAULT_MODEL, Scorer, find_model
+from nima.scoring import DEFAULT_MODEL, Scorer
+from nima.weights import find_model
 
 WIDTH, HEIGHT = 4000, 3000
 DISTINCT = 8

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nima.shards import Shard, stored_jpeg
+from nima.preparation import Preparation
+from nima.shards import Shard
 
 
 def picture(seed: int, width: int = 300, height: int = 200) -> Image.Image:
@@ -24,7 +25,8 @@ def votes_for(images: int, seed: int = 0) -> NDArray[np.int32]:
 
 def shard(images: int, first: int = 0, size: int = 256) -> Shard:
     """Makes a shard of that many pictures in memory."""
-    jpegs = [stored_jpeg(picture(first + index), size) for index in range(images)]
+    preparation = Preparation(crop_from=size)
+    jpegs = [preparation.store(picture(first + index)) for index in range(images)]
     return Shard(np.arange(first, first + images), votes_for(images, first), jpegs)
 
 

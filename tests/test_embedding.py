@@ -15,7 +15,8 @@ from simulated_backend import SimulatedBackend
 
 from nima import checkpoint
 from nima.ava import Ratings, read_ratings
-from nima.features import decode_features, embed, encode_features
+from nima.embedding import embed
+from nima.features import decode_features, encode_features
 from nima.files import sha256_of
 from nima.jobs import PROTOCOL, JobResult
 from nima.model import initial_model

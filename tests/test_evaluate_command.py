@@ -17,7 +17,7 @@ from nima.metrics import evaluate as metrics_of
 from nima.model import initial_model
 from nima.photos import open_photo
 from nima.prediction_table import PredictionTableError, read_prediction_table
-from nima.shards import stored_jpeg
+from nima.preparation import Preparation
 from nima.splits import read_split
 from nima.training import predict
 from requestor.cli import main
@@ -100,7 +100,7 @@ def test_a_model_is_evaluated_on_the_folders_test_split(ava: Path, model: Path) 
     assert figures["split"] == {"name": "test", "hash": split.hash, "images": 12}
     assert (figures["n"], figures["model"], figures["intervals"]) == (12, "small", {})
     # The answers of providers for the same photos.
-    jpegs = [stored_jpeg(open_photo(ava / "images" / f"{image_id}.jpg")) for image_id in split.image_ids]
+    jpegs = [Preparation().store(open_photo(ava / "images" / f"{image_id}.jpg")) for image_id in split.image_ids]
     expected = metrics_of(predict(checkpoint.load(model)[0], jpegs), read_ratings(ava).select(split.image_ids).votes)
     assert figures["emd_r1"] == pytest.approx(expected.emd_r1, abs=1e-6)
 

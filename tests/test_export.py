@@ -29,7 +29,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     path = tmp_path_factory.mktemp("model") / "spread.safetensors"
     save_spread_model(path)
-    checkpoint.save(path, checkpoint.load(path)[0], {"name": "../odd name", "preparation": "whole"})
+    network, _ = checkpoint.load(path)
+    network.preparation = network.preparation.with_part("whole")
+    checkpoint.save(path, network, {"name": "../odd name"})
     return path
 
 

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from nima.embedding import embed
 from nima.errors import NimaError
-from nima.features import FeaturesError, decode_features, embed, encode_features, max_bytes
+from nima.features import FeaturesError, decode_features, encode_features, max_bytes
 from nima.model import Nima, initial_model
 from nima.training import TrainingError, predict, standardise_features, train, train_head
 from nima.training_plan import TrainingPlan

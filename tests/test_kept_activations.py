@@ -9,7 +9,7 @@ import pytest
 import torch
 from drawn_photos import shard
 
-from nima import training
+from nima import preparation, training
 from nima.errors import NimaError
 from nima.model import Nima, initial_model
 from nima.training_plan import TrainingPlan
@@ -44,7 +44,7 @@ def trained(store: Path | None, plan: TrainingPlan, start: Nima | None = None) -
 def test_training_is_the_same_to_the_bit(tmp_path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = dataclasses.replace(PLAN, trainable_blocks=blocks)
     without, first = trained(None, plan), trained(tmp_path, plan)
-    monkeypatch.setattr(training, "decode_jpeg", lambda jpeg: pytest.fail("a photo is decoded again"))
+    monkeypatch.setattr(preparation, "decode_image", lambda stored: pytest.fail("a photo is decoded again"))
     second = trained(tmp_path, plan)
     for name, tensor in without.items():
         assert torch.equal(tensor, first[name]), name

@@ -12,7 +12,8 @@ from scipy import io
 
 from nima import checkpoint
 from nima.idealo import backbone_of_keras, checkpoint_of_keras
-from nima.mobilenet_v1 import KerasWeightsError, MobileNetV1, read_keras_nima
+from nima.keras import KerasWeightsError, read_keras_nima
+from nima.mobilenet_v1 import MobileNetV1
 from nima.model import Nima
 from nima.scoring import Scorer
 

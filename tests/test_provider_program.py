@@ -17,7 +17,8 @@ import torch
 from drawn_photos import shard
 
 from nima import checkpoint
-from nima.features import decode_features, embed
+from nima.embedding import embed
+from nima.features import decode_features
 from nima.files import sha256_of
 from nima.jobs import EXIT_MISMATCH, PROTOCOL, Job, JobResult
 from nima.model import Nima, initial_model

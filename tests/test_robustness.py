@@ -23,7 +23,8 @@ from nima.files import sha256_of
 from nima.jobs import UPDATE_FILE, WEIGHTS_FILE, Job
 from nima.metrics import evaluate
 from nima.model import initial_model
-from nima.shards import Shard, read_shard, stored_jpeg, write_shard
+from nima.preparation import Preparation
+from nima.shards import Shard, read_shard, write_shard
 from nima.training import predict, standardise_features
 from nima.training_plan import TrainingPlan
 from provider_image.work import perform
@@ -60,7 +61,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
         for _ in range(photos):
             brightness = random.uniform(20, 235)
             pixels = (brightness + random.normal(0, 10, (64, 64, 3))).clip(0, 255).astype(np.uint8)
-            jpegs.append(stored_jpeg(Image.fromarray(pixels)))
+            jpegs.append(Preparation().store(Image.fromarray(pixels)))
             shares = np.exp(-0.5 * ((np.arange(1, 11) - (2 + 7 * brightness / 255)) / 1.2) ** 2)
             votes.append(random.multinomial(200, shares / shares.sum()))
         info = write_shard(store, np.arange(first, first + photos), np.array(votes), jpegs)

@@ -18,8 +18,7 @@ from nima import checkpoint
 from nima.model import initial_model
 from nima.runtimes import RuntimeMissing, converted_path
 from nima.score import Score
-from nima.scoring import Scorer, ScoringError, find_model
-from nima.shards import stored_jpeg
+from nima.scoring import Scorer, ScoringError
 from nima.training import predict
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -117,7 +116,7 @@ def test_a_trained_model_scores_photos_as_providers_do(photos: list[Path], tmp_p
     untrained = initial_model("mobilenet_v2", None, seed=0)
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, untrained, {})
-    on_providers = predict(untrained, [stored_jpeg(Image.open(photo)) for photo in photos])
+    on_providers = predict(untrained, [untrained.preparation.store(Image.open(photo)) for photo in photos])
     here = [score.probabilities for score in Scorer(path, device="cpu").score(photos)]
     assert np.abs(np.array(here) - on_providers).max() < 1e-6
 
@@ -179,8 +178,6 @@ def test_what_onnx_runtime_lacks_is_said_with_the_way_out(
 
 
 def test_models_and_devices_that_are_not_there_are_named(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ScoringError, match=r"no model 'nowhere\.safetensors'.*models list"):
-        find_model("nowhere.safetensors")
     with pytest.raises(ScoringError, match="no device 'abacus'"):
         Scorer(model, device="abacus")
     (tmp_path / "no-model.safetensors").write_bytes(b"no model")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from collections.abc import Callable
@@ -10,23 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_photos import encoded, picture, votes_for
+from drawn_photos import picture, votes_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from nima import shards
 from nima.files import sha256_of
-from nima.shards import ShardError, decode_jpeg, read_shard, stored_jpeg, whole_png, write_shard
+from nima.preparation import Preparation
+from nima.shards import ShardError, read_shard, write_shard
 
 Tensors = dict[str, NDArray[np.generic]]
 
 
 @pytest.fixture(scope="module")
 def jpegs() -> list[bytes]:
-    return [stored_jpeg(picture(seed)) for seed in range(3)]
+    return [Preparation().store(picture(seed)) for seed in range(3)]
 
 
 @pytest.mark.parametrize("votes", [votes_for(3), None])
@@ -48,15 +47,6 @@ def test_equal_contents_make_one_file(tmp_path: Path, jpegs: list[bytes]) -> Non
     assert first == second
     assert third.sha256 != first.sha256
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_stored_image_is_the_whole_photo_squeezed() -> None:
-    photo = Image.new("RGB", (800, 400), "white")
-    photo.paste("black", (400, 0, 800, 400))
-    pixels = decode_jpeg(stored_jpeg(photo))
-    assert pixels.shape == (256, 256, 3)
-    assert pixels[:, :120].min() > 245
-    assert pixels[:, 136:].max() < 10
 
 
 def broken(**changes: object) -> Callable[[Tensors], Tensors]:
@@ -138,7 +128,7 @@ def test_a_file_over_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ShardError, match="larger than the 1000 bytes"):
         read_shard(path)
     with pytest.raises(ShardError, match="make more shards"):
-        write_shard(tmp_path, [1], None, [stored_jpeg(picture(0))])
+        write_shard(tmp_path, [1], None, [Preparation().store(picture(0))])
 
 
 def test_a_missing_shard_and_a_link_are_refused(tmp_path: Path, jpegs: list[bytes]) -> None:
@@ -153,33 +143,5 @@ def test_a_missing_shard_and_a_link_are_refused(tmp_path: Path, jpegs: list[byte
 def test_contents_that_make_no_shard_are_not_written(tmp_path: Path, contents: tuple[list[int], None, int]) -> None:
     image_ids, votes, images = contents
     with pytest.raises(ShardError):
-        write_shard(tmp_path, image_ids, votes, [stored_jpeg(picture(seed)) for seed in range(images)])
+        write_shard(tmp_path, image_ids, votes, [Preparation().store(picture(seed)) for seed in range(images)])
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "jpeg",
-    [
-        encoded(picture(0), "GIF"),
-        encoded(Image.new("RGB", (1025, 8)), "JPEG"),
-        stored_jpeg(picture(0))[:900],
-        b"\xff\xd8\xff",
-    ],
-    ids=["gif", "too large", "cut off", "only a beginning"],
-)
-def test_images_that_are_not_what_they_should_be_are_refused(jpeg: bytes) -> None:
-    with pytest.raises(ShardError, match="image of the shard"):
-        decode_jpeg(jpeg)
-
-
-def test_a_grey_jpeg_is_decoded_to_three_channels() -> None:
-    buffer = io.BytesIO()
-    picture(0).convert("L").save(buffer, "JPEG")
-    assert decode_jpeg(buffer.getvalue()).shape == (200, 300, 3)
-
-
-def test_a_whole_photo_is_stored_without_losing_a_digit(tmp_path: Path) -> None:
-    photo = picture(3)
-    squeezed = photo.resize((64, 64), Image.Resampling.NEAREST)
-    info = write_shard(tmp_path, [1], None, [whole_png(photo, 64, Image.Resampling.NEAREST)])
-    np.testing.assert_array_equal(decode_jpeg(read_shard(info.path).jpegs[0]), np.asarray(squeezed))

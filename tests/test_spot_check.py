@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nima.features import embed
+from nima.embedding import embed
 from nima.model import Nima, initial_model
 from nima.training import standardise_features
 from requestor.spot_check import TOLERANCE, deviations, spot_check

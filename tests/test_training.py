@@ -14,7 +14,7 @@ from nima import training
 from nima.loss import emd
 from nima.model import Nima, initial_model
 from nima.shards import Shard
-from nima.training import TrainingError, central_crop, predict, random_crop, standardise_features, train
+from nima.training import TrainingError, predict, standardise_features, train
 from nima.training_plan import TrainingPlan
 
 BACKBONE = "mobilenet_v3_small"
@@ -51,7 +51,7 @@ def fresh(twelve: Shard) -> Callable[..., Nima]:
 def textbook_epoch(model: Nima, data: Shard, plan: TrainingPlan) -> None:
     """Runs one epoch of SGD with momentum, written out."""
     assert data.votes is not None
-    images = torch.stack([central_crop(jpeg, 224) for jpeg in data.jpegs])
+    images = model.preparation.central_crops(data.jpegs)
     votes = torch.tensor(data.votes, dtype=torch.float64)
     targets = (votes / votes.sum(dim=1, keepdim=True)).float()
     order = np.random.default_rng(plan.seed).permutation(len(data))
@@ -164,21 +164,6 @@ def test_predictions_do_not_depend_on_the_batch(twelve: Shard, fresh: Callable[.
     assert predict(model, []).shape == (0, 10)
 
 
-def test_crops_are_parts_of_the_image(twelve: Shard) -> None:
-    jpeg = twelve.jpegs[0]
-    whole = central_crop(jpeg, 256)
-    assert torch.equal(central_crop(jpeg, 224), whole[:, 16:240, 16:240])
-    corner = random_crop(jpeg, 255, np.random.default_rng(1))
-    parts = [whole[:, top : top + 255, left : left + 255] for top in (0, 1) for left in (0, 1)]
-    assert any(torch.equal(corner, view) for part in parts for view in (part, part.flip(2)))
-
-
-def test_random_crops_differ_in_place_and_direction(twelve: Shard) -> None:
-    random = np.random.default_rng(0)
-    crops = {random_crop(twelve.jpegs[0], 224, random).numpy().tobytes() for _ in range(20)}
-    assert len(crops) > 15
-
-
 def test_a_loss_that_is_not_finite_ends_the_run(twelve: Shard, fresh: Callable[..., Nima]) -> None:
     model = fresh()
     with torch.no_grad():
@@ -191,11 +176,6 @@ def test_shards_without_votes_or_images_are_refused(twelve: Shard, fresh: Callab
     for shards in ([], [dataclasses.replace(twelve, votes=None)], [twelve, dataclasses.replace(twelve, votes=None)]):
         with pytest.raises(TrainingError, match="votes in every shard"):
             train(fresh(), shards, PLAN)
-
-
-def test_images_made_for_a_smaller_backbone_are_refused(fresh: Callable[..., Nima]) -> None:
-    with pytest.raises(TrainingError, match="too small for this backbone"):
-        predict(fresh(), shard(1, size=200).jpegs)
 
 
 def test_fedprox_pulls_every_step_back_to_the_received_parameters(fresh: Callable[..., Nima], twelve: Shard) -> None:

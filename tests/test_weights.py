@@ -22,7 +22,7 @@ from nima import checkpoint, weights
 from nima.backbones import BACKBONES, get
 from nima.conversion import state_in_order, torchvision_state
 from nima.model import Nima
-from nima.weights import WeightsError, cached_path, fetch, import_file, origin
+from nima.weights import WeightsError, cached_path, fetch, find_model, import_file, origin
 from nima.weights_table import WEIGHTS, Source, Weights
 
 BACKBONE = "squeezenet1_1"
@@ -252,6 +252,14 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path, content: object) -> No
 def test_unknown_weights_are_named_with_those_that_exist() -> None:
     with pytest.raises(WeightsError, match=r"no weights 'x'; choose one of .*mobilenet_v2-imagenet"):
         fetch("x")
+
+
+def test_a_model_is_found_by_its_path_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.touch()
+    assert find_model(str(path)) == path
+    with pytest.raises(WeightsError, match=r"no model 'nowhere\.safetensors'.*models list"):
+        find_model("nowhere.safetensors")
 
 
 def test_the_table_can_be_read_without_torch() -> None:

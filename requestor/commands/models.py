@@ -73,7 +73,7 @@ def info(model: str, as_json: bool) -> None:
         return
     from nima.checkpoint import read_metadata
     from nima.model_card import model_card
-    from nima.scoring import find_model
+    from nima.weights import find_model
 
     metadata = read_metadata(find_model(model))
     click.echo(json.dumps(metadata) if as_json else model_card(metadata), nl=as_json)

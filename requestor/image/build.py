@@ -83,7 +83,7 @@ def gather_models(models: Sequence[str], folder: Path) -> list[str]:
     """Write `models` into the new `folder` as runs send them to providers; their sorted hashes."""
     from nima import checkpoint
     from nima.files import sha256_of
-    from nima.scoring import find_model
+    from nima.weights import find_model
 
     folder.mkdir()
     for name in models:

@@ -182,7 +182,7 @@ def _prepare(store: Path) -> tuple[str, str, _Expected]:
     import numpy as np
 
     from nima import checkpoint
-    from nima.features import embed
+    from nima.embedding import embed
     from nima.files import sha256_of
     from nima.model import initial_model
     from nima.shards import write_shard
@@ -213,7 +213,7 @@ def _drawn_photos() -> list[bytes]:
     import numpy as np
     from PIL import Image
 
-    from nima.shards import stored_jpeg
+    from nima.preparation import Preparation
 
     y, x = np.mgrid[0:256, 0:256] / 255.0
     photos = []
@@ -221,7 +221,7 @@ def _drawn_photos() -> list[bytes]:
         turn = np.cos(number) * x + np.sin(number) * y
         channels = [np.sin(turn * (number + 2) + phase) for phase in (0.0, 2.0, 4.0)]
         pixels = ((np.stack(channels, axis=-1) + 1) * 127.5).astype(np.uint8)
-        photos.append(stored_jpeg(Image.fromarray(pixels)))
+        photos.append(Preparation().store(Image.fromarray(pixels)))
     return photos
 
 
