@@ -43,14 +43,12 @@ class Ratings:
 
     image_ids: int64 `[n]`, unique.
     votes: int32 `[n, 10]`, how often each rating 1..10 was given; at least one vote an image.
-    tags: int32 `[n, 2]`, 0 where there is none.
-    challenges: int32 `[n]`.
+
+    Tags and challenges are checked when a list is read, and not kept.
     """
 
     image_ids: NDArray[np.int64]
     votes: NDArray[np.int32]
-    tags: NDArray[np.int32]
-    challenges: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -67,7 +65,7 @@ class Ratings:
             raise RatingsError(f"{len(unknown)} image ids have no ratings in the AVA list, the first is {unknown[0]}.")
         order = np.argsort(self.image_ids)
         rows = order[np.searchsorted(self.image_ids, wanted, sorter=order)]
-        return Ratings(self.image_ids[rows], self.votes[rows], self.tags[rows], self.challenges[rows])
+        return Ratings(self.image_ids[rows], self.votes[rows])
 
 
 def image_path(folder: Path, image_id: int) -> Path:
@@ -102,8 +100,6 @@ def read_ratings(path: Path) -> Ratings:
     return Ratings(
         image_ids=table[:, 1].copy(),  # a view would keep the whole table alive
         votes=table[:, VOTES].astype(np.int32),
-        tags=table[:, 12:14].astype(np.int32),
-        challenges=table[:, 14].astype(np.int32),
     )
 
 

@@ -13,7 +13,7 @@ and no correlation at all; without it beside them those two figures say little.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -50,11 +50,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Predicted and rated distributions of the same images, float64 `[n, 10]` each.
-
-    Rank correlations cannot be added up, so this, and not a sum, is what shards contribute: merge them, in
-    any order, and the metrics are those of the whole.
-    """
+    """Predicted and rated distributions of the same images, float64 `[n, 10]` each."""
 
     predicted: Array
     rated: Array
@@ -73,11 +69,6 @@ class Pairs:
                 f"these are {shape} and {pairs.rated.shape}."
             )
         return pairs
-
-    @classmethod
-    def merge(cls, parts: Sequence[Pairs]) -> Pairs:
-        """All images of several parts as one."""
-        return cls(np.concatenate([part.predicted for part in parts]), np.concatenate([part.rated for part in parts]))
 
     def metrics(self) -> Metrics:
         images = self._images

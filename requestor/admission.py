@@ -92,7 +92,7 @@ class Admission:
     def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
         """The verdict on the outcome of a task of so many samples, and the update `[values]` where it is admitted.
 
-        The file is read once, and may be deleted afterwards.
+        The file is read twice, for its values and for its hash, and may be deleted afterwards.
         """
         length, emd, content = math.nan, math.nan, None
         try:

@@ -33,9 +33,7 @@ def test_a_row_is_read_column_by_column(tmp_path: Path) -> None:
     ratings = read_ratings(write_list(tmp_path, ROW, "2 953958 10 7 15 26 26 21 10 8 1 2 15 21 1396", ""))
     assert ratings.image_ids.tolist() == [953619, 953958]
     assert ratings.votes.tolist() == [[0, 1, 5, 17, 38, 36, 15, 6, 5, 1], [10, 7, 15, 26, 26, 21, 10, 8, 1, 2]]
-    assert ratings.tags.tolist() == [[1, 22], [15, 21]]
-    assert ratings.challenges.tolist() == [1396, 1396]
-    assert (ratings.image_ids.dtype, ratings.votes.dtype, ratings.tags.dtype) == (np.int64, np.int32, np.int32)
+    assert (ratings.image_ids.dtype, ratings.votes.dtype) == (np.int64, np.int32)
 
 
 def test_a_folder_stands_for_the_list_in_it_and_line_ends_do_not_matter(tmp_path: Path) -> None:
@@ -220,8 +218,7 @@ def test_missing_and_truncated_photos_are_found(tmp_path: Path) -> None:
 
 def test_photos_that_are_bad_in_every_copy_are_told_apart(tmp_path: Path) -> None:
     ids = np.array(sorted(KNOWN_BAD_IDS))
-    empty = np.zeros((len(ids), 2), dtype=np.int32)
-    ratings = Ratings(ids, np.ones((len(ids), 10), dtype=np.int32), empty, empty[:, 0])
+    ratings = Ratings(ids, np.ones((len(ids), 10), dtype=np.int32))
     assert check_photos(tmp_path, ratings).known_bad == ids.tolist()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ava_folder import make_ava_folder
+from image_labels import labels_of_this_version
 from tiny_image import CONFIG, make_image
 
 from nima import checkpoint
@@ -20,7 +21,7 @@ from nima.model import initial_model
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
-from requestor.image.labels import DEFAULT_PYTHON, labels_of_this_version
+from requestor.image.labels import DEFAULT_PYTHON
 
 pytestmark = pytest.mark.golem
 

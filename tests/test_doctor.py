@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from image_labels import labels_of_this_version
 from superblock import squashfs
 
 from requestor.devnet.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.doctor import Setup, _funds
 from requestor.image.gvmi import write_image
-from requestor.image.labels import VERSION_LABEL, labels_of_this_version
+from requestor.image.labels import VERSION_LABEL
 
 pytestmark = pytest.mark.golem
 

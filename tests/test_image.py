@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from image_labels import labels_of_this_version
 from superblock import squashfs
 from tiny_image import make_image
 
@@ -32,7 +33,7 @@ from requestor.image.builders import BUILDERS, find_builder
 from requestor.image.chosen import choose_image
 from requestor.image.contents import list_parts
 from requestor.image.gvmi import write_image
-from requestor.image.labels import DEFAULT_PYTHON, labels_of_this_version
+from requestor.image.labels import DEFAULT_PYTHON
 from requestor.image.squashfs import list_files, make_squashfs
 from requestor.image.verify import Check, verify_image
 from requestor.image.vm import JOBS, STORE

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
+from image_labels import labels_of_this_version
 from superblock import squashfs
 
 from requestor.cli import main
 from requestor.errors import ImageError, ImageMismatch
 from requestor.image.gvmi import write_image
-from requestor.image.labels import labels_of_this_version
 from requestor.image.push import push_image
 
 needs_uploader = pytest.mark.skipif(shutil.which("gvmkit-build") is None, reason="needs gvmkit-build")

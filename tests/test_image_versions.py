@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from image_labels import labels_of_this_version
 from superblock import squashfs
 
 from nima.jobs import PROTOCOL
@@ -16,7 +17,7 @@ from requestor.devnet.ports import Ports
 from requestor.errors import ConfigurationError, ImageMismatch, RequestorError
 from requestor.image.chosen import ChosenImage, choose_image
 from requestor.image.gvmi import read_image, write_image
-from requestor.image.labels import PROTOCOL_LABEL, PYTHON_LABEL, VERSION_LABEL, labels_of_this_version
+from requestor.image.labels import PROTOCOL_LABEL, PYTHON_LABEL, VERSION_LABEL
 
 URL = "https://example.org/provider.gvmi"
 

@@ -81,16 +81,6 @@ def test_correlations_are_scipys_ties_included(sample: Pairs) -> None:
             assert getattr(metrics, f"lcc_{name}") == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
 
 
-@given(pairs(), st.data())
-def test_merging_shards_in_any_order_gives_the_metrics_of_the_whole(whole: Pairs, data: st.DataObject) -> None:
-    n = len(whole.rated)
-    order = np.array(data.draw(st.permutations(range(n))))
-    cuts = sorted(data.draw(st.sets(st.integers(1, n - 1), max_size=4)))
-    parts = [Pairs(whole.predicted[rows], whole.rated[rows]) for rows in np.split(order, cuts)]
-    merged, expected = Pairs.merge(parts).metrics().as_dict(), whole.metrics().as_dict()
-    assert merged == pytest.approx(expected, abs=1e-12)
-
-
 @given(votes())
 def test_the_raters_themselves_are_a_perfect_prediction(panel: NDArray[np.int64]) -> None:
     metrics = evaluate(panel * 3, panel)

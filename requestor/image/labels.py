@@ -21,11 +21,6 @@ MODELS_LABEL = "nima-golem.models"
 DEFAULT_PYTHON = "/usr/local/bin/python3"
 
 
-def labels_of_this_version(python: str = DEFAULT_PYTHON) -> dict[str, str]:
-    """The labels of an image that is built of this package."""
-    return {VERSION_LABEL: VERSION, PROTOCOL_LABEL: str(PROTOCOL), PYTHON_LABEL: python}
-
-
 def check_versions(labels: Mapping[str, str], image: str) -> None:
     """Raises ImageMismatch unless an image with these labels takes this program's jobs. `image`: what to call it."""
     version, protocol = labels.get(VERSION_LABEL), labels.get(PROTOCOL_LABEL)

@@ -170,7 +170,7 @@ async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool
 
 @dataclass(frozen=True)
 class _Expected:
-    """What this machine computes: image_ids int64 `[n]`, features float32 `[n, d]`, probabilities float32 `[n, 10]`."""
+    """What this machine computes: image_ids int64 `[n]`, features float16 `[n, d]`, probabilities float32 `[n, 10]`."""
 
     image_ids: NDArray[np.int64]
     features: NDArray[np.float16]

@@ -41,11 +41,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its heading, the lines that are in it, and whether a dashed one is."""
+    """A drawing with its heading and the lines that are in it."""
 
     heading: str
     lines: list[str]
-    has_constant: bool
     drawing: Markup
 
 
@@ -148,7 +147,7 @@ def _charts(record: RunRecord) -> list[Chart]:
 
     def chart(name: str, heading: str, lines: list[Series], digits: int, constant: float | None = None) -> Chart:
         drawing = line_chart(name, heading, lines, digits, constant)
-        return Chart(heading, [line.name for line in lines if line.points], constant is not None, drawing)
+        return Chart(heading, [line.name for line in lines if line.points], drawing)
 
     claimed = [(entry["round"], entry["loss"]) for entry in record.rounds if entry.get("loss") is not None]
     return [
