@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nima.cache import cache_folder
 from nima.errors import NimaError
-from nima.export import INPUT, OUTPUTS, export
+from nima.exporting import INPUT, OUTPUTS, export
 from nima.files import sha256_of
 from nima.fusion import fold_batch_norms
 from nima.model import Nima

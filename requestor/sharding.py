@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -31,10 +32,22 @@ def holdout_images(images: int) -> int:
     return min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * images)))
 
 
+@dataclass(frozen=True)
+class RatedPhotos:
+    """The photos of a run before they are shards.
+
+    ava: folder with `images/<id>.jpg`.
+    ratings: of all its images.
+    test_ids: images that nobody trains on; their shards carry no votes.
+    """
+
+    ava: Path
+    ratings: Ratings
+    test_ids: NDArray[np.int64]
+
+
 def make_shards(
-    ava: Path,
-    ratings: Ratings,
-    test_ids: NDArray[np.int64],
+    photos: RatedPhotos,
     clients: int,
     backbone: str,
     seed: int,
@@ -44,16 +57,14 @@ def make_shards(
     *,
     votes: bool,
 ) -> Dataset:
-    """Shuffle, split and shard an AVA folder.
+    """Shuffles and splits an AVA folder, and writes it as shards.
 
     The shuffle is global and comes first: shards that were sorted by anything would train apart.
 
     Args:
-        ava: folder with `images/<id>.jpg`.
-        ratings: of all images.
-        test_ids: images that nobody trains on; their shards carry no votes.
+        photos: the folder, its ratings, and what is tested on.
         clients: into how many parts the training images go.
-        backbone: decides the size of the stored images.
+        backbone: decides how the images are stored.
         store, home: folders for what is sent, and for the hold-out.
         progress: called with (photos done, photos in all).
         votes: whether the clients' shards hold them; the hold-out always does.
@@ -61,7 +72,8 @@ def make_shards(
     Raises:
         NimaError: too many photos missing or unreadable, or too few left to train on.
     """
-    tested = np.isin(ratings.image_ids, test_ids)
+    ava, ratings = photos.ava, photos.ratings
+    tested = np.isin(ratings.image_ids, photos.test_ids)
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
     test_rows = np.flatnonzero(tested)
     if len(test_rows) == 0:
@@ -69,7 +81,7 @@ def make_shards(
     kept_home = holdout_images(len(rows))
     if len(rows) - kept_home < clients:
         raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
-    reader = _Reader(ava, ratings, get(backbone).preparation, len(ratings), progress)
+    reader = _Reader(photos, get(backbone).preparation, progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
     parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
     # Several shards even of few photos, so that all workers take part in the evaluation.
@@ -81,13 +93,11 @@ def make_shards(
 class _Reader:
     """Reads photos on all cores and remembers which could not be read."""
 
-    def __init__(
-        self, ava: Path, ratings: Ratings, preparation: Preparation, total: int, progress: Callable[[int, int], None]
-    ) -> None:
-        self._ava = ava
-        self._ratings = ratings
+    def __init__(self, photos: RatedPhotos, preparation: Preparation, progress: Callable[[int, int], None]) -> None:
+        self._ava = photos.ava
+        self._ratings = photos.ratings
         self._preparation = preparation
-        self._total = total
+        self._total = len(photos.ratings)
         self._progress = progress
         self._done = 0
         self.skipped: list[str] = []

@@ -53,7 +53,7 @@ from requestor.golem.networks import chosen_network, chosen_subnet
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
 from requestor.runs import image_for, open_backend
-from requestor.sharding import make_shards
+from requestor.sharding import RatedPhotos, make_shards
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 2
@@ -129,7 +129,7 @@ class Work:
             (folder / name).mkdir()
         tested = read_split(ava / "splits" / "test.txt").image_ids
         dataset = make_shards(
-            ava, read_ratings(ava), tested, PROVIDERS, BACKBONE, 0, folder / "store", folder / "home",
+            RatedPhotos(ava, read_ratings(ava), tested), PROVIDERS, BACKBONE, 0, folder / "store", folder / "home",
             lambda done, total: None, votes=True,
         )  # fmt: skip
         model = initial_model(BACKBONE, fetch(get(BACKBONE).weights), 0, multi_level=True)

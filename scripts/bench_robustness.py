@@ -61,7 +61,7 @@ from requestor.gate import Holdout
 from requestor.head import head_plan
 from requestor.providers import Providers
 from requestor.rounds import RoundReport, run_round
-from requestor.sharding import make_shards
+from requestor.sharding import RatedPhotos, make_shards
 from requestor.vectors import flatten, moved
 
 BACKBONE = "mobilenet_v2"
@@ -96,7 +96,7 @@ class Setting:
         (folder / "known").mkdir()
         ratings, tested = read_ratings(ava), read_split(ava / "splits" / "test.txt").image_ids
         dataset = make_shards(
-            ava, ratings, tested, PROVIDERS, BACKBONE, seed, store, home, lambda *_: None, votes=True
+            RatedPhotos(ava, ratings, tested), PROVIDERS, BACKBONE, seed, store, home, lambda *_: None, votes=True
         )  # fmt: skip
         holdout = read_shard(dataset.holdout.path)
         assert holdout.votes is not None

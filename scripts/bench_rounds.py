@@ -53,7 +53,7 @@ from requestor.dataset import Client
 from requestor.gate import PHOTOS, Holdout
 from requestor.ledger import Receipt
 from requestor.rounds import run_round
-from requestor.sharding import make_shards
+from requestor.sharding import RatedPhotos, make_shards
 from requestor.verdict import Verdict
 
 IDS = 255_530
@@ -138,8 +138,8 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
     tested = np.intersect1d(split.image_ids, np.arange(photos + 1))
     with meter.stage("shard", photos=photos) as row:
         make_shards(
-            few, read_ratings(few / "AVA.txt"), tested, 10, "mobilenet_v2", 0, folder / "store", folder / "home",
-            lambda done, total: None, votes=True,
+            RatedPhotos(few, read_ratings(few / "AVA.txt"), tested), 10, "mobilenet_v2", 0, folder / "store",
+            folder / "home", lambda done, total: None, votes=True,
         )  # fmt: skip
     row["minutes_for_all_ids"] = round(row["seconds"] / photos * IDS / 60, 1)
 

@@ -41,7 +41,7 @@ from requestor.embedding import embed_and_train
 from requestor.estimate import GOLEM_DEFAULT_PRICE
 from requestor.gate import Holdout
 from requestor.rounds import run_round
-from requestor.sharding import make_shards
+from requestor.sharding import RatedPhotos, make_shards
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 4
@@ -105,8 +105,8 @@ class Bench:
         self._ratings: Ratings = read_ratings(ava)
         tested = read_split(ava / "splits" / "test.txt").image_ids
         self._dataset: Dataset = make_shards(
-            ava, self._ratings, tested, PROVIDERS, BACKBONE, seed, folder / "store", folder / "home", lambda *_: None,
-            votes=True,
+            RatedPhotos(ava, self._ratings, tested), PROVIDERS, BACKBONE, seed, folder / "store", folder / "home",
+            lambda *_: None, votes=True,
         )  # fmt: skip
         self._holdout = read_shard(self._dataset.holdout.path)
         self._base = self._store(self._initial_model())

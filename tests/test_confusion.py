@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nima.confusion import bucket, confusion
+from nima.confusion_matrix import bucket, confusion
 
 
 @pytest.mark.parametrize(("mean", "expected"), [(1.0, 1), (4.49, 4), (4.5, 5), (5.49, 5), (9.5, 10), (10.0, 10)])

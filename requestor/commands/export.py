@@ -34,7 +34,7 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
     """
     # Imported here, as `--help` should not wait for torch.
     from nima.checkpoint import read_metadata
-    from nima.export import export as exported
+    from nima.exporting import export as exported
     from requestor.model_files import model_file
     from requestor.output_file import ask_to_replace
     from requestor.tables import field_lines, terminal_width

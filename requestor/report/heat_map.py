@@ -15,7 +15,7 @@ STRONG = 0.74  # share from which a cell is so dark that its count is drawn ligh
 
 
 def heat_map(counts: NDArray[np.int64]) -> Markup:
-    """`counts` `[10, 10]` as `nima.confusion` has them; the row of rating 10 is drawn at the top."""
+    """`counts` `[10, 10]` as `nima.confusion_matrix` has them; the row of rating 10 is drawn at the top."""
     rated = counts.sum(axis=1)
     cells = Markup("").join(
         _cell(row, column, int(counts[row, column]), int(rated[row]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup
 
-from nima.confusion import confusion
+from nima.confusion_matrix import confusion
 from nima.errors import NimaError
 from nima.files import write_atomically
 from nima.metrics import metric_rows

@@ -17,7 +17,7 @@ from nima.weights import fetch, find, origin
 from requestor.dataset import Dataset
 from requestor.errors import RunStopped
 from requestor.run_dir import RunFolder
-from requestor.sharding import make_shards
+from requestor.sharding import RatedPhotos, make_shards
 from requestor.stages.context import RunContext
 
 STANDARDISED = 64  # photos that the scale of the features is taken from
@@ -37,8 +37,8 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
         progress.advance_to(done)
 
     dataset = make_shards(
-        config.ava, ratings, context.split.image_ids, config.workers, config.backbone, config.seed, store, home,
-        on_photo, votes=config.rounds > 0,
+        RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
+        store, home, on_photo, votes=config.rounds > 0,
     )  # fmt: skip
     folder.write("dataset.json", dataset.to_json())
     for problem in dataset.skipped:
