@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from requestor.devnet.state import find_devnet
+from requestor.backends.hiring import HiringConfig
 from requestor.errors import ConfigurationError
-from requestor.golem.networks import TOKENS
 from requestor.strategies import Strategy
-
-BackendName = Literal["golem", "local"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HiringConfig:
-    """Who computes, and for how much.
-
-    Attributes:
-        backend: Golem, or subprocesses of this machine.
-        workers: providers that work at a time.
-        budget: GLM that may leave the wallet, at most.
-        max_price: GLM that the first hour of one provider may cost at full load.
-        network: payment network.
-        subnet: Golem subnet whose providers are asked.
-    """
-
-    backend: BackendName
-    workers: int
-    budget: Decimal
-    max_price: Decimal
-    network: str
-    subnet: str
-
-    def __post_init__(self) -> None:
-        if self.network not in TOKENS:
-            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +58,3 @@ class RunConfig(HiringConfig):
             "proximal": self.proximal,
             "seed": self.seed,
         }
-
-
-def golem_environment() -> dict[str, str]:
-    """The variables that say which Golem to use: the shell's own, or those of a running devnet where it has none."""
-    environment = dict(os.environ)
-    if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
-        environment |= devnet.environment()
-    return environment

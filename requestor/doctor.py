@@ -21,10 +21,10 @@ from typing import Any
 
 from nima.jobs import PROTOCOL, named_version
 from nima.version import VERSION
-from requestor.config import golem_environment
 from requestor.devnet.daemons import find_yagna
 from requestor.devnet.sandbox import Layout, Sandbox
 from requestor.devnet.state import Devnet, running_devnets
+from requestor.environment import golem_environment
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
 from requestor.finding import Finding
 from requestor.golem.daemon import DaemonClient

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nima.ava import read_ratings
+from nima.checkpoint import encode
+from nima.features import max_bytes as max_feature_bytes
+from nima.model import initial_model
+from nima.training_plan import default_plan
+from nima.update import max_bytes, schema_of
 from requestor.accounts import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT
 from requestor.budget import Price, show_glm
 from requestor.duration import duration
-from requestor.golem.market import Offer
-from requestor.sharding import SHARD_IMAGES
-from requestor.strategies import Strategy
+from requestor.environment import golem_environment
+from requestor.errors import GolemError
+from requestor.golem.market import Offer, scan_offers
+from requestor.golem.networks import Connection, chosen_subnet
+from requestor.sharding import SHARD_IMAGES, holdout_images
+from requestor.strategies import STRATEGIES, Strategy
 from requestor.tables import Column, table_lines, terminal_width
+from requestor.test_split import test_split
 
+MARKET_SECONDS = 5.0  # for which offers are listened to before a run is estimated
 HOUR = Decimal(3600)
 # yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
 GOLEM_DEFAULT_PRICE = Price(Decimal(0), Decimal("0.005") / HOUR, Decimal("0.025") / HOUR)
@@ -132,6 +147,46 @@ def estimate(
         stages.append(stage(name, exchanged, exchanged, rounds * train_images, rounds, speed))
     stages.append(stage("evaluate", test_images * a.photo_bytes + workers * sizes.base, 0, test_images, 1))
     return stages
+
+
+def estimate_run(
+    ava: Path,
+    test_ids: Path | None,
+    backbone: str,
+    strategy: str,
+    rounds: int | None,
+    workers: int,
+    seed: int,
+    assumptions: Assumptions,
+) -> list[Stage]:
+    """Estimates what a run with these options would do and cost; reads AVA.txt only."""
+    chosen = STRATEGIES[strategy]
+    image_ids = read_ratings(ava).image_ids
+    tested = int(np.isin(image_ids, test_split(ava, test_ids, seed).image_ids).sum())
+    train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
+    model = initial_model(backbone, None, seed, multi_level=True)
+    trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
+    features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
+    sizes = Sizes(len(encode(model, {})), max_bytes(trained), features)
+    return estimate(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
+
+
+def market_assumptions(network: str | None, subnet: str | None, workers: int, max_price: Decimal) -> Assumptions:
+    """Asks the market what providers cost now; without a daemon, what Golem suggests to providers is assumed."""
+    usual, environment = Assumptions(), golem_environment()
+    if not environment.get("YAGNA_APPKEY"):
+        return usual
+    connection = Connection.from_environment(environment, network)
+    subnet = chosen_subnet(environment, subnet)
+    try:
+        offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
+    except GolemError as error:
+        return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
+    affordable = [offer for offer in offers if offer.first_hour <= max_price]
+    if not affordable:
+        asked = f"none of {len(offers)} offers in subnet {subnet} is below --max-price"
+        return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
+    return usual.at_market(affordable, workers, f"offers in subnet {subnet} now")
 
 
 def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:

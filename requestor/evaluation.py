@@ -13,7 +13,7 @@ from nima.ava import Ratings
 from nima.errors import NimaError
 from nima.metrics import CORRELATIONS, Metrics, Pairs
 from nima.prediction_table import PredictionTable
-from nima.splits import KNOWN_HASHES, Split, check_comparable, read_split
+from nima.splits import KNOWN_HASHES, Split, check_comparable
 
 MISSING_LIMIT = 0.05
 """Share of a split's images that may lack a rating or a prediction; AVA's official list itself lacks 0.35%."""
@@ -66,14 +66,6 @@ def evaluate_table(
     table = table.select(usable)
     pairs = Pairs.of(table.probabilities, ratings.select(table.image_ids).votes)
     return Evaluation(pairs.metrics(), pairs.intervals(resamples) if resamples else {}, split, missing, model)
-
-
-def split_of(ava: Path, ids: Path | None) -> Split | None:
-    """The split of a list of ids; else the test ids in the AVA folder, where it has been split; else None."""
-    usual = ava / "splits" / "test.txt"
-    if ids is not None:
-        return read_split(ids)
-    return read_split(usual) if usual.is_file() else None
 
 
 def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | None:

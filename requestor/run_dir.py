@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,14 @@ class RunFolder(RunFiles):
     def append_metrics(self, entry: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl, which is on disk when this returns."""
         append(self.path / "metrics.jsonl", entry)
+
+
+def log_to(path: Path) -> None:
+    """Writes everything that yapapi and we log to a file of the run's folder, as the terminal is for people."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    for name in ("requestor", "yapapi"):
+        logging.getLogger(name).setLevel(logging.DEBUG)

@@ -45,14 +45,15 @@ from nima.training_plan import default_plan
 from nima.weights import fetch
 from requestor.backends.base import Backend
 from requestor.backends.golem import GolemBackend
-from requestor.config import HiringConfig, golem_environment
+from requestor.backends.hiring import HiringConfig
+from requestor.backends.opening import image_for, open_backend
 from requestor.dataset import Dataset
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_detached, stop
+from requestor.environment import golem_environment
 from requestor.golem.networks import chosen_network, chosen_subnet
 from requestor.rounds import run_round
 from requestor.run_dir import RunFolder
-from requestor.runs import image_for, open_backend
 from requestor.sharding import RatedPhotos, make_shards
 
 BACKBONE = "mobilenet_v2"
@@ -215,7 +216,8 @@ def measure(backend: str, work: Work, folder: Path) -> Figures:
         network=chosen_network(environment), subnet=chosen_subnet(environment),
     )  # fmt: skip
     run = RunFolder(folder, {"benchmark": backend})
-    return asyncio.run(work.on(open_backend(config, run, environment, image_for(backend, environment)), run))
+    opened = open_backend(config, run.path, run.ledger, environment, image_for(backend, environment))
+    return asyncio.run(work.on(opened, run))
 
 
 def main() -> None:

@@ -32,8 +32,10 @@ from requestor.config import RunConfig
 from requestor.pipeline import TrainingRun
 from requestor.progress import RunProgress
 from requestor.run_dir import RunFolder
-from requestor.runs import test_split as split_of  # another name, because pytest would take `test_split` for a test
 from requestor.strategies import Strategy
+from requestor.test_split import (
+    test_split as split_of,  # another name, because pytest would take `test_split` for a test
+)
 
 KILLS = 20
 ROUNDS = 2

@@ -20,10 +20,10 @@ from nima.jobs import PROTOCOL, Job
 from requestor.accounts import Accounts
 from requestor.backends.base import Task
 from requestor.backends.golem import GolemBackend
+from requestor.backends.hiring import GolemSettings
 from requestor.budget import Price
 from requestor.errors import ConfigurationError
 from requestor.golem.networks import Connection
-from requestor.golem.settings import GolemSettings
 from requestor.ledger import Ledger
 
 RUNS = 200

@@ -17,10 +17,10 @@ from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
+from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox, Junk
 from requestor.budget import show_glm
 from requestor.golem.gftp_protocol import TOO_LARGE
-from requestor.golem.settings import GolemSettings
 from requestor.image.vm import JOBS, STORE
 
 METER_SECONDS = 5.0  # between two looks at what providers have cost

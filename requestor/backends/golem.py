@@ -18,6 +18,7 @@ from requestor.accounts import Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
 from requestor.backends.crew import CommandFailure, Crew, Hired
+from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox
 from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
 from requestor.errors import GolemError
@@ -25,7 +26,6 @@ from requestor.golem.market import Offer, read_offer
 from requestor.golem.orphans import reject_invoice
 from requestor.golem.properties import MEMORY, PACKAGE_FORMAT, PRICING_MODEL, RUNTIME, TASK_PACKAGE
 from requestor.golem.reservation import LONGEST_RUN, Reservation
-from requestor.golem.settings import GolemSettings
 from requestor.golem.wallet import Wallet
 from requestor.image.vm import MEMORY_GIB
 from requestor.ledger import Receipt

@@ -60,21 +60,22 @@ def evaluate(
     from nima.ava import read_ratings
     from nima.splits import check_comparable
     from requestor import evaluation_table
-    from requestor.evaluation import evaluate_table, read_evaluation, split_of
+    from requestor.evaluation import evaluate_table, read_evaluation
     from requestor.tables import terminal_width
+    from requestor.test_split import listed_split
 
     if (predictions is None) == (model is None):
         raise ConfigurationError("Give either --predictions FILE or --model MODEL.")
     if backend == "golem" and budget is None:
         raise ConfigurationError("--backend golem pays providers: say how much they may cost, as in --budget 0.1GLM.")
     if backend == "golem" and budget is not None and not yes:
-        from requestor.config import golem_environment
+        from requestor.environment import golem_environment
         from requestor.golem.networks import chosen_network
 
         confirm_real_money(chosen_network(golem_environment()), budget)
     other = read_evaluation(compare) if compare else None
     ratings = read_ratings(ava)
-    split = split_of(ava if ava.is_dir() else ava.parent, ids) if predictions is None or ids is not None else None
+    split = listed_split(ava if ava.is_dir() else ava.parent, ids) if predictions is None or ids is not None else None
     if model is not None:
         evaluation = _of_model(model, ava, ratings, split, bootstrap, backend, budget)
     else:
@@ -117,7 +118,7 @@ def _of_model(
 
             table = predict_here(path, ava, rated, progress)
         else:
-            from requestor.runs import predict_with
+            from requestor.on_providers import predict_with
 
             table = predict_with(backend, budget, path, ava, rated, progress)
     return evaluate_table(table, ratings, split, bootstrap, str(metadata.get("name", path.stem)))

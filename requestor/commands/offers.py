@@ -28,7 +28,7 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
         nima-golem offers
         nima-golem offers --network polygon --seconds 30 --json
     """
-    from requestor.config import golem_environment
+    from requestor.environment import golem_environment
     from requestor.golem.market import scan_offers
     from requestor.golem.networks import Connection, chosen_subnet
 

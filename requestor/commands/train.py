@@ -79,8 +79,7 @@ def train(
     from requestor.runs import open_run
 
     if estimate:
-        from requestor.estimate import Assumptions
-        from requestor.runs import market_assumptions
+        from requestor.estimate import Assumptions, market_assumptions
 
         hired = backend == "golem"
         assumptions = market_assumptions(network, subnet, workers, max_price) if hired else Assumptions()
@@ -111,9 +110,8 @@ def _show_estimate(
     as_json: bool,
 ) -> None:
     from requestor import estimate
-    from requestor.runs import estimate_run
 
-    stages = estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
+    stages = estimate.estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
     if as_json:
         click.echo(json.dumps(estimate.as_json(stages, assumptions, STRATEGIES[strategy])))
     else:
