@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal; nothing elsewhere."""
+"""A progress bar on stderr if that is a terminal; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields the function to call with (done, total); the bar shows rate and time left."""
+    """Yields the function to call with (done, total). The bar shows the label `what`, the steps and the time left."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    # rich takes a tenth of a second to import, which a pipe need not wait for.
+    # The import of rich takes a tenth of a second, and a pipe needs no bar.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

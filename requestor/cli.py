@@ -50,7 +50,7 @@ COMMANDS = {name: line for commands in SECTIONS.values() for name, line in comma
 
 
 class Reported(click.ClickException):
-    """An expected error: one message on stderr, and the exit code that its class asks for."""
+    """An expected error: it prints one message on stderr and sets the exit code of its class."""
 
     def __init__(self, error: NimaError | RequestorError) -> None:
         super().__init__(str(error))
@@ -58,7 +58,7 @@ class Reported(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported only when they are run or their own help is asked for."""
+    """A group that imports a command only when it is run or its own help is shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -96,31 +96,37 @@ SETTINGS_FILE = Path("nima-golem.toml")  # of the working directory; a table a c
 @click.version_option(package_name="nima-golem")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Train NIMA, an aesthetic photo scorer, on rented Golem CPUs, and score your photos with it.
+    """Train NIMA, a model that rates photos, on rented Golem CPUs, and score your photos with it.
 
-    Every option can also stand in nima-golem.toml of the working directory ([train] budget = "2GLM") or in an
-    environment variable (NIMA_GOLEM_TRAIN_BUDGET=2GLM); the command line wins.
+    Every option can also be set in the file nima-golem.toml in the working directory ([train] budget = "2GLM") or by an
+    environment variable (NIMA_GOLEM_TRAIN_BUDGET=2GLM). The command line wins over the variable, and the variable wins
+    over the file.
     """
     if SETTINGS_FILE.exists():
         ctx.default_map = read_settings(SETTINGS_FILE, ctx)
 
 
 def read_settings(path: Path, ctx: click.Context) -> dict[str, dict[str, Any]]:
-    """Defaults by command and option. Raises ConfigurationError for a file that is no TOML or names unknown ones."""
+    """Returns default values by command and option.
+
+    Raises ConfigurationError if the file is not TOML or names an unknown command or option.
+    """
     try:
         settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path} could not be read ({error}).") from error
+        raise ConfigurationError(f"{path} could not be read ({error}). Repair or delete the file.") from error
     for name, options in settings.items():
         if name not in COMMANDS or not isinstance(options, dict):
-            raise ConfigurationError(f"{path}: [{name}] is none of the commands {', '.join(COMMANDS)}.")
+            raise ConfigurationError(f"{path}: [{name}] is not a command. Choose one of {', '.join(COMMANDS)}.")
     chosen = ctx.invoked_subcommand
     command = main.get_command(ctx, chosen) if chosen is not None and chosen in settings else None
     if chosen is not None and command is not None and not isinstance(command, click.Group):
         known = {option.lstrip("-"): p.name for p in command.params for option in p.opts}
         for option in settings[chosen]:
             if option not in known:
-                raise ConfigurationError(f"{path}: [{chosen}] {option} is no option of `nima-golem {chosen}`.")
+                raise ConfigurationError(
+                    f"{path}: [{chosen}] {option} is not an option. `nima-golem {chosen} --help` lists the options."
+                )
         settings[chosen] = {known[option]: value for option, value in settings[chosen].items()}
     return settings
 

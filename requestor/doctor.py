@@ -1,7 +1,7 @@
-"""Looks over the whole set-up, from the programs that are installed to the image that providers run, without spending.
+"""Checks the whole set-up, from the installed programs to the image that providers run, without spending money.
 
-Each check says what it found and, where that is not good, what to do. Checks that need what an earlier one missed are
-skipped, and say so.
+Each check says what it found and, if that is not good, what to do. A check that needs what an earlier check missed is
+skipped, and says so.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PROGRAM_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Setup:
-    """What is looked over: the variables that say which Golem to use, and the devnet that they name, if it is one."""
+    """The set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
 
     environment: dict[str, str]
     devnet: Devnet | None
@@ -59,9 +59,9 @@ class Setup:
 
 
 async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[Finding]:
-    """All findings, in the order in which a newcomer would mend them.
+    """Yields all findings, in the order in which a new user would repair them.
 
-    `download_image`: fetch an image that is not on this machine, to see whether its hash is right.
+    `download_image`: download an image that is not on this machine, to check its hash.
     """
     yield _versions()
     yield await _yagna()
@@ -111,9 +111,14 @@ async def _yagna() -> Finding:
 def _network(setup: Setup) -> Finding:
     network = setup.network
     if network not in TOKENS:
-        return Finding("network", "blocked", f"{network} is none of {', '.join(TOKENS)}.", "set YAGNA_PAYMENT_NETWORK")
+        return Finding(
+            "network",
+            "blocked",
+            f"{network} is not a known network. The known ones are {', '.join(TOKENS)}.",
+            "set YAGNA_PAYMENT_NETWORK",
+        )
     if network == "holesky":
-        return Finding("network", "warning", "holesky has been shut down.", "choose hoodi: --network hoodi")
+        return Finding("network", "warning", "holesky has been shut down.", "pass --network hoodi")
     money = "real money" if is_real_money(network) else "test money"
     subnet = chosen_subnet(setup.environment)
     where = f"the devnet {setup.devnet.name}" if setup.devnet else f"subnet {subnet}"
@@ -125,7 +130,7 @@ def _token(network: str) -> str:
 
 
 async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
-    """The wallet's address, and whether the daemon answers and knows the app key."""
+    """Returns the wallet's address, and findings on whether the daemon answers and knows the app key."""
     url, app_key = setup.connection.api_url, setup.connection.app_key
     start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
@@ -139,7 +144,7 @@ async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
         known = "set" if app_key else "not set"
         return None, [
             Finding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
-            Finding("app key", "skipped", f"YAGNA_APPKEY is {known}; only a daemon can say whether it is good."),
+            Finding("app key", "skipped", f"YAGNA_APPKEY is {known}. Only a daemon can check it."),
         ]
     except AppKeyMissing:
         said = f"The daemon at {url} does not know the app key." if app_key else "No app key is set."
@@ -147,7 +152,11 @@ async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
     except GolemError as error:
         return None, [Finding("daemon", "blocked", str(error), "read the daemon's log")]
     except (KeyError, TypeError):
-        return None, [Finding("daemon", "blocked", f"What answers at {url} is no yagna daemon.", "set YAGNA_API_URL")]
+        return None, [
+            Finding(
+                "daemon", "blocked", f"The program that answers at {url} is not a yagna daemon.", "set YAGNA_API_URL"
+            )
+        ]
     return address, [
         Finding("daemon", "ok", f"yagna {version} answers at {url}"),
         Finding("app key", "ok", f"is good; node {address}"),
@@ -156,9 +165,9 @@ async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
 
 async def _funds(setup: Setup, address: str | None) -> Finding:
     if address is None:
-        return Finding("funds", "skipped", "Only a daemon can say.")
+        return Finding("funds", "skipped", "Only a daemon can check this.")
     if setup.devnet is not None and setup.devnet.chain is None:
-        return Finding("funds", "ok", "The devnet has no chain: any budget will do, and nothing is settled.")
+        return Finding("funds", "ok", "The devnet has no chain: every budget is accepted, and nothing is settled.")
     network = setup.network
     fund = (
         f"send {_token(network)} and some gas to {address}"
@@ -181,7 +190,7 @@ async def _funds(setup: Setup, address: str | None) -> Finding:
 
 
 async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
-    """What `yagna payment status --json` says. Raises GolemError with the reason that it gives."""
+    """Returns the output of `yagna payment status --json`. Raises GolemError with the reason that yagna prints."""
     command = [str(find_yagna()), "payment", "status", "--json", "--precise"]
     command += ["--network", setup.network, "--account", address]
     code, stdout, stderr = await _run(command, setup.environment)
@@ -194,7 +203,7 @@ async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
 
 def _gftp() -> Finding:
     theirs = shutil.which("gftp")
-    ours = "this program brings its own file transfer, which takes in no more than was asked for"
+    ours = "this program has its own file transfer, which never receives more than it asked for"
     return Finding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
 
 
@@ -204,21 +213,21 @@ def _disk() -> Finding:
     if free >= ENOUGH_DISK:
         return Finding("disk", "ok", found)
     return Finding(
-        "disk", "warning" if free >= LEAST_DISK else "blocked", found, "make room, or work in another folder"
+        "disk", "warning" if free >= LEAST_DISK else "blocked", found, "delete files, or work in another folder"
     )
 
 
 async def _devnet() -> AsyncIterator[Finding]:
-    """What a devnet needs of this machine; nothing else does."""
+    """Checks what only a devnet needs."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
             await sandbox.stop()
-        yield Finding("devnet: sandbox", "ok", "tasks can be shut in (user namespaces, /proc)")
+        yield Finding("devnet: sandbox", "ok", "tasks can be isolated (user namespaces, /proc)")
     except (DevnetError, OSError) as error:
         yield Finding("devnet: sandbox", "warning", str(error), "only `nima-golem devnet` needs it")
     for check, program, lacking, package in (
-        ("devnet: chain", "npm", "nothing is settled where no chain can be fetched", "npm"),
+        ("devnet: chain", "npm", "without a chain, which npm downloads, nothing is settled", "npm"),
         ("devnet: images", "unsquashfs", "`devnet up --image` does not work", "squashfs-tools"),
     ):
         found = shutil.which(program)
@@ -226,12 +235,12 @@ async def _devnet() -> AsyncIterator[Finding]:
             yield Finding(check, "ok", found)
         else:
             yield Finding(
-                check, "warning", f"There is no {program}: {lacking}.", f"install {package}, if you want that"
+                check, "warning", f"{program} is not installed: {lacking}.", f"install {package} if you need that"
             )
 
 
 async def _run(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr. Raises OSError where the program cannot be executed or does not end."""
+    """Returns exit code, stdout and stderr. Raises OSError if the program cannot be executed or does not end."""
     process = await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, **(environment or {})},
@@ -242,7 +251,7 @@ async def _run(command: list[str], environment: dict[str, str] | None = None) ->
     try:
         stdout, stderr = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
     except asyncio.TimeoutError:
-        raise OSError(f"it did not answer within {_PROGRAM_SECONDS:.0f} s") from None
+        raise OSError(f"the program did not end within {_PROGRAM_SECONDS:.0f} s") from None
     finally:
         if process.returncode is None:
             process.kill()

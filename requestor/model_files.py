@@ -1,4 +1,4 @@
-"""Models by name or path, fetched with a progress bar where they are not here yet, and said to be converted."""
+"""Finds models by name or path, and fetches missing ones with a progress bar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from requestor.bar import progress_bar
 
 
 def model_file(name: str) -> Path:
-    """The file of the model `name`: a path, or a row of the table of weights, which is fetched on first use.
+    """Returns the file of the model `name`, a path or a name in the table of weights, which is fetched on first use.
 
-    Raises `WeightsError` with the way out.
+    Raises `WeightsError` if there is no such model, or if it cannot be fetched.
     """
     from nima.weights import find_model
 
@@ -25,7 +25,7 @@ def model_file(name: str) -> Path:
 
 
 def fetch_with_bar(name: str) -> Path:
-    """Fetch a row of the table of weights into the cache. Raises `WeightsError`."""
+    """Fetches the weights `name` into the cache. Raises `WeightsError` if no source has them."""
     from nima.weights import fetch
 
     click.echo(f"Fetching the weights {name} (once) …", err=True)
@@ -34,7 +34,7 @@ def fetch_with_bar(name: str) -> Path:
 
 
 def tell_of_conversion(model: Path) -> None:
-    """Says on stderr that the first use of a model with ONNX Runtime takes longer, where it is that."""
+    """Prints on stderr that the model is converted for ONNX Runtime, if this is its first use there."""
     from nima.runtimes import converted_path
 
     if find_spec("onnxruntime") is not None and not converted_path(model).exists():

@@ -1,4 +1,4 @@
-"""Files that commands write where the user says: never over another one without asking."""
+"""Files that a user names for output. They never replace an existing file without a question."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from requestor.errors import ConfigurationError
 
 
 def ask_to_replace(path: Path, overwrite: bool) -> None:
-    """Returns if `path` may be written: there is none yet, `overwrite` is set, or the person at the terminal agrees.
+    """Asks before an existing file is replaced, unless `overwrite` is set. Returns if `path` may be written.
 
-    Raises `ConfigurationError` where nobody can be asked, click's `Abort` for a no.
+    Raises `ConfigurationError` if stdin is no terminal, and click's `Abort` if the answer is no.
     """
     if overwrite or not path.exists():
         return
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{path} is there already; give another --output, or --overwrite.")
+        raise ConfigurationError(f"{path} already exists. Choose another --output or pass --overwrite.")
     click.confirm(f"Replace {path}?", abort=True, err=True)

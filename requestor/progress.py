@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on, on stderr: one bar with ETA and cost on a terminal, plain lines elsewhere."""
+"""The progress of a run on stderr: one bar with time left and cost on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from requestor.budget import show_glm
 
 
 def seconds_left(done: int, left: int, at_once: int, elapsed: float, since_last: float) -> float | None:
-    """How long the rest of a stage takes, as far as can be said.
+    """Estimates how many seconds the rest of a stage takes.
 
     Args:
-        done, left: steps. Of as many as are done at once, the first says when the others are to be expected.
-        elapsed: seconds from the stage's beginning to the last step that was done; since_last: from then until now.
+        done, left: steps that are done, and that are not.
+        at_once: steps that are worked on in parallel: when the first is done, the others are expected soon.
+        elapsed: seconds from the beginning of the stage to the last step that was done.
+        since_last: seconds from then until now.
 
     Returns None before the first step is done.
     """
@@ -27,7 +29,7 @@ def seconds_left(done: int, left: int, at_once: int, elapsed: float, since_last:
 
 
 class _Steps(ProgressColumn):
-    """Steps done of all, and when the rest will be; nothing where a stage has no steps."""
+    """Shows the number of done and of all steps, and the time left; nothing if a stage has no steps."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
@@ -43,7 +45,7 @@ class _Steps(ProgressColumn):
 
 
 class RunProgress:
-    """One bar at a time; `note` prints a line that stays. `doing`: the name of the present stage."""
+    """Shows one bar at a time; `note` prints a line that stays. `doing` is the name of the current stage."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -73,9 +75,11 @@ class RunProgress:
         self._console.print(line, markup=False)
 
     def stage(self, name: str, total: int | None = None, done: int = 0, *, at_once: int = 1) -> None:
-        """Begin a stage of `total` steps, of which `done` are behind us; replaces the bar of the one before.
+        """Begins a stage of `total` steps, of which `done` are done already. Its bar replaces that of the stage before.
 
-        total: None where a stage has no steps that could be counted; at_once: steps that are worked on in parallel.
+        Args:
+            total: None if the stage has no steps that can be counted.
+            at_once: steps that are worked on in parallel.
         """
         status = ""
         if self._task is not None:

@@ -1,4 +1,4 @@
-"""How far scoring has come, on stderr while that is a terminal: done, all, rate and time left."""
+"""The progress of scoring on stderr, if that is a terminal: photos done, all photos, rate and time left."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class _Rate(progress.ProgressColumn):
 
 
 def with_progress(scores: Iterable[Score], count: Callable[[], int] | None) -> Iterator[Score]:
-    """Passes `scores` on under a bar that goes away with the last of them.
+    """Yields `scores` and shows a bar, which disappears after the last one.
 
-    count: how many there will be; called beside the scoring, as it may walk through many folders. None where nobody can
-        know.
+    Args:
+        count: returns the number of scores. It is called in a thread, because it may search many folders. None if the
+            number cannot be known.
     """
     columns = (
         progress.TextColumn("scoring"),

@@ -36,7 +36,7 @@ def test_bad_photos_are_named_and_left_out_of_the_clean_list(folder: Path, tmp_p
     result = ava("check", folder, "--output", tmp_path / "good.txt", "--threads", 2)
     assert result.exit_code == 1
     assert "18 clean, 1 missing, 1 unreadable" in result.stdout
-    assert "missing: 1003" in result.stdout
+    assert "Missing: 1003" in result.stdout
     assert "1005.jpg: the photo is damaged" in result.stdout
     assert read_ids(tmp_path / "good.txt").tolist() == [i for i in range(1000, 1020) if i not in (1003, 1005)]
 

@@ -63,8 +63,8 @@ def test_options_come_from_the_settings_file_and_the_environment(tmp_path: Path)
     ("content", "complaint"),
     [
         ("[train", "could not be read"),
-        ("[trian]\nseed = 1", "[trian] is none of the commands"),
-        ("[train]\nbugdet = 2", "bugdet is no option"),
+        ("[trian]\nseed = 1", "[trian] is not a command"),
+        ("[train]\nbugdet = 2", "bugdet is not an option"),
     ],
 )
 def test_a_wrong_settings_file_is_one_clear_error(content: str, complaint: str, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, clean: None)
     ended = nima_golem("devnet", "status", "--name", "beside")
     assert ended.returncode == 1
     assert ended.stderr == (
-        "Error: No devnet named beside is running: start one with `nima-golem devnet up --detach`.\n"
+        "Error: No devnet named beside is running. Start one with `nima-golem devnet up --detach`.\n"
     )
 
 
@@ -237,14 +237,14 @@ def test_ctrl_c_stops_a_devnet_in_the_foreground(devnets_home: Path):
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            if "Ctrl-C stops it" in line:
+            if "Ctrl-C stops the devnet" in line:
                 break
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=30)
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, rest.splitlines()[-1]) == (0, "stopped")
+    assert (process.returncode, rest.splitlines()[-1]) == (0, "The devnet is stopped.")
     assert gone("shown")
 
 
@@ -252,8 +252,8 @@ def test_ctrl_c_stops_a_devnet_in_the_foreground(devnets_home: Path):
     ("arguments", "message"),
     [
         (("up", "--name", "../x"), "Error: '../x' is no name for a devnet: use up to 40 letters, digits, - and _.\n"),
-        (("down", "--name", "none"), "Error: No devnet named none is running.\n"),
-        (("env", "--name", "none"), "Error: No devnet named none is running: start one with"),
+        (("down", "--name", "none"), "Error: No devnet named none is running. Start one with"),
+        (("env", "--name", "none"), "Error: No devnet named none is running. Start one with"),
         (("logs", "--name", "none"), "Error: There is no such log in "),
     ],
 )

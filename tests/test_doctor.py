@@ -64,7 +64,7 @@ def test_it_says_the_same_to_people(devnet: Devnet) -> None:
     assert (good.returncode, good.stderr) == (0, "")
     assert "✓ funds" in good.stdout
     bad = subprocess.run(command, env=on(devnet, YAGNA_APPKEY="x"), capture_output=True, text=True, timeout=60)
-    assert (bad.returncode, bad.stderr) == (1, "In the way: app key.\n")
+    assert (bad.returncode, bad.stderr) == (1, "A run is not possible. Repair: app key.\n")
     assert "✗ app key" in bad.stdout
     assert "→ make one with `yagna app-key create nima-golem`" in bad.stdout
 
@@ -97,7 +97,7 @@ def test_without_user_namespaces_the_devnet_will_not_do(tmp_path: Path) -> None:
         ({"YAGNA_APPKEY": "wrong"}, (), "app key", "blocked", "does not know the app key"),
         ({"YAGNA_API_URL": "http://127.0.0.1:1"}, (), "daemon", "blocked", "No yagna daemon answers"),
         ({}, ("--network", "holesky"), "network", "warning", "has been shut down"),
-        ({"YAGNA_PAYMENT_NETWORK": "goerli"}, (), "network", "blocked", "is none of hoodi, polygon"),
+        ({"YAGNA_PAYMENT_NETWORK": "goerli"}, (), "network", "blocked", "is not a known network"),
         ({}, ("--network", "polygon"), "funds", "warning", "Chain polygon not found"),
         ({"NIMA_GOLEM_IMAGE": ""}, (), "image", "blocked", "NIMA_GOLEM_IMAGE is not set"),
         ({"NIMA_GOLEM_IMAGE_FILE": "/nowhere"}, (), "image", "blocked", "/nowhere could not be read"),

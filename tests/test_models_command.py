@@ -72,7 +72,7 @@ def test_info_shows_sources_in_their_order_each_with_size_licence_and_hash() -> 
         f"source 2  {second}",
         f"          9.1 MB, MIT, sha256 {second.sha256}",
     ]
-    assert lines[7].endswith("not here yet")
+    assert lines[7].endswith("not fetched yet")
 
 
 def test_info_shows_the_card_of_a_models_own_file(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_an_empty_subnet_is_said_to_be_one(devnet: Devnet) -> None:
     done = offers(devnet, "--subnet", "nobody-is-here")
     assert done.returncode == 0
     assert done.stdout == ""
-    assert "Nobody offers anything" in done.stderr
+    assert "No provider offers anything" in done.stderr
 
 
 def test_an_estimate_is_made_at_the_prices_that_are_asked(devnet: Devnet, tmp_path: Path) -> None:

@@ -153,12 +153,12 @@ def command(home: Path, *arguments: str) -> Result:
 
 def test_the_command_lists_and_pardons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert command(tmp_path, "list").output == "Nobody is banned.\n"
+    assert command(tmp_path, "list").output == "No provider is banned.\n"
     ban_list().add(Provider("0x9", "evil\x1b[2J"), "it is a copy")
     row = json.loads(command(tmp_path, "list", "--json").output)
     assert (row["provider_id"], row["name"], row["reason"]) == ("0x9", "evil [2J", "it is a copy")
     assert "it is a copy" in command(tmp_path, "list").output
-    assert command(tmp_path, "pardon", "0x9").output == "0x9 may be hired again.\n"
+    assert command(tmp_path, "pardon", "0x9").output == "0x9 can be hired again.\n"
     assert command(tmp_path, "list", "--json").output == ""
 
 

@@ -161,7 +161,7 @@ def test_networks_and_ports_in_use_are_clear_errors(port: int, model: Path, tmp_
     command = [sys.executable, "-m", "requestor.cli", "serve", "--model", str(model)]
     for options, complaint in (
         (["--host", "0.0.0.0"], "add --allow-network"),
-        (["--port", str(port)], f"--port {port} cannot be listened on"),
+        (["--port", str(port)], f"--port {port} cannot be used"),
     ):
         done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2

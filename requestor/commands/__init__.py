@@ -1,1 +1,1 @@
-"""One module a command: parse the options, call the library, print. Nothing else."""
+"""Each module is one command: it parses the options, calls the library and prints. It does nothing else."""

@@ -1,4 +1,4 @@
-"""Options that take money, and the question before real money is spent."""
+"""Options for amounts of money, and the question before real money is spent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from requestor.golem.networks import is_real_money
 
 
 class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
-    """An amount of GLM, exactly."""
+    """An exact amount of GLM."""
 
     name = "GLM"
 
@@ -21,7 +21,7 @@ class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's n
 
 
 def confirm_real_money(network: str, budget: Decimal) -> None:
-    """Ask before money that has a price is spent. Raises click.Abort unless the answer is yes."""
+    """Asks before real money is spent. Raises click.Abort unless the answer is yes."""
     if is_real_money(network):
-        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Go on?"
+        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Continue?"
         click.confirm(question, abort=True, err=True)

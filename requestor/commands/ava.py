@@ -8,12 +8,12 @@ import click
 
 from requestor.errors import ConfigurationError
 
-_SHOWN = 10  # unreadable photos that are named on the screen; all of them are in the list of clean ids by absence
+_SHOWN = 10  # bad photos that are named on the screen; the list of clean ids leaves all of them out
 
 
-@click.group(short_help="Check the AVA data set and make splits.")
+@click.group()
 def ava() -> None:
-    """AVA is a folder with AVA.txt and images/<id>.jpg.
+    """Check the AVA data set and split it. AVA is a folder with AVA.txt and images/<id>.jpg.
 
     \b
     Examples:
@@ -24,14 +24,20 @@ def ava() -> None:
 
 @ava.command(short_help="Find missing and unreadable photos.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--output", type=click.Path(path_type=Path), help="Where the clean ids go. [default: FOLDER/clean.txt]")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the clean ids to this file. [default: FOLDER/clean.txt]"
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Number of photos to decode at the same time. [default: number of cores]",
+)
 @click.pass_context
 def check(context: click.Context, folder: Path, output: Path | None, threads: int | None) -> None:
     """Read AVA.txt in FOLDER and decode every photo of it in full.
 
-    Says which are missing, truncated or unreadable, which of those are bad in every copy of AVA, and writes the ids of
-    the others to a list. The exit code is 1 where a photo is bad that need not be.
+    Print which photos are missing, truncated or unreadable and which of those are bad in every copy of AVA, and write
+    the ids of the other photos to a list. The exit code is 1 if a photo is bad that is good in other copies of AVA.
 
     \b
     Examples:
@@ -51,39 +57,43 @@ def check(context: click.Context, folder: Path, output: Path | None, threads: in
     click.echo(f"{len(ratings):,} photos in the list: {len(report.clean):,} clean, {len(report.missing):,} missing, "
                f"{len(report.unreadable):,} unreadable.")  # fmt: skip
     for image_id in report.missing[:_SHOWN]:
-        click.echo(f"missing: {image_id}")
+        click.echo(f"Missing: {image_id}")
     for reason in list(report.unreadable.values())[:_SHOWN]:
-        click.echo(f"unreadable: {reason}")
+        click.echo(f"Unreadable: {reason}")
     if max(len(report.missing), len(report.unreadable)) > _SHOWN:
-        click.echo("… and more; the ids that are not in the clean list.")
+        click.echo("There are more. The list of clean ids leaves all of them out.")
     if report.known_bad:
         click.echo(f"Bad in every copy of AVA: {', '.join(map(str, report.known_bad))}.")
     click.echo(f"Clean ids: {output}")
     context.exit(1 if report.bad - set(report.known_bad) else 0)
 
 
-@ava.command(short_help="Write the ids to train on and to test on.")
+@ava.command(short_help="Write the lists of ids for training and for testing.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("kind", type=click.Choice(["official", "idealo", "random"]))
 @click.option("--ids", type=click.Path(path_type=Path),
-              help="The published ids. [default for official: aesthetics_image_lists/generic_test.jpgl]")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the random split.")
+              help="File of the published ids. [official: aesthetics_image_lists/generic_test.jpgl]")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of the random split.")
 @click.option("--test-share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.1,
-              show_default=True, help="Of the random split.")  # fmt: skip
-@click.option("--clean", type=click.Path(path_type=Path), help="Keep to these ids, as `ava check` wrote them.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where the lists go. [default: FOLDER/splits]")
+              show_default=True, help="Share of test ids in the random split.")  # fmt: skip
+@click.option(
+    "--clean", type=click.Path(path_type=Path), help="Use only the ids in this file, which `ava check` wrote."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the lists to this folder. [default: FOLDER/splits]"
+)
 def split(
     folder: Path, kind: str, ids: Path | None, seed: int, test_share: float, clean: Path | None, output: Path | None
 ) -> None:
-    """Write train.txt and test.txt, lists of ids, for AVA in FOLDER.
+    """Write train.txt and test.txt, the lists of ids for training and for testing, for the AVA data set in FOLDER.
 
     \b
         official  AVA's own 20,000 test ids
         idealo    the 25,551 test ids of idealo's models (--ids: ava_labels_test.json of their repository)
-        random    a share drawn by a seed
+        random    a random share, which the seed decides
 
-    The published ones are recognised by their hash. It goes into every model and every evaluation, and figures are only
-    compared where it is equal.
+    The published lists are recognised by their hash. Every model and every evaluation records the hash of its list, and
+    figures are only compared if the hashes are equal.
 
     \b
     Examples:
@@ -105,7 +115,7 @@ def split(
             ids = folder / "aesthetics_image_lists" / "generic_test.jpgl"
         if ids is None:
             raise ConfigurationError(
-                "The idealo split needs --ids FILE: data/AVA/ava_labels_test.json from "
+                "The idealo split needs a list of ids. Pass --ids with the file data/AVA/ava_labels_test.json from "
                 "https://github.com/idealo/image-quality-assessment."
             )
         chosen = read_split(ids, expected=kind)
@@ -115,7 +125,7 @@ def split(
     # In full, also where a photo is missing: the hash is that of the published list.
     write_ids(output / "test.txt", chosen.image_ids.tolist())
     absent = len(chosen.image_ids) - int(np.isin(chosen.image_ids, known).sum())
-    click.echo(f"Split {chosen}: {len(train):,} to train on.")
+    click.echo(f"Split {chosen}: {len(train):,} ids for training.")
     if absent:
-        click.echo(f"{absent:,} of its test ids have no ratings here, or are not clean.")
+        click.echo(f"{absent:,} of its test ids have no ratings in AVA.txt or are not clean.")
     click.echo(f"Lists: {output / 'train.txt'}, {output / 'test.txt'}")

@@ -1,4 +1,4 @@
-"""`nima-golem completion`: commands, options and files completed by the shell."""
+"""`nima-golem completion`: prints a script that makes the shell complete commands, options and files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import click
 from click.shell_completion import get_completion_class
 
 
-@click.command(short_help="Print what makes your shell complete commands and options.")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that makes SHELL complete commands, options and files with Tab.
 
-    bash (4.4 or newer) and zsh run it at each start, from ~/.bashrc or ~/.zshrc; fish finds it in a file.
+    bash (4.4 or newer) and zsh run the script at each start, from ~/.bashrc or ~/.zshrc. fish reads it from a file.
 
     \b
     Examples:

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 name_option = click.option(
     "--name",
     envvar="NIMA_GOLEM_DEVNET",
-    help="Which devnet, where several run.  [env: NIMA_GOLEM_DEVNET]",
+    help="Name of the devnet, if several run.  [env: NIMA_GOLEM_DEVNET]",
 )
 
 
 @click.group()
 def devnet() -> None:
-    """A whole Golem network on this machine: a chain, a requestor, providers. No Docker, no internet.
+    """Run a whole Golem network on this machine: a chain, a requestor and providers, without Docker and internet.
 
-    Start one, and run any yapapi program on it, unchanged.
+    Any yapapi program runs on it unchanged.
 
     \b
     Examples:
@@ -44,26 +44,28 @@ def devnet() -> None:
         nima-golem devnet settle
         nima-golem devnet down
 
-    Providers negotiate, bill and fail as Golem's do. Tasks run in the image that --image names, or on this machine's
-    own system, in a sandbox without network, environment or access to your files; volumes are the image's, or
-    /golem/work, /golem/input, /golem/output, /golem/resource, /golem/store and /golem/jobs.
+    The providers negotiate, bill and fail as Golem's do. Tasks run in the image that --image names, or on this
+    machine's own system, in a sandbox without network, environment or access to your files. The volumes are those of
+    the image, or /golem/work, /golem/input, /golem/output, /golem/resource, /golem/store and /golem/jobs.
 
     Images: `vm.repo(image_hash=…, image_url=…)` works with any image that can be downloaded, and with the devnet's own
-    (NIMA_GOLEM_IMAGE_HASH, NIMA_GOLEM_IMAGE_URL). A look-up by hash or tag alone asks Golem's registry on the internet:
-    yapapi has no variable that redirects it, only the argument `repository_url`, which may be the image host's address.
+    (NIMA_GOLEM_IMAGE_HASH, NIMA_GOLEM_IMAGE_URL). A look-up by hash or tag alone asks Golem's registry on the internet.
+    yapapi has no variable that redirects it, but the argument `repository_url` may be the image host's address.
     """
 
 
 @devnet.command()
-@click.option("--providers", default=3, show_default=True, type=click.IntRange(1, 50), help="How many providers.")
-@click.option("--detach", is_flag=True, help="Return when it is ready, and leave it running.")
-@click.option("--name", envvar="NIMA_GOLEM_DEVNET", default="default", show_default=True, help="Its name.")
-@click.option("--subnet", default="", help="Its subnet.  [default: devnet-NAME]")
-@click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty, instead of 1000 tGLM.")
+@click.option("--providers", default=3, show_default=True, type=click.IntRange(1, 50), help="Number of providers.")
+@click.option("--detach", is_flag=True, help="Return when the devnet is ready, and leave it running.")
+@click.option("--name", envvar="NIMA_GOLEM_DEVNET", default="default", show_default=True, help="Name of the devnet.")
+@click.option("--subnet", default="", help="Subnet of the devnet.  [default: devnet-NAME]")
+@click.option("--unfunded", is_flag=True, help="Leave the requestor's wallet empty. Otherwise it holds 1000 tGLM.")
 @click.option("--image", metavar="FILE.gvmi", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Run tasks in this image.  [default: on this machine's own system]")  # fmt: skip
 @click.option("--image-env", is_flag=True, help="Give programs the image's ENV, as older providers do.")
-@click.option("--fault", "faults", default="", metavar="KIND[:COUNT],…", help="What the last providers do wrong.")
+@click.option(
+    "--fault", "faults", default="", metavar="KIND[:COUNT],…", help="Let the last providers behave wrongly; see below."
+)
 def up(
     providers: int,
     detach: bool,
@@ -74,10 +76,10 @@ def up(
     image_env: bool,
     faults: str,
 ) -> None:
-    """Start a devnet. Without --detach it shows what happens and runs until Ctrl-C.
+    """Start a devnet. Without --detach, the command prints what happens and runs until Ctrl-C.
 
     \b
-    Faults, one a provider; the last ones get them, in the order given (docs/devnet.md says what each does):
+    Each fault is for one provider. The last providers get them, in the given order. docs/devnet.md explains them:
         crash, hang, drop, refuse, overcharge, slow:FACTOR
         garbage, truncated, oversized, pickle, zip-slip, stale, replay
         wrong-shape, nan, zero, flip, scale, label-flip, bad-features
@@ -96,7 +98,7 @@ def up(
     )  # fmt: skip
     started = time.monotonic()
     if detach:
-        click.echo(f"Starting the devnet {name}; the first time, npm fetches the chain's programs.", err=True)
+        click.echo(f"Starting the devnet {name}. The first time, npm downloads the programs of the chain.", err=True)
         _show_ready(start_detached(options), time.monotonic() - started)
     else:
         asyncio.run(_foreground(options, started))
@@ -109,7 +111,7 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
 
     def on_ready(devnet: Devnet) -> None:
         _show_ready(devnet, time.monotonic() - started)
-        click.echo("Ctrl-C stops it.")
+        click.echo("Ctrl-C stops the devnet.")
         shown.append(asyncio.ensure_future(_show_changes(devnet)))
 
     try:
@@ -117,17 +119,17 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
     finally:
         for task in shown:
             task.cancel()
-        click.echo("stopped")
+        click.echo("The devnet is stopped.")
 
 
 async def _show_changes(devnet: Devnet) -> None:
-    """A line whenever a provider's state or account changes."""
+    """Prints a line whenever a provider's state or account changes."""
     from requestor.devnet.accounts import provider_accounts
     from requestor.devnet.pricing import plain
 
     last: dict[str, str] = {}
     while True:
-        with contextlib.suppress(RequestorError):  # it may be stopping
+        with contextlib.suppress(RequestorError):  # the devnet may be stopping
             for account in await provider_accounts(devnet):
                 paid = f"paid {plain(account.paid)} of {plain(account.invoiced)} GLM"
                 line = f"{account.state}, {account.agreements} agreements, {paid}"
@@ -141,15 +143,17 @@ def _show_ready(devnet: Devnet, seconds: float) -> None:
     count = len(devnet.providers)
     click.echo(f"The devnet {devnet.name} is ready after {seconds:.1f} s: {count} providers. Logs: {devnet.logs}")
     if devnet.chain is None:
-        click.echo("It has no chain (no npm here to fetch one): allocations are not checked, nothing is settled.")
+        click.echo(
+            "It has no chain, because npm is not installed: allocations are not checked, and nothing is settled."
+        )
     flag = "" if devnet.name == "default" else f" --name {devnet.name}"
-    click.echo(f'Use it: eval "$(nima-golem devnet env{flag})"')
+    click.echo(f'To use it, run: eval "$(nima-golem devnet env{flag})"')
 
 
 @devnet.command()
 @name_option
 def down(name: str | None) -> None:
-    """Stop a devnet, and all that it started. Its logs stay.
+    """Stop a devnet and all processes that it started. Its logs are kept.
 
     \b
     Examples:
@@ -162,9 +166,9 @@ def down(name: str | None) -> None:
     if running is None:
         wanted = name or os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
         if not state_file(wanted).exists():
-            raise DevnetError(f"No devnet named {wanted} is running.")
+            raise DevnetError(f"No devnet named {wanted} is running. Start one with `nima-golem devnet up --detach`.")
         clear(devnet_folder(wanted))
-        click.echo(f"The devnet {wanted} had been killed; what it left behind is gone.")
+        click.echo(f"The devnet {wanted} was killed earlier. What it left behind is removed now.")
         return
     stop(running)
     click.echo(f"The devnet {running.name} is stopped.")
@@ -172,9 +176,9 @@ def down(name: str | None) -> None:
 
 @devnet.command()
 @name_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def status(name: str | None, as_json: bool) -> None:
-    """Show the providers, what they do, and what they were paid.
+    """Show the state of the providers, and how much they were paid.
 
     \b
     Examples:
@@ -213,8 +217,8 @@ def status(name: str | None, as_json: bool) -> None:
 
 @devnet.command()
 @name_option
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--timeout", default=60.0, show_default=True, help="Number of seconds to wait.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def settle(name: str | None, timeout: float, as_json: bool) -> None:
     """Pay every accepted invoice now, and wait until the providers have seen it on the chain.
 
@@ -234,9 +238,9 @@ def settle(name: str | None, timeout: float, as_json: bool) -> None:
 
 @devnet.command()
 @name_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def env(name: str | None, as_json: bool) -> None:
-    """Print what to export so that a yapapi program uses the devnet.
+    """Print the variables that make a yapapi program use the devnet, as shell commands.
 
     \b
     Examples:
@@ -254,9 +258,9 @@ def env(name: str | None, as_json: bool) -> None:
 @devnet.command()
 @click.argument("who", required=False)
 @name_option
-@click.option("--lines", default=20, show_default=True, help="How many lines of each log.")
+@click.option("--lines", default=20, show_default=True, help="Number of lines of each log.")
 def logs(who: str | None, name: str | None, lines: int) -> None:
-    """Show the end of the logs: all of them, or those whose name holds WHO.
+    """Show the end of each log whose name contains WHO, or of all logs.
 
     \b
     Examples:
@@ -269,7 +273,7 @@ def logs(who: str | None, name: str | None, lines: int) -> None:
     folder = running.logs if running else devnet_folder(name or DEFAULT_NAME) / "logs"
     found = [path for path in sorted(folder.glob("*.log")) if who is None or who in path.name]
     if not found:
-        raise DevnetError(f"There is no such log in {folder}.")
+        raise DevnetError(f"There is no such log in {folder}. `ls {folder}` lists the logs.")
     for path in found:
         click.echo(f"==> {path}")
         click.echo("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
@@ -281,7 +285,7 @@ def _find(name: str | None) -> Devnet:
     found = find_devnet(name)
     if found is None:
         which = f"No devnet named {name}" if name else "No devnet"
-        raise DevnetError(f"{which} is running: start one with `nima-golem devnet up --detach`.")
+        raise DevnetError(f"{which} is running. Start one with `nima-golem devnet up --detach`.")
     return found
 
 

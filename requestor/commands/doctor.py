@@ -1,4 +1,4 @@
-"""`nima-golem doctor`: is everything there that a run needs, and what to do where it is not."""
+"""`nima-golem doctor`: checks everything that a run needs, and says how to repair what is missing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _MARKS = {"ok": "✓", "warning": "!", "blocked": "✗", "skipped": "-"}
 _WIDTH = 17  # of the mark and the longest name of a check, as they are shown one by one
 
 
-@click.command(short_help="Check the whole set-up, and say what to do.")
+@click.command()
 @click.option("--network", type=click.Choice(list(TOKENS)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
-@click.option("--download-image", is_flag=True, help="Download the provider image, to check its hash.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--download-image", is_flag=True, help="Download the provider image to check its hash.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
-    """Check what a run needs: programs, daemon, app key, money, provider image, disk, and what the devnet needs.
+    """Check what a run needs: programs, daemon, app key, money, provider image and disk, and what a devnet needs.
 
-    Nothing is spent or changed. Uses a running devnet where no other Golem is set. The exit code is 1 if something
-    stands in the way of a run (✗); what only some may miss is marked with !.
+    The command spends and changes nothing. It uses a running devnet if no other Golem is set. The exit code is 1 if
+    something makes a run impossible (✗). Something that only some users need is marked with !.
 
     \b
     Examples:
@@ -52,6 +52,6 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": not blocked, "findings": [finding.to_json() for finding in findings]}))
     elif blocked:
-        click.echo(f"In the way: {', '.join(blocked)}.", err=True)
+        click.echo(f"A run is not possible. Repair: {', '.join(blocked)}.", err=True)
     if blocked:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""`nima-golem evaluate`: metrics of a model or of a file of predictions on AVA."""
+"""`nima-golem evaluate`: computes the metrics of a model, or of a file of predictions, on AVA."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ if TYPE_CHECKING:
     from requestor.evaluation import Evaluation
 
 
-@click.command(short_help="Metrics of a model or of a file of predictions on AVA.")
-@click.option("--predictions", type=click.Path(path_type=Path), help="CSV file with image_id,p1,…,p10.")
+@click.command()
+@click.option("--predictions", type=click.Path(path_type=Path), help="CSV file with the columns image_id,p1,…,p10.")
 @click.option("--model", help="Score the photos with this model first: a file, or a name of `models list`.")
 @click.option("--ava", type=click.Path(path_type=Path), required=True,
-              help="AVA.txt, or the folder with it; with --model also with images/<id>.jpg.")  # fmt: skip
+              help="File AVA.txt, or its folder. With --model, the folder also has images/<id>.jpg.")  # fmt: skip
 @click.option("--backend", type=click.Choice(["here", "local", "golem"]), default="here", show_default=True,
-              help="Who scores the photos for --model: this process, subprocesses, or Golem providers.")  # fmt: skip
-@click.option("--budget", type=Amount(), help="With --backend golem: the most that may leave your wallet.")
+              help="Where --model scores the photos: in this process, in subprocesses, or on Golem.")  # fmt: skip
+@click.option(
+    "--budget",
+    type=Amount(),
+    help="With --backend golem: the largest amount that the evaluation may cost, such as 0.1GLM.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--ids", type=click.Path(path_type=Path),
-              help="File of the ids to evaluate. [default: splits/test.txt beside AVA.txt, else all]")  # fmt: skip
+              help="File with the ids to evaluate. [default: splits/test.txt beside AVA.txt, or all]")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0, 100_000), default=1000, show_default=True,
-              help="Resamples behind the 95% intervals; 0 for none.")  # fmt: skip
+              help="Number of resamples for the 95% intervals; 0 computes no intervals.")  # fmt: skip
 @click.option("--compare", type=click.Path(path_type=Path),
-              help="An earlier evaluation (its --json output) to show beside; only on the same split.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+              help="Show an earlier evaluation (its --json output) of the same split beside this one.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def evaluate(
     predictions: Path | None,
     model: str | None,
@@ -46,10 +50,10 @@ def evaluate(
     compare: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare predicted rating distributions with those that people gave.
+    """Compare predicted distributions of ratings with the ratings that people gave.
 
-    SRCC, LCC and EMD with their 95% intervals, and beside them what always predicting the average distribution would
-    get: on AVA that alone has an EMD of 0.064 and is right about good or bad for 70% of the photos.
+    The table shows SRCC, LCC and EMD with their 95% intervals. Beside them are the figures of a constant prediction,
+    the average distribution: on AVA it has an EMD of 0.064 and is right about good or bad for 70% of the photos.
 
     \b
     Examples:
@@ -65,9 +69,11 @@ def evaluate(
     from requestor.test_split import listed_split
 
     if (predictions is None) == (model is None):
-        raise ConfigurationError("Give either --predictions FILE or --model MODEL.")
+        raise ConfigurationError("The predictions are not known. Pass either --predictions FILE or --model MODEL.")
     if backend == "golem" and budget is None:
-        raise ConfigurationError("--backend golem pays providers: say how much they may cost, as in --budget 0.1GLM.")
+        raise ConfigurationError(
+            "--backend golem pays providers. Pass the largest amount that they may cost, such as --budget 0.1GLM."
+        )
     if backend == "golem" and budget is not None and not yes:
         from requestor.environment import golem_environment
         from requestor.golem.networks import chosen_network
@@ -104,7 +110,9 @@ def _of_model(
     from requestor.model_files import model_file
 
     if not ava.is_dir():
-        raise ConfigurationError(f"--ava {ava}: with --model this must be the folder with AVA.txt and images/.")
+        raise ConfigurationError(
+            f"--ava {ava} is not a folder. With --model it must be the folder with AVA.txt and images/."
+        )
     split = split or Split.of(ratings.image_ids, "all of AVA.txt")
     path = model_file(model)
     metadata = read_metadata(path)

@@ -1,4 +1,4 @@
-"""`nima-golem explain`: which places of a photo hold its score up, and how crops, exposures and turns would move it."""
+"""`nima-golem explain`: shows which parts of a photo raise its score, and how crops and exposures would change it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ _COLUMNS = (Column("change"), Column("score", "right"), Column("margin", "right"
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-@click.command(short_help="Show what a photo's score rests on, and what would move it.")
+@click.command()
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="The picture, .png or .jpg. [default: PHOTO-explained.png here; none with --json]")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace a picture that is there, without asking.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+              help="Write the picture to this file, .png or .jpg. [default: PHOTO-explained.png here; no "
+                   "picture with --json]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda or mps.")
 def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool, as_json: bool, device: str) -> None:
-    """Draw over PHOTO which places hold its score up, and say how small changes would move it.
+    """Draw on a copy of PHOTO which parts raise its score, and print how small changes would change the score.
 
-    Each place is blurred, and each crop, exposure and turn is made, on copies that look the same; what is reported is
-    the mean difference in score and its margin. It is the model's opinion, not advice: what is within the margins means
-    nothing, and what is beyond them may still not be to your taste.
+    Each part is blurred, and each crop, exposure and rotation is tried, on several copies that look the same. The
+    command reports the mean difference in score and its margin. This is the model's opinion and not advice: a
+    difference within the margin means nothing, and a larger one may still not match your taste.
 
     \b
     Examples:
@@ -69,15 +70,17 @@ def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool
     else:
         for line in _lines(explanation):
             click.echo(line)
-        click.echo(f"Drawn in {output}.")
+        click.echo(f"The picture is in {output}.")
 
 
 def _check(output: Path, photo: Path, overwrite: bool) -> None:
-    """Asks before a picture is replaced. Raises `ConfigurationError`."""
+    """Asks before a picture is replaced. Raises `ConfigurationError` if `output` cannot be the picture's file."""
     if output.suffix.lower() not in _FORMATS:
-        raise ConfigurationError(f"--output {output} must end in .png or .jpg.")
+        raise ConfigurationError(
+            f"--output {output} is not the name of a picture. Choose a name that ends in .png or .jpg."
+        )
     if output.exists() and photo.exists() and output.samefile(photo):
-        raise ConfigurationError(f"--output {output} is the photo itself; give the picture another name.")
+        raise ConfigurationError(f"--output {output} is the photo itself. Choose another --output.")
     ask_to_replace(output, overwrite)
 
 
@@ -89,7 +92,9 @@ def _save(picture: Image.Image, output: Path) -> None:
     try:
         write_atomically(output, content.getvalue())
     except OSError as error:
-        raise ConfigurationError(f"--output {output} could not be written ({error.strerror}).") from error
+        raise ConfigurationError(
+            f"--output {output} could not be written ({error.strerror}). Choose another --output."
+        ) from error
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`nima-golem export`: a model as one file for other programs."""
+"""`nima-golem export`: writes a model as one file for other programs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import click
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 
 
-@click.command(short_help="Write a model as ONNX or TorchScript.")
+@click.command()
 @click.argument("model", default="mobilenet_v1-ava")
 @click.option("--format", "format_", type=click.Choice(list(SUFFIXES)), default="onnx", show_default=True,
-              help="ONNX for nearly every program (needs nima-golem[export]), TorchScript for C++.")  # fmt: skip
+              help="onnx for most programs (needs nima-golem[export]), torchscript for C++.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="[default: the model's name, here]")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there, without asking.")
+              help="Write the model to this file. [default: the model's name, in the working directory]")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an existing file without asking.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object: the file, how exact it is, what it takes and gives."
+    "--json", "as_json", is_flag=True, help="Print one JSON object: the file, its accuracy, its inputs and outputs."
 )
 def export(model: str, format_: str, output: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write MODEL, a name of `models list` or a model's file, as a graph from bytes to probabilities and score.
 
-    The file is written once its probabilities agree with PyTorch's to 1e-4, and says in its own metadata what it takes:
+    The file is written only if its probabilities agree with PyTorch's within 1e-4. Its metadata describes the input:
     RGB bytes as a decoder gives them, neither scaled nor normalised, in batches of any size.
 
     \b
@@ -42,7 +42,7 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
     path = model_file(model)
     if output is None:
         name = str(read_metadata(path).get("name", path.stem))
-        # A name that somebody else gave is no path.
+        # The name comes from somebody else: it must not lead to another folder.
         output = Path("".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") + SUFFIXES[format_])
     ask_to_replace(output, overwrite)
     done = exported(path, output, format_)

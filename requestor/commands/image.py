@@ -1,4 +1,4 @@
-"""`nima-golem image`: the image that providers run, from Dockerfile to registry."""
+"""`nima-golem image`: builds, inspects, verifies and pushes the image that providers run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ _CHECK_WIDTH = 11  # of the longest name of a check, as they are shown one by on
 _IMAGE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.group(short_help="Build, inspect, verify and push the image that providers run.")
+@click.group()
 def image() -> None:
-    """The image that providers run: a file system with this project's program for jobs, Python and PyTorch.
+    """Build, inspect, verify and push the image that providers run.
+
+    It is a file system with Python, PyTorch and this project's program for jobs.
 
     \b
     Examples:
@@ -41,19 +43,21 @@ def image() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("provider.gvmi"),
     show_default=True,
-    help="The file to write.",
+    help="Write the image to this file.",
 )
-@click.option("--base", help="Container image to build on: Debian 12 with Python 3.11 and pip.  [default: python:3.11]")
+@click.option(
+    "--base", help="Container image to start from: Debian 12 with Python 3.11 and pip.  [default: python:3.11]"
+)
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="MODEL",
-    help="Put this model into the image, by file or name, so that jobs on it need not be sent it. Repeatable.",
+    help="Include this model, a file or a name, so that it is not sent with each job. Can be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="What `info --json` says of the new image.")
+@click.option("--json", "as_json", is_flag=True, help="Print what `info --json` prints for the new image.")
 def build(output: Path, base: str | None, models: tuple[str, ...], as_json: bool) -> None:
-    """Build the image of this checkout, and print its hash and name. Equal sources give equal images.
+    """Build the image from this checkout, and print its hash and name. Equal sources give equal images.
 
     \b
     Examples:
@@ -68,11 +72,11 @@ def build(output: Path, base: str | None, models: tuple[str, ...], as_json: bool
     click.echo(json.dumps(_facts(info)) if as_json else f"{info.sha3_224}  {info.path}")
 
 
-@image.command(short_help="What is in an image, and its hash.")
+@image.command(short_help="Show the contents and the hash of an image.")
 @click.argument("file", type=_IMAGE)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(file: Path, as_json: bool) -> None:
-    """Show the container config of FILE, its size, the hash that goes into the demand, and what takes room in it.
+    """Show the container config of FILE, its size, its hash (which the demand names), and the size of its parts.
 
     \b
     Examples:
@@ -83,7 +87,7 @@ def info(file: Path, as_json: bool) -> None:
     from requestor.image.gvmi import read_image
 
     facts = _facts(read_image(file))
-    # The config is of use without the tools that look into the file system.
+    # The config is useful without the tools that read the file system.
     parts = list_parts(file) if shutil.which("unsquashfs") else None
     if as_json:
         listed = None if parts is None else [vars(part) for part in parts]
@@ -92,19 +96,20 @@ def info(file: Path, as_json: bool) -> None:
     width = terminal_width()
     click.echo("\n".join(field_lines(((name, _in_words(value)) for name, value in facts.items()), width)))
     if parts is None:
-        click.echo("Install squashfs-tools to see what takes room in it.", err=True)
+        click.echo("Install squashfs-tools to see the size of the image's parts.", err=True)
         return
     rows = [(sum(part.size for part in parts), "everything"), *((part.size, _named(part)) for part in parts)]
     table = table_lines(_PART_COLUMNS, [[f"{size / 1e6:.1f}", name] for size, name in rows], width)
     click.echo("\n".join(["", *table]))
 
 
-@image.command(short_help="Have the program in an image do a job of every kind.")
+@image.command(short_help="Run a job of every kind in an image.")
 @click.argument("file", type=_IMAGE)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def verify(file: Path, as_json: bool) -> None:
-    """Boot FILE as Golem's VM would (no network, no environment, empty volumes), and let its program do a job of every
-    kind; what it computes must be what this machine computes.
+    """Boot FILE as Golem's VM does (no network, no environment, empty volumes), and run a job of every kind in it.
+
+    The results must be equal to those that this machine computes.
 
     \b
     Examples:
@@ -125,12 +130,14 @@ def verify(file: Path, as_json: bool) -> None:
 
 @image.command(short_help="Upload an image to Golem's registry.")
 @click.argument("file", type=_IMAGE)
-@click.option("--tag", metavar="USER/REPOSITORY:TAG", help="Its name in the registry.")
-@click.option("--anonymous", is_flag=True, help="Without an account: the registry keeps the image for some days.")
+@click.option("--tag", metavar="USER/REPOSITORY:TAG", help="Name of the image in the registry.")
+@click.option(
+    "--anonymous", is_flag=True, help="Upload without an account. The registry keeps the image for some days."
+)
 def push(file: Path, tag: str | None, anonymous: bool) -> None:
     """Upload FILE with gvmkit-build, and print the value of NIMA_GOLEM_IMAGE that names it.
 
-    gvmkit-build asks for user and token, or takes them from REGISTRY_USER and REGISTRY_TOKEN.
+    gvmkit-build asks for user and token, or reads them from REGISTRY_USER and REGISTRY_TOKEN.
 
     \b
     Examples:
@@ -140,7 +147,7 @@ def push(file: Path, tag: str | None, anonymous: bool) -> None:
     from requestor.image.push import push_image
 
     if (tag is None) != anonymous:
-        raise click.UsageError("Give either --tag USER/REPOSITORY:TAG or --anonymous.")
+        raise click.UsageError("The image needs a name. Pass either --tag USER/REPOSITORY:TAG or --anonymous.")
     click.echo(push_image(file, tag))
 
 
@@ -171,7 +178,7 @@ def _named(part: Part) -> str:
 
 
 class _Steps:
-    """Says on stderr what is being done, and how long each step took."""
+    """Prints on stderr what is being done, and how long each step took."""
 
     def __enter__(self) -> _Steps:
         self._doing, self._began = "", time.monotonic()

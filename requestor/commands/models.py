@@ -1,4 +1,4 @@
-"""`nima-golem models`: which weights there are, what is known about them, and how to get them."""
+"""`nima-golem models`: lists, describes, fetches and imports published weights."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 _COLUMNS = (Column("model"), Column("file", "right"), Column("licence"), Column("description", if_narrow="fold"))
 
 
-@click.group(short_help="List, fetch and import model weights.")
+@click.group()
 def models() -> None:
-    """Published weights. They are kept in ~/.cache/nima-golem (below XDG_CACHE_HOME, if set), or in the folder that
+    """List, fetch and import published weights.
+
+    They are kept in ~/.cache/nima-golem (below XDG_CACHE_HOME, if set), or in the folder that
     NIMA_GOLEM_CACHE names.
 
     \b
@@ -29,10 +31,10 @@ def models() -> None:
     """
 
 
-@models.command("list", short_help="All weights in the table.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@models.command("list", short_help="List the known weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def list_(as_json: bool) -> None:
-    """List the known weights, and whether they are on this machine.
+    """List the known weights, and show whether they are on this machine.
 
     \b
     Examples:
@@ -53,11 +55,11 @@ def list_(as_json: bool) -> None:
     click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
 
 
-@models.command(short_help="What is known about a model.")
+@models.command(short_help="Show what is known about a model.")
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(model: str, as_json: bool) -> None:
-    """Show what is known about MODEL: a name of the list, or a model's file. Of a model it is the model's card.
+    """Show what is known about MODEL, a name of `models list` or a model's file. For a file, show the model card.
 
     \b
     Examples:
@@ -82,7 +84,7 @@ def info(model: str, as_json: bool) -> None:
 @models.command(short_help="Fetch weights into the cache.")
 @click.argument("name")
 def pull(name: str) -> None:
-    """Fetch the weights NAME: each source in turn, checked by its hash, converted to safetensors.
+    """Fetch the weights NAME from the first source that answers, check the hash, and convert them to safetensors.
 
     \b
     Examples:
@@ -94,11 +96,11 @@ def pull(name: str) -> None:
     click.echo(cached_path(find(name)) or fetch_with_bar(name))
 
 
-@models.command("import", short_help="Take weights from a file that you have.")
+@models.command("import", short_help="Import weights from a file on this machine.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def import_(name: str, file: Path) -> None:
-    """Take the weights NAME from FILE, for a machine that is off-line: the file of any of their sources.
+    """Import the weights NAME from FILE, for a machine without internet. FILE is the file of any source of the weights.
 
     \b
     Examples:
@@ -113,14 +115,14 @@ def _fields(weights: Weights) -> Iterator[tuple[str, str]]:
     from nima.weights import cached_path
 
     yield "model", weights.name
-    yield "is", weights.description
+    yield "purpose", weights.description
     if weights.metrics:
         yield "metrics", ", ".join(f"{name} {value:g}" for name, value in weights.metrics.items())
     for number, source in enumerate(weights.sources, start=1):
         yield f"source {number}", str(source)
         rest = "" if len(source.sha256) == 64 else "…"
         yield "", f"{source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
-    yield "file", str(cached_path(weights) or "not here yet")
+    yield "file", str(cached_path(weights) or "not fetched yet")
 
 
 def _facts(weights: Weights) -> dict[str, Any]:

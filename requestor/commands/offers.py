@@ -1,4 +1,4 @@
-"""`nima-golem offers`: who would compute, and for how much."""
+"""`nima-golem offers`: lists the providers that offer to compute, with their prices."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ _FIGURES = ("threads", "GiB", "start GLM", "CPU hour GLM", "hour GLM", "first ho
 _COLUMNS = (Column("provider", if_narrow="cut end"), *(Column(heading, "right") for heading in _FIGURES))
 
 
-@click.command(short_help="Show who offers to compute on Golem, and at what price.")
+@click.command()
 @click.option("--network", type=click.Choice(list(TOKENS)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
-@click.option("--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="How long to listen.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10, show_default=True, help="Number of seconds to listen."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def offers(network: str | None, subnet: str | None, seconds: float, as_json: bool) -> None:
-    """Listen to the market, and list the providers that answer, cheapest first. Nothing is hired or paid.
+    """Listen to the market, and list the providers that answer, the cheapest first. No provider is hired or paid.
 
     \b
     Examples:
@@ -53,4 +55,6 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
     if rows:
         click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
     if not found:
-        click.echo("Nobody offers anything there; is the daemon connected, and the subnet right?", err=True)
+        click.echo(
+            "No provider offers anything in this subnet. Check the subnet, and that the daemon is connected.", err=True
+        )

@@ -1,4 +1,4 @@
-"""`nima-golem providers`: those that are not hired any more, and their pardon."""
+"""`nima-golem providers`: lists and pardons the providers that are not hired any more."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COLUMNS = (
 )
 
 
-@click.group(short_help="List the providers that are banned, and pardon them.")
+@click.group()
 def providers() -> None:
-    """Providers that sent bad work are not hired again, by no run, until they are pardoned.
+    """List and pardon banned providers. A provider that sent bad work is banned: no run hires it until it is pardoned.
 
     \b
     Examples:
@@ -28,10 +28,10 @@ def providers() -> None:
     """
 
 
-@providers.command("list", short_help="Who is banned, and why.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@providers.command("list", short_help="List the banned providers with the reasons.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def list_(as_json: bool) -> None:
-    """List the banned providers, the last one banned at the end.
+    """List the banned providers with the reasons. The latest ban comes last.
 
     \b
     Examples:
@@ -48,10 +48,10 @@ def list_(as_json: bool) -> None:
         click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())) if rows else "No provider is banned.")
 
 
-@providers.command(short_help="Hire a provider again.")
+@providers.command(short_help="Allow a provider to be hired again.")
 @click.argument("provider_id")
 def pardon(provider_id: str) -> None:
-    """Take a provider off the list, so that it can be hired again.
+    """Remove a provider from the list, so that runs hire it again.
 
     \b
     Examples:
@@ -60,5 +60,7 @@ def pardon(provider_id: str) -> None:
     from requestor.bans import ban_list
 
     if not ban_list().pardon(provider_id):
-        raise ConfigurationError(f"{provider_id} is not banned; see `nima-golem providers list`.")
-    click.echo(f"{provider_id} may be hired again.")
+        raise ConfigurationError(
+            f"{provider_id} is not banned. `nima-golem providers list` shows the banned providers."
+        )
+    click.echo(f"{provider_id} can be hired again.")

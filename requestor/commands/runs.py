@@ -1,4 +1,4 @@
-"""`nima-golem runs`: the training runs in a folder, and what became of them."""
+"""`nima-golem runs`: lists, shows, resumes and removes the training runs in a folder."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def read_run(folder: Path) -> RunState:
     )
 
 
-@click.group(short_help="List, show, resume and remove training runs.")
+@click.group()
 def runs() -> None:
-    """Training runs: every one is a folder, by default below ./runs.
+    """List, show, resume and remove training runs. Each run is a folder, by default below ./runs.
 
     \b
     Examples:
@@ -77,9 +77,15 @@ def runs() -> None:
     """
 
 
-@runs.command("list", short_help="All runs below a folder.")
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@runs.command("list", short_help="List the runs below a folder.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder with the runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def list_(root: Path, as_json: bool) -> None:
     """List the runs below a folder.
 
@@ -101,14 +107,14 @@ def list_(root: Path, as_json: bool) -> None:
     if rows:
         click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
     if not found and not as_json:
-        click.echo(f"No runs below {root}.")
+        click.echo(f"There are no runs below {root}.")
 
 
-@runs.command(short_help="What is known about a run.")
+@runs.command(short_help="Show the state of a run.")
 @folder_argument
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(run: Path, as_json: bool) -> None:
-    """Show the state of RUN, a run's folder: rounds, cost, results, and what it left open on Golem.
+    """Show the state of RUN, a run's folder: rounds, cost, results, and open agreements and allocations on Golem.
 
     \b
     Examples:
@@ -129,12 +135,12 @@ def show(run: Path, as_json: bool) -> None:
         click.echo("\n".join(["", *table_lines(_RECEIPT_COLUMNS, paid, terminal_width())]))
 
 
-@runs.command(short_help="Write a run's report anew.")
+@runs.command(short_help="Write the report of a run again.")
 @folder_argument
 def report(run: Path) -> None:
-    """Write the report of RUN anew from what is in its folder, and print its path.
+    """Write the report of RUN again from the files in its folder, and print its path.
 
-    Training does so after every round.
+    Training also does this after every round.
 
     \b
     Examples:
@@ -145,13 +151,13 @@ def report(run: Path) -> None:
     click.echo(write_report(run))
 
 
-@runs.command(short_help="Go on with a run.")
+@runs.command(short_help="Continue a run.")
 @folder_argument
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.pass_context
 def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
-    """Go on with RUN after a crash or Ctrl-C, with the options that it was started with.
+    """Continue RUN after a crash or Ctrl-C, with the options that it was started with.
 
     \b
     Examples:
@@ -171,9 +177,9 @@ def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
 
 @runs.command(short_help="Remove a run's folder.")
 @folder_argument
-@click.option("--force", is_flag=True, help="Also where money may still be open.")
+@click.option("--force", is_flag=True, help="Remove the folder even if the run may still owe money.")
 def rm(run: Path, force: bool) -> None:
-    """Remove RUN, its model and its receipts.
+    """Remove the folder of RUN, with its model and its receipts.
 
     \b
     Examples:

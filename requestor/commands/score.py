@@ -1,4 +1,4 @@
-"""`nima-golem score`: score photos on this machine."""
+"""`nima-golem score`: scores photos on this machine."""
 
 from __future__ import annotations
 
@@ -17,42 +17,59 @@ if TYPE_CHECKING:
     from nima.score import Score
 
 
-@click.command(short_help="Score photos with a trained model; local, off-line.")
+@click.command()
 @click.argument("photos", nargs=-1, type=click.Path())
-@click.option("-r", "--recursive", is_flag=True, help="Also the folders inside folders.")
-@click.option("--stdin", is_flag=True, help="Also the paths that stdin lists, one a line; a PHOTO of - means the same.")
-@click.option("-0", "--null", is_flag=True, help="Paths on stdin end in a zero byte, as `find -print0` writes them.")
+@click.option("-r", "--recursive", is_flag=True, help="Search folders inside folders, too.")
+@click.option(
+    "--stdin", is_flag=True, help="Also read paths from stdin, one on each line. The argument - does the same."
+)
+@click.option("-0", "--null", is_flag=True, help="Paths on stdin end with a zero byte, as `find -print0` writes them.")
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
 @click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table",
-              show_default=True, help="A table for people, or rows for programs; jsonl and csv stream.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write there, not to stdout.")
-@click.option("--top", type=click.IntRange(1), metavar="N", help="Only the N best.")
-@click.option("--min-score", type=click.FloatRange(1, 10), metavar="X", help="Only those that score X or more.")
+              show_default=True, help="table is for people, the others are for programs.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the rows to this file instead of stdout.",
+)
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Print only the N photos with the highest scores.")
+@click.option(
+    "--min-score", type=click.FloatRange(1, 10), metavar="X", help="Print only photos with a score of X or more."
+)
 @click.option("--sort", type=click.Choice(["score", "spread", "path", "input"]),
-              help="Best first, most disputed first, by name, or as they come. "
-              "[default: score for a table, else input]")  # fmt: skip
-@click.option("--group", is_flag=True, help="Find bursts, retakes and copies, and mark the best of each group.")
-@click.option("--best-of-group", is_flag=True, help="The same, and only the best of each group.")
+              help="Order of the rows: highest score first, largest spread first, by path, or as in the input. "
+              "[default: score for a table, otherwise input]")  # fmt: skip
+@click.option("--group", is_flag=True, help="Group bursts, retakes and copies, and mark the best photo of each group.")
+@click.option(
+    "--best-of-group", is_flag=True, help="Do the same as --group, and print only the best photo of each group."
+)
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Also write a contact sheet: one page with thumbnails, to sort and filter.")  # fmt: skip
+              help="Also write a contact sheet: a page with thumbnails, to sort and filter.")  # fmt: skip
 @click.option("--copy-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Copy the photos of all rows there; nothing is replaced.")  # fmt: skip
+              help="Copy the photos of all rows to this folder. No file is replaced.")  # fmt: skip
 @click.option("--link-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="The same with symbolic links.")  # fmt: skip
-@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars; ratings that are there stay.")
+              help="Do the same as --copy-to with symbolic links.")  # fmt: skip
+@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars. Existing ratings are kept.")
 @click.option("--xmp-style", type=click.Choice(["darktable", "lightroom"]), default="darktable", show_default=True,
-              help="photo.jpg.xmp, or photo.xmp.")  # fmt: skip
-@click.option("--overwrite-ratings", is_flag=True, help="With --xmp, also replace the ratings that are there.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be copied, linked, rated and written.")
+              help="Name of the sidecars: photo.jpg.xmp for darktable, photo.xmp for lightroom.")  # fmt: skip
+@click.option("--overwrite-ratings", is_flag=True, help="With --xmp: replace existing ratings, too.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be copied, linked, rated and written.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Keep scores there (SQLite); photos and models that it knows are not scored again.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+              help="Keep the scores in this file (SQLite), so that no photo is scored again.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda or mps.")
 @click.option("--runtime", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
               help="onnx takes half the time on CPUs for the same scores (needs nima-golem[export]).")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Photos at a time.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Photos decoded at a time. [default: all cores]")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but what makes it fail.")
-@click.option("-v", "--verbose", is_flag=True, help="The model, each photo that fails, and the rate, on stderr.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Number of photos in a batch."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Number of photos to decode at the same time. [default: number of cores]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the model, each photo that fails, and the speed on stderr.")
 @click.pass_context
 def score(
     context: click.Context,
@@ -83,13 +100,13 @@ def score(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Score PHOTOS, which are files, folders or patterns: the mean rating from 1 to 10 that people would give.
+    """Score PHOTOS, which are files, folders or patterns.
 
-    Beside it: the spread of their ratings, the share of AVA's photos that score lower, stars by that share, and the
-    probability of each rating. The first use fetches the model.
+    A score is the mean rating from 1 to 10 that people would give. Each row also shows the spread of the ratings, the
+    share of AVA's photos with a lower score, stars by that share, and the probability of each rating. The first use
+    fetches the model.
 
-    A photo that cannot be read gets a row that says why (none with --top or --min-score, which ask for certain
-    photos), and the exit code is 1 in the end.
+    If a photo cannot be read, its row says why, and the exit code is 1. With --top or --min-score there is no such row.
 
     \b
     Examples:
@@ -117,9 +134,11 @@ def score(
 
     listed = stdin or null or "-" in photos
     if not photos and not listed:
-        raise click.UsageError("Give photos, folders or patterns, or --stdin for a list of them.")
+        raise click.UsageError(
+            "There is nothing to score. Pass photos, folders or patterns, or --stdin for a list of paths."
+        )
     if html is not None and output is not None and html.absolute() == output.absolute():
-        raise click.UsageError("--html and --output name the same file.")
+        raise click.UsageError("--html and --output name the same file. Choose another file for one of them.")
 
     def inputs() -> Iterator[str]:
         yield from (path for path in photos if path != "-")
@@ -179,7 +198,7 @@ def score(
         if sheet is not None:
             scores = sheet.thumbnails_kept(scores)
         streams = format_ != "table" and order == "input" and top is None and not grouped
-        # Rows that stream to the terminal show by themselves how far it has come.
+        # Rows that are printed one by one on the terminal show the progress by themselves.
         if sys.stderr.isatty() and not quiet and not (streams and file.isatty()):
             from requestor.scoring_progress import with_progress
 
@@ -191,7 +210,7 @@ def score(
         if sheet is not None:
             chosen = sheet.written(chosen)
         if format_ == "table":
-            # From here on a list, so that the progress bar has left the terminal before the table comes.
+            # A list, so that the progress bar has left the terminal before the table is printed.
             text = as_table(list(chosen), terminal_width(file), grouped)
         else:
             text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen, grouped)
@@ -200,25 +219,29 @@ def score(
             file.flush()
     if verbose:
         seconds = time.monotonic() - started
-        note(f"{done} photos in {seconds:.1f} s ({done / seconds:.1f} a second)")
+        note(f"{done} photos in {seconds:.1f} s ({done / seconds:.1f} per second)")
     if failed:
         note(f"{failed} of {done} photos could not be read.")
     if done and sheet is not None and not sheet.photos:
-        note(f"No photo is left for a contact sheet; {printable(str(html))} was not written.")
+        note(f"No photo is left for the contact sheet: {printable(str(html))} was not written.")
     if not done:
-        click.echo("There is no photo there; with -r, folders inside folders are searched too.", err=True)
+        click.echo("No photo was found. Pass -r to search folders inside folders, too.", err=True)
     context.exit(0 if done and not failed and not actions.failures else 1)
 
 
 def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
-    """The file that rows go to. Raises `ConfigurationError`."""
+    """Opens the file for the rows. Raises `ConfigurationError` if it is a photo's name or cannot be written."""
     from nima.photos import SUFFIXES
 
     if output is None:
         return nullcontext(sys.stdout.buffer)
     if output.suffix.lower() in SUFFIXES:
-        raise ConfigurationError(f"--output {output} has the name of a photo, which it might replace.")
+        raise ConfigurationError(
+            f"--output {output} has the name of a photo and might replace one. Choose another name."
+        )
     try:
         return output.open("wb")
     except OSError as error:
-        raise ConfigurationError(f"--output {output} cannot be written ({error.strerror}).") from error
+        raise ConfigurationError(
+            f"--output {output} cannot be written ({error.strerror}). Choose another --output."
+        ) from error

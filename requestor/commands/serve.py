@@ -1,4 +1,4 @@
-"""`nima-golem serve`: scoring over HTTP, and a page to drop photos on."""
+"""`nima-golem serve`: scores photos over HTTP, and has a web page for people."""
 
 from __future__ import annotations
 
@@ -14,26 +14,34 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
-@click.command(short_help="Score photos over HTTP, with a page to drop them on.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address or name to listen on.")
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address or host name to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any that is free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option(
-    "--allow-network", is_flag=True, help="Let --host be one that other machines reach: anybody there can ask."
+    "--allow-network",
+    is_flag=True,
+    help="Allow a --host that other machines can reach. Everybody there can then use it.",
 )
 @click.option("--allow-host", "names", multiple=True, metavar="NAME",
-              help="A host name under which to answer too, such as a reverse proxy's; may be repeated.")  # fmt: skip
+              help="Also answer requests to this host name, such as a reverse proxy's. Can be repeated.")  # fmt: skip
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda or mps.")
 @click.option("--runtime", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
               help="onnx takes half the time on CPUs for the same scores (needs nima-golem[export]).")  # fmt: skip
-@click.option("--max-megabytes", type=click.FloatRange(0.001, 1000), default=30, show_default=True, help="Of a file.")
-@click.option("--max-megapixels", type=click.FloatRange(0.001, 178), default=60, show_default=True, help="Of a photo.")
+@click.option("--max-megabytes", type=click.FloatRange(0.001, 1000), default=30, show_default=True,
+              help="Largest file.")  # fmt: skip
+@click.option("--max-megapixels", type=click.FloatRange(0.001, 178), default=60, show_default=True,
+              help="Largest photo.")  # fmt: skip
 @click.option("--rate", type=click.FloatRange(0.01), default=20, show_default=True,
-              help="Photos a second from one address; more get 429.")  # fmt: skip
+              help="Photos per second from one address; more are answered with 429.")  # fmt: skip
 @click.option("--max-waiting", type=click.IntRange(1, 1024), default=32, show_default=True,
-              help="Photos at a time from all together; more get 503.")  # fmt: skip
+              help="Photos that wait at the same time; more are answered with 503.")  # fmt: skip
 def serve(
     host: str,
     port: int,
@@ -47,10 +55,10 @@ def serve(
     rate: float,
     max_waiting: int,
 ) -> None:
-    """Answer POST /score, a photo, with the row that `score --format json` has for it; GET / is a page for people.
+    """Answer POST /score with the row that `score --format json` prints for the photo. GET / is a web page for people.
 
-    It listens on this machine alone. There is no password and no encryption: for a network, put it behind a reverse
-    proxy that has them. Ctrl-C lets what has begun finish, and stops.
+    The server is reachable from this machine only. It has no password and no encryption: in a network, put it behind a
+    reverse proxy that has both. Ctrl-C stops the server when the current requests are answered.
 
     \b
     Examples:
@@ -63,7 +71,7 @@ def serve(
     loopback = is_loopback(host)
     if not loopback and not allow_network:
         raise ConfigurationError(
-            f"--host {host} is reached from other machines, and there is no password; add --allow-network to mean it."
+            f"--host {host} is open to other machines, and there is no password. Pass --allow-network to allow this."
         )
 
     # Imported here, as `--help` should not wait for torch.
@@ -88,13 +96,15 @@ def serve(
     try:
         asyncio.run(_serve(service.app(), host, port, scorer.model))
     except OSError as error:
-        raise ConfigurationError(f"--host {host} --port {port} cannot be listened on ({error.strerror}).") from error
+        raise ConfigurationError(
+            f"--host {host} --port {port} cannot be used ({error.strerror}). Choose another --host or --port."
+        ) from error
     finally:
         thread.close()
 
 
 async def _serve(app: web.Application, host: str, port: int, model: str) -> None:
-    """Until SIGINT or SIGTERM. Raises `OSError` where it cannot listen there."""
+    """Serves until SIGINT or SIGTERM. Raises `OSError` if it cannot listen on this address."""
     from aiohttp import web
 
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""`nima-golem train`: train a model on Golem providers, or on local subprocesses."""
+"""`nima-golem train`: trains a model on Golem providers, or in local subprocesses."""
 
 from __future__ import annotations
 
@@ -30,35 +30,41 @@ _WORTH_WAITING_FOR = {
 }
 
 
-@click.command(short_help="Train a model on Golem providers (or on local subprocesses).")
+@click.command()
 @click.option("--ava", type=click.Path(path_type=Path), required=True, help="Folder with AVA.txt and images/<id>.jpg.")
-@click.option("--budget", type=Amount(), required=True, help="The most that may leave your wallet, such as 2GLM.")
+@click.option("--budget", type=Amount(), required=True, help="The largest amount that the run may cost, such as 2GLM.")
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
-              help="Golem providers, or subprocesses on this machine (free).")  # fmt: skip
-@click.option("--backbone", default="mobilenet_v2", show_default=True, help="A torchvision network.")
+              help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
+@click.option("--backbone", default="mobilenet_v2", show_default=True, help="Network of torchvision to start from.")
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT, show_default=True,
               help="embed: providers compute features once, the head is trained here. federate: the head is trained in "
                    "federated rounds. fine-tune: embed, then rounds of the last blocks and the head.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Federated rounds. [default: "
-              + ", ".join(f"{s.rounds} to {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Number of federated rounds. [default: "
+              + ", ".join(f"{s.rounds} for {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
 @click.option("--aggregation", type=click.Choice(list(RULES)), default="mean", show_default=True,
-              help="How a round's updates become a step of the model.")  # fmt: skip
+              help="Rule that combines the updates of a round.")  # fmt: skip
 @click.option("--proximal", type=click.FloatRange(0, 10), default=0.0, show_default=True,
-              help="FedProx's mu: holds clients' models together where their photos differ much.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1, 1000), default=3, show_default=True, help="Providers at a time.")
+              help="FedProx's mu: keeps the clients' models similar if their photos differ much.")  # fmt: skip
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Number of providers that work at the same time.",
+)
 @click.option("--max-price", type=Amount(), default="1GLM", show_default=True,
-              help="What one provider may cost in its first hour at full load.")  # fmt: skip
+              help="Largest price of one provider for its first hour at full load.")  # fmt: skip
 @click.option("--test-ids", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="File with ids to test on. [default: AVA/splits/test.txt, else a random tenth]")  # fmt: skip
+              help="File with the ids for testing. [default: AVA/splits/test.txt, or a random tenth]")  # fmt: skip
 @click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
-              help="The run's folder; the same one resumes it. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
+              help="Folder of the run; an existing run continues. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
 @click.option("--network", type=click.Choice(list(TOKENS)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random.")
-@click.option("--estimate", is_flag=True, help="Only say what the run would do and cost; nothing is spent.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random.")
+@click.option("--estimate", is_flag=True, help="Only print what the run would do and cost. Nothing is spent.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 def train(
     ava: Path, budget: Decimal, backend: str, backbone: str, strategy: str, rounds: int | None, aggregation: str,
     proximal: float, workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None,
@@ -66,9 +72,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
-    Shards the photos, hires providers, trains on the features that they compute or averages what they trained, round
-    after round, and has the result evaluated by them. Never more than the budget leaves the wallet. Ctrl-C stops after
-    the present round; the same command goes on.
+    The command hires providers and sends them the photos. It trains on the features that they compute, or averages the
+    models that they train, round after round. Then they evaluate the result. The run never costs more than the budget.
+    Ctrl-C stops the run after the current round, and the same command continues it.
 
     \b
     Examples:
@@ -119,9 +125,10 @@ def _show_estimate(
 
 
 async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:
-    """Ctrl-C once ends the run after its round, or the next shard's features, twice at once; SIGTERM at once.
+    """Runs until the end or a signal. Ctrl-C ends the run after its round, or the next shard's features. A second
+    Ctrl-C ends it at once, and SIGTERM does, too.
 
-    Always through the clean way out, which nothing interrupts. Once is enough where nobody is at work.
+    The run always ends its agreements and waits for bills. If no provider is at work, the first Ctrl-C ends it at once.
     """
     loop = asyncio.get_running_loop()
     work = asyncio.ensure_future(run.run())
@@ -130,7 +137,7 @@ async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, An
     def end() -> None:
         nonlocal ending
         if ending:
-            click.echo("Agreements are being ended, and bills awaited; that takes two minutes at most.", err=True)
+            click.echo("Ending the agreements and waiting for the bills. This takes two minutes at most.", err=True)
             return
         ending = True
         run.stop()
@@ -142,15 +149,15 @@ async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, An
             end()
         else:
             asked = True
-            step = _WORTH_WAITING_FOR.get(progress.doing, "what is being done")
-            click.echo(f"Stopping after {step}; Ctrl-C again to stop now.", err=True)
+            step = _WORTH_WAITING_FOR.get(progress.doing, "the current step")
+            click.echo(f"Stopping after {step}. Press Ctrl-C again to stop now.", err=True)
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, end)
     try:
         return await work
     except asyncio.CancelledError:
-        raise RunStopped("Stopped; the same command goes on from what was finished.") from None
+        raise RunStopped("The run is stopped; the same command goes on from there.") from None
 
 
 def _for_people(summary: dict[str, Any]) -> str:
