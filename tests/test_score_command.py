@@ -84,7 +84,7 @@ def test_an_unreadable_photo_is_a_row_and_exit_code_1(folder: Path, model: Path)
 def test_a_folder_without_photos_is_said_to_have_none(model: Path, tmp_path: Path) -> None:
     result = score(tmp_path, "--model", model, "--format", "jsonl")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no photo there" in result.stderr
+    assert "No photo was found" in result.stderr
 
 
 def test_the_table_shows_score_spread_percentile_and_histogram(folder: Path, model: Path) -> None:

@@ -160,7 +160,7 @@ def test_too_many_and_too_fast_are_told_when_to_come_back_and_ctrl_c_ends_it(mod
 def test_networks_and_ports_in_use_are_clear_errors(port: int, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "requestor.cli", "serve", "--model", str(model)]
     for options, complaint in (
-        (["--host", "0.0.0.0"], "add --allow-network"),
+        (["--host", "0.0.0.0"], "Pass --allow-network"),
         (["--port", str(port)], f"--port {port} cannot be used"),
     ):
         done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
