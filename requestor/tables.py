@@ -83,7 +83,7 @@ def field_lines(fields: Iterable[tuple[str, str]], width: int | None, name_width
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None) -> list[int] | None:
-    """The width of each column, None if they do not fit."""
+    """Returns the width of each column, None if they do not fit."""
     by_column = [[row[index] for row in cells] for index in range(len(columns))]
     body = [max(map(_columns_of, column), default=0) for column in by_column]
     widths = [max(room, _columns_of(column.heading)) for room, column in zip(body, columns, strict=True)]
@@ -173,7 +173,7 @@ def _longest_word(text: str) -> int:
 
 
 def _columns_of(text: str) -> int:
-    """How many columns of a terminal `text` takes."""
+    """Returns the number of columns of a terminal that `text` takes."""
     from rich.cells import cell_len  # imported here, as `--help` should not wait for it
 
     return cell_len(text)

@@ -31,7 +31,7 @@ folder_argument = click.argument("run", type=click.Path(path_type=Path))
 
 @dataclass(frozen=True)
 class RunState:
-    """What the folder of a run tells without opening it for work."""
+    """The state of a run, read from its folder without opening it for work."""
 
     run: str
     state: str

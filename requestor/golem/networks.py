@@ -1,4 +1,4 @@
-"""Which Golem is meant: the payment networks of yagna's erc20 driver, and where the requestor's daemon is.
+"""The Golem that a command uses: the payment networks of yagna's erc20 driver, and where the requestor's daemon is.
 
 The environment variables are yagna's and yapapi's own; their default values stand here and nowhere else.
 """
@@ -60,7 +60,7 @@ def required_app_key(environment: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the daemon is and how we pay: what a run needs to know of Golem.
+    """The daemon's address and the way to pay: all that a run needs to know of Golem.
 
     Attributes:
         api_url: of the daemon's REST interface, without a slash at the end (one that is given is removed).
