@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from nima.update import decode_update, schema_of
 from requestor.aggregation import Update
 from requestor.backends.base import Outcome
 from requestor.gate import Evaluate, Gate
+from requestor.round_record import RoundEntry
 from requestor.vectors import Directions, flatten, norm
 from requestor.verdict import Kind, Verdict
 
@@ -46,19 +46,17 @@ class History:
     speeds: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, rounds: Iterable[Mapping[str, Any]]) -> History:
+    def of(cls, rounds: Iterable[RoundEntry]) -> History:
         """From the lines of `metrics.jsonl`, so that a resumed run knows all that it knew.
 
         A round that left the model as it was does not count: its updates fit the next one as well.
         """
-        admitted = [
-            [update for update in line["updates"] if update["admitted"]] for line in rounds if line.get("moved")
-        ]
+        admitted = [[update for update in line.updates if update.admitted] for line in rounds if line.moved]
         last = admitted[-1] if admitted else []
         return cls(
-            frozenset(update["content"] for updates in admitted for update in updates),
-            tuple(update["norm"] for update in last),
-            tuple(update["samples"] / update["seconds"] for update in last if update["seconds"] > 0),
+            frozenset(update.content for updates in admitted for update in updates if update.content is not None),
+            tuple(update.norm for update in last if update.norm is not None),
+            tuple(update.samples / update.seconds for update in last if update.seconds > 0),
         )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from requestor.admission import Admission
 from requestor.aggregation import StoredUpdate
@@ -17,19 +16,20 @@ from requestor.assignment import Assignment
 from requestor.backends.base import Backend, Outcome, Provider, renamed
 from requestor.closing import RoundLimits, until
 from requestor.providers import Providers
-from requestor.verdict import Verdict
+from requestor.round_record import OutcomeEntry
+from requestor.verdict import Verdict, outcome_entry
 
 ATTEMPTS = 2  # of a client's work in one round: what one provider did badly another does again, if there is time
 
 
 @dataclass(frozen=True)
 class _Arrival:
-    """An update that was admitted; `entry` is its line's, for metrics.jsonl."""
+    """An update that was admitted, and its entry in the round's record."""
 
     outcome: Outcome
     verdict: Verdict
     update: StoredUpdate
-    entry: dict[str, Any]
+    entry: OutcomeEntry
 
 
 class Collection:
@@ -39,9 +39,6 @@ class Collection:
         admission: the round's judge; providers: told who brought what.
         folder: existing, for the updates that were admitted.
         on_outcome: called as each outcome is judged.
-
-    Attributes:
-        entries: one an outcome, for metrics.jsonl: provider, verdict, samples, seconds, loss, …
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class Collection:
         folder: Path,
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
-        self.entries: list[dict[str, Any]] = []
+        self._entries: dict[str, OutcomeEntry] = {}  # by job id
         self._arrivals: list[_Arrival] = []
         self._admission = admission
         self._providers = providers
@@ -65,6 +62,11 @@ class Collection:
         self._harmful: list[tuple[Provider, Verdict]] = []
 
     @property
+    def entries(self) -> tuple[OutcomeEntry, ...]:
+        """One an outcome, in the order in which they came."""
+        return tuple(self._entries.values())
+
+    @property
     def updates(self) -> list[StoredUpdate]:
         """Those that were admitted, in an order that is not chance: sums in floating point depend on it."""
         return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
@@ -72,7 +74,7 @@ class Collection:
     @property
     def loss(self) -> float:
         """Mean training loss of those that were admitted, as the providers claim it; NaN without any."""
-        losses = [arrival.entry["loss"] for arrival in self._arrivals if arrival.entry["loss"] is not None]
+        losses = [arrival.entry.loss for arrival in self._arrivals if arrival.entry.loss is not None]
         return sum(losses) / len(losses) if losses else math.nan
 
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
@@ -99,7 +101,8 @@ class Collection:
             if verdict.admitted:
                 kept.append(arrival)
                 continue
-            arrival.entry.update(admitted=False, kind=verdict.kind, verdict=verdict.reason)
+            job_id = arrival.outcome.task.job.job_id
+            self._entries[job_id] = replace(arrival.entry, kind=verdict.kind, verdict=verdict.reason)
             self._refuse(arrival.outcome.provider, verdict)
             self._on_outcome(arrival.outcome, verdict)
         self._arrivals = kept
@@ -127,7 +130,7 @@ class Collection:
         verdict, values = await asyncio.to_thread(self._admission.judge, outcome, assignment.samples)
         if outcome.output is not None:
             outcome.output.unlink(missing_ok=True)
-        entry = _entry(outcome, verdict, assignment)
+        entry = outcome_entry(outcome, verdict, assignment.samples, assignment.client)
         if values is not None:
             update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
             self._arrivals.append(_Arrival(outcome, verdict, update, entry))
@@ -135,7 +138,7 @@ class Collection:
         if verdict.kind != "no update":
             self._answered.append(arrived)
         self._tell_providers(outcome, verdict, assignment)
-        self.entries.append(entry)
+        self._entries[outcome.task.job.job_id] = entry
         self._on_outcome(outcome, verdict)
         return verdict
 
@@ -162,27 +165,3 @@ class Collection:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
-
-
-def _entry(outcome: Outcome, verdict: Verdict, assignment: Assignment) -> dict[str, Any]:
-    return {
-        "job": outcome.task.job.job_id,
-        "client": assignment.client,
-        "provider": outcome.provider.name if outcome.provider else None,
-        "provider_id": outcome.provider.id if outcome.provider else None,
-        "admitted": verdict.admitted,
-        "kind": verdict.kind,
-        "verdict": verdict.reason,
-        "norm": _finite(verdict.norm),
-        "emd": _finite(verdict.emd),
-        "content": verdict.content,
-        "samples": assignment.samples,
-        "loss": outcome.result.loss if outcome.result else None,
-        "seconds": round(outcome.seconds, 2),
-        "cost_glm": None if outcome.cost is None else str(outcome.cost),
-    }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has neither NaN nor infinity."""
-    return value if math.isfinite(value) else None

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import median
-from typing import Any
 
 from requestor.backends.base import Provider
 from requestor.bans import BanList
+from requestor.round_record import RoundEntry
 from requestor.verdict import Kind, Verdict
 
 DEAREST = 10  # times what the others' work costs a sample, beyond which there are better uses for the budget
@@ -109,15 +109,15 @@ class Providers:
             if self._bans is not None:
                 self._bans.add(provider, verdict.reason)
 
-    def resume(self, rounds: Iterable[Mapping[str, Any]]) -> None:
+    def resume(self, rounds: Iterable[RoundEntry]) -> None:
         """Learn the speeds again from the lines of `metrics.jsonl` that were written before this process started.
 
         Penalties are not: who is in the list of bans is out, and anybody else gets another chance.
         """
-        for update in (update for line in rounds for update in line["updates"] if update["admitted"]):
-            provider = Provider(update["provider_id"], update["provider"])
-            cost = update.get("cost_glm")
-            self.admitted(provider, update["client"], update["samples"], update["seconds"], cost and Decimal(cost))
+        for update in (update for line in rounds for update in line.updates if update.admitted):
+            if update.provider_id is not None and update.client is not None:
+                provider = Provider(update.provider_id, update.provider or "")
+                self.admitted(provider, update.client, update.samples, update.seconds, update.cost_glm)
 
     def _standing(self, provider: Provider) -> Standing:
         return self._standings.setdefault(provider.id, Standing(provider.name))

@@ -57,7 +57,7 @@ def write_results(
         "providers": providers,
         "metrics": metrics,
         "intervals": evaluation["intervals"],
-        "history": [entry["holdout"] for entry in folder.metrics() if "holdout" in entry],
+        "history": [dict(entry.holdout) for entry in folder.metrics() if entry.holdout is not None],
     }
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     model_file = folder.path / "model.safetensors"

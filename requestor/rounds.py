@@ -6,14 +6,15 @@ import asyncio
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nima.files import sha256_of
+from nima.metrics import Metrics
 from nima.training_plan import TrainingPlan
 from nima.update import encode_weights, max_bytes, schema_of
 from requestor.admission import Admission, History
@@ -25,6 +26,7 @@ from requestor.collection import Collection
 from requestor.dataset import Client
 from requestor.gate import Evaluate
 from requestor.providers import Providers
+from requestor.round_record import OutcomeEntry, RoundEntry, finite
 from requestor.server_optimizer import State
 from requestor.vectors import moved
 from requestor.verdict import Verdict
@@ -36,7 +38,7 @@ class RoundReport:
 
     admitted: updates that were.
     loss: their mean training loss, as the providers claim it; NaN without any.
-    updates: one entry an outcome, for metrics.jsonl: provider, verdict, samples, seconds, loss, …
+    updates: one entry an outcome.
     moved: whether the model was; reason: why, or why not.
     emd: of the new model on the gate's hold-out photos; None where the model did not move, or there is no gate.
     server: state of the server's optimiser after the round.
@@ -45,19 +47,29 @@ class RoundReport:
     number: int
     admitted: int
     loss: float
-    updates: list[dict[str, Any]]
+    updates: tuple[OutcomeEntry, ...]
     moved: bool = False
     reason: str = ""
     emd: float | None = None
     server: State = field(default_factory=dict)
 
     def failures(self) -> list[str]:
-        return [f"{entry['provider']}: {entry['verdict']}" for entry in self.updates if not entry["admitted"]]
+        return [f"{entry.provider}: {entry.verdict}" for entry in self.updates if not entry.admitted]
 
+    def entry(self, holdout: Metrics | None = None, spent: Decimal | None = None) -> RoundEntry:
+        """Makes the round's line for the run's record.
 
-def enough(report: RoundReport) -> bool:
-    """Whether the round moved the model."""
-    return report.moved
+        Args:
+            holdout: of the new model; spent: GLM, by the run so far. Both None where the model did not move.
+        """
+        return RoundEntry(
+            round=self.number,
+            moved=self.moved,
+            updates=self.updates,
+            loss=finite(self.loss) if self.moved else None,
+            holdout=None if holdout is None else holdout.as_dict(),
+            spent_glm=spent,
+        )
 
 
 async def run_round(

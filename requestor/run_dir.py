@@ -29,6 +29,7 @@ from nima.files import write_atomically
 from requestor.errors import RunFolderError
 from requestor.journal import append, lines
 from requestor.ledger import Ledger
+from requestor.round_record import RoundEntry, latest
 
 
 class RunFiles:
@@ -47,18 +48,17 @@ class RunFiles:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
-    def attempts(self) -> Iterator[dict[str, Any]]:
+    def attempts(self) -> Iterator[RoundEntry]:
         """Every line of metrics.jsonl, oldest first: a round that was done again has several.
 
         What a kill left of a line that was never finished is left out; that round is done again.
         Raises RunFolderError where any other line is damaged.
         """
-        return lines(self.path / "metrics.jsonl", dict)
+        return lines(self.path / "metrics.jsonl", RoundEntry.from_json)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[RoundEntry]:
         """One entry a round, in order; of a round that was done again after a kill, the last."""
-        by_round = {entry["round"]: entry for entry in self.attempts()}
-        return [by_round[number] for number in sorted(by_round)]
+        return latest(self.attempts())
 
     def stored(self, sha256: str) -> Path:
         return self.path / "store" / f"{sha256}.safetensors"
@@ -112,9 +112,9 @@ class RunFolder(RunFiles):
     def write(self, name: str, content: Any) -> None:
         write_atomically(self.path / name, json.dumps(content, indent=1).encode())
 
-    def append_metrics(self, entry: dict[str, Any]) -> None:
+    def append_metrics(self, entry: RoundEntry) -> None:
         """Adds a line to metrics.jsonl, which is on disk when this returns."""
-        append(self.path / "metrics.jsonl", entry)
+        append(self.path / "metrics.jsonl", entry.to_json())
 
 
 def log_to(path: Path) -> None:

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from requestor.backends.base import Outcome
+from requestor.round_record import ADMITTED, OutcomeEntry, finite
+
 Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
 
 
@@ -26,4 +29,28 @@ class Verdict:
 
     @property
     def admitted(self) -> bool:
-        return self.kind == "admitted"
+        return self.kind == ADMITTED
+
+
+def outcome_entry(outcome: Outcome, verdict: Verdict, samples: int, client: int | None = None) -> OutcomeEntry:
+    """Makes the entry of an outcome for the run's record.
+
+    Args:
+        samples: that were assigned.
+        client: whose work it was; None in the embedding.
+    """
+    return OutcomeEntry(
+        kind=verdict.kind,
+        verdict=verdict.reason,
+        job=outcome.task.job.job_id,
+        client=client,
+        provider=outcome.provider.name if outcome.provider else None,
+        provider_id=outcome.provider.id if outcome.provider else None,
+        norm=finite(verdict.norm),
+        emd=finite(verdict.emd),
+        content=verdict.content,
+        samples=samples,
+        loss=outcome.result.loss if outcome.result else None,
+        seconds=round(outcome.seconds, 2),
+        cost_glm=outcome.cost,
+    )

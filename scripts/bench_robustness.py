@@ -159,7 +159,7 @@ async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> 
         report = await run_round(
             number, crowd, setting.dataset.clients, plan, setting.base, BACKBONE, weights, folder, dismiss_banned,
             evaluate=gate, providers=providers,
-            history=History.of({"moved": r.moved, "updates": r.updates} for r in reports),
+            history=History.of(r.entry() for r in reports),
         )  # fmt: skip
         reports.append(report)
     model.load_state_dict(weights, strict=False)

@@ -15,17 +15,16 @@ from nima.metrics import Pairs
 from nima.model import initial_model
 from nima.splits import read_split
 from requestor.results import write_predictions
+from requestor.round_record import OutcomeEntry, RoundEntry
 from requestor.run_dir import RunFolder
 
 PRICE = "0 0.000007 0.0000014"
 
 
-def update(provider: str | None, kind: str = "admitted", verdict: str = "admitted", **fields: Any) -> dict[str, Any]:
-    """Makes one entry of a round, as `requestor.rounds` writes it; a provider's id is its name."""
-    return {
-        "provider": provider, "provider_id": provider, "admitted": kind == "admitted", "kind": kind,
-        "verdict": verdict, "samples": 320, "loss": 0.06, "seconds": 4.0, **fields,
-    }  # fmt: skip
+def update(provider: str | None, kind: str = "admitted", verdict: str = "admitted", **fields: Any) -> OutcomeEntry:
+    """Makes one entry of a round; a provider's id is its name."""
+    given = {"samples": 320, "loss": 0.06, "seconds": 4.0, **fields}
+    return OutcomeEntry(kind, verdict, provider=provider, provider_id=provider, **given)
 
 
 def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) -> RunFolder:
@@ -36,20 +35,10 @@ def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) ->
     return folder
 
 
-def add_round(folder: RunFolder, ava: Path, number: int, updates: list[dict[str, Any]], spent: str = "0") -> None:
+def add_round(folder: RunFolder, ava: Path, number: int, updates: list[OutcomeEntry], spent: str = "0") -> None:
     """Adds a round that moved the model a little nearer to the ratings than the round before."""
     holdout = _pairs(ava, number).metrics().as_dict()
-    folder.append_metrics(
-        {
-            "round": number,
-            "moved": True,
-            "admitted": sum(entry["admitted"] for entry in updates),
-            "loss": 0.08 / number,
-            "holdout": holdout,
-            "spent_glm": spent,
-            "updates": updates,
-        }
-    )
+    folder.append_metrics(RoundEntry(number, True, tuple(updates), 0.08 / number, holdout, Decimal(spent)))
 
 
 def pay(folder: RunFolder, provider: str, amount: Decimal) -> None:

@@ -24,6 +24,7 @@ from requestor.admission import Admission, History
 from requestor.aggregation import MemoryUpdate
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.gate import Gate
+from requestor.round_record import OutcomeEntry, RoundEntry
 from requestor.verdict import Verdict
 
 WEIGHTS = {"head.weight": torch.linspace(-1, 1, 20).view(10, 2), "head.bias": torch.zeros(10)}
@@ -184,21 +185,23 @@ def test_a_copy_of_another_ones_update(tmp_path: Path) -> None:
     assert judge(arrival(tmp_path, delta(2), "job-3"), admission).admitted
 
 
-def line(verdict: Verdict, moved: bool = True) -> dict[str, Any]:
-    entry = {"admitted": verdict.admitted, "content": verdict.content, "norm": verdict.norm}
-    return {"round": 1, "moved": moved, "updates": [{**entry, "samples": SAMPLES, "seconds": SECONDS}]}
+def line(verdict: Verdict, moved: bool = True) -> RoundEntry:
+    entry = OutcomeEntry(
+        verdict.kind, verdict.reason, norm=verdict.norm, content=verdict.content, samples=SAMPLES, seconds=SECONDS
+    )
+    return RoundEntry(1, moved, (entry,))
 
 
 @pytest.mark.parametrize(("moved", "kind"), [(True, "replay"), (False, "admitted")])
 def test_an_older_rounds_update_is_stale_once_the_model_has_moved(moved: bool, kind: str, tmp_path: Path) -> None:
     first = judge(arrival(tmp_path, delta()))
-    history = History.of([line(first, moved), {"round": 2, "moved": False, "updates": []}])
+    history = History.of([line(first, moved), RoundEntry(2, False, ())])
     assert judge(arrival(tmp_path, delta()), Admission(WEIGHTS, history=history)).kind == kind
 
 
 def test_norms_and_speeds_of_the_last_round_are_remembered(tmp_path: Path) -> None:
     first = judge(arrival(tmp_path, delta()))
-    history = History.of([line(first), line(dataclasses.replace(first, norm=7.0)), {"round": 3, "updates": []}])
+    history = History.of([line(first), line(dataclasses.replace(first, norm=7.0)), RoundEntry(3, False, ())])
     assert history.norms == (7.0,)
     assert history.speeds == (SAMPLES / SECONDS,)
 

@@ -18,6 +18,7 @@ from requestor.bans import BanList, ban_list
 from requestor.cli import main as nima_golem
 from requestor.errors import ConfigurationError
 from requestor.providers import Providers
+from requestor.round_record import OutcomeEntry, RoundEntry
 from requestor.verdict import Kind, Verdict
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
@@ -91,11 +92,13 @@ def test_who_takes_far_more_for_its_work_than_others_is_out_for_this_run(tmp_pat
 
 
 def test_a_resumed_run_knows_the_speeds_again() -> None:
-    update = {"provider": FOX.name, "provider_id": FOX.id, "client": 4, "samples": 100, "seconds": 5.0}
-    update |= {"cost_glm": "0.02"}
-    refused = {"admitted": False, "provider": None, "provider_id": None}
+    update = OutcomeEntry(
+        "admitted", "admitted", client=4, provider=FOX.name, provider_id=FOX.id, samples=100, seconds=5.0,
+        cost_glm=Decimal("0.02"),
+    )  # fmt: skip
+    refused = OutcomeEntry("no update", "the round closed before it came", client=5)
     providers = Providers()
-    providers.resume([{"round": 1, "updates": [{**update, "admitted": True}, refused]}])
+    providers.resume([RoundEntry(1, True, (update, refused))])
     assert providers.standings()[FOX.id].speed == 20
     assert providers.standings()[FOX.id].sample_price == Decimal("0.0002")
     assert providers.relative_speed(4) == 1

@@ -21,6 +21,7 @@ from requestor.errors import RunFolderError
 from requestor.report import write_report
 from requestor.report.photos import gallery
 from requestor.report.record import read_tested
+from requestor.round_record import RoundEntry
 from requestor.run_dir import RunFolder
 
 HOSTILE = (
@@ -63,7 +64,7 @@ def finished(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = start_run(tmp_path_factory.mktemp("runs") / "run", ava)
     add_round(folder, ava, 1, [update("bold-fox"), update("calm-owl"), update("sly-cat")], "0.004")
     nobody = update(None, "no update", "the round closed before it came", loss=None)
-    folder.append_metrics({"round": 2, "moved": False, "admitted": 0, "updates": [nobody, nobody]})
+    folder.append_metrics(RoundEntry(2, False, (nobody, nobody)))
     copied = update("sly-cat", "replay", "it is a copy of an update that came before")
     add_round(folder, ava, 2, [update("bold-fox"), update("calm-owl"), copied], "0.008")
     add_round(folder, ava, 3, [update("bold-fox"), update("calm-owl", seconds=2.0)], "0.0125")
@@ -192,9 +193,7 @@ def test_a_run_in_progress_is_shown_as_far_as_it_is(ava: Path, tmp_path: Path) -
 
 def test_a_run_without_rounds_has_a_report(ava: Path, tmp_path: Path) -> None:
     folder = start_run(tmp_path / "run", ava, rounds=0)
-    embedded = [{key: value for key, value in update("bold-fox").items() if key != "samples"}]
-    add_round_zero = {"round": 0, "moved": True, "admitted": 1, "loss": None, "updates": embedded, "spent_glm": "0.001"}
-    folder.append_metrics(add_round_zero)
+    folder.append_metrics(RoundEntry(0, True, (update("bold-fox", samples=0),), spent_glm=Decimal("0.001")))
     finish_run(folder, ava)
     said = text(write_report(folder.path))
     assert "features 1 of 1" in said

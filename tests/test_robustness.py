@@ -150,13 +150,13 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
             report = await run_round(
                 number, backend, setting.clients, PLAN, setting.base, "mobilenet_v3_small", weights, folder / "rounds",
                 lambda outcome, verdict: None, evaluate=gate, providers=providers,
-                history=History.of({"moved": r.moved, "updates": r.updates} for r in reports),
+                history=History.of(r.entry() for r in reports),
             )  # fmt: skip
             reports.append(report)
         return reports
 
     reports = asyncio.run(all_rounds())
-    verdicts = {(r.number, u["provider"]): u["kind"] for r in reports for u in r.updates}
+    verdicts = {(r.number, u.provider): u.kind for r in reports for u in r.updates}
     model.load_state_dict(weights, strict=False)
     assert setting.test.votes is not None
     metrics = evaluate(predict(model, setting.test.jpegs), setting.test.votes)

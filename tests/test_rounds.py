@@ -27,7 +27,7 @@ from requestor.backends.base import Outcome, Provider, Task
 from requestor.closing import RoundLimits
 from requestor.dataset import Client
 from requestor.providers import Providers
-from requestor.rounds import RoundReport, enough, run_round
+from requestor.rounds import RoundReport, run_round
 from requestor.verdict import Verdict
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)
@@ -109,7 +109,7 @@ def test_the_model_moves_by_the_mean_weighed_by_assigned_samples(answers: Answer
 
     weights = ones()
     report, _ = train_once(behave, weights, rounds, [100, 4])
-    assert enough(report)
+    assert report.moved
     torch.testing.assert_close(weights["w"], torch.tensor([1.4, 1.3, 1.2]), atol=1e-3, rtol=0)
     assert report.loss == 0.25
     assert report.admitted == 2
@@ -142,7 +142,7 @@ def test_who_never_answers_is_not_waited_for_once_enough_have(answers: Answers, 
     assert report.moved
     assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3 + ["no update"]
     assert verdicts[-1].reason == "the round closed before it came"
-    assert report.updates[-1]["provider"] == "provider-of-round-0001-client-0003"
+    assert report.updates[-1].provider == "provider-of-round-0001-client-0003"
 
 
 def test_without_a_quorum_the_round_is_extended_once_and_then_skipped(answers: Answers, rounds: Path) -> None:
@@ -153,7 +153,7 @@ def test_without_a_quorum_the_round_is_extended_once_and_then_skipped(answers: A
 
     weights, server = ones(), {"momentum": np.ones(3)}
     report, _ = train_once(behave, weights, rounds, [8] * 4, limits=VERY_SOON, server=server)
-    assert not enough(report)
+    assert not report.moved
     assert report.reason == "1 updates of the 2 that it takes were admitted"
     assert torch.equal(weights["w"], torch.ones(3))
     assert report.server is server
@@ -190,9 +190,9 @@ def test_a_huge_update_that_came_first_is_taken_back_when_the_others_are_there(a
     report, verdicts = train_once(behave, weights, rounds, [100] * 4, limits=ALL)
     assert weights["w"].tolist() == pytest.approx([1.2, 1.0, 1.3], abs=1e-3)
     assert (report.admitted, [verdict.kind for verdict in verdicts]) == (3, [*["admitted"] * 4, "implausible"])
-    (entry,) = [entry for entry in report.updates if not entry["admitted"]]
-    assert (entry["client"], entry["kind"]) == (0, "implausible")
-    assert "far from the others" in entry["verdict"]
+    (entry,) = [entry for entry in report.updates if not entry.admitted]
+    assert (entry.client, entry.kind) == (0, "implausible")
+    assert "far from the others" in entry.verdict
 
 
 def test_a_small_lie_that_came_first_is_taken_back_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
@@ -210,9 +210,7 @@ def test_a_small_lie_that_came_first_is_taken_back_when_the_others_are_there(ans
     weights = ones()
     report, verdicts = train_once(behave, weights, rounds, [8] * 5, evaluate=evaluate, limits=ALL)
     assert [verdict.kind for verdict in verdicts] == [*["admitted"] * 5, "harmful"]
-    assert [(update["client"], update["kind"]) for update in report.updates if not update["admitted"]] == [
-        (0, "harmful")
-    ]
+    assert [(update.client, update.kind) for update in report.updates if not update.admitted] == [(0, "harmful")]
     torch.testing.assert_close(weights["w"], torch.tensor([1.3, 1.3, 1.025]), atol=1e-3, rtol=0)
 
 
@@ -225,7 +223,7 @@ def test_refused_work_is_given_out_again_under_another_name(answers: Answers, ro
     providers = Providers()
     report, verdicts = train_once(behave, ones(), rounds, [8] * 2, providers=providers, limits=RoundLimits(spare=1.0))
     assert sorted(verdict.kind for verdict in verdicts) == ["admitted", "admitted", "no work"]
-    assert [entry["job"] for entry in report.updates if entry["client"] == 1] == [
+    assert [entry.job for entry in report.updates if entry.client == 1] == [
         "round-0001-client-0001",
         "round-0001-client-0001-again",
     ]
@@ -320,7 +318,7 @@ def test_a_stale_update_is_refused_in_the_next_round(answers: Answers, rounds: P
 
     weights = ones()
     report, _ = train_once(behave, weights, rounds, [8])
-    history = History.of([{"round": 1, "moved": report.moved, "updates": report.updates}])
+    history = History.of([report.entry()])
     report, verdicts = train_once(behave, weights, rounds, [8], history=history, number=2)
     assert {verdict.kind for verdict in verdicts} == {"replay"}
     assert not report.moved

@@ -81,7 +81,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         paid=record.options.get("backend") != "local",
         metrics={row.key: row for row in rows},
         test_images=record.evaluation["metrics"]["n"] if record.evaluation else 0,
-        constant=next((entry["holdout"] for entry in record.rounds if "holdout" in entry), None),
+        constant=next((entry.holdout for entry in record.rounds if entry.holdout is not None), None),
         charts=_charts(record),
         cost=_cost(record),
         providers=providers[:SHOWN_PROVIDERS],
@@ -108,7 +108,7 @@ def _environment() -> Environment:
 
 def _tiles(record: RunRecord) -> list[Tile]:
     """The run in figures: of the test photos where it is finished, of the hold-out before."""
-    held = [entry["holdout"] for entry in record.rounds if "holdout" in entry]
+    held = [entry.holdout for entry in record.rounds if entry.holdout is not None]
     tiles = []
     if record.evaluation is not None:
         metrics, (low, high) = record.evaluation["metrics"], record.evaluation["intervals"]["srcc_mean"]
@@ -137,7 +137,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
 
 def _charts(record: RunRecord) -> list[Chart]:
     """Curves over the rounds; none while there are no two points to draw a line through."""
-    held = {entry["round"]: entry["holdout"] for entry in record.rounds if "holdout" in entry}
+    held = {entry.round: entry.holdout for entry in record.rounds if entry.holdout is not None}
     if len(held) < 2:
         return []
     first = next(iter(held.values()))
@@ -149,7 +149,7 @@ def _charts(record: RunRecord) -> list[Chart]:
         drawing = line_chart(name, heading, lines, digits, constant)
         return Chart(heading, [line.name for line in lines if line.points], drawing)
 
-    claimed = [(entry["round"], entry["loss"]) for entry in record.rounds if entry.get("loss") is not None]
+    claimed = [(entry.round, entry.loss) for entry in record.rounds if entry.loss is not None]
     return [
         chart(
             "loss", "Loss: EMD, r = 2",
@@ -166,7 +166,7 @@ def _charts(record: RunRecord) -> list[Chart]:
 
 def _cost(record: RunRecord) -> Markup | None:
     """GLM spent after each round, and last in all; None where nothing was, or there is no line to draw."""
-    spent = [(entry["round"], Decimal(entry["spent_glm"])) for entry in record.rounds if "spent_glm" in entry]
+    spent = [(entry.round, entry.spent_glm) for entry in record.rounds if entry.spent_glm is not None]
     if len(spent) < 2 or not spent[-1][1]:
         return None
     if spent[0][0] == 1:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
-from typing import Any
 
 from nima.text import one_line
 from requestor.budget import SECONDS_AN_HOUR, show_glm
 from requestor.provider_name import ID_LENGTH, display_name
 from requestor.report.record import Hire, RunRecord
+from requestor.round_record import OutcomeEntry
 
 NOBODY = "nobody"
 
@@ -96,14 +96,14 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
             receipt.paid_glm,
         )
     for number, update in _updates(record):
-        provider_id = update.get("provider_id")
-        if provider_id is None:
+        if update.provider_id is None:
             continue
-        row = rows.setdefault(provider_id, ProviderRow(_name(update["provider"], provider_id), provider_id))
+        name = _name(update.provider, update.provider_id)
+        row = rows.setdefault(update.provider_id, ProviderRow(name, update.provider_id))
         row.judged.append(_judged(number, update))
-        if update["admitted"] and "samples" in update:
-            row.samples += update["samples"]
-            row.seconds += update["seconds"]
+        if update.admitted and update.samples:
+            row.samples += update.samples
+            row.seconds += update.seconds
     for provider_id, row in rows.items():
         row.hire = record.hires.get(provider_id)
         row.rejected = record.rejected.get(provider_id, Decimal(0))
@@ -112,20 +112,18 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
 
 def refusals(record: RunRecord) -> list[tuple[Judged, int]]:
     """What was not admitted, newest first, and how often the same was."""
-    judged = [_judged(number, update) for number, update in _updates(record) if not update["admitted"]]
+    judged = [_judged(number, update) for number, update in _updates(record) if not update.admitted]
     return list(Counter(reversed(judged)).items())
 
 
-def _updates(record: RunRecord) -> Iterator[tuple[int, dict[str, Any]]]:
+def _updates(record: RunRecord) -> Iterator[tuple[int, OutcomeEntry]]:
     for attempt in record.attempts:
-        for update in attempt.get("updates", ()):
-            yield attempt["round"], update
+        for update in attempt.updates:
+            yield attempt.round, update
 
 
-def _judged(number: int, update: dict[str, Any]) -> Judged:
-    return Judged(
-        number, _name(update.get("provider"), update.get("provider_id")), update["kind"], _line(update["verdict"])
-    )
+def _judged(number: int, update: OutcomeEntry) -> Judged:
+    return Judged(number, _name(update.provider, update.provider_id), update.kind, _line(update.verdict))
 
 
 def _counted(number: int, thing: str) -> str:

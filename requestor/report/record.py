@@ -17,6 +17,7 @@ from nima.prediction_table import read_prediction_table
 from requestor.budget import Price
 from requestor.errors import RunFolderError
 from requestor.ledger import Receipt
+from requestor.round_record import RoundEntry, latest
 from requestor.run_dir import RunFiles
 
 
@@ -45,8 +46,8 @@ class RunRecord:
 
     identity: dict[str, Any]
     options: dict[str, Any]
-    attempts: list[dict[str, Any]]
-    rounds: list[dict[str, Any]]
+    attempts: list[RoundEntry]
+    rounds: list[RoundEntry]
     receipts: list[Receipt]
     hires: dict[str, Hire]
     rejected: dict[str, Decimal]
@@ -57,7 +58,7 @@ class RunRecord:
     @property
     def rounds_done(self) -> int:
         """The number of the last round that moved the model."""
-        return max((line["round"] for line in self.rounds if line.get("moved", True)), default=0)
+        return max((entry.round for entry in self.rounds if entry.moved), default=0)
 
     @property
     def spent(self) -> Decimal:
@@ -75,14 +76,13 @@ def read_run(folder: Path) -> RunRecord:
     if identity is None or "rounds" not in identity:
         raise RunFolderError(f"{folder} holds no training run; see `nima-golem runs list`.")
     attempts = list(files.attempts())
-    by_round = {attempt["round"]: attempt for attempt in attempts}
     receipt = files.read("receipt.json")
     model = folder / "model.safetensors"
     return RunRecord(
         identity=identity,
         options=files.read("options.json") or {},
         attempts=attempts,
-        rounds=[by_round[number] for number in sorted(by_round)],
+        rounds=latest(attempts),
         # Local workers have no ledger, and their receipts come with the end.
         receipts=[_receipt(entry) for entry in receipt["providers"]] if receipt else files.ledger.receipts(),
         hires={

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 from nima import checkpoint
 from nima.ava import Ratings
 from requestor.backends.base import Backend, Outcome
 from requestor.dataset import Dataset
-from requestor.embedding import Embedding, embed_and_train
+from requestor.embedding import embed_and_train
 from requestor.providers import Providers
 from requestor.report import write_report
+from requestor.round_record import OutcomeEntry, RoundEntry
 from requestor.stages.context import RunContext
 from requestor.stages.state import TrainingState
-from requestor.verdict import Verdict
+from requestor.verdict import Verdict, outcome_entry
 
 
 async def embed(
@@ -32,7 +32,7 @@ async def embed(
         return
     folder, progress = context.folder, context.progress
     kept = folder.path / "embedding"
-    entries: list[dict[str, Any]] = []
+    entries: list[OutcomeEntry] = []
     images = {
         shard: count for client in dataset.clients for shard, count in zip(client.shards, client.images, strict=True)
     }
@@ -41,7 +41,7 @@ async def embed(
         return len(list(kept.glob("features/*/*.safetensors")))
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
-        entries.append(_entry(outcome, verdict, images[outcome.task.job.shards[0]]))
+        entries.append(outcome_entry(outcome, verdict, images[outcome.task.job.shards[0]]))
         context.note_outcome(backend, outcome, verdict)
         context.dismiss_banned(backend, providers)
         progress.advance_to(shards_done())
@@ -54,8 +54,10 @@ async def embed(
         backend, dataset, ratings, base, kept, context.config.seed, on_outcome, providers=providers,
         stopping=context.stopping.is_set,
     )  # fmt: skip
-    folder.append_metrics(_line(embedding, entries, backend))
     metrics = embedding.holdout
+    folder.append_metrics(
+        RoundEntry(0, True, tuple(entries), holdout=metrics.as_dict(), spent_glm=backend.status().spent)
+    )
     about = {"round": 0, "split": context.split.as_json(), "holdout": metrics.as_dict()}
     checkpoint.save(folder.checkpoint(0), embedding.model, about)
     state.reach(0, metrics.emd_r1)
@@ -65,30 +67,3 @@ async def embed(
         f"features of {embedding.images} photos, and a head trained on them: "
         f"hold-out SRCC {metrics.srcc_mean:.3f}, EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f})"
     )
-
-
-def _line(embedding: Embedding, entries: list[dict[str, Any]], backend: Backend) -> dict[str, Any]:
-    """For metrics.jsonl."""
-    return {
-        "round": 0,
-        "moved": True,
-        "admitted": sum(entry["admitted"] for entry in entries),
-        "loss": None,
-        "holdout": embedding.holdout.as_dict(),
-        "spent_glm": str(backend.status().spent),
-        "updates": entries,
-    }
-
-
-def _entry(outcome: Outcome, verdict: Verdict, images: int) -> dict[str, Any]:
-    return {
-        "job": outcome.task.job.job_id,
-        "provider": outcome.provider.name if outcome.provider else None,
-        "provider_id": outcome.provider.id if outcome.provider else None,
-        "admitted": verdict.admitted,
-        "kind": verdict.kind,
-        "verdict": verdict.reason,
-        "samples": images,
-        "loss": None,
-        "seconds": round(outcome.seconds, 2),
-    }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nima import checkpoint
 from nima.metrics import Metrics, evaluate
@@ -22,7 +20,8 @@ from requestor.errors import TrainingFailed
 from requestor.gate import Holdout
 from requestor.providers import Providers
 from requestor.report import write_report
-from requestor.rounds import RoundReport, enough, run_round
+from requestor.round_record import RoundEntry
+from requestor.rounds import RoundReport, run_round
 from requestor.run_dir import RunFolder
 from requestor.server_optimizer import load_state, save_state
 from requestor.stages.context import RunContext
@@ -69,7 +68,7 @@ async def train(
         )  # fmt: skip
         server = report.server
         context.dismiss_banned(backend, providers)
-        if not enough(report):
+        if not report.moved:
             failed += 1
             _note_failure(context, report)
             await asyncio.to_thread(write_report, folder.path)
@@ -102,31 +101,18 @@ def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
     return replace(default_plan(per_client, config.seed, config.strategy.blocks), proximal=config.proximal)
 
 
-def _rounds_done(folder: RunFolder, done: int) -> list[dict[str, Any]]:
+def _rounds_done(folder: RunFolder, done: int) -> list[RoundEntry]:
     """The lines of metrics.jsonl that count; a round that was killed before its end is done again."""
-    return [line for line in folder.metrics() if 1 <= line["round"] <= done]
+    return [line for line in folder.metrics() if 1 <= line.round <= done]
 
 
 def _note_failure(context: RunContext, report: RoundReport) -> None:
-    context.folder.append_metrics(
-        {"round": report.number, "moved": False, "admitted": report.admitted, "updates": report.updates}
-    )
+    context.folder.append_metrics(report.entry())
     context.progress.note(f"round {report.number}: {report.reason}; the model stays as it was")
 
 
 def _note_round(context: RunContext, report: RoundReport, metrics: Metrics, backend: Backend) -> None:
-    spent = backend.status().spent
-    context.folder.append_metrics(
-        {
-            "round": report.number,
-            "moved": True,
-            "admitted": report.admitted,
-            "loss": report.loss if math.isfinite(report.loss) else None,
-            "holdout": metrics.as_dict(),
-            "spent_glm": str(spent),
-            "updates": report.updates,
-        }
-    )
+    context.folder.append_metrics(report.entry(metrics, backend.status().spent))
     context.progress.note(
         f"round {report.number}/{context.config.rounds}: loss {report.loss:.4f}, "
         f"hold-out SRCC {metrics.srcc_mean:.3f}, "
