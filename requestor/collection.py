@@ -38,7 +38,7 @@ class Collection:
     Args:
         admission: the round's judge; providers: told who brought what.
         folder: existing, for the updates that were admitted.
-        on_outcome: called as each outcome is judged.
+        on_outcome: called as each outcome is judged, before the providers are told.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Collection:
                 continue
             job_id = arrival.outcome.task.job.job_id
             self._entries[job_id] = replace(arrival.entry, kind=verdict.kind, verdict=verdict.reason)
-            self._refuse(arrival.outcome.provider, verdict)
             self._on_outcome(arrival.outcome, verdict)
+            self._refuse(arrival.outcome.provider, verdict)
         self._arrivals = kept
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
@@ -137,9 +137,9 @@ class Collection:
             self._admitted.append(arrived)
         if verdict.kind != "no update":
             self._answered.append(arrived)
-        self._tell_providers(outcome, verdict, assignment)
         self._entries[outcome.task.job.job_id] = entry
         self._on_outcome(outcome, verdict)
+        self._tell_providers(outcome, verdict, assignment)
         return verdict
 
     def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:

@@ -93,7 +93,9 @@ async def embed_and_train(
         return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
     model, _ = await asyncio.to_thread(checkpoint.load, base[1])
     parts, kept = _parts(dataset), KeptFeatures(folder / "features")
-    collection = _Collection(model, base, parts, kept, providers or Providers(), limits or LIMITS, on_outcome)
+    collection = _Collection(
+        model, base, parts, kept, providers or Providers(backend=backend), limits or LIMITS, on_outcome
+    )
     await collection.collect(backend, stopping)
     present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
     if stopping() and len(present) < len(parts):
@@ -176,13 +178,14 @@ class _Collection:
                     assert outcome.provider is not None
                     self._brought.setdefault(outcome.provider.id, []).append(outcome.task.job.job_id)
                 else:
-                    self._note(backend, outcome, verdict)
+                    self._disbelieve(outcome, verdict)
                 self._on_outcome(outcome, verdict)
+                self._put_out(backend, outcome, verdict)
         for task in tasks:
             if task.job.job_id in waiting and not stopping():
                 late = backend.status().at_work.get(task.job.job_id)
                 outcome = Outcome(task, late, error="others were done long before")
-                self._note(backend, outcome, verdict := Verdict("no update", str(outcome.error)))
+                self._disbelieve(outcome, verdict := Verdict("no update", str(outcome.error)))
                 self._on_outcome(outcome, verdict)
 
     def _task(self, job_id: str, part: Part) -> Task:
@@ -193,15 +196,19 @@ class _Collection:
         largest = max_bytes(part.images, self._model.head.in_features)
         return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
 
-    def _note(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
-        """Who was caught gets no more tasks, and nothing that it sent before is believed either."""
+    def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
+        """Remember why there are no features; what a provider sent before it was caught is not believed either."""
         name = outcome.provider.name if outcome.provider else "nobody"
         self._reasons.append(f"{name}: {verdict.reason}")
-        if outcome.provider is None or verdict.kind == "no update":
+        if outcome.provider is not None and verdict.kind != "no update":
+            self._kept.forget(outcome.provider.id)
+
+    def _put_out(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
+        """Who was caught gets no more tasks, and is not paid for what it sent before."""
+        if outcome.provider is None or verdict.kind in ("admitted", "no update"):
             return
         self._providers.refused(outcome.provider, verdict)
-        backend.dismiss(outcome.provider.id)
-        self._kept.forget(outcome.provider.id)
+        self._providers.put_out(outcome.provider, verdict.reason)
         for job_id in self._brought.pop(outcome.provider.id, ()):
             backend.reject(job_id, verdict.reason)
 

@@ -70,12 +70,13 @@ class TrainingRun:
             async with self._backend as backend:
                 ticker = asyncio.create_task(self._show_cost(backend))
                 try:
-                    providers = self._providers(backend)
+                    bans = ban_list() if self.config.backend == "golem" else None
+                    providers = Providers(bans, backend, context.progress.note)
                     if self.config.strategy.embeds:
                         await embed(context, backend, dataset, ratings, base, providers, state)
                     await train(context, backend, dataset, base, providers, state)
                     if not context.stopping.is_set():
-                        evaluation = await evaluate(context, backend, dataset, ratings, state)
+                        evaluation = await evaluate(context, backend, dataset, ratings, providers, state)
                 finally:
                     ticker.cancel()
                     if self.config.backend == "golem":
@@ -91,14 +92,6 @@ class TrainingRun:
             raise RunStopped(f"Stopped {where}; the same command goes on from there.")
         receipts = self._backend.receipts()
         return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
-
-    def _providers(self, backend: Backend) -> Providers:
-        """Who may be given tasks; those whom an earlier run caught are not hired at all."""
-        providers = Providers(ban_list() if self.config.backend == "golem" else None)
-        for provider_id in providers.standings():
-            self._context.dismissed.add(provider_id)
-            backend.dismiss(provider_id)
-        return providers
 
     async def _show_cost(self, backend: Backend) -> None:
         """Once a second: who works, what it has cost; and a word where nobody turns up."""

@@ -23,7 +23,7 @@ from nima.predictions import decode_predictions, max_bytes
 from nima.preparation import Preparation
 from nima.shards import read_shard, write_shard
 from nima.training import predict
-from requestor.backends.base import Backend, Task, renamed
+from requestor.backends.base import Backend, Provider, Task, renamed
 from requestor.closing import ATTEMPT_SECONDS, ROUND_SECONDS
 from requestor.errors import TrainingFailed
 
@@ -83,22 +83,28 @@ async def predict_on(
         progress(done, len(image_ids))
 
     async with backend:
-        parts, problems = await collect_predictions(backend, tasks, on_part)
+        parts, problems = await collect_predictions(
+            backend, tasks, on_part, lambda provider, reason: backend.dismiss(provider.id)
+        )
     if problems:
         raise TrainingFailed(f"Nobody could predict a part of the photos: {problems[0]}.")
     return _table([part[0] for part in parts], [part[1] for part in parts])
 
 
 async def collect_predictions(
-    backend: Backend, tasks: Sequence[Task], on_part: Callable[[int], None]
+    backend: Backend,
+    tasks: Sequence[Task],
+    on_part: Callable[[int], None],
+    put_out: Callable[[Provider, str], None],
 ) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
     """Have evaluation tasks done, each on the shard that is the second of its files.
 
-    Who sends anything but predictions of the photos that were asked for is given no more tasks, and another does the
-    work again. Whether they are the model's predictions is not known.
+    Who sends anything but predictions of the photos that were asked for is put out, and another does the work again.
+    Whether they are the model's predictions is not known.
 
     Args:
         on_part: called with the photos of each task that is done.
+        put_out: gives a provider no more tasks, for a reason.
 
     Returns:
         Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, in the order of `tasks` whoever was
@@ -122,7 +128,7 @@ async def collect_predictions(
                 logger.warning("%s: %s", name, error)
                 refused.append((outcome.task, f"{name}: {error}"))
                 if outcome.provider is not None:
-                    backend.dismiss(outcome.provider.id)
+                    put_out(outcome.provider, str(error))
                     backend.reject(outcome.task.job.job_id, str(error))
             finally:
                 outcome.output.unlink(missing_ok=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 
-from requestor.backends.base import Provider
+from requestor.backends.base import Backend, Outcome, Provider
 from requestor.bans import BanList
 from requestor.round_record import RoundEntry
 from requestor.verdict import Kind, Verdict
@@ -26,6 +26,7 @@ class Standing:
     client: number of the client that it trained last, and so the one whose shards it holds; None before the first.
     cost: GLM that its usage came to, where that is known.
     banned: why it is out, None while it is not.
+    harmful: ids of jobs in which it sent what was harmful, by chance or not, and the reasons.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Standing:
     seconds: float = 0.0
     cost: Decimal = Decimal(0)
     banned: str | None = None
+    harmful: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def speed(self) -> float | None:
@@ -48,20 +50,28 @@ class Standing:
 
 
 class Providers:
-    """Who may still be given tasks in this run.
+    """Decides who gets no more work in this run, and tells the backend; everybody else asks this, or tells it.
 
     Those who are put out by what they sent are remembered in the list of bans. Failing to send anything is an accident
     or worse: the backend counts it, for this run alone.
 
     Args:
         bans: None where providers have no identity that outlives the run.
+        backend: gives no more tasks to those who are put out; None where nobody gives out tasks.
+        note: is called with a line for people when somebody is put out.
     """
 
-    def __init__(self, bans: BanList | None = None) -> None:
+    def __init__(
+        self, bans: BanList | None = None, backend: Backend | None = None, note: Callable[[str], None] | None = None
+    ) -> None:
         self._bans = bans
+        self._backend = backend
+        self._note = note
         self._standings: dict[str, Standing] = {}
         for provider_id, ban in (bans.read() if bans else {}).items():
             self._standings[provider_id] = Standing(ban.name, banned=ban.reason)
+            if backend is not None:
+                backend.dismiss(provider_id)
 
     def standings(self) -> dict[str, Standing]:
         """By provider id, in the order in which they were first heard of."""
@@ -98,16 +108,40 @@ class Providers:
         known = [price for price in prices if price is not None]
         own = standing.sample_price
         if own and len(known) >= ENOUGH_KNOWN and own > DEAREST * median(known):
-            standing.banned = standing.banned or f"it costs {own / median(known):.0f} times as much as others"
+            self.put_out(provider, f"it costs {own / median(known):.0f} times as much as others")
 
     def refused(self, provider: Provider, verdict: Verdict) -> None:
         """It brought a result that was not admitted."""
         standing = self._standing(provider)
         standing.penalty += PENALTIES[verdict.kind]
         if standing.penalty >= OUT and standing.banned is None:
-            standing.banned = verdict.reason
+            self.put_out(provider, verdict.reason)
             if self._bans is not None:
                 self._bans.add(provider, verdict.reason)
+
+    def reject(self, outcome: Outcome, verdict: Verdict) -> None:
+        """What the outcome's task brought was refused, and is not paid for.
+
+        What was harmful is paid for until its sender is put out, as an honest update is harmful from time to time.
+        """
+        job_id = outcome.task.job.job_id
+        if verdict.kind == "harmful" and outcome.provider is not None:
+            self._standing(outcome.provider).harmful.append((job_id, verdict.reason))
+        elif verdict.kind not in ("admitted", "no update") and self._backend is not None:
+            self._backend.reject(job_id, verdict.reason)
+
+    def put_out(self, provider: Provider, reason: str) -> None:
+        """Give a provider no more work in this run, and reject what it sent that was harmful."""
+        standing = self._standing(provider)
+        if standing.banned is not None:
+            return
+        standing.banned = reason
+        if self._backend is not None:
+            self._backend.dismiss(provider.id)
+            for job_id, why in standing.harmful:
+                self._backend.reject(job_id, why)
+        if self._note is not None:
+            self._note(f"  {standing.name} gets no more work")
 
     def resume(self, rounds: Iterable[RoundEntry]) -> None:
         """Learn the speeds again from the lines of `metrics.jsonl` that were written before this process started.

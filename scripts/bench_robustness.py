@@ -148,16 +148,10 @@ async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> 
     model, weights = setting.start()
     gate = Holdout(model, read_shard(setting.dataset.holdout.path), 0)
     plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
-    providers, reports = Providers(), list[RoundReport]()
-
-    def dismiss_banned(*_: object) -> None:
-        for provider_id, standing in providers.standings().items():
-            if standing.banned is not None:
-                crowd.dismiss(provider_id)
-
+    providers, reports = Providers(backend=crowd), list[RoundReport]()
     for number in range(1, rounds + 1):
         report = await run_round(
-            number, crowd, setting.dataset.clients, plan, setting.base, BACKBONE, weights, folder, dismiss_banned,
+            number, crowd, setting.dataset.clients, plan, setting.base, BACKBONE, weights, folder, lambda *_: None,
             evaluate=gate, providers=providers,
             history=History.of(r.entry() for r in reports),
         )  # fmt: skip

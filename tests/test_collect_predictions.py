@@ -16,6 +16,7 @@ from nima.predictions import encode_predictions
 from nima.shards import write_shard
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.prediction import PASSES, collect_predictions
+from requestor.providers import Providers
 
 IDS = np.array([3, 5, 8])
 PROBABILITIES = np.full((3, 10), 0.1, dtype=np.float32)
@@ -36,7 +37,9 @@ def collect(task: Task, tmp_path: Path, write: Callable[[Path, Task], None]) -> 
         return Outcome(task, Provider(task.job.job_id, "fox"), result, output)
 
     backend = SimulatedBackend(behave)
-    parts, problems = asyncio.run(collect_predictions(backend, [task], lambda photos: None))
+    parts, problems = asyncio.run(
+        collect_predictions(backend, [task], lambda photos: None, Providers(backend=backend).put_out)
+    )
     assert [path.name for path in tmp_path.glob("evaluate*")] == [], "what came back is deleted"
     return parts, problems, backend.dismissed
 
@@ -67,7 +70,9 @@ def test_they_are_in_the_order_of_the_tasks_whoever_was_first(task: Task, tmp_pa
         result = JobResult(PROTOCOL, task.job.job_id, "evaluate", True, None)
         return Outcome(task, Provider(task.job.job_id, "fox"), result, output)
 
-    parts, problems = asyncio.run(collect_predictions(SimulatedBackend(behave), [task, second], lambda photos: None))
+    parts, problems = asyncio.run(
+        collect_predictions(SimulatedBackend(behave), [task, second], lambda photos: None, Providers().put_out)
+    )
     assert [ids.tolist() for ids, _ in parts] == [IDS.tolist(), others.tolist()]
     assert problems == []
 

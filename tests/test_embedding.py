@@ -142,7 +142,8 @@ def test_what_was_checked_is_not_asked_for_again(setting: Setting, honest) -> No
 
 
 def test_who_lies_is_out_and_another_does_the_work(setting: Setting, honest) -> None:
-    backend, providers = Liar(2, setting.folder / "inbox"), Providers()
+    backend = Liar(2, setting.folder / "inbox")
+    providers = Providers(backend=backend)
     embedding, outcomes = setting.run(backend, "lies", providers=providers)
     assert backend.lies == 1
     refused = [(outcome, verdict) for outcome, verdict in outcomes if not verdict.admitted]

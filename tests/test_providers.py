@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated_backend import SimulatedBackend
 
-from requestor.backends.base import Provider
+from nima.jobs import PROTOCOL, Job
+from requestor.backends.base import Outcome, Provider, Task
 from requestor.bans import BanList, ban_list
 from requestor.cli import main as nima_golem
 from requestor.errors import ConfigurationError
@@ -102,6 +104,48 @@ def test_a_resumed_run_knows_the_speeds_again() -> None:
     assert providers.standings()[FOX.id].speed == 20
     assert providers.standings()[FOX.id].sample_price == Decimal("0.0002")
     assert providers.relative_speed(4) == 1
+
+
+async def nothing(task: Task) -> Outcome:
+    return Outcome(task, None)
+
+
+def outcome(job_id: str, provider: Provider | None) -> Outcome:
+    job = Job(PROTOCOL, "embed", job_id, "resnet18", "/", 64 * "0", (64 * "1",), None, 0)
+    return Outcome(Task(job, (), None, 1.0, 1), provider)
+
+
+def test_the_backend_is_told_once_of_each_who_is_put_out_and_people_too(tmp_path: Path) -> None:
+    bans, backend, notes = BanList(tmp_path / "bans.json"), SimulatedBackend(nothing), list[str]()
+    bans.add(ELK, "of an earlier run")
+    providers = Providers(bans, backend, notes.append)
+    assert (backend.dismissed, notes) == ([ELK.id], [])
+    for _ in range(2):
+        providers.refused(FOX, Verdict("replay", "it is a copy"))
+        providers.put_out(FOX, "another reason")
+        providers.put_out(OWL, "for this run")
+    assert backend.dismissed == [ELK.id, FOX.id, OWL.id]
+    assert notes == ["  bold-fox gets no more work", "  calm-owl gets no more work"]
+    assert providers.standings()[FOX.id].banned == "it is a copy"
+    assert providers.is_banned(OWL.id)
+    assert bans.read().keys() == {ELK.id, FOX.id}
+
+
+def test_harmful_work_is_not_paid_for_once_its_sender_is_out() -> None:
+    backend = SimulatedBackend(nothing)
+    providers = Providers(backend=backend)
+    for job_id, provider, verdict in [
+        ("late", None, Verdict("no update", "nobody did it")),
+        ("good", FOX, Verdict("admitted", "admitted")),
+        ("harmful", FOX, Verdict("harmful", "it worsens the hold-out EMD")),
+        ("garbage", OWL, Verdict("malformed", "no safetensors file")),
+    ]:
+        providers.reject(outcome(job_id, provider), verdict)
+    assert backend.rejected == ["garbage"]
+    providers.put_out(OWL, "a reason")
+    assert backend.rejected == ["garbage"]
+    providers.put_out(FOX, "a reason")
+    assert backend.rejected == ["garbage", "harmful"]
 
 
 def test_who_sent_bad_work_is_out_in_the_next_run_until_pardoned(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ class Board:
     it already holds most of, so that each shard travels once. Every task of a round ends in exactly one outcome,
     at the latest at the round's deadline.
 
+    Whose work is no good is decided elsewhere (`requestor.providers`), and the board is told to dismiss it. What it
+    counts itself is another thing: attempts that failed and brought nothing to be judged, of which it alone sees each.
+
     Args:
         crew: how many providers are expected. Until so many have come, or for a while, nobody takes a second task:
             the first to be hired would do the work of those who come seconds later.
@@ -45,16 +48,18 @@ class Board:
         self._failed_by: dict[str, list[str]] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
+        self._dismissed: set[str] = set()
         self._busy_at = time.monotonic()
         self._outcomes: asyncio.Queue[Outcome | ImageMismatch] = asyncio.Queue()
         self._posted = asyncio.Event()
 
     def is_banned(self, provider_id: str) -> bool:
-        return self._strikes.get(provider_id, 0) >= STRIKES
+        """Whether a provider is given no more tasks: it was dismissed, or has failed too often."""
+        return provider_id in self._dismissed or self._strikes.get(provider_id, 0) >= STRIKES
 
     def dismiss(self, provider_id: str) -> None:
         """A provider is given no more tasks, whatever it did so far."""
-        self._strikes[provider_id] = STRIKES
+        self._dismissed.add(provider_id)
         self._notify()
 
     def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
@@ -168,7 +173,7 @@ class Board:
         """Whether all who came are out, and nobody has come for long. Before anybody came at all, it is waited on."""
         if self._running:
             self._busy_at = time.monotonic()
-        out = any(strikes >= STRIKES for strikes in self._strikes.values())
+        out = any(map(self.is_banned, {*self._strikes, *self._dismissed}))
         return out and time.monotonic() - self._busy_at > DESERTED_SECONDS
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:

@@ -42,8 +42,7 @@ async def embed(
 
     def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
         entries.append(outcome_entry(outcome, verdict, images[outcome.task.job.shards[0]]))
-        context.note_outcome(backend, outcome, verdict)
-        context.dismiss_banned(backend, providers)
+        context.note_outcome(providers, outcome, verdict)
         progress.advance_to(shards_done())
         if shards_done() == shards:
             progress.stage("Training the head")

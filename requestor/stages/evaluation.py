@@ -16,6 +16,7 @@ from requestor.closing import ATTEMPT_SECONDS
 from requestor.dataset import Dataset
 from requestor.errors import TrainingFailed
 from requestor.prediction import collect_predictions
+from requestor.providers import Providers
 from requestor.results import write_predictions
 from requestor.stages.context import RunContext
 from requestor.stages.preparation import store_model
@@ -23,7 +24,12 @@ from requestor.stages.state import TrainingState
 
 
 async def evaluate(
-    context: RunContext, backend: Backend, dataset: Dataset, ratings: Ratings, state: TrainingState
+    context: RunContext,
+    backend: Backend,
+    dataset: Dataset,
+    ratings: Ratings,
+    providers: Providers,
+    state: TrainingState,
 ) -> dict[str, Any]:
     """What `evaluation.json` holds: split, metrics, intervals. Raises TrainingFailed where predictions are missing."""
     folder = context.folder
@@ -44,7 +50,7 @@ async def evaluate(
         done += 1
         context.progress.advance_to(done)
 
-    parts, problems = await collect_predictions(backend, tasks, on_part)
+    parts, problems = await collect_predictions(backend, tasks, on_part, providers.put_out)
     if problems:
         raise TrainingFailed(
             f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from nima import checkpoint
@@ -13,7 +14,7 @@ from nima.training import predict
 from nima.training_plan import TrainingPlan, default_plan
 from requestor.admission import History
 from requestor.aggregation import RULES
-from requestor.backends.base import Backend, Outcome
+from requestor.backends.base import Backend
 from requestor.config import RunConfig
 from requestor.dataset import Dataset
 from requestor.errors import TrainingFailed
@@ -26,7 +27,6 @@ from requestor.run_dir import RunFolder
 from requestor.server_optimizer import load_state, save_state
 from requestor.stages.context import RunContext
 from requestor.stages.state import TrainingState
-from requestor.verdict import Verdict
 
 FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
 
@@ -54,20 +54,15 @@ async def train(
     server = load_state(folder.server_state(state.round))
     context.progress.stage("Training", config.rounds, state.round)
 
-    def on_outcome(outcome: Outcome, verdict: Verdict) -> None:
-        context.note_outcome(backend, outcome, verdict)
-        context.dismiss_banned(backend, providers)
-
     failed = 0
     while state.round < config.rounds and not context.stopping.is_set():
         number = state.round + 1
         report = await run_round(
             number, backend, dataset.clients, plan, base, config.backbone, weights, folder.path / "rounds",
-            on_outcome, rule=RULES[config.aggregation], server=server, evaluate=gate,
+            partial(context.note_outcome, providers), rule=RULES[config.aggregation], server=server, evaluate=gate,
             history=History.of(_rounds_done(folder, state.round)), providers=providers,
         )  # fmt: skip
         server = report.server
-        context.dismiss_banned(backend, providers)
         if not report.moved:
             failed += 1
             _note_failure(context, report)
