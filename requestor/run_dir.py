@@ -45,7 +45,7 @@ class RunFiles:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def attempts(self) -> Iterator[RoundEntry]:

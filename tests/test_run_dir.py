@@ -5,7 +5,7 @@ import pytest
 
 from requestor.admission import History
 from requestor.errors import RunFolderError
-from requestor.report.record import read_run
+from requestor.overview import read_record
 from requestor.round_record import OutcomeEntry, RoundEntry
 from requestor.run_dir import RunFolder
 
@@ -81,7 +81,7 @@ def test_whatever_is_torn_all_whole_rounds_are_kept_and_their_updates_known_agai
         folder.append_metrics(second)
         assert folder.metrics() == [first, second]
         assert History.of(folder.metrics()).contents == {"update 1", "update 2"}
-        assert [line.round for line in read_run(tmp_path).rounds] == [1, 2], "in the report"
+        assert [line.round for line in read_record(tmp_path).rounds] == [1, 2], "in the report"
 
 
 def test_a_damaged_round_before_others_is_named(tmp_path: Path) -> None:

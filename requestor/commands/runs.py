@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
 
 from requestor.errors import RunFolderError
 from requestor.ledger import Ledger
+from requestor.overview import is_training_run, read_state
+from requestor.run_dir import RunFiles
 from requestor.tables import Column, field_lines, table_lines, terminal_width
 
 _COLUMNS = (
@@ -27,43 +28,6 @@ _COLUMNS = (
 _RECEIPT_COLUMNS = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("paid GLM", "right"))
 
 folder_argument = click.argument("run", type=click.Path(path_type=Path))
-
-
-@dataclass(frozen=True)
-class RunState:
-    """The state of a run, read from its folder without opening it for work."""
-
-    run: str
-    state: str
-    strategy: str
-    rounds: str
-    backend: str
-    spent_glm: str
-    srcc: float | None
-    report: str | None
-    open_allocations: list[str]
-    open_agreements: list[str]
-
-
-def read_run(folder: Path) -> RunState:
-    """Raises RunFolderError where the folder holds no run."""
-    identity, options = _read(folder, "run.json"), _read(folder, "options.json") or {}
-    if identity is None or "rounds" not in identity:
-        raise RunFolderError(f"{folder} holds no training run; see `nima-golem runs list`.")
-    state, summary = _read(folder, "state.json") or {"round": 0}, _read(folder, "summary.json")
-    ledger = Ledger(folder / "ledger.jsonl")
-    return RunState(
-        run=str(folder),
-        state="finished" if summary else "not finished",
-        strategy=str(identity.get("strategy", "?")),
-        rounds=f"{state['round']}/{identity['rounds']}",
-        backend=str(options.get("backend", "?")),
-        spent_glm=str(ledger.spent()),
-        srcc=summary["metrics"]["srcc"] if summary else None,
-        report=str(folder / "report.html") if (folder / "report.html").exists() else None,
-        open_allocations=ledger.open_allocations(),
-        open_agreements=[entry["agreement"] for entry in ledger.open_agreements()],
-    )
 
 
 @click.group()
@@ -95,9 +59,9 @@ def list_(root: Path, as_json: bool) -> None:
         nima-golem runs list --root ~/runs --json
     """
     folders = [path.parent for path in sorted(root.glob("*/run.json"))]
-    found = [folder for folder in folders if "rounds" in _read(folder, "run.json")]  # evaluations have none
+    found = [folder for folder in folders if is_training_run(folder)]
     rows = []
-    for run in map(read_run, found):
+    for run in map(read_state, found):
         if as_json:
             click.echo(json.dumps(asdict(run)))
         else:
@@ -120,9 +84,9 @@ def show(run: Path, as_json: bool) -> None:
     Examples:
         nima-golem runs show runs/tiny-ava-mobilenet_v2-0
     """
-    state = read_run(run)
+    state = read_state(run)
     if as_json:
-        click.echo(json.dumps({**asdict(state), "summary": _read(run, "summary.json")}))
+        click.echo(json.dumps({**asdict(state), "summary": RunFiles(run).read("summary.json")}))
         return
     fields = []
     for name, value in asdict(state).items():
@@ -165,8 +129,8 @@ def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
     """
     from requestor.commands.train import train
 
-    read_run(run)
-    options = _read(run, "options.json")
+    read_state(run)
+    options = RunFiles(run).read("options.json")
     if options is None:
         raise RunFolderError(f"{run} does not tell its options: give the `nima-golem train` command again.")
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
@@ -185,7 +149,7 @@ def rm(run: Path, force: bool) -> None:
     Examples:
         nima-golem runs rm runs/tiny-ava-mobilenet_v2-0
     """
-    state = read_run(run)
+    state = read_state(run)
     if (state.open_agreements or state.open_allocations) and not force:
         raise RunFolderError(
             f"{run} may still owe money ({len(state.open_agreements)} agreements, "
@@ -193,12 +157,3 @@ def rm(run: Path, force: bool) -> None:
             "--force removes it all the same."
         )
     shutil.rmtree(run)
-
-
-def _read(folder: Path, name: str) -> Any:
-    try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{folder / name} could not be read ({error}).") from error

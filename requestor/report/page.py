@@ -18,11 +18,12 @@ from nima.text import one_line
 from requestor.budget import show_glm
 from requestor.duration import duration
 from requestor.html_templates import templates_of
+from requestor.overview import RunRecord, read_record
 from requestor.report.charts import Point, Series, line_chart
 from requestor.report.heat_map import heat_map
 from requestor.report.photos import gallery
 from requestor.report.providers import provider_rows, refusals
-from requestor.report.record import RunRecord, Tested, read_run, read_tested
+from requestor.report.record import Tested, read_tested
 
 SHOWN_PROVIDERS = 100  # a report is read; the rest is in receipt.json …
 SHOWN_REFUSALS = 100  # … and in metrics.jsonl
@@ -56,7 +57,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         RunFolderError: the folder holds no training run, or a file of it is damaged.
     """
-    record = read_run(folder)
+    record = read_record(folder)
     tested, missing = None, ""
     if record.evaluation is not None:
         try:

@@ -12,9 +12,9 @@ from decimal import Decimal
 from functools import cache
 
 from nima.text import one_line
-from requestor.budget import SECONDS_AN_HOUR, show_glm
+from requestor.budget import SECONDS_AN_HOUR, Price, show_glm
+from requestor.overview import Hire, RunRecord
 from requestor.provider_name import ID_LENGTH, display_name
-from requestor.report.record import Hire, RunRecord
 from requestor.round_record import OutcomeEntry
 
 NOBODY = "nobody"
@@ -68,7 +68,8 @@ class ProviderRow:
         """GLM for an hour at full load, without the fee for the start."""
         if self.hire is None:
             return None
-        return self.hire.price.at_full_load(SECONDS_AN_HOUR, self.hire.threads) - self.hire.price.start
+        price = Price.from_text(self.hire.price)
+        return price.at_full_load(SECONDS_AN_HOUR, self.hire.threads) - price.start
 
     @property
     def details(self) -> str:
