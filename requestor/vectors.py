@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the rules of aggregation are listed by --help, which need not wait for torch
+    from torch import Tensor
 
 Vector = NDArray[np.float64]
 
@@ -21,11 +23,15 @@ FEWEST = 3  # others that an update is held against
 
 def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
     """All values one after another, float32 `[values]`, in the order of the mapping."""
+    import torch
+
     return torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors.values()]).numpy()
 
 
 def moved(tensors: Mapping[str, Tensor], step: NDArray[np.floating]) -> dict[str, Tensor]:
     """New float32 tensors, `tensors` plus `step` `[values]`, added in float64."""
+    import torch
+
     result, start = {}, 0
     for name, tensor in tensors.items():
         change = torch.from_numpy(np.asarray(step[start : start + tensor.numel()], np.float64))
