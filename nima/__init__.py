@@ -19,26 +19,14 @@ Paths, bytes of files and Pillow's images can be mixed, and any iterable of them
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.photos import PhotoError
-    from nima.score import Score
-    from nima.score_cache import ScoreCache
-    from nima.scoring import Scorer
+    from nima.scoring import Score, ScoreCache, Scorer
+else:
+    __getattr__, __dir__ = attach(__name__, {"photos": ["PhotoError"], "scoring": ["Score", "ScoreCache", "Scorer"]})
 
 __all__ = ["PhotoError", "Score", "ScoreCache", "Scorer"]
-
-_MODULES = {"PhotoError": "photos", "Score": "score", "ScoreCache": "score_cache", "Scorer": "scoring"}
-
-
-def __getattr__(name: str) -> Any:
-    # Only when asked for: torch takes a second to import, and most of this package does without it.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 from nima.errors import NimaError
-from nima.files import read_bounded, write_atomically
-from nima.jobs import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
-from nima.text import one_line
+from nima.safe_io import one_line, read_bounded, write_atomically
+from nima.wire import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
 
 MAX_JOB_BYTES = 1024 * 1024
 

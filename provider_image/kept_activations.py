@@ -15,12 +15,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from nima.files import FileError, read_bounded, write_atomically
 from nima.model import Activations, Nima
-from nima.shards import Shard
+from nima.safe_io import FileError, read_bounded, write_atomically
 from nima.training import frozen_activations
-from nima.training_plan import TrainingPlan
 from nima.version import VERSION
+from nima.wire import Shard, TrainingPlan
 
 _MAX_BYTES = 1 << 30
 

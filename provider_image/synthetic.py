@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from nima.shards import Shard
+from nima.wire import Shard
 
 
 def synthetic_shard(images: int, size: int) -> Shard:

@@ -10,19 +10,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nima import checkpoint
-from nima.embedding import embed
 from nima.errors import NimaError
-from nima.features import encode_features
-from nima.files import check_content, sha256_of
-from nima.jobs import FEATURES_FILE, PREDICTIONS_FILE, PROTOCOL, UPDATE_FILE, WEIGHTS_FILE, Job, JobResult, Kind
-from nima.model import Nima
-from nima.predictions import encode_predictions
-from nima.shards import Shard, read_shard
-from nima.training import predict, train
-from nima.training_plan import TrainingPlan
-from nima.update import decode_weights, encode_update, schema_of
+from nima.model import Nima, checkpoint
+from nima.safe_io import check_content, sha256_of
+from nima.training import embed, predict, train
 from nima.version import VERSION
+from nima.wire import (
+    FEATURES_FILE,
+    PREDICTIONS_FILE,
+    PROTOCOL,
+    UPDATE_FILE,
+    WEIGHTS_FILE,
+    Job,
+    JobResult,
+    Kind,
+    Shard,
+    TrainingPlan,
+    decode_weights,
+    encode_features,
+    encode_predictions,
+    encode_update,
+    read_shard,
+    schema_of,
+)
 from provider_image.kept_activations import keep_activations
 from provider_image.synthetic import synthetic_shard
 
@@ -136,7 +146,7 @@ def _success(job: Job, samples: int, seconds: float, loss: float | None, output:
 
 
 def _versions() -> dict[str, str]:
-    import torchvision  # only here: `nima.backbones` has made sure by now that it loads
+    import torchvision  # only here: `nima.model.backbones` has made sure by now that it loads
 
     return {
         "python": platform.python_version(),

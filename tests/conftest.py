@@ -12,12 +12,12 @@ from browser import Browser, start_browser
 from hypothesis import settings
 from two_daemons import TwoDaemons, daemon_settings
 
-from requestor.devnet.chain import ANVIL, TOKEN
-from requestor.devnet.daemons import Daemon
-from requestor.devnet.hub import Hub
 from requestor.devnet.network import NetworkOptions
-from requestor.devnet.npm import NpmUnavailable
-from requestor.devnet.ports import Ports
+from requestor.devnet.services.chain import ANVIL, TOKEN
+from requestor.devnet.services.daemons import Daemon
+from requestor.devnet.services.hub import Hub
+from requestor.devnet.services.npm import NpmUnavailable
+from requestor.devnet.services.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
 

@@ -1,0 +1,37 @@
+"""Has tasks computed before a deadline, on Golem or in subprocesses, and returns their outcomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
+
+if TYPE_CHECKING:
+    from requestor.backends.base import Backend, Outcome, Provider, Task, renamed
+    from requestor.backends.closing import ATTEMPT_SECONDS, LIMITS, ROUND_SECONDS, RoundLimits, until
+    from requestor.backends.hiring import HiringConfig, image_for, open_backend
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "base": ["Backend", "Outcome", "Provider", "Task", "renamed"],
+            "closing": ["ATTEMPT_SECONDS", "LIMITS", "ROUND_SECONDS", "RoundLimits", "until"],
+            "hiring": ["image_for", "open_backend", "HiringConfig"],
+        },
+    )
+
+__all__ = [
+    "ATTEMPT_SECONDS",
+    "LIMITS",
+    "ROUND_SECONDS",
+    "Backend",
+    "HiringConfig",
+    "Outcome",
+    "Provider",
+    "RoundLimits",
+    "Task",
+    "image_for",
+    "open_backend",
+    "renamed",
+    "until",
+]

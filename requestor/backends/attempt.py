@@ -7,10 +7,10 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
-from nima.jobs import JobResult
+from nima.wire import JobResult
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import Board
-from requestor.ledger import Ledger
+from requestor.records import Ledger
 
 logger = logging.getLogger(__name__)
 

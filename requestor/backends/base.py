@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from nima.jobs import Job, JobResult
-from requestor.ledger import Receipt
+from nima.wire import Job, JobResult
+from requestor.records import Receipt
 
 
 @dataclass(frozen=True)

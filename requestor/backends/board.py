@@ -25,8 +25,9 @@ class Board:
     it already holds most of, so that each shard travels once. Every task of a round ends in exactly one outcome,
     at the latest at the round's deadline.
 
-    Whose work is no good is decided elsewhere (`requestor.providers`), and the board is told to dismiss it. What it
-    counts itself is another thing: attempts that failed and brought nothing to be judged, of which it alone sees each.
+    Whose work is no good is decided elsewhere (`requestor.training.providers.standing`), and the board is told to
+    dismiss it. What it counts itself is another thing: attempts that failed and brought nothing to be judged, of which
+    it alone sees each.
 
     Args:
         crew: how many providers are expected. Until so many have come, or for a while, nobody takes a second task:

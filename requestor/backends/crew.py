@@ -10,18 +10,16 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from nima.jobs import EXIT_MISMATCH, JOB_FILE, OUTPUT_FILES, RESULT_FILE, WEIGHTS_FILE, VersionMismatch
-from nima.strict_json import JobError
-from nima.text import one_line
-from requestor.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
+from nima.safe_io import JobError, one_line
+from nima.wire import EXIT_MISMATCH, JOB_FILE, OUTPUT_FILES, RESULT_FILE, WEIGHTS_FILE, VersionMismatch
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox, Junk
-from requestor.budget import show_glm
-from requestor.golem.gftp_protocol import TOO_LARGE
-from requestor.image.vm import JOBS, STORE
+from requestor.golem.gftp import TOO_LARGE
+from requestor.image import JOBS, STORE
+from requestor.money import RESERVE, SHORTEST_ATTEMPT, Accounts, show_glm
 
 METER_SECONDS = 5.0  # between two looks at what providers have cost
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from requestor.accounts import Accounts
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
 from requestor.backends.crew import CommandFailure, Crew, Hired
@@ -22,13 +21,22 @@ from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox
 from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
 from requestor.errors import GolemError
-from requestor.golem.market import Offer, read_offer
-from requestor.golem.orphans import reject_invoice
-from requestor.golem.properties import MEMORY, PACKAGE_FORMAT, PRICING_MODEL, RUNTIME, TASK_PACKAGE
-from requestor.golem.reservation import LONGEST_RUN, Reservation
-from requestor.golem.wallet import Wallet
-from requestor.image.vm import MEMORY_GIB
-from requestor.ledger import Receipt
+from requestor.golem import (
+    LONGEST_RUN,
+    MEMORY,
+    PACKAGE_FORMAT,
+    PRICING_MODEL,
+    RUNTIME,
+    TASK_PACKAGE,
+    Offer,
+    Reservation,
+    Wallet,
+    read_offer,
+    reject_invoice,
+)
+from requestor.image import MEMORY_GIB
+from requestor.money import Accounts
+from requestor.records import Receipt
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
 import yapapi  # noqa: E402

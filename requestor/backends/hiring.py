@@ -1,16 +1,24 @@
-"""Whom a run hires, for how much, and on which Golem."""
+"""Says who computes for a run, for how much and on which Golem, and opens the backend that follows from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
+from requestor.backends.base import Backend
+from requestor.backends.local import LocalBackend
 from requestor.errors import ConfigurationError
-from requestor.golem.networks import TOKENS, Connection
+from requestor.golem import TOKENS, Connection, required_app_key
+from requestor.golem.gftp import our_gftp_on_path
+from requestor.image import ChosenImage, choose_image
+from requestor.money import Accounts
+from requestor.records import Ledger
 
 BackendName = Literal["golem", "local"]
+LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; the largest backbone's update has 172 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +71,52 @@ class GolemSettings:
     python: str
     max_price: Decimal
     environment: Mapping[str, str]
+
+
+def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
+    """Chooses the image that a backend hires providers for; None for a backend that hires nobody.
+
+    Raises AppKeyMissing and ConfigurationError where variables are missing or wrong; ImageMismatch for an image of
+    another version.
+    """
+    if backend != "golem":
+        return None
+    required_app_key(environment)
+    return choose_image(environment)
+
+
+def open_backend(
+    config: HiringConfig, run: Path, ledger: Ledger, environment: dict[str, str], image: ChosenImage | None
+) -> Backend:
+    """Opens the backend that a configuration names. Nobody is hired before the backend is entered.
+
+    Args:
+        run: the run's folder; its `inbox` takes the files that providers send.
+        ledger: the run's ledger, for what providers are paid.
+        environment: the variables that say which Golem to use.
+        image: what to hire for; None where nobody is hired.
+    """
+    inbox = run / "inbox"
+    if image is None:
+        return LocalBackend(config.workers, inbox)
+    # yapapi takes seconds to import, and needs to be there for this backend only.
+    from requestor.backends.golem import GolemBackend
+
+    settings = GolemSettings(
+        connection=Connection.from_environment(environment, config.network),
+        subnet=config.subnet,
+        image=image.package,
+        image_checked=image.info is not None,
+        image_models=image.models,
+        python=image.python,
+        max_price=config.max_price,
+        environment=_gftp_environment(environment, run / "bin"),
+    )
+    return GolemBackend(settings, Accounts(config.budget, ledger), config.workers, inbox)
+
+
+def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """Returns what yapapi's `gftp` process needs: the service bus, and our gftp on PATH, as Golem's own takes in files
+    of any size."""
+    variables = {name: environment[name] for name in ("GSB_URL", "YAGNA_DATADIR") if name in environment}
+    return variables | our_gftp_on_path(folder, LARGEST_UPLOAD)

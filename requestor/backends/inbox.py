@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nima.jobs import MAX_RESULT_BYTES, JobResult, VersionMismatch
-from nima.strict_json import JobError
+from nima.safe_io import JobError
+from nima.wire import MAX_RESULT_BYTES, JobResult, VersionMismatch
 from requestor.backends.base import Task
 
 

@@ -15,12 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
-from nima.jobs import EXIT_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobResult, VersionMismatch
-from nima.strict_json import JobError
+from nima.safe_io import JobError
+from nima.wire import EXIT_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobResult, VersionMismatch
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.inbox import Inbox, Junk
-from requestor.ledger import Receipt
+from requestor.records import Receipt
 
 
 @dataclass

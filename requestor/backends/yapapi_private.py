@@ -1,8 +1,8 @@
 """What we use of yapapi although it is private there: everything that another release may change without a word.
 
 yapapi has no public way to pay from an allocation that is there already, to ask before an activity is created, and to
-say under which agreement a worker works. `tests/test_yapapi_private.py` holds each of these against the installed
-release.
+say under which agreement a worker works. `tests/requestor/backends/test_yapapi_private.py` holds each of these against
+the installed release.
 """
 
 from __future__ import annotations

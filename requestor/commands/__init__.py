@@ -1,1 +1,1 @@
-"""Each module is one command: it parses the options, calls the library and prints. It does nothing else."""
+"""Holds one module a command: parses the options, calls one face, prints."""

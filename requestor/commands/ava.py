@@ -44,10 +44,8 @@ def check(context: click.Context, folder: Path, output: Path | None, threads: in
         nima-golem ava check ava/
         nima-golem ava check ava/ --output clean.txt
     """
-    from nima.ava import read_ratings
-    from nima.ava_check import check_photos
-    from nima.splits import write_ids
-    from requestor.bar import progress_bar
+    from nima.ava import check_photos, read_ratings, write_ids
+    from requestor.terminal import progress_bar
 
     ratings = read_ratings(folder)
     with progress_bar("Checking") as progress:
@@ -102,8 +100,7 @@ def split(
     """
     import numpy as np
 
-    from nima.ava import read_ratings
-    from nima.splits import random_split, read_ids, read_split, write_ids
+    from nima.ava import random_split, read_ids, read_ratings, read_split, write_ids
 
     known = read_ratings(folder).image_ids
     if clean is not None:

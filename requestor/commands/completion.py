@@ -19,7 +19,7 @@ def completion(shell: str) -> None:
         eval "$(nima-golem completion zsh)"
         nima-golem completion fish > ~/.config/fish/completions/nima-golem.fish
     """
-    from requestor.cli import main
+    from requestor.commands.main import main
 
     made = get_completion_class(shell)
     assert made is not None  # of these three

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from requestor.errors import DevnetError, RequestorError
-from requestor.tables import Column, table_lines, terminal_width
+from requestor.terminal import Column, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from requestor.devnet.accounts import ProviderAccount
-    from requestor.devnet.network import NetworkOptions
-    from requestor.devnet.state import Devnet
+    from requestor.devnet import Devnet, NetworkOptions, ProviderAccount
 
 name_option = click.option(
     "--name",
@@ -89,8 +87,7 @@ def up(
         nima-golem devnet up --detach
         nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
     """
-    from requestor.devnet.network import NetworkOptions
-    from requestor.devnet.supervision import start_detached
+    from requestor.devnet import NetworkOptions, start_detached
 
     options = NetworkOptions(
         name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults,
@@ -105,7 +102,7 @@ def up(
 
 
 async def _foreground(options: NetworkOptions, started: float) -> None:
-    from requestor.devnet.supervision import supervise
+    from requestor.devnet import supervise
 
     shown: list[asyncio.Task[None]] = []
 
@@ -124,8 +121,8 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
 
 async def _show_changes(devnet: Devnet) -> None:
     """Prints a line whenever a provider's state or account changes."""
-    from requestor.devnet.accounts import provider_accounts
-    from requestor.devnet.pricing import plain
+    from requestor.devnet import provider_accounts
+    from requestor.devnet.provider import plain
 
     last: dict[str, str] = {}
     while True:
@@ -159,8 +156,7 @@ def down(name: str | None) -> None:
     Examples:
         nima-golem devnet down
     """
-    from requestor.devnet.state import DEFAULT_NAME, NAME_VARIABLE, devnet_folder, find_devnet, state_file
-    from requestor.devnet.supervision import clear, stop
+    from requestor.devnet import DEFAULT_NAME, NAME_VARIABLE, clear, devnet_folder, find_devnet, state_file, stop
 
     running = find_devnet(name)
     if running is None:
@@ -185,8 +181,8 @@ def status(name: str | None, as_json: bool) -> None:
         nima-golem devnet status
         nima-golem devnet status --json
     """
-    from requestor.devnet.accounts import provider_accounts, requestor_wallet
-    from requestor.devnet.pricing import plain
+    from requestor.devnet import provider_accounts, requestor_wallet
+    from requestor.devnet.provider import plain
 
     async def read() -> tuple[list[ProviderAccount], Decimal | None]:
         return await provider_accounts(running), await requestor_wallet(running)
@@ -226,7 +222,7 @@ def settle(name: str | None, timeout: float, as_json: bool) -> None:
     Examples:
         nima-golem devnet settle
     """
-    from requestor.devnet.accounts import settle as settle_now
+    from requestor.devnet import settle as settle_now
 
     running = _find(name)
     accounts = asyncio.run(settle_now(running, timeout))
@@ -267,7 +263,7 @@ def logs(who: str | None, name: str | None, lines: int) -> None:
         nima-golem devnet logs
         nima-golem devnet logs provider-1 --lines 100
     """
-    from requestor.devnet.state import DEFAULT_NAME, devnet_folder, find_devnet
+    from requestor.devnet import DEFAULT_NAME, devnet_folder, find_devnet
 
     running = find_devnet(name)
     folder = running.logs if running else devnet_folder(name or DEFAULT_NAME) / "logs"
@@ -280,7 +276,7 @@ def logs(who: str | None, name: str | None, lines: int) -> None:
 
 
 def _find(name: str | None) -> Devnet:
-    from requestor.devnet.state import find_devnet
+    from requestor.devnet import find_devnet
 
     found = find_devnet(name)
     if found is None:

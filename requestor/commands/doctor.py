@@ -7,8 +7,8 @@ import json
 
 import click
 
-from requestor.golem.networks import DEFAULT_NETWORK, TOKENS
-from requestor.tables import field_lines, terminal_width
+from requestor.golem import DEFAULT_NETWORK, TOKENS
+from requestor.terminal import field_lines, terminal_width
 
 _MARKS = {"ok": "✓", "warning": "!", "blocked": "✗", "skipped": "-"}
 _WIDTH = 17  # of the mark and the longest name of a check, as they are shown one by one
@@ -30,8 +30,7 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
         nima-golem doctor
         nima-golem doctor --network polygon --json
     """
-    from requestor.doctor import Setup, examine
-    from requestor.finding import Finding
+    from requestor.setup import Finding, Setup, examine
 
     async def look() -> list[Finding]:
         findings = []

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import ConfigurationError
+from requestor.terminal import Amount, confirm_real_money
 
 if TYPE_CHECKING:
-    from nima.ava import Ratings
-    from nima.splits import Split
+    from nima.ava import Ratings, Split
     from requestor.evaluation import Evaluation
 
 
@@ -61,12 +60,10 @@ def evaluate(
         nima-golem evaluate --model model.safetensors --ava ava/ --json > mine.json
         nima-golem evaluate --model mobilenet_v1-ava --ava ava/ --compare mine.json
     """
-    from nima.ava import read_ratings
-    from nima.splits import check_comparable
-    from requestor import evaluation_table
-    from requestor.evaluation import evaluate_table, read_evaluation
-    from requestor.tables import terminal_width
-    from requestor.test_split import listed_split
+    from nima.ava import check_comparable, read_ratings
+    from requestor.evaluation import evaluate_table, listed_split, read_evaluation
+    from requestor.evaluation import table as evaluation_table
+    from requestor.terminal import terminal_width
 
     if (predictions is None) == (model is None):
         raise ConfigurationError("The predictions are not known. Pass either --predictions FILE or --model MODEL.")
@@ -75,8 +72,8 @@ def evaluate(
             "--backend golem pays providers. Pass the largest amount that they may cost, such as --budget 0.1GLM."
         )
     if backend == "golem" and budget is not None and not yes:
-        from requestor.environment import golem_environment
-        from requestor.golem.networks import chosen_network
+        from requestor.golem import chosen_network
+        from requestor.setup import golem_environment
 
         confirm_real_money(chosen_network(golem_environment()), budget)
     other = read_evaluation(compare) if compare else None
@@ -85,7 +82,7 @@ def evaluate(
     if model is not None:
         evaluation = _of_model(model, ava, ratings, split, bootstrap, backend, budget)
     else:
-        from nima.prediction_table import read_prediction_table
+        from nima.ava import read_prediction_table
 
         assert predictions is not None
         evaluation = evaluate_table(read_prediction_table(predictions), ratings, split, bootstrap)
@@ -103,11 +100,10 @@ def evaluate(
 def _of_model(
     model: str, ava: Path, ratings: Ratings, split: Split | None, bootstrap: int, backend: str, budget: Decimal | None
 ) -> Evaluation:
-    from nima.checkpoint import read_metadata
-    from nima.splits import Split
-    from requestor.bar import progress_bar
+    from nima.ava import Split
+    from nima.model import read_metadata
     from requestor.evaluation import check_not_trained_on, evaluate_table
-    from requestor.model_files import model_file
+    from requestor.terminal import model_file, progress_bar
 
     if not ava.is_dir():
         raise ConfigurationError(
@@ -122,11 +118,11 @@ def _of_model(
     with progress_bar("Scoring") as progress:
         rated = split.image_ids[ratings.known(split.image_ids)]
         if backend == "here":
-            from requestor.prediction import predict_here
+            from requestor.evaluation import predict_here
 
             table = predict_here(path, ava, rated, progress)
         else:
-            from requestor.on_providers import predict_with
+            from requestor.evaluation import predict_with
 
             table = predict_with(backend, budget, path, ava, rated, progress)
     return evaluate_table(table, ratings, split, bootstrap, str(metadata.get("name", path.stem)))

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from requestor.errors import ConfigurationError
-from requestor.output_file import ask_to_replace
-from requestor.tables import Column, table_lines, terminal_width
+from requestor.terminal import Column, ask_to_replace, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,14 +54,13 @@ def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool
     from nima.explain import explain as explained
     from nima.photos import open_photo
     from nima.scoring import DEFAULT_MODEL, Scorer
-    from requestor.bar import progress_bar
-    from requestor.model_files import model_file
+    from requestor.terminal import model_file, progress_bar
 
     scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device)
     with progress_bar("explaining") as progress:
         explanation = explained(scorer, photo, progress)
     if output is not None:
-        from nima.explanation_picture import draw
+        from nima.explain import draw
 
         _save(draw(explanation, open_photo(photo, long_side=2400)), output)
     if as_json:
@@ -85,7 +83,7 @@ def _check(output: Path, photo: Path, overwrite: bool) -> None:
 
 
 def _save(picture: Image.Image, output: Path) -> None:
-    from nima.files import write_atomically
+    from nima.safe_io import write_atomically
 
     content = BytesIO()
     picture.save(content, _FORMATS[output.suffix.lower()], quality=92)

@@ -33,11 +33,9 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
         nima-golem export mobilenet_v1-ava --format torchscript
     """
     # Imported here, as `--help` should not wait for torch.
-    from nima.checkpoint import read_metadata
-    from nima.exporting import export as exported
-    from requestor.model_files import model_file
-    from requestor.output_file import ask_to_replace
-    from requestor.tables import field_lines, terminal_width
+    from nima.model import export as exported
+    from nima.model import read_metadata
+    from requestor.terminal import ask_to_replace, field_lines, model_file, terminal_width
 
     path = model_file(model)
     if output is None:

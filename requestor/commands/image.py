@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestor.tables import Column, field_lines, table_lines, terminal_width
+from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from requestor.image.contents import Part
-    from requestor.image.gvmi import ImageInfo
+    from requestor.image import ImageInfo, Part
 
 _PART_COLUMNS = (Column("MB before compression", "right"), Column("part", if_narrow="fold"))
 _CHECK_WIDTH = 11  # of the longest name of a check, as they are shown one by one
@@ -63,9 +62,9 @@ def build(output: Path, base: str | None, models: tuple[str, ...], as_json: bool
     Examples:
         nima-golem image build --output provider.gvmi
         nima-golem image build --model model.safetensors          # so that it need not be sent to each provider
-        nima-golem image build --base localhost/nima-golem-base   # of scripts/base_image, where no registry is in reach
+        nima-golem image build --base localhost/nima-golem-base   # of scripts/image/base_image, without a registry
     """
-    from requestor.image.build import DEFAULT_BASE, build_image
+    from requestor.image_build import DEFAULT_BASE, build_image
 
     with _Steps() as report:
         info = build_image(output, base or DEFAULT_BASE, models, report)
@@ -83,8 +82,7 @@ def info(file: Path, as_json: bool) -> None:
         nima-golem image info provider.gvmi
         nima-golem image info --json provider.gvmi | jq -r .sha3_224
     """
-    from requestor.image.contents import list_parts
-    from requestor.image.gvmi import read_image
+    from requestor.image import list_parts, read_image
 
     facts = _facts(read_image(file))
     # The config is useful without the tools that read the file system.
@@ -115,7 +113,7 @@ def verify(file: Path, as_json: bool) -> None:
     Examples:
         nima-golem image verify provider.gvmi
     """
-    from requestor.image.verify import verify_image
+    from requestor.image_build import verify_image
 
     async def run() -> None:
         async for check in verify_image(file):
@@ -144,7 +142,7 @@ def push(file: Path, tag: str | None, anonymous: bool) -> None:
         nima-golem image push provider.gvmi --tag me/nima-golem:0.1.0
         export NIMA_GOLEM_IMAGE=$(nima-golem image push provider.gvmi --anonymous)
     """
-    from requestor.image.push import push_image
+    from requestor.image_build import push_image
 
     if (tag is None) != anonymous:
         raise click.UsageError("The image needs a name. Pass either --tag USER/REPOSITORY:TAG or --anonymous.")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestor.tables import Column, field_lines, table_lines, terminal_width
+from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from nima.weights_table import Weights
+    from nima.weights import Weights
 
 _COLUMNS = (Column("model"), Column("file", "right"), Column("licence"), Column("description", if_narrow="fold"))
 
@@ -41,8 +41,7 @@ def list_(as_json: bool) -> None:
         nima-golem models list
         nima-golem models list --json
     """
-    from nima.weights import cached_path
-    from nima.weights_table import WEIGHTS
+    from nima.weights import WEIGHTS, cached_path
 
     if as_json:
         for weights in WEIGHTS.values():
@@ -66,15 +65,14 @@ def info(model: str, as_json: bool) -> None:
         nima-golem models info mobilenet_v1-ava
         nima-golem models info model.safetensors --json
     """
-    from nima.weights_table import WEIGHTS
+    from nima.weights import WEIGHTS
 
     if model in WEIGHTS:
         weights = WEIGHTS[model]
         text = json.dumps(_facts(weights)) if as_json else "\n".join(field_lines(_fields(weights), terminal_width()))
         click.echo(text)
         return
-    from nima.checkpoint import read_metadata
-    from nima.model_card import model_card
+    from nima.model import model_card, read_metadata
     from nima.weights import find_model
 
     metadata = read_metadata(find_model(model))
@@ -90,10 +88,10 @@ def pull(name: str) -> None:
     Examples:
         nima-golem models pull mobilenet_v1-ava
     """
-    from nima.weights import cached_path, find
-    from requestor.model_files import fetch_with_bar
+    from nima.weights import cached_path, find_weights
+    from requestor.terminal import fetch_with_bar
 
-    click.echo(cached_path(find(name)) or fetch_with_bar(name))
+    click.echo(cached_path(find_weights(name)) or fetch_with_bar(name))
 
 
 @models.command("import", short_help="Import weights from a file on this machine.")

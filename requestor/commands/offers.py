@@ -7,8 +7,8 @@ import json
 
 import click
 
-from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
-from requestor.tables import Column, table_lines, terminal_width
+from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
+from requestor.terminal import Column, table_lines, terminal_width
 
 _FIGURES = ("threads", "GiB", "start GLM", "CPU hour GLM", "hour GLM", "first hour GLM")
 _COLUMNS = (Column("provider", if_narrow="cut end"), *(Column(heading, "right") for heading in _FIGURES))
@@ -30,9 +30,8 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
         nima-golem offers
         nima-golem offers --network polygon --seconds 30 --json
     """
-    from requestor.environment import golem_environment
-    from requestor.golem.market import scan_offers
-    from requestor.golem.networks import Connection, chosen_subnet
+    from requestor.golem import Connection, chosen_subnet, scan_offers
+    from requestor.setup import golem_environment
 
     environment = golem_environment()
     connection = Connection.from_environment(environment, network)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from requestor.errors import ConfigurationError
-from requestor.tables import Column, table_lines, terminal_width
+from requestor.terminal import Column, table_lines, terminal_width
 
 _COLUMNS = (
     Column("provider"),  # in full, as `pardon` takes it
@@ -37,7 +37,7 @@ def list_(as_json: bool) -> None:
     Examples:
         nima-golem providers list --json
     """
-    from requestor.bans import ban_list
+    from requestor.training.providers import ban_list
 
     bans = ban_list().read()
     for provider_id, ban in bans.items():
@@ -57,7 +57,7 @@ def pardon(provider_id: str) -> None:
     Examples:
         nima-golem providers pardon 0x5d3c6a7a5b5c0b0a8a2f4f6a3a9e1c7d2b8e4f60
     """
-    from requestor.bans import ban_list
+    from requestor.training.providers import ban_list
 
     if not ban_list().pardon(provider_id):
         raise ConfigurationError(

@@ -11,10 +11,8 @@ from pathlib import Path
 import click
 
 from requestor.errors import RunFolderError
-from requestor.ledger import Ledger
-from requestor.overview import is_training_run, read_state
-from requestor.run_dir import RunFiles
-from requestor.tables import Column, field_lines, table_lines, terminal_width
+from requestor.records import Ledger, RunFiles, is_training_run, read_state
+from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 _COLUMNS = (
     Column("run", if_narrow="cut start"),
@@ -110,7 +108,7 @@ def report(run: Path) -> None:
     Examples:
         nima-golem runs report runs/tiny-ava-mobilenet_v2-0
     """
-    from requestor.report import write_report
+    from requestor.training.report import write_report
 
     click.echo(write_report(run))
 

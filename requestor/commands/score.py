@@ -14,7 +14,7 @@ import click
 from requestor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from nima.score import Score
+    from nima.scoring import Score
 
 
 @click.command()
@@ -119,18 +119,21 @@ def score(
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
     # Imported here, as `--help` should not wait for torch.
-    from nima.grouping import with_groups
-    from nima.score_cache import ScoreCache
-    from nima.scoring import DEFAULT_MODEL, Scorer
-    from nima.text import printable
-    from requestor.contact_sheet import check_replaceable, contact_sheet
-    from requestor.model_files import model_file, tell_of_conversion
-    from requestor.photo_actions import PhotoActions
-    from requestor.photo_files import listed_paths, photo_files
-    from requestor.score_formats import as_csv, as_json, as_json_lines
-    from requestor.score_table import as_table
-    from requestor.selection import Selection
-    from requestor.tables import terminal_width
+    from nima.safe_io import printable
+    from nima.scoring import DEFAULT_MODEL, ScoreCache, Scorer, with_groups
+    from requestor.scoring import (
+        PhotoActions,
+        Selection,
+        as_csv,
+        as_json,
+        as_json_lines,
+        as_table,
+        check_replaceable,
+        contact_sheet,
+        listed_paths,
+        photo_files,
+    )
+    from requestor.terminal import model_file, tell_of_conversion, terminal_width
 
     listed = stdin or null or "-" in photos
     if not photos and not listed:
@@ -200,7 +203,7 @@ def score(
         streams = format_ != "table" and order == "input" and top is None and not grouped
         # Rows that are printed one by one on the terminal show the progress by themselves.
         if sys.stderr.isatty() and not quiet and not (streams and file.isatty()):
-            from requestor.scoring_progress import with_progress
+            from requestor.terminal import with_progress
 
             count = None if listed else lambda: sum(1 for _ in photo_files(inputs(), recursive))
             scores = with_progress(scores, count)

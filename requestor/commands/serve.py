@@ -66,7 +66,7 @@ def serve(
         curl --data-binary @photo.jpg http://127.0.0.1:8000/score
         nima-golem serve --host 0.0.0.0 --allow-network
     """
-    from requestor.serving.access import is_loopback
+    from requestor.scoring.serving import is_loopback
 
     loopback = is_loopback(host)
     if not loopback and not allow_network:
@@ -76,9 +76,8 @@ def serve(
 
     # Imported here, as `--help` should not wait for torch.
     from nima.scoring import DEFAULT_MODEL, Scorer
-    from requestor.model_files import model_file, tell_of_conversion
-    from requestor.serving.app import Limits, Service
-    from requestor.serving.scoring_thread import ScoringThread
+    from requestor.scoring.serving import Limits, ScoringThread, Service
+    from requestor.terminal import model_file, tell_of_conversion
 
     model_path = model_file(model or DEFAULT_MODEL)
     if runtime == "onnx":

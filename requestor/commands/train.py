@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from requestor.aggregation import RULES
-from requestor.commands.amount import Amount, confirm_real_money
 from requestor.errors import RunStopped
-from requestor.golem.networks import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
-from requestor.strategies import DEFAULT, STRATEGIES
-from requestor.tables import Column, table_lines, terminal_width
+from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
+from requestor.terminal import Amount, Column, confirm_real_money, table_lines, terminal_width
+from requestor.training import DEFAULT, STRATEGIES
+from requestor.training.rounds import RULES
 
 if TYPE_CHECKING:
-    from requestor.estimate import Assumptions
-    from requestor.pipeline import TrainingRun
-    from requestor.progress import RunProgress
+    from requestor.terminal import RunProgress
+    from requestor.training import Assumptions
+    from requestor.training.run import TrainingRun
 
 _WORTH_WAITING_FOR = {
     "Embedding": "the features that come in next",
@@ -82,10 +81,10 @@ def train(
         nima-golem train --ava tiny-ava --budget 2GLM
     """
     # Imported here, as `--help` and a mistyped option should not wait for torch.
-    from requestor.runs import open_run
+    from requestor.training.run import open_run
 
     if estimate:
-        from requestor.estimate import Assumptions, market_assumptions
+        from requestor.training import Assumptions, market_assumptions
 
         hired = backend == "golem"
         assumptions = market_assumptions(network, subnet, workers, max_price) if hired else Assumptions()
@@ -115,7 +114,7 @@ def _show_estimate(
     assumptions: Assumptions,
     as_json: bool,
 ) -> None:
-    from requestor import estimate
+    from requestor.training import estimate
 
     stages = estimate.estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
     if as_json:

@@ -16,20 +16,22 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from requestor.devnet.agent import AgentSettings
-from requestor.devnet.chain import Chain, ChainUnavailable
-from requestor.devnet.daemons import Daemon, DaemonSettings
-from requestor.devnet.faults.kinds import parse_faults
-from requestor.devnet.hub import Hub
-from requestor.devnet.image_cache import ImageCache, UnpackedImage
-from requestor.devnet.images import ImageHost
-from requestor.devnet.names import provider_name, provider_prices
-from requestor.devnet.ports import Ports
-from requestor.devnet.process import ChildProcess
-from requestor.devnet.sandbox import PYTHON, Layout, Sandbox
+from requestor.devnet.faults import parse_faults
+from requestor.devnet.provider import AgentSettings, provider_name, provider_prices
+from requestor.devnet.services import (
+    Chain,
+    ChainUnavailable,
+    ChildProcess,
+    Daemon,
+    DaemonSettings,
+    Hub,
+    ImageHost,
+    Ports,
+)
 from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started
 from requestor.errors import DevnetError
-from requestor.image.labels import python_of
+from requestor.image import python_of
+from requestor.vm import PYTHON, ImageCache, Layout, Sandbox, UnpackedImage
 
 REQUESTOR_FUNDS = Decimal(1000)
 MAX_PROVIDERS = 50
@@ -83,7 +85,7 @@ class _Provider:
         folder.mkdir(parents=True)
         settings.save(config)
         self.agent = ChildProcess(
-            f"The agent of {name}", [sys.executable, "-m", "requestor.devnet.agent", str(config)], log=log
+            f"The agent of {name}", [sys.executable, "-m", "requestor.devnet.provider.agent", str(config)], log=log
         )
 
     async def start_agent(self) -> None:

@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nima.cache import data_folder
-from nima.files import write_atomically
-from requestor.devnet.sandbox import PYTHON
+from nima.safe_io import data_folder, write_atomically
 from requestor.errors import DevnetError
-from requestor.golem.gftp_program import gftp_on_path
-from requestor.golem.networks import DRIVER, payment_platform
+from requestor.golem import DRIVER, payment_platform
+from requestor.golem.gftp import gftp_on_path
+from requestor.vm import PYTHON
 
 NAME_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_NAME = "default"

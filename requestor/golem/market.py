@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-from requestor.budget import SECONDS_AN_HOUR, Price
 from requestor.golem.daemon import DaemonClient
 from requestor.golem.networks import Connection
 from requestor.golem.properties import (
@@ -25,7 +24,8 @@ from requestor.golem.properties import (
     THREADS,
     USAGE_VECTOR,
 )
-from requestor.provider_name import display_name
+from requestor.golem.provider_name import display_name
+from requestor.money import SECONDS_AN_HOUR, Price
 
 
 @dataclass(frozen=True)

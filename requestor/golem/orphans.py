@@ -9,10 +9,9 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-from requestor.accounts import Accounts
-from requestor.budget import Price
 from requestor.errors import GolemError
 from requestor.golem.wallet import Wallet
+from requestor.money import Accounts, Price
 
 PATIENCE = 15.0  # seconds for the invoices; who takes longer is asked again when the run is resumed next
 

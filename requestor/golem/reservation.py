@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from requestor.accounts import Accounts
-from requestor.budget import show_glm
 from requestor.errors import ConfigurationError
 from requestor.golem.orphans import collect_bills, settle_orphans
 from requestor.golem.wallet import Wallet
+from requestor.money import Accounts, show_glm
 
 # Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
 LONGEST_RUN = timedelta(hours=4)

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
-from requestor.budget import show_glm
 from requestor.errors import DaemonRefused, WalletEmpty
 from requestor.golem.daemon import DaemonClient
 from requestor.golem.networks import Connection, is_real_money
+from requestor.money import show_glm
 
 _INSUFFICIENT_FUNDS = "insufficient-account-funds"
 _GONE = (404, 410)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nima.files import atomic_file
+from nima.safe_io import atomic_file
 from requestor.errors import ImageError
 
 MAX_CONFIG_BYTES = 2**20

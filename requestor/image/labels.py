@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nima.jobs import PROTOCOL, named_version
 from nima.version import VERSION
+from nima.wire import PROTOCOL, named_version
 from requestor.errors import ImageMismatch
 
 VERSION_LABEL = "nima-golem.version"

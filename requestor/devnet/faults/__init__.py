@@ -1,4 +1,23 @@
-"""Providers of the devnet that misbehave: one small class per fault, which the agent and the exe-unit ask.
+"""Makes the devnet's providers misbehave, one kind of fault a class."""
 
-The base class is the honest provider. `devnet up --fault` chooses faults; `kinds` lists them.
-"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
+
+if TYPE_CHECKING:
+    from requestor.devnet.faults.fault import Fault
+    from requestor.devnet.faults.kinds import make_fault, parse_faults
+    from requestor.devnet.faults.work import Work
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "fault": ["Fault"],
+            "kinds": ["make_fault", "parse_faults"],
+            "work": ["Work"],
+        },
+    )
+
+__all__ = ["Fault", "Work", "make_fault", "parse_faults"]

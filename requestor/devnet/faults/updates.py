@@ -1,8 +1,8 @@
 """Providers that send well-formed lies: the safetensors files that a task writes, with other values in them.
 
-They change all floating-point tensors, in any project's files; in this project's updates (`nima.update`) they change
-the delta that the tensors stand for. Label-flip, which lies before the training, and bad-features know this project's
-jobs only.
+They change all floating-point tensors, in any project's files; in this project's updates (`nima.wire.updates`) they
+change the delta that the tensors stand for. Label-flip, which lies before the training, and bad-features know this
+project's jobs only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nima.files import write_atomically
-from nima.jobs import FEATURES_FILE
+from nima.safe_io import write_atomically
+from nima.wire import FEATURES_FILE
 from requestor.devnet.faults.fault import Execute, Fault
 from requestor.devnet.faults.files import FileFault
 from requestor.devnet.faults.work import Work
@@ -114,8 +114,7 @@ class LabelFlip(Fault):
 
 
 def _flip_labels(job_file: Path, work: Work) -> None:
-    from nima.jobs import Job
-    from nima.shards import read_shard, write_shard
+    from nima.wire import Job, read_shard, write_shard
 
     job = Job.from_json(job_file.read_text())
     flipped = []

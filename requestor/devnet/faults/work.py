@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nima.files import sha256_of, write_atomically
-from nima.jobs import RESULT_FILE
+from nima.safe_io import sha256_of, write_atomically
+from nima.wire import RESULT_FILE
 
 _Stamp = tuple[int, int, int]  # inode, time of change, size
 

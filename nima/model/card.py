@@ -1,0 +1,119 @@
+"""The model card: one page of Markdown that goes with a model and says what it is, from the model's own metadata.
+
+After Mitchell et al., "Model Cards for Model Reporting", 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nima.ratings import metric_rows
+from nima.safe_io import one_line
+
+LIMITS = (
+    "It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a "
+    "photo. That is taste, not quality: other people, other times and other purposes rate otherwise.",
+    "Scores gather around the middle. Read the percentile, and compare photos with each other, not with an absolute "
+    "mark.",
+    "The whole frame is squeezed to a small square: it cannot see whether a large print would be sharp, and it does "
+    "not know what a photo is about.",
+    "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
+)
+
+# key of the metadata, what the card calls it
+_FACTS = (
+    ("backbone", "Backbone"),
+    ("data", "Data"),
+    ("train_images", "Photos trained on"),
+    ("starting_weights", "Starting weights"),
+    ("starting_weights_source", "Source of the starting weights"),
+    ("starting_weights_sha256", "SHA-256 of the starting weights"),
+    ("licence", "Licence of the starting weights"),
+    ("strategy", "Strategy"),
+    ("rounds", "Federated rounds"),
+    ("best_round", "Round that was kept"),
+    ("backend", "Trained on"),
+    ("seed", "Seed"),
+    ("spent_glm", "Cost, GLM"),
+    ("source", "Source"),
+)
+
+
+def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of how a model was made, as (name, value); see `model_card`."""
+    return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
+
+
+def model_card(metadata: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        metadata: a checkpoint's. Everything is optional, and what is unknown is said to be:
+            `name`; the facts in `_FACTS`; `split` (`name`, `hash`); `providers` (a list with `name`, `tasks`,
+            `paid_glm`); `metrics` and `intervals` as `nima.ratings.metrics` has them.
+    """
+    return "\n".join(_lines(metadata)) + "\n"
+
+
+def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# {_inline(metadata.get('name', 'NIMA model'))}"
+    yield ""
+    yield "Predicts how people would rate a photo: the probability of each rating from 1 to 10 (NIMA, Neural Image"
+    yield "Assessment, Talebi and Milanfar, 2017)."
+    yield ""
+    yield "## Training"
+    yield ""
+    for name, value in facts(metadata):
+        yield f"- {name}: {_inline(value)}"
+    split = metadata.get("split")
+    yield (
+        f"- Split: {_inline(split['name'])}, test ids with the SHA-256 `{_inline(split['hash'])}`"
+        if split
+        else ("- Split: not recorded")
+    )
+    yield ""
+    yield from _providers(metadata.get("providers") or [])
+    yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {})
+    yield "## Limits"
+    yield ""
+    for limit in LIMITS:
+        yield f"- {limit}"
+
+
+def _providers(providers: list[Mapping[str, Any]]) -> Iterator[str]:
+    if not providers:
+        return
+    yield "## Providers"
+    yield ""
+    yield "| provider | tasks | paid, GLM |"
+    yield "|---|---|---|"
+    for provider in providers:
+        cells = (provider.get(key, "–") for key in ("name", "tasks", "paid_glm"))
+        yield f"| {' | '.join(_inline(cell) for cell in cells)} |"
+    yield ""
+
+
+def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    yield "## Metrics"
+    yield ""
+    if not metrics:
+        yield "Not evaluated."
+        yield ""
+        return
+    yield f"On {metrics['n']:,} test photos, beside what always predicting their average distribution would get."
+    yield ""
+    yield "| metric | model | 95% interval | constant |"
+    yield "|---|---|---|---|"
+    for row in metric_rows(metrics, intervals):
+        beside = "–" if row.constant is None else f"{row.constant:.4f}"
+        yield f"| {row.name} | {row.model:.4f} | {row.interval()} | {beside} |"
+    yield ""
+
+
+def _inline(value: object) -> str:
+    """One line of plain text: providers choose their own names."""
+    text = one_line(str(value))
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,141 @@
+"""Models on disk: one safetensors file with the whole state, and what is known about it as JSON in its header.
+
+The bytes depend on the contents alone, so that a checkpoint can be named by its hash.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch.overrides import TorchFunctionMode
+
+from nima.errors import NimaError
+from nima.model.backbones import BackboneError, find_backbone
+from nima.model.network import Nima
+from nima.model.preparation import Preparation, PreparationError
+from nima.safe_io import write_atomically
+
+FORMAT = 1
+_KEY = "nima"
+_PREPARATION = "preparation"
+
+
+class CheckpointError(NimaError):
+    """A file that is no checkpoint of ours, or a broken one."""
+
+
+def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
+    """The content of the checkpoint file of `model` with `metadata` (JSON values).
+
+    The metadata get `preparation`, what part of a photo the model sees, unless it is the one that every backbone has.
+    """
+    part = model.preparation.part
+    if metadata.get(_PREPARATION, part) != part:
+        raise ValueError(f"the metadata say that photos are prepared as {metadata[_PREPARATION]!r}, the model {part!r}")
+    if part != Preparation.part:
+        metadata = metadata | {_PREPARATION: part}
+    header = {
+        "format": FORMAT,
+        "backbone": model.backbone,
+        "multi_level": model.multi_level,
+        "metadata": metadata,
+    }
+    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    return to_bytes(state, {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
+
+
+def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
+    """Writes `model` and `metadata` (JSON values) to `path`, atomically: either the old file or the whole new
+    one.
+
+    Raises `CheckpointError` where the file cannot be written.
+    """
+    try:
+        write_atomically(path, encode(model, metadata))
+    except OSError as error:
+        raise CheckpointError(f"The model could not be written to {path}: {error.strerror}.") from error
+
+
+def load(path: Path) -> tuple[Nima, dict[str, Any]]:
+    """The model of `path`, in evaluation mode, and its metadata.
+
+    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, for photos that are
+    prepared in an unknown way, or does not fit its backbone: tensors missing, unknown, of another shape or not finite.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = _read_header(path, file.metadata())
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
+    try:
+        with _Uninitialised():
+            preparation = find_backbone(header["backbone"]).preparation
+            preparation = preparation.with_part(header["metadata"].get(_PREPARATION, preparation.part))
+            model = Nima(header["backbone"], multi_level=header["multi_level"], preparation=preparation)
+    except (BackboneError, PreparationError) as error:
+        raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in expected or name not in state:
+            raise CheckpointError(f"{path} is broken: tensor {name!r} is {'unknown' if name in state else 'missing'}.")
+        if state[name].shape != expected[name].shape or state[name].dtype != expected[name].dtype:
+            raise CheckpointError(f"{path} is broken: tensor {name!r} has another shape or type than the model's.")
+        if not torch.isfinite(state[name]).all():
+            raise CheckpointError(f"{path} is broken: tensor {name!r} has values that are not finite.")
+    model.load_state_dict(state, assign=True)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval(), header["metadata"]
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves parameters as they are instead of drawing values that the file replaces anyway.
+
+    The meta device would do so, too, but imports torch's compiler first, which takes as long as torch itself.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name.endswith(("normal_", "uniform_")):
+            tensor = args[0] if args else kwargs["tensor"]
+            if name.endswith("normal_"):
+                # A truncated one is drawn until all lie within its bounds, as whatever was in memory never may.
+                tensor.detach().zero_()
+            return tensor
+        return func(*args, **kwargs)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata alone, without the tensors; raises `CheckpointError` as `load` does."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, Any] = _read_header(path, file.metadata())["metadata"]
+            return metadata
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
+
+
+def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    if not metadata or _KEY not in metadata:
+        raise CheckpointError(f"{path} is not a model of this program: its header does not say what it is.")
+    try:
+        header = json.loads(metadata[_KEY])
+    except (ValueError, RecursionError):
+        header = None
+    if not (
+        isinstance(header, dict)
+        and type(header.get("format")) is int
+        and isinstance(header.get("backbone"), str)
+        and isinstance(header.get("multi_level"), bool)
+        and isinstance(header.get("metadata"), dict)
+    ):
+        raise CheckpointError(f"{path} is broken: its header does not say what it is.")
+    if header["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {header['format']} and this program reads {FORMAT}; use a newer one.")
+    return header

@@ -1,0 +1,175 @@
+"""A model as one file for other programs: ONNX for all that run it, TorchScript for PyTorch from C++ or without this
+package.
+
+The graph takes what a decoder of images returns, bytes of RGB, and gives what a caller wants, probabilities and the
+score, so that normalisation and softmax cannot be forgotten. What is left to the caller, how a photo becomes a small
+square, is written into the file's own metadata, and so is how good it is to be done.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nima.errors import NimaError
+from nima.model import checkpoint
+from nima.model.fusion import fold_batch_norms
+from nima.model.network import Nima
+from nima.model.preparation import pixels_of
+from nima.ratings import BUCKETS
+from nima.safe_io import sha256_of, write_atomically
+
+TOLERANCE = 1e-4
+"""The largest difference in any probability from what PyTorch computes, above which nothing is written."""
+
+INPUT, OUTPUTS = "photos", ("probabilities", "score")
+
+_BATCHES = (1, 3)  # sizes to check with; a graph that was traced for one size only shows here
+_OPSET = 18
+
+
+class ExportError(NimaError):
+    """A model that cannot be exported, or whose exported graph computes something else."""
+
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""An exported graph: photos uint8 `[B, side, side, 3]` → probabilities `[B, 10]`."""
+
+
+class PhotoRater(nn.Module):
+    """A model from bytes to score: uint8 RGB `[B, side, side, 3]` → probabilities `[B, 10]` and score `[B]`."""
+
+    ratings: Tensor
+
+    def __init__(self, network: Nima) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("ratings", torch.arange(1, BUCKETS + 1, dtype=torch.float32))
+
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = self.network(pixels_of(photos)).softmax(dim=1)
+        return probabilities, (probabilities * self.ratings).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """path: of the file; difference: the largest of any probability from PyTorch's; metadata: as it is in the file."""
+
+    path: Path
+    difference: float
+    metadata: dict[str, str]
+
+
+def export(model: Path, path: Path, file_format: str) -> Exported:
+    """Write `model`, a checkpoint, as `file_format`, "onnx" or "torchscript"; atomically, once it is checked.
+
+    Raises:
+        CheckpointError: `model` is no checkpoint.
+        ExportError: the format's packages are missing, the network has no such form, its results differ from those of
+            PyTorch, or the file cannot be written.
+    """
+    network, about = checkpoint.load(model)
+    fold_batch_norms(network)
+    rater = PhotoRater(network).eval()
+    metadata = input_contract(network, about) | {"model": f"{about.get('name', model.stem)}@{sha256_of(model)[:8]}"}
+    side = network.preparation.input_size
+    encode = {"onnx": _onnx, "torchscript": _torchscript}[file_format]
+    content, run = encode(rater, side, metadata)
+    difference = _difference(rater, run, side)
+    if not difference <= TOLERANCE:  # so that no NaN passes
+        raise ExportError(
+            f"{file_format} gives other probabilities than PyTorch, by {difference:.1e}; nothing was written."
+        )
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ExportError(f"{path} could not be written ({error.strerror}).") from error
+    return Exported(path, difference, metadata)
+
+
+def input_contract(network: Nima, about: dict[str, Any]) -> dict[str, str]:
+    """What a caller has to know of a model (`about`: its metadata), name → text."""
+    side = network.preparation.input_size
+    return {
+        "input": f"{INPUT}: uint8 [batch, {side}, {side}, 3], RGB 0..255, rows from the top; any batch; not normalised",
+        "preparation": network.preparation.describe(),
+        "output": "probabilities: float32 [batch, 10], of the ratings 1..10; score: float32 [batch], their mean",
+        "backbone": network.backbone,
+        "licence": str(about.get("licence", "not recorded")),
+        "source": str(about.get("source", "not recorded")),
+    }
+
+
+def _difference(rater: PhotoRater, run: Run, side: int) -> float:
+    """The largest over all probabilities of a few noise images, smooth and rough, in several batch sizes."""
+    random = np.random.default_rng(0)
+    differences = []
+    for batch in _BATCHES:
+        coarse = torch.from_numpy(random.integers(0, 256, (batch, 3, 8, 8)).astype(np.float32))
+        smooth = nn.functional.interpolate(coarse, (side, side), mode="bilinear").permute(0, 2, 3, 1)
+        rough = random.integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+        for photos in (np.ascontiguousarray(smooth.numpy().astype(np.uint8)), rough):
+            with torch.inference_mode():
+                expected = rater(torch.from_numpy(photos))[0].numpy()
+            differences.append(float(np.abs(run(photos) - expected).max()))
+    return float(np.max(differences))
+
+
+def _onnx(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes, Run]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  # torch.onnx uses it
+    except ImportError as error:
+        raise ExportError(f"ONNX needs {error.name}: pip install 'nima-golem[export]'.") from error
+    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    # It tells of every step that it takes.
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            rater,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"photos": {0: torch.export.Dim("batch")}},
+        )
+    assert program is not None
+    model = program.model_proto
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda photos: session.run([OUTPUTS[0]], {INPUT: photos})[0]
+
+
+def _torchscript(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes, Run]:
+    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing is what is wanted, its warnings of later releases are not
+        traced = torch.jit.freeze(torch.jit.trace(rater, (example,), check_trace=False))  # type: ignore[no-untyped-call]
+        file = io.BytesIO()
+        torch.jit.save(traced, file, _extra_files={"metadata.json": json.dumps(metadata, indent=1).encode()})
+        loaded = torch.jit.load(io.BytesIO(file.getvalue()))  # type: ignore[no-untyped-call]
+
+    def run(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            probabilities: NDArray[np.float32] = loaded(torch.from_numpy(photos))[0].numpy()
+        return probabilities
+
+    return file.getvalue(), run

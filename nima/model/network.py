@@ -1,0 +1,266 @@
+"""NIMA: a backbone and a head that gives ten logits, one a rating from 1 to 10."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nima.model.backbones import BackboneError, find_backbone, load_classifier_state
+from nima.model.preparation import Preparation
+from nima.ratings import BUCKETS, normalise
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What the frozen blocks hand on to the trained ones.
+
+    maps: output of the last frozen block; of every block and the pooling, `[B, features]`, where all are frozen.
+    levels: pooled output `[B, channels]` of each frozen block; empty without multi-level features.
+    """
+
+    maps: Tensor
+    levels: tuple[Tensor, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """What they take in memory."""
+        return sum(tensor.nbytes for tensor in (self.maps, *self.levels))
+
+    def take(self, index: Any) -> Activations:
+        """The activations of some of the images."""
+        return Activations(self.maps[index], tuple(level[index] for level in self.levels))
+
+    @staticmethod
+    def concatenate(parts: Sequence[Activations]) -> Activations:
+        """The activations of several batches as one."""
+        levels = zip(*(part.levels for part in parts), strict=True)
+        return Activations(torch.cat([part.maps for part in parts]), tuple(torch.cat(level) for level in levels))
+
+
+class Nima(nn.Module):
+    """A backbone without its classifier, pooled, then dropout and one dense layer of ten.
+
+    BatchNorm is frozen: its statistics never change and are always used, as batches on providers are small
+    and their statistics would drift apart (FixBN, arXiv 2303.06530). Its scales and shifts are parameters
+    like others.
+
+    Args:
+        backbone: a name of `nima.model.backbones`.
+        weights: safetensors with torchvision's state of that network; random where None.
+        multi_level: the head sees the pooled output of every block instead of the last one's (MLSP, arXiv
+            1904.01382).
+        preparation: how a photo becomes the network's input; the backbone's where None.
+
+    Raises:
+        BackboneError: no such backbone, or weights that are unreadable or do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        weights: Path | None = None,
+        multi_level: bool = False,
+        preparation: Preparation | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.multi_level = multi_level
+        self.frozen_blocks = 0
+        self.entry = find_backbone(backbone)
+        self.preparation = preparation or self.entry.preparation
+        network = self.entry.construct()
+        parts = self.entry.take_apart(network)
+        if weights is not None:
+            load_classifier_state(network, parts, _read_state(weights))
+        self.blocks = nn.ModuleList(parts.blocks)
+        self.pool = parts.pool
+        self.level_sizes = self._measure_levels() if multi_level else [self.entry.features]
+        features = sum(self.level_sizes)
+        self.dropout = nn.Dropout(0.75)
+        self.head = nn.Linear(features, BUCKETS)
+        self.register_buffer("feature_mean", torch.zeros(features))
+        self.register_buffer("feature_std", torch.ones(features))
+        self.register_buffer("mean", torch.tensor(self.preparation.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.preparation.std).view(3, 1, 1))
+        # Convolutions on CPUs run about twice as fast with the channels innermost.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """RGB pixels `[B, 3, H, W]`, float32 in 0..1 → logits `[B, 10]`; normalises the pixels itself."""
+        return self.after_frozen(self.frozen(pixels))
+
+    def frozen(self, pixels: Tensor) -> Activations:
+        """The part that `train_last` froze, without gradients: RGB pixels `[B, 3, H, W]` in 0..1 → activations."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_blocks == 0):
+            x = (pixels.contiguous(memory_format=torch.channels_last) - self.mean) / self.std
+            x, levels = self._run(x, 0, self.frozen_blocks)
+            if self.frozen_blocks == len(self.blocks):
+                x = self.pool(x)
+        return Activations(x, levels)
+
+    def after_frozen(self, activations: Activations) -> Tensor:
+        """The rest: activations → logits `[B, 10]`."""
+        return self.rate(self._standardised(activations))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the head sees, pooled and standardised: RGB pixels `[B, 3, H, W]` in 0..1 → `[B, features]`."""
+        return self._standardised(self.frozen(pixels))
+
+    def rate(self, features: Tensor) -> Tensor:
+        """What the head makes of features: `[B, features]` → logits `[B, 10]`."""
+        logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+    def standardise_features(self, pixels: Iterable[Tensor]) -> None:
+        """Sets what is taken from the head's features, and what they are divided by, from batches of pixels.
+
+        Pooled features differ in size by orders of magnitude, between levels and between channels of one, and
+        no single learning rate suits them all. A few dozen images tell enough.
+        """
+        self.eval()
+        with torch.no_grad():
+            features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
+        std = features.std(dim=0, correction=min(1, len(features) - 1))
+        floors = [_smallest_std(level).expand(len(level)) for level in torch.split(std, self.level_sizes)]
+        self.feature_std.copy_(torch.maximum(std, torch.cat(floors)))
+        self.feature_mean.copy_(features.mean(dim=0))
+
+    def train_last(self, blocks: int) -> None:
+        """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything."""
+        if blocks < -1:
+            raise ValueError(f"the number of trained blocks must be -1 or more, not {blocks}")
+        total = len(self.blocks)
+        self.frozen_blocks = 0 if blocks == -1 else max(0, total - blocks)
+        trained = self.trainable_parameters(blocks)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in trained)
+        self.train(self.training)
+
+    def trainable_parameters(self, blocks: int) -> dict[str, nn.Parameter]:
+        """Name → parameter of the head and of the last `blocks` blocks (-1: of all), in the model's order.
+
+        With any block goes the norm that some backbones have in their pooling.
+        """
+        first = 0 if blocks == -1 else max(0, len(self.blocks) - blocks)
+        prefixes = tuple(f"blocks.{index}." for index in range(first, len(self.blocks)))
+        if prefixes:
+            prefixes += ("pool.",)
+        return {n: p for n, p in self.named_parameters() if n.startswith((*prefixes, "head."))}
+
+    def parameter_groups(self, lr_backbone: float, lr_head: float) -> list[dict[str, Any]]:
+        """Groups for an optimiser: the backbone's trained parameters, if any, and the head's."""
+        backbone = [p for n, p in self.named_parameters() if p.requires_grad and not n.startswith("head.")]
+        groups = [{"params": list(self.head.parameters()), "lr": lr_head}]
+        return [{"params": backbone, "lr": lr_backbone}, *groups] if backbone else groups
+
+    def train(self, mode: bool = True) -> Nima:
+        """As `nn.Module.train`, but BatchNorm and the frozen blocks stay in evaluation mode."""
+        super().train(mode)
+        frozen = list(self.blocks[: self.frozen_blocks])
+        if self.frozen_blocks == len(self.blocks):
+            frozen.append(self.pool)
+        for module in frozen:
+            module.eval()
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def _standardised(self, activations: Activations) -> Tensor:
+        return (self._features(activations) - self.feature_mean) / self.feature_std
+
+    def _features(self, activations: Activations) -> Tensor:
+        features, levels = self._run(activations.maps, self.frozen_blocks, len(self.blocks))
+        if self.multi_level:
+            return torch.cat(activations.levels + levels, dim=1)
+        if self.frozen_blocks < len(self.blocks):
+            features = self.pool(features)
+        return features
+
+    def _run(self, x: Tensor, start: int, stop: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        levels = []
+        for block in self.blocks[start:stop]:
+            x = block(x)
+            if self.multi_level:
+                levels.append(self.entry.pool_level(x))
+        return x, tuple(levels)
+
+    def _measure_levels(self) -> list[int]:
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            size = self.preparation.input_size
+            x = torch.zeros(1, 3, size, size)
+            sizes = []
+            for block in self.blocks:
+                x = block(x)
+                sizes.append(self.entry.pool_level(x).shape[1])
+        nn.Module.train(self, training)
+        return sizes
+
+
+def initial_model(
+    backbone: str,
+    pretrained: Path | None,
+    seed: int,
+    prior: ArrayLike | None = None,
+    multi_level: bool = False,
+) -> Nima:
+    """A model to start training from; the same bytes for the same arguments.
+
+    Args:
+        backbone: a name of `nima.model.backbones`.
+        pretrained: ImageNet weights as safetensors; None starts from random ones.
+        seed: of everything random.
+        prior: votes or probabilities `[10]` over all training images. The model then starts as the best
+            constant prediction instead of a flat one, which saves the steps that would only learn that.
+        multi_level: see `Nima`.
+
+    Raises:
+        BackboneError: see `Nima`.
+        DistributionError: a prior that is no distribution.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Nima(backbone, pretrained, multi_level)
+        nn.init.normal_(model.head.weight, std=0.01)
+        nn.init.zeros_(model.head.bias)
+    if prior is not None:
+        # A rating that nobody gave must stay possible: half a percent at least.
+        p = torch.from_numpy(normalise(prior)).float().clamp_min(0.005)
+        with torch.no_grad():
+            model.head.bias.copy_(p.log() - p.log().mean())
+    return model
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(f"{path} could not be read as safetensors ({error}); fetch the weights again.") from error
+
+
+def _smallest_std(level: Tensor) -> Tensor:
+    """What a channel of a level is divided by at least, from the deviations of all its channels `[channels]`.
+
+    A channel that is silent in a sample must not become the loudest of its level where it is not, and in a sample of
+    very few images most may be.
+    """
+    typical = level.square().mean().sqrt()
+    if typical == 0:
+        return torch.ones_like(typical)
+    return torch.maximum(0.1 * level.median(), 0.01 * typical)

@@ -1,0 +1,58 @@
+"""Describes the look of a photo in a few bytes: a hash that near-duplicates nearly share, and a thumbnail.
+
+The hash is a difference hash: it tells of each place in a photo whether it gets brighter to the right and downwards
+(after Neal Krawetz, "Kind of Like That", 2013, who compares to the right only). It stays nearly the same if a photo is
+resized, compressed or brightened, and changes a little if something in it moves.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from PIL import Image
+
+from nima.photos.reading import Photo
+
+HASH_BITS = 128
+THUMBNAIL_SIDE = 320
+"""Longer side of a thumbnail, in pixels."""
+
+_PLACES = 8  # per side; with two directions 8 · 8 · 2 bits
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """The facts about a photo's pixels that a score keeps.
+
+    hash: difference hash of 128 bits.
+    taken: the time of the photo, by the camera's clock; None if the photo does not tell.
+    thumbnail: WebP of at most 320 pixels a side, without metadata; None if none was asked for.
+    """
+
+    hash: int
+    taken: datetime | None
+    thumbnail: bytes | None = None
+
+
+def appearance_of(photo: Photo, thumbnail: bool = False) -> Appearance:
+    """Returns the appearance of a photo, with or without a thumbnail."""
+    return Appearance(difference_hash(photo.image), photo.taken, thumbnail_of(photo.image) if thumbnail else None)
+
+
+def difference_hash(image: Image.Image) -> int:
+    """Returns 128 bits: for each of 8 × 8 places, is its right neighbour brighter, and then, is its lower one."""
+    grey = np.asarray(image.convert("L").resize((_PLACES + 1, _PLACES + 1), Image.Resampling.BOX))
+    brighter = (grey[:-1, 1:] > grey[:-1, :-1], grey[1:, :-1] > grey[:-1, :-1])
+    return int.from_bytes(np.packbits(np.stack(brighter)).tobytes(), "big")
+
+
+def thumbnail_of(image: Image.Image) -> bytes:
+    """Encodes an RGB image as a small WebP; an image that is smaller already keeps its size."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=65, method=2)
+    return file.getvalue()

@@ -1,0 +1,29 @@
+"""Counts photos by rated and by predicted bucket: a confusion matrix of the ten ratings."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nima.ratings.distribution import BUCKETS, mean
+
+
+def bucket(means: ArrayLike) -> NDArray[np.int64]:
+    """Returns the bucket, 1 to 10, that is nearest to each mean rating `[...]`; halves go up.
+
+    Example:
+        >>> bucket([1.2, 5.5, 9.9]).tolist()
+        [1, 6, 10]
+    """
+    return np.clip(np.floor(np.asarray(means, dtype=np.float64) + 0.5), 1, BUCKETS).astype(np.int64)
+
+
+def confusion(predicted: ArrayLike, rated: ArrayLike) -> NDArray[np.int64]:
+    """Counts photos, int64 `[10, 10]`: rows by the bucket of the rated mean, columns by that of the predicted one.
+
+    Args:
+        predicted, rated: distributions of the same photos, `[n, 10]` each, rows with sum 1.
+    """
+    counts = np.zeros((BUCKETS, BUCKETS), dtype=np.int64)
+    np.add.at(counts, (bucket(mean(rated)) - 1, bucket(mean(predicted)) - 1), 1)
+    return counts

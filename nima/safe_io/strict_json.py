@@ -1,0 +1,97 @@
+"""Strict reading of JSON from strangers: no unknown or missing key, none twice, no wrong type, no number that is none.
+
+What breaks a rule raises `JobError`. This module needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from typing import Any, Literal
+
+from nima.errors import NimaError
+from nima.safe_io.text import one_line
+
+
+class JobError(NimaError):
+    """A job or a result that breaks the protocol."""
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """The object that `text` is. Raises JobError where it is another JSON value, ValueError or RecursionError where it
+    is no JSON."""
+    data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    if not isinstance(data, dict):
+        raise JobError("not an object")
+    return data
+
+
+def build(cls: type[Any], data: dict[str, Any]) -> Any:
+    """An instance of a dataclass from exactly its keys; those with a default may be missing."""
+    known = {f.name for f in dataclasses.fields(cls)}
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    for problem, names in (("unknown", data.keys() - known), ("missing", required - data.keys())):
+        if names:
+            raise JobError(f"{problem} key {one_line(min(names))!r}")
+    return cls(**data)
+
+
+def check(holds: bool, message: str) -> None:
+    if not holds:
+        raise JobError(message)
+
+
+def check_types(instance: Any) -> None:
+    """Hold every field of a dataclass against its annotation; whole numbers pass for floats, as JSON may write them."""
+    for name, hint in typing.get_type_hints(type(instance)).items():
+        value = getattr(instance, name)
+        if not _is_a(value, hint):
+            raise JobError(f"{name} has the wrong type {type(value).__name__}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    check(low <= value <= high, f"{name} must lie between {low} and {high}")
+
+
+def _no_constant(name: str) -> float:
+    raise JobError(f"{name} is not a number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise JobError("a key stands twice")
+    return data
+
+
+def _is_a(value: object, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_a(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _is_a(k, arguments[0]) and _is_a(v, arguments[1]) for k, v in value.items()
+        )
+    if hint is float:  # JSON writes 1.0 as 1 in some languages; a bool is an int in Python
+        return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer too large for a float
+        return False

@@ -1,0 +1,194 @@
+"""Scores that are known already, in an SQLite file: by a photo's content and the model. Beside them, what the photos
+look like.
+
+A file whose size and times have not changed since it was hashed is not even opened. Every batch is one transaction in a
+write-ahead log, so that a process killed at any time leaves a valid cache, and several may share one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from nima.errors import NimaError
+from nima.photos import HASH_BITS, Appearance
+from nima.ratings import BUCKETS
+from nima.safe_io import FileError, sha256_of
+
+_APPLICATION = 0x4E494D41  # "NIMA", which the file's header carries
+_SCHEMA = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (
+    sha256 TEXT NOT NULL, model TEXT NOT NULL, probabilities BLOB NOT NULL, width INTEGER NOT NULL,
+    height INTEGER NOT NULL, PRIMARY KEY (sha256, model)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS appearances (
+    sha256 TEXT PRIMARY KEY, hash BLOB NOT NULL, taken TEXT, thumbnail BLOB
+);
+"""
+
+
+class CacheError(NimaError):
+    """A file that is no cache of scores, or one that cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class KnownScore:
+    """What a model found in a photo: probabilities of the ratings 1..10; the upright photo's sides in pixels."""
+
+    probabilities: tuple[float, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class HashedFile:
+    """A file's size in bytes and its times of change (of content, of status) in nanoseconds, and its content's hash."""
+
+    path: Path
+    stamp: tuple[int, int, int]
+    sha256: str
+
+    def is_unchanged(self) -> bool:
+        return _stamp(self.path) == self.stamp
+
+
+class ScoreCache:
+    """Safe to use from several threads. Methods raise `CacheError`.
+
+    Args:
+        path: the SQLite file; made where there is none.
+
+    Raises:
+        CacheError: the file is something else, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        with self._guarded():
+            # Several processes may write: each waits for the others this long.
+            self._database = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            marks = (self._pragma("application_id"), self._pragma("user_version"))
+            tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if marks != (_APPLICATION, _SCHEMA) and (tables or any(marks)):
+                raise sqlite3.DatabaseError("it belongs to another program, or to another version of this one")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost batches, never the file
+            self._database.executescript(
+                f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA}; "
+                "COMMIT;"
+            )
+
+    def identify(self, path: Path) -> HashedFile | None:
+        """A file and the hash of its content, which is computed only if it changed since the last time.
+
+        None for what is no plain file, cannot be read, or changes meanwhile.
+        """
+        stamp = _stamp(path)
+        if stamp is None:
+            return None
+        key = os.fsencode(os.path.abspath(path))
+        with self._guarded():
+            row = self._database.execute(
+                "SELECT sha256 FROM files WHERE path = ? AND (size, mtime_ns, ctime_ns) = (?, ?, ?)", (key, *stamp)
+            ).fetchone()
+        if row is not None:
+            return HashedFile(path, stamp, row[0])
+        try:
+            file = HashedFile(path, stamp, sha256_of(path))
+        except FileError:
+            return None
+        if not file.is_unchanged():
+            return None
+        with self._guarded(), self._database:
+            self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", (key, *stamp, file.sha256))
+        return file
+
+    def find(self, sha256: str, model: str) -> KnownScore | None:
+        """What `model` (a key that changes with all that changes scores) found in a photo of that content."""
+        with self._guarded():
+            row = self._database.execute(
+                "SELECT probabilities, width, height FROM scores WHERE sha256 = ? AND model = ?", (sha256, model)
+            ).fetchone()
+        if row is None or len(row[0]) != 8 * BUCKETS:
+            return None
+        return KnownScore(tuple(np.frombuffer(row[0], dtype="<f8").tolist()), row[1], row[2])
+
+    def add(self, model: str, found: Iterable[tuple[HashedFile, KnownScore]]) -> None:
+        """Remembers a batch, all or nothing; but for files that have changed since they were hashed."""
+        rows = [
+            (file.sha256, model, np.array(known.probabilities, dtype="<f8").tobytes(), known.width, known.height)
+            for file, known in found
+            if file.is_unchanged()
+        ]
+        with self._guarded(), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows)
+
+    def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
+        """What a photo of that content looks like; None where that, or the thumbnail that is wanted, is not known."""
+        with self._guarded():
+            row = self._database.execute(
+                "SELECT hash, taken, iif(?, thumbnail, NULL) FROM appearances WHERE sha256 = ?", (thumbnail, sha256)
+            ).fetchone()
+        if row is None or (thumbnail and row[2] is None):
+            return None
+        taken = None if row[1] is None else datetime.fromisoformat(row[1])
+        return Appearance(int.from_bytes(row[0], "big"), taken, row[2])
+
+    def add_appearances(self, found: Iterable[tuple[HashedFile, Appearance]]) -> None:
+        """Remembers a batch, as `add` does; a thumbnail that is known already stays."""
+        rows = [
+            (
+                file.sha256,
+                looks.hash.to_bytes(HASH_BITS // 8, "big"),
+                None if looks.taken is None else looks.taken.isoformat(),
+                looks.thumbnail,
+            )
+            for file, looks in found
+            if file.is_unchanged()
+        ]
+        with self._guarded(), self._database:
+            self._database.executemany(
+                "INSERT INTO appearances VALUES (?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET hash = excluded.hash, "
+                "taken = excluded.taken, thumbnail = coalesce(excluded.thumbnail, thumbnail)",
+                rows,
+            )
+
+    def close(self) -> None:
+        with self._guarded():
+            self._database.close()
+
+    def _pragma(self, name: str) -> int:
+        return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except sqlite3.Error as error:
+            raise CacheError(
+                f"{self._path} cannot be used as a cache of scores ({error}): delete it or name another file."
+            ) from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a name with a zero byte is the latter
+        return None
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns) if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,102 @@
+"""The score of one photo: the predicted ratings and all that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nima.photos import Appearance
+from nima.ratings import ava_percentile, mean, standard_deviation
+from nima.ratings import stars as stars_of
+
+
+@dataclass(frozen=True)
+class Group:
+    """The place of a photo among its near-duplicates.
+
+    number: of the group, from 1; size: photos in it; best: True if none of them scores higher (the first of equals).
+    """
+
+    number: int
+    size: int
+    best: bool
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one photo. If `error` names a reason for which there is no score, the other results are None.
+
+    path: as given; empty for a photo that was given as bytes or pixels.
+    aesthetic_score: the predicted mean rating, 1 to 10.
+    std: standard deviation of the predicted ratings, 0 to 4.5: how much people would disagree.
+    probabilities: of the ratings 1..10; they sum to 1.
+    percentile: share of AVA's photos with a lower mean rating, 0 to 100.
+    stars: 1 to 5, by percentile.
+    model: name and the first digits of the file's hash.
+    width, height: of the upright photo, in pixels.
+    appearance: hash, time and thumbnail of the photo, if they were asked for.
+    group: its place among near-duplicates, if they were looked for.
+    """
+
+    path: str
+    aesthetic_score: float | None
+    std: float | None
+    probabilities: tuple[float, ...] | None
+    percentile: float | None
+    stars: int | None
+    model: str
+    width: int | None
+    height: int | None
+    error: str | None
+    appearance: Appearance | None = None
+    group: Group | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        probabilities: ArrayLike,
+        model: str,
+        width: int,
+        height: int,
+        appearance: Appearance | None = None,
+    ) -> Score:
+        """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
+        score = float(mean(probabilities))
+        percentile = ava_percentile(score)
+        return cls(
+            path=path,
+            aesthetic_score=score,
+            std=float(standard_deviation(probabilities)),
+            probabilities=tuple(np.asarray(probabilities, dtype=np.float64).tolist()),
+            percentile=percentile,
+            stars=stars_of(percentile),
+            model=model,
+            width=width,
+            height=height,
+            error=None,
+            appearance=appearance,
+        )
+
+    @classmethod
+    def failed(cls, path: str, model: str, error: str) -> Score:
+        """Makes the result for a photo that could not be scored; `error` is a sentence with the reason."""
+        return cls(path, None, None, None, None, None, model, None, None, error)
+
+    def as_row(self, grouped: bool = False) -> dict[str, Any]:
+        """Returns the fields for JSON: all up to the error; if `grouped`, also the time taken, the group and if it is
+        the best.
+        """
+        row = {name: getattr(self, name) for name in _COLUMNS}
+        if grouped:
+            taken = None if self.appearance is None else self.appearance.taken
+            row["taken"] = None if taken is None else taken.isoformat()
+            row["group"] = None if self.group is None else self.group.number
+            row["best"] = None if self.group is None else self.group.best
+        return row
+
+
+_COLUMNS = [field.name for field in fields(Score) if field.name not in ("appearance", "group")]

@@ -1,0 +1,163 @@
+"""Scores photos with a model: photos in, one `Score` each out, in order, batched, decoding beside the network."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nima.errors import NimaError
+from nima.model import REVISION, checkpoint
+from nima.photos import Appearance, PhotoError, Source, appearance_of, read_photo
+from nima.safe_io import sha256_of
+from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
+from nima.scoring.runtimes import Runtime, with_onnx_runtime, with_torch
+from nima.scoring.score import Score
+from nima.weights import find_model
+
+DEFAULT_MODEL = "mobilenet_v1-ava"
+
+
+class ScoringError(NimaError):
+    """A device that does not exist, or that a runtime cannot use."""
+
+
+class Scorer:
+    """A model that is ready to score.
+
+    Args:
+        model: file of a checkpoint; the default model, fetched on first use, where None.
+        device: "cpu", "cuda", "mps", or "auto" for the fastest that is there.
+        batch_size: photos that go through the network at a time; changes scores by rounding only.
+        threads: how many photos are decoded at a time; all cores where None.
+        cache: where scores of files are looked up, and kept.
+        appearance: with each score comes what the photo looks like, by which near-duplicates are found.
+        thumbnails: so it does, and has a thumbnail.
+        runtime: "torch", or "onnx" for ONNX Runtime: on CPUs alone, in half the time, with the same scores but for
+            rounding. The first use of a model converts it, which takes seconds.
+
+    Raises:
+        WeightsError: the default model could not be fetched.
+        CheckpointError: the file is no model.
+        ScoringError: there is no such device here, or ONNX Runtime is to use one that is no CPU.
+        RuntimeMissing, ExportError: ONNX Runtime is not here, or the model has no such form.
+    """
+
+    def __init__(
+        self,
+        model: Path | None = None,
+        *,
+        device: str = "auto",
+        batch_size: int = 16,
+        threads: int | None = None,
+        cache: ScoreCache | None = None,
+        appearance: bool = False,
+        thumbnails: bool = False,
+        runtime: Runtime = "torch",
+    ) -> None:
+        path = find_model(DEFAULT_MODEL) if model is None else model
+        network, metadata = checkpoint.load(path)
+        sha256 = sha256_of(path)
+        if runtime == "onnx" and device not in ("auto", "cpu"):
+            raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
+        self.device = torch.device("cpu") if runtime == "onnx" else _device(device)
+        self.model = f"{metadata.get('name', path.stem)}@{sha256[:8]}"
+        self._network = with_onnx_runtime(path) if runtime == "onnx" else with_torch(network, self.device)
+        self.preparation = network.preparation
+        self._batch_size = batch_size
+        self._threads = threads or os.cpu_count() or 1
+        self._cache = cache
+        self._appearance = appearance or thumbnails
+        self._thumbnails = thumbnails
+        self._cache_key = f"{sha256}/{REVISION}"
+
+    def score(self, photos: Iterable[Source]) -> Iterator[Score]:
+        """Score photos (paths, bytes of files, or Pillow's images) in order; one that cannot be read gets an error.
+
+        Reads ahead no further than two batches, so that any number of photos takes the same memory.
+        """
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting = iter(photos)
+            ahead: deque[Future[_Prepared | Score]] = deque()
+            while True:
+                for photo in islice(waiting, 2 * self._batch_size - len(ahead)):
+                    ahead.append(pool.submit(self._prepare, photo))
+                if not ahead:
+                    return
+                batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
+                yield from self._score(batch)
+
+    def _prepare(self, photo: Source) -> _Prepared | Score:
+        """What the network takes; or the score at once, where it is known or there can be none."""
+        path = str(photo) if isinstance(photo, (str, Path)) else ""
+        file = self._cache.identify(Path(path)) if self._cache is not None and path else None
+        if self._cache is not None and file is not None:
+            known = self._cache.find(file.sha256, self._cache_key)
+            looks = self._cache.find_appearance(file.sha256, self._thumbnails) if self._appearance else None
+            if known is not None and (looks is not None or not self._appearance):
+                return Score.of(path, known.probabilities, self.model, known.width, known.height, looks)
+        try:
+            # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
+            opened = read_photo(photo, long_side=self.preparation.long_side)
+        except PhotoError as error:
+            return Score.failed(path, self.model, str(error))
+        pixels = self.preparation.pixels(opened.image)
+        looks = appearance_of(opened, self._thumbnails) if self._appearance else None
+        return _Prepared(path, pixels, opened.width, opened.height, file, looks)
+
+    def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
+        prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
+        predicted = self.predict([photo.pixels for photo in prepared]) if prepared else []
+        if self._cache is not None:
+            found = zip(prepared, predicted, strict=True)
+            self._cache.add(
+                self._cache_key,
+                ((photo.file, KnownScore(tuple(p), photo.width, photo.height)) for photo, p in found if photo.file),
+            )
+            self._cache.add_appearances(
+                (photo.file, photo.appearance) for photo in prepared if photo.file and photo.appearance
+            )
+        probabilities = iter(predicted)
+        for photo in batch:
+            if isinstance(photo, Score):
+                yield photo
+            else:
+                p = next(probabilities)
+                yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance)
+
+    def predict(self, pixels: Sequence[Tensor]) -> list[list[float]]:
+        """Probabilities of the ratings 1..10 for pixels as the network takes them: float32 `[3, H, W]` in 0..1."""
+        probabilities: list[list[float]] = self._network(torch.stack(list(pixels))).tolist()
+        return probabilities
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A photo on its way to the network: `pixels` is float32 `[3, H, W]` in 0..1; `file` is for the cache."""
+
+    path: str
+    pixels: Tensor
+    width: int
+    height: int
+    file: HashedFile | None
+    appearance: Appearance | None
+
+
+def _device(name: str) -> torch.device:
+    present: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    if name == "auto":
+        name = next(device for device, is_present in present.items() if is_present())
+    if name not in present or not present[name]():
+        raise ScoringError(f"There is no device {name!r} here; choose cpu, or auto for the fastest that there is.")
+    return torch.device(name)

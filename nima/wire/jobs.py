@@ -1,0 +1,216 @@
+"""The messages between requestor and provider: a `Job` on the way out, a `JobResult` on the way back, as strict JSON.
+
+On a provider a job is a folder with `job.json`, and `weights.safetensors` if the job names its hash. The program writes
+beside them `result.json` (always, also if it failed) and its output: `update.safetensors` of a training,
+`predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and shards lie in the
+store, by content: `<sha256>.safetensors`.
+
+Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range raises
+`JobError`. Both sides must also be of the same version, because two versions may compute different results for the same
+job, and nobody would notice. A job names the version that it needs, and a program of another version refuses it with
+`VersionMismatch` before it does anything. This module needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from nima.safe_io import MAX_TEXT, JobError, build, check, check_range, check_types, one_line, parse_object
+from nima.version import VERSION
+from nima.wire.plan import TrainingPlan
+
+PROTOCOL = 2
+
+JOB_FILE = "job.json"
+WEIGHTS_FILE = "weights.safetensors"
+RESULT_FILE = "result.json"
+UPDATE_FILE = "update.safetensors"
+PREDICTIONS_FILE = "predictions.safetensors"
+FEATURES_FILE = "features.safetensors"
+
+MAX_RESULT_BYTES = 64 * 1024
+"""The limit of bytes to read of a `result.json` from a provider; a real one has a few hundred."""
+
+Kind = Literal["train", "evaluate", "embed", "benchmark"]
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+
+EXIT_MISMATCH = 76
+"""The exit code of the provider's program if it refuses a job of another version (EX_PROTOCOL of sysexits.h)."""
+
+OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
+"""The file that a job of each kind writes beside its result; a benchmark writes none."""
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class VersionMismatch(JobError):
+    """A job or a result is of another version of this package; no retry and no other provider will help."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for one provider.
+
+    backbone: a name of `nima.model.backbones`; the base model must have it.
+    store: absolute folder of the content-addressed files.
+    base: sha256 of the base model, a checkpoint with the whole state.
+    weights: sha256 of the `weights.safetensors` beside the job: current values of trained parameters, which replace
+    those
+        of the base; None if there is no such file.
+    shards: sha256 of the shards to work on; a benchmark needs none.
+    plan: how to train; None if nothing is trained.
+    threads: of torch; 0 lets torch choose.
+    version: of the package; the provider's must be the same.
+    """
+
+    protocol: int
+    kind: Kind
+    job_id: str
+    backbone: str
+    store: str
+    base: str
+    shards: tuple[str, ...]
+    plan: TrainingPlan | None
+    threads: int
+    weights: str | None = None
+    version: str = VERSION
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_protocol(self.protocol)
+        _check_job_id(self.job_id)
+        check(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
+        check(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
+        _check_sha256("base", self.base)
+        for sha256 in self.shards:
+            _check_sha256("shards", sha256)
+        if self.weights is not None:
+            _check_sha256("weights", self.weights)
+        check_range("threads", self.threads, 0, 1024)
+        check(self.kind != "train" or self.plan is not None, "a training job needs a plan")
+        check(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """Reads a job. Raises `JobError` unless `text` is exactly one, `VersionMismatch` if of another version."""
+        return _decode(Job, text, "job")
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """The result of a job, as the provider reports it: nothing here may be believed without a check.
+
+    kind: of the job; None if the program could not read its job.
+    samples: images trained on (counted once for each step they took part in), predicted, embedded, or timed.
+    seconds: wall-clock time of the work itself, without start-up.
+    loss: mean EMD over the last tenth of a training's steps; None for other kinds.
+    output, output_sha256: name and content hash of the file beside the result; None if there is none.
+    versions: of python, torch, torchvision and nima.
+    """
+
+    protocol: int
+    job_id: str
+    kind: Kind | None
+    ok: bool
+    error: str | None
+    samples: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_protocol(self.protocol)
+        _check_job_id(self.job_id)
+        check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
+        # The requestor's terminal shows this text, so control characters and very long texts are refused.
+        for text in (self.error or "", *self.versions, *self.versions.values()):
+            check(
+                len(text) <= MAX_TEXT and text.isprintable(),
+                "a text of the result is not printable or too long",
+            )
+        check(len(self.versions) <= 16, "too many versions in the result")
+        check_range("samples", self.samples, 0, 2**53)
+        check_range("seconds", self.seconds, 0, 1e9)
+        if self.loss is not None:
+            check_range("loss", self.loss, 0, 1)
+        check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
+        check(
+            self.output in (None, *OUTPUT_FILES.values()),
+            f"the output must be one of {', '.join(OUTPUT_FILES.values())}",
+        )
+        if self.output_sha256 is not None:
+            _check_sha256("output_sha256", self.output_sha256)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> JobResult:
+        """Reads a result. Raises `JobError` unless `text` is exactly one, `VersionMismatch` if of another version."""
+        if len(text) > MAX_RESULT_BYTES:
+            raise JobError(f"The result is longer than {MAX_RESULT_BYTES} characters.")
+        return _decode(JobResult, text, "result")
+
+
+T = TypeVar("T", Job, JobResult)
+
+
+def _decode(cls: type[T], text: str, what: str) -> T:
+    try:
+        data = parse_object(text)
+        # The version is checked first, because in another version all other fields may mean something else.
+        _check_same_version(data, what, versioned=cls is Job)
+        if isinstance(data.get("shards"), list):
+            data["shards"] = tuple(data["shards"])
+        if isinstance(data.get("plan"), dict):
+            data["plan"] = build(TrainingPlan, data["plan"])
+        result: T = build(cls, data)
+        return result
+    except VersionMismatch:
+        raise
+    except JobError as error:
+        raise JobError(f"This is not a valid {what}: {error}.") from None
+    except (ValueError, RecursionError):
+        raise JobError(f"This is not a valid {what}: it is not JSON.") from None
+
+
+def named_version(protocol: object, version: object) -> str:
+    """Returns a version as messages show it: `nima-golem 0.1.0 (protocol 2)`."""
+    return f"nima-golem {one_line(str(version), 40)} (protocol {one_line(str(protocol), 20)})"
+
+
+def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> None:
+    """Checks the version; in a result only the protocol, because a result is not believed without checks anyway."""
+    theirs, version = data.get("protocol"), data.get("version", "of no version") if versioned else VERSION
+    if type(theirs) is not int:
+        _check_protocol(theirs)
+    if theirs != PROTOCOL or version != VERSION:
+        asked = named_version(theirs, version) if versioned else f"protocol {theirs}"
+        raise VersionMismatch(f"The {what} is of {asked}; this program is {named_version(PROTOCOL, VERSION)}.")
+
+
+def _check_protocol(protocol: object) -> None:
+    check(
+        type(protocol) is int and protocol == PROTOCOL,
+        f"it speaks protocol {one_line(repr(protocol), 20)} and this program {PROTOCOL}",
+    )
+
+
+def _check_job_id(job_id: str) -> None:
+    check(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
+
+
+def _check_sha256(name: str, value: str) -> None:
+    check(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")

@@ -1,0 +1,54 @@
+"""Predictions of a model from providers, as a small run of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima.ava import PredictionTable
+from nima.safe_io import sha256_of
+from requestor.backends import HiringConfig, image_for, open_backend
+from requestor.evaluation.prediction import Progress, predict_on
+from requestor.golem import chosen_network, chosen_subnet
+from requestor.records import RunFolder, log_to
+from requestor.setup import golem_environment
+
+EVALUATION_WORKERS = 3
+EVALUATION_MAX_PRICE = Decimal(1)  # GLM that the first hour of one provider may cost at full load
+
+
+def predict_with(
+    backend: str, budget: Decimal | None, model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress
+) -> PredictionTable:
+    """Has a backend's providers predict; the folder `runs/evaluate-…` keeps what was sent and paid.
+
+    Args:
+        backend: "golem" or "local".
+        budget: GLM that may leave the wallet; None where nothing is paid.
+        model: a checkpoint.
+        ava: folder with `AVA.txt` and `images/<id>.jpg`.
+        image_ids: the photos, int64 `[n]`.
+        progress: is told how many photos are done, and how many there are.
+
+    Raises RequestorError and NimaError where it cannot begin; what `predict_on` raises.
+    """
+    environment = golem_environment() if backend == "golem" else dict(os.environ)
+    image = image_for(backend, environment)
+    config = HiringConfig(
+        backend="golem" if backend == "golem" else "local",
+        workers=EVALUATION_WORKERS,
+        budget=budget or Decimal(0),
+        max_price=EVALUATION_MAX_PRICE,
+        network=chosen_network(environment),
+        subnet=chosen_subnet(environment),
+    )
+    identity = {"model": sha256_of(model), "ava": str(ava.resolve())}
+    folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
+    log_to(folder.path / "log.txt")
+    chosen = open_backend(config, folder.path, folder.ledger, environment, image)
+    return asyncio.run(predict_on(chosen, model, ava, image_ids, folder.path / "store", progress))

@@ -1,0 +1,163 @@
+"""A model's predictions for photos of AVA: here, or on providers, from the same bytes and with the same digits."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima.ava import PredictionTable, image_path
+from nima.errors import NimaError
+from nima.model import Preparation, checkpoint
+from nima.photos import PhotoError, open_photo
+from nima.safe_io import sha256_of
+from nima.training import predict
+from nima.wire import PROTOCOL, Job, decode_predictions, max_predictions_bytes, read_shard, write_shard
+from requestor.backends import ATTEMPT_SECONDS, ROUND_SECONDS, Backend, Provider, Task, renamed
+from requestor.errors import TrainingFailed
+
+PASSES = 5  # over what was refused
+SHARD_IMAGES = 600  # at a time; the same here and on providers, so that equal batches give equal digits
+
+Progress = Callable[[int, int], None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some photos as the model's shards hold them."""
+
+    image_ids: NDArray[np.int64]
+    images: list[bytes]
+
+
+def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> PredictionTable:
+    """Predict on this machine, for those of the photos that can be read. Raises `NimaError` where none can."""
+    network, _ = checkpoint.load(model)
+    ids, probabilities = [], []
+    for part in _parts(model, ava, image_ids, progress):
+        ids.append(part.image_ids)
+        probabilities.append(predict(network, part.images))
+    return _table(ids, probabilities)
+
+
+async def predict_on(
+    backend: Backend, model: Path, ava: Path, image_ids: NDArray[np.int64], store: Path, progress: Progress
+) -> PredictionTable:
+    """Predict on a backend's providers; they are sent the model and the photos, never the ratings.
+
+    Args:
+        store: existing folder for the files that are sent.
+
+    Raises TrainingFailed where a part of the photos came back from nobody; what `predict_here` raises.
+    """
+    network, _ = checkpoint.load(model)
+    base = store / f"{sha256_of(model)}.safetensors"
+    if not base.exists():
+        os.link(model, base) if model.stat().st_dev == store.stat().st_dev else base.write_bytes(model.read_bytes())
+    tasks = []
+    for number, part in enumerate(_parts(model, ava, image_ids, progress)):
+        shard = write_shard(store, part.image_ids, None, part.images)
+        job = Job(
+            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{number:04d}", backbone=network.backbone, store="/",
+            base=base.stem, shards=(shard.sha256,), plan=None, threads=0,
+        )  # fmt: skip
+        tasks.append(Task(job, (base, shard.path), None, ATTEMPT_SECONDS, max_predictions_bytes(shard.images)))
+    done = 0
+
+    def on_part(photos: int) -> None:
+        nonlocal done
+        done += photos
+        progress(done, len(image_ids))
+
+    async with backend:
+        parts, problems = await collect_predictions(
+            backend, tasks, on_part, lambda provider, reason: backend.dismiss(provider.id)
+        )
+    if problems:
+        raise TrainingFailed(f"Nobody could predict a part of the photos: {problems[0]}.")
+    return _table([part[0] for part in parts], [part[1] for part in parts])
+
+
+async def collect_predictions(
+    backend: Backend,
+    tasks: Sequence[Task],
+    on_part: Callable[[int], None],
+    put_out: Callable[[Provider, str], None],
+) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
+    """Have evaluation tasks done, each on the shard that is the second of its files.
+
+    Who sends anything but predictions of the photos that were asked for is put out, and another does the work again.
+    Whether they are the model's predictions is not known.
+
+    Args:
+        on_part: called with the photos of each task that is done.
+        put_out: gives a provider no more tasks, for a reason.
+
+    Returns:
+        Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, in the order of `tasks` whoever was
+        first, as sums of floating-point numbers depend on it; and why the others were not.
+    """
+    parts: dict[Path, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+    problems: list[str] = []
+    waiting = list(tasks)
+    for _ in range(PASSES):
+        refused: list[tuple[Task, str]] = []
+        async for outcome in backend.run(waiting, ROUND_SECONDS):
+            name = outcome.provider.name if outcome.provider else "nobody"
+            asked = read_shard(outcome.task.store[1]).image_ids
+            if outcome.output is None:
+                problems.append(f"{name}: {outcome.error or 'no predictions came back'}")
+                continue
+            try:
+                parts[outcome.task.store[1]] = (asked, decode_predictions(outcome.output, asked))
+                on_part(len(asked))
+            except NimaError as error:
+                logger.warning("%s: %s", name, error)
+                refused.append((outcome.task, f"{name}: {error}"))
+                if outcome.provider is not None:
+                    put_out(outcome.provider, str(error))
+                    backend.reject(outcome.task.job.job_id, str(error))
+            finally:
+                outcome.output.unlink(missing_ok=True)
+        waiting = [renamed(task) for task, _ in refused]
+        if not waiting:
+            break
+    in_order = [parts[task.store[1]] for task in tasks if task.store[1] in parts]
+    return in_order, problems + [problem for _, problem in refused]
+
+
+def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:
+    preparation = checkpoint.load(model)[0].preparation
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for ids in np.array_split(image_ids, max(1, -(-len(image_ids) // SHARD_IMAGES))):
+            paths = [image_path(ava, int(image_id)) for image_id in ids]
+            images = list(pool.map(lambda path: _stored(path, preparation), paths))
+            done += len(ids)
+            progress(done, len(image_ids))
+            readable = [index for index, image in enumerate(images) if image is not None]
+            if readable:
+                yield _Part(ids[readable], [image for image in images if image is not None])
+
+
+def _stored(path: Path, preparation: Preparation) -> bytes | None:
+    try:
+        return preparation.store(open_photo(path, preparation.long_side))
+    except PhotoError:
+        return None
+
+
+def _table(ids: list[NDArray[np.int64]], probabilities: list[NDArray[np.float32]]) -> PredictionTable:
+    if not ids:
+        raise NimaError("No photo of the split can be read.")
+    image_ids, predicted = np.concatenate(ids), np.concatenate(probabilities).astype(np.float64)
+    order = np.argsort(image_ids)
+    return PredictionTable(image_ids[order], predicted[order])

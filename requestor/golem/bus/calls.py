@@ -1,0 +1,105 @@
+"""One call over the service bus: its request, the replies to it, what they hold, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+import zlib
+from typing import TypeAlias
+
+from requestor.errors import GolemError
+from requestor.golem.bus import flexbuffers
+from requestor.golem.bus.packets import MAX_PACKET, CallReply, CallRequest, Code
+
+
+class ServiceBusError(GolemError):
+    """A call, or the bus itself, failed: refused, timed out, closed.
+
+    Attributes:
+        code: the bus's reply code (400: no such address or a bad request; 500: the service failed); None
+            where no reply came.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ServiceBusFault(ServiceBusError):
+    """The service answered `{"Err": payload}`. A handler raises it to answer so."""
+
+    def __init__(self, payload: object) -> None:
+        super().__init__(f"The service answered with an error: {payload!r:.500}")
+        self.payload = payload
+
+
+Replies: TypeAlias = "asyncio.Queue[CallReply | ServiceBusError]"
+
+
+class Conversation:
+    """One request of ours, and the replies to it: listed among `calls` until it is closed."""
+
+    def __init__(self, calls: dict[str, Replies], address: str, timeout: float) -> None:
+        self._calls = calls
+        self._address = address
+        self._timeout = timeout
+        self._id = uuid.uuid4().hex  # unique among all callers of a service
+        self._replies = calls[self._id] = asyncio.Queue()
+
+    def request(self, message: object, caller: str) -> CallRequest:
+        """The packet to send. Raises ServiceBusError where the message is nothing that FlexBuffers can hold."""
+        try:
+            data = flexbuffers.encode(message)
+        except flexbuffers.FlexBufferError as error:
+            raise ServiceBusError(f"{self._address} cannot be called: {error}") from error
+        return CallRequest(caller, self._address, self._id, data)
+
+    async def next(self) -> CallReply:
+        """The next reply. Raises ServiceBusError: none came in time, the call failed, the connection is lost."""
+        too_late = ServiceBusError(f"{self._address} did not answer within {self._timeout:g} s.")
+        timer = asyncio.get_running_loop().call_later(self._timeout, self._replies.put_nowait, too_late)
+        try:
+            reply = await self._replies.get()
+        finally:
+            timer.cancel()
+        if isinstance(reply, ServiceBusError):
+            raise reply
+        if reply.code != Code.OK:
+            reason = reply.data.decode(errors="replace")[:500]
+            raise ServiceBusError(f"The call to {self._address} failed: {reason}.", reply.code)
+        return reply
+
+    def close(self) -> None:
+        del self._calls[self._id]
+
+
+def load(data: bytes) -> object:
+    """Decodes a payload, which some senders compress. Raises FlexBufferError."""
+    if data[:1] == b"\x78":  # zlib's first byte; a FlexBuffer may begin with it too
+        try:
+            inflater = zlib.decompressobj()
+            inflated = inflater.decompress(data, MAX_PACKET)
+            if inflater.eof:
+                return flexbuffers.decode(inflated)
+        except zlib.error:
+            pass
+    return flexbuffers.decode(data)
+
+
+def unwrap(address: str, data: bytes) -> object:
+    """What a service answered under "Ok".
+
+    Raises:
+        ServiceBusFault: it answered "Err".
+        ServiceBusError: it answered neither.
+    """
+    try:
+        reply = load(data)
+    except flexbuffers.FlexBufferError as error:
+        raise ServiceBusError(f"{address} gave a bad answer: {error}") from error
+    if isinstance(reply, dict) and len(reply) == 1:
+        if "Ok" in reply:
+            return reply["Ok"]
+        if "Err" in reply:
+            raise ServiceBusFault(reply["Err"])
+    raise ServiceBusError(f"{address} answered with something that is neither a result nor an error.")

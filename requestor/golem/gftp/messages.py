@@ -1,0 +1,96 @@
+"""What both ends of Golem's file transfer (gftp) share: its messages, its limits, and files that appear whole.
+
+A requestor publishes a file as `gftp://<node id>/<sha3-256 of the file>` and takes one in at
+`gftp://<node id>/<random name>`; providers pull and push chunks through their own daemon. Messages, at
+`/public/gftp/<name>` of the requestor's node: `GetMetadata` → `{fileSize}`; `GetChunk {offset, size}` →
+`{offset, content}`; `UploadChunk {chunk: {offset, content}}`; `UploadFinished {hash}`. Source: yagna's core/gftp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from nima.safe_io import AtomicFile
+from requestor.errors import TransferError
+
+GOLEM_CHUNK = 40 * 1024
+"""Bytes that Golem's own programs move in one message."""
+CHUNK = 256 * 1024
+"""Bytes that this project's provider end moves in one message. Any gftp takes them, and at Golem's own size the two
+daemons on the way spend most of the time on counting messages."""
+MAX_CHUNK = 4 * 1024 * 1024
+"""Bytes of the largest chunk served."""
+MAX_FILE = 4 * 1024**3
+"""Bytes of the largest file taken in where the caller names no cap."""
+TOO_LARGE = "the file would have more than"
+"""What a sender is told whose file is beyond that; it comes back in its error message."""
+MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
+"""Environment variable that names `gftp server` another cap, in bytes."""
+
+_URL = re.compile(r"gftp://(0x[0-9a-fA-F]{40})/([0-9A-Za-z]{1,128})")
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """Returns the node id and the name in a gftp URL.
+
+    Raises:
+        TransferError: it is none.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise TransferError(f"{url!r:.200} is no gftp URL; they read gftp://NODE_ID/NAME.")
+    return match[1], match[2]
+
+
+def sha3_256(file: BinaryIO) -> str:
+    """The sha3-256 of a whole open file, 64 hex digits."""
+    digest = hashlib.sha3_256()
+    file.seek(0)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def number(message: object, name: str) -> int:
+    """A field of a message from the other side that must be an integer of at least 0.
+
+    Raises:
+        TransferError: it is not there, or something else.
+    """
+    value = message.get(name) if isinstance(message, dict) else None
+    if type(value) is not int or value < 0:
+        raise TransferError(f"a message without a proper {name!r} arrived")
+    return value
+
+
+def chunk(message: object) -> tuple[int, bytes]:
+    """The offset and the bytes of a chunk from the other side.
+
+    Raises:
+        TransferError: the message is no chunk.
+    """
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, bytes):
+        raise TransferError("a chunk without content arrived")
+    return number(message, "offset"), content
+
+
+class PartialFile(AtomicFile):
+    """A file that arrives in chunks, in any order, and appears at `path` when it is kept. Its folder is made.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Readable for the programs of a VM, which may run as somebody else. Not durable: the disk would hold up all
+        # other messages, and what a power cut takes is sent again.
+        super().__init__(path, mode=0o644, durable=False, buffering=0)
+
+    def write(self, offset: int, content: bytes) -> None:
+        os.pwrite(self.file.fileno(), content, offset)

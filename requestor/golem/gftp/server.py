@@ -1,0 +1,228 @@
+"""The requestor's end of Golem's file transfer: files that providers may read, and files that they are to send."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from requestor.errors import TransferError
+from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.gftp.messages import (
+    MAX_CHUNK,
+    MAX_FILE,
+    TOO_LARGE,
+    PartialFile,
+    chunk,
+    number,
+    parse_url,
+    sha3_256,
+)
+
+
+class _Published:
+    """A file that others may read."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("rb", buffering=0)  # kept open: the name may soon be somebody else's
+        self.size = os.fstat(self.file.fileno()).st_size
+
+    async def handle(self, kind: str, message: object) -> object:
+        if kind == "GetMetadata":
+            return {"fileSize": self.size}
+        if kind != "GetChunk":
+            raise ServiceBusFault({"InternalError": f"a published file knows no {kind}"})
+        try:
+            offset, size = number(message, "offset"), number(message, "size")
+            if offset > self.size:
+                raise TransferError(f"there is nothing at {offset} of {self.size} bytes")
+            content = os.pread(self.file.fileno(), min(size, MAX_CHUNK, self.size - offset), offset)
+        except (TransferError, OSError) as error:
+            raise ServiceBusFault({"ReadError": str(error)}) from error
+        return {"offset": offset, "content": content}
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class _Expected:
+    """A file that somebody is to send. It appears under its name when it is complete and has the hash that was said.
+
+    The sender may start over, after a reply that it missed, too: what is complete stays as it is.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self.partial = PartialFile(path)
+        self.max_bytes = max_bytes
+        self.received = 0
+        self.hash: str | None = None
+        self.checking = asyncio.Lock()
+
+    async def handle(self, kind: str, message: object) -> object:
+        try:
+            if kind == "UploadChunk":
+                self.write(message.get("chunk") if isinstance(message, dict) else None)
+            elif kind == "UploadFinished":
+                async with self.checking:
+                    await self.finish(message.get("hash") if isinstance(message, dict) else None)
+            else:
+                raise ServiceBusFault({"InternalError": f"an upload knows no {kind}"})
+        except (TransferError, OSError) as error:
+            raise ServiceBusFault({"WriteError": str(error)}) from error
+        return None
+
+    def write(self, message: object) -> None:
+        offset, content = chunk(message)
+        if offset + len(content) > self.max_bytes:
+            raise TransferError(f"{TOO_LARGE} the {self.max_bytes} bytes that are allowed")
+        if self.checking.locked():
+            raise TransferError("the file is being checked")
+        if self.hash is None:
+            self.partial.write(offset, content)
+            self.received += len(content)
+
+    async def finish(self, expected: object) -> None:
+        if self.hash is None:
+            file = self.partial.file
+            # Fewer bytes than the file is long are holes, which need no reading to be refused.
+            complete = self.received >= os.fstat(file.fileno()).st_size
+            if not complete or await asyncio.to_thread(sha3_256, file) != expected:
+                self.received = 0
+                file.truncate(0)
+                raise ServiceBusFault("IntegrityError")
+            self.partial.keep()
+            self.hash = str(expected)
+        elif expected != self.hash:
+            raise ServiceBusFault("IntegrityError")
+
+    def close(self) -> None:
+        self.partial.discard()
+
+
+class FileServer:
+    """Publishes and takes in files on a daemon's service bus; outlives a restart of the daemon.
+
+    Args:
+        url: the daemon's GSB_URL.
+        max_bytes: cap of each file taken in.
+    """
+
+    def __init__(self, url: str, *, max_bytes: int = MAX_FILE) -> None:
+        self._url = url
+        self._max_bytes = max_bytes
+        self._files: dict[str, _Published | _Expected] = {}
+        self._bus: ServiceBus | None = None
+        self._node = ""
+        self._connecting = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> FileServer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._bus is not None:
+            await self._bus.close()
+        for file in self._files.values():
+            file.close()
+
+    async def publish(self, path: Path) -> str:
+        """Offers a file for download and returns its URL.
+
+        Raises:
+            TransferError: the file cannot be read, or the daemon not reached.
+        """
+        try:
+            file = _Published(path)
+            name = await asyncio.to_thread(sha3_256, file.file)
+        except OSError as error:
+            raise TransferError(f"{path} cannot be published: {error}.") from error
+        return await self._offer(name, file)
+
+    async def receive(self, path: Path) -> str:
+        """Opens a URL to which one file may be uploaded, which then appears at `path`.
+
+        Raises:
+            TransferError: the file cannot be written, or the daemon not reached.
+        """
+        try:
+            file = _Expected(path, self._max_bytes)
+        except OSError as error:
+            raise TransferError(f"No file can be received as {path}: {error}.") from error
+        return await self._offer(secrets.token_hex(32), file)
+
+    async def close(self, url: str) -> bool:
+        """Takes a file off the bus; returns whether it was there.
+
+        Raises:
+            TransferError: a malformed URL.
+        """
+        _, name = parse_url(url)
+        file = self._files.pop(name, None)
+        if file is None:
+            return False
+        file.close()
+        if self._bus is not None:
+            with contextlib.suppress(ServiceBusError):
+                await self._bus.unregister(_prefix(name))
+        return True
+
+    async def _offer(self, name: str, file: _Published | _Expected) -> str:
+        replaced = self._files.pop(name, None)
+        if replaced is not None:  # published twice: it has the same content
+            replaced.close()
+        self._files[name] = file
+        try:
+            bus = await self._connected()
+            if replaced is None and not bus.serves(_prefix(name)):
+                await bus.register(_prefix(name), self._handle)
+        except (ServiceBusError, TransferError) as error:
+            self._files.pop(name).close()
+            raise TransferError(str(error)) from error
+        return f"gftp://{self._node}/{name}"
+
+    async def _handle(self, caller: str, address: str, message: object) -> object:
+        *_, name, kind = address.split("/")
+        file = self._files.get(name)
+        if file is None:
+            raise ServiceBusFault({"InternalError": "the file is not published any more"})
+        return await file.handle(kind, message)
+
+    async def _connected(self) -> ServiceBus:
+        """The connection to the daemon, made or made again where it is missing, with all files on it."""
+        async with self._connecting:
+            if self._bus is not None and not self._bus.closed:
+                return self._bus
+            bus = await ServiceBus.connect(self._url, name="gftp")
+            try:
+                identity = await bus.call("/local/identity/Get", "byDefault")
+                if not isinstance(identity, dict) or not isinstance(identity.get("nodeId"), str):
+                    raise TransferError(f"The daemon at {self._url} does not say who it is.")
+                self._node = identity["nodeId"]
+                for name in self._files:
+                    await bus.register(_prefix(name), self._handle)
+            except BaseException:
+                await bus.close()
+                raise
+            self._bus = bus
+            if self._watch is None:
+                self._watch = asyncio.create_task(self._reconnect())
+            return bus
+
+    async def _reconnect(self) -> None:
+        while True:
+            if self._bus is not None:
+                await self._bus.wait_closed()
+            with contextlib.suppress(ServiceBusError, TransferError):
+                await self._connected()
+            await asyncio.sleep(1)
+
+
+def _prefix(name: str) -> str:
+    return f"/public/gftp/{name}"

@@ -1,0 +1,248 @@
+"""The self-test of an image: every kind of job, done by the program in it as Golem's VM would start it.
+
+That is: from the unpacked squashfs, with no network and no privilege, in volumes that are empty before, in the memory
+that a provider must have at least; without an environment, and once with the image's, as runtimes before 0.5 gave it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nima.errors import NimaError
+from nima.safe_io import read_bounded
+from nima.wire import JOB_FILE, MAX_RESULT_BYTES, PROTOCOL, RESULT_FILE, Job, JobResult, Kind, TrainingPlan
+from requestor.errors import DevnetError, ImageError
+from requestor.image import (
+    JOBS,
+    MEMORY_GIB,
+    MODELS,
+    STORE,
+    UNSUPPORTED_COMPRESSIONS,
+    ImageInfo,
+    check_versions,
+    models_of,
+    python_of,
+    read_image,
+)
+from requestor.vm import DeploymentRefused, ImageCache, Machine, Runtime, RuntimeFailed, UnpackedImage, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BACKBONE = "mobilenet_v3_small"
+IMAGES = 8
+_TOLERANCE = 1e-3  # between two builds of PyTorch
+_JOB_SECONDS = 300.0
+_PLAN = TrainingPlan(
+    steps=2, batch_size=4, lr_backbone=0.01, lr_head=0.01, momentum=0.9, weight_decay=0.0, trainable_blocks=-1, seed=1,
+    augment=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that holds, and what was found."""
+
+    name: str
+    found: str
+
+
+async def verify_image(path: Path) -> AsyncIterator[Check]:
+    """Check the image `path` step by step.
+
+    Raises ImageError, or ImageMismatch for one of another version, at the first thing that does not hold.
+    """
+    info = await asyncio.to_thread(read_image, path)
+    yield Check("format", f"{info.size} bytes, SHA3-224 {info.sha3_224}")
+    check_versions(info.labels, str(path))
+    yield Check("version", f"{info.labels['nima-golem.version']}, protocol {info.labels['nima-golem.protocol']}")
+    _check_config(info)
+    yield Check("config", f"volumes {', '.join(info.volumes)}; {' '.join(info.entrypoint)}")
+    async with _unpacked(info) as (image, scratch):
+        async with _booted(image, scratch / "activity") as machine:
+            async for check in _do_jobs(machine, info):
+                yield check
+        async with _booted(image, scratch / "older", image_environment=True) as machine:
+            await _embed(machine, *await asyncio.to_thread(_prepare, machine.store))
+            yield Check("environment", f"the same with {' '.join(info.env) or 'none'}, as before ya-runtime-vm 0.5")
+
+
+async def _do_jobs(machine: _Booted, info: ImageInfo) -> AsyncIterator[Check]:
+    files = await asyncio.to_thread(lambda: sum(1 for path in machine.root.rglob("*") if path.is_file()))
+    yield Check("boot", f"{files} files, no network, no environment, {MEMORY_GIB} GiB")
+    base, shard, expected = await asyncio.to_thread(_prepare, machine.store)
+    embedded = await _embed(machine, base, shard, expected)
+    versions = ", ".join(f"{name} {version}" for name, version in embedded.versions.items())
+    yield Check("embed", f"{embedded.samples} photos in {embedded.seconds:.1f} s ({versions})")
+    for kind in ("train", "evaluate", "benchmark"):
+        result = await machine.work(kind, base, shard)
+        if kind == "evaluate":
+            await asyncio.to_thread(_compare_predictions, machine.jobs / kind / (result.output or ""), expected)
+        yield Check(kind, f"{result.samples} photos in {result.seconds:.1f} s")
+    for number, model in enumerate(models_of(info.labels)):
+        backbone = await asyncio.to_thread(_backbone_of, machine.root / MODELS.lstrip("/") / f"{model}.safetensors")
+        await machine.work("evaluate", model, shard, backbone, f"model-{number}")
+        yield Check("model", f"{model} ({backbone})")
+
+
+async def _embed(machine: _Booted, base: str, shard: str, expected: _Expected) -> JobResult:
+    result = await machine.work("embed", base, shard)
+    await asyncio.to_thread(_compare_features, machine.jobs / "embed" / (result.output or ""), expected)
+    return result
+
+
+def _check_config(info: ImageInfo) -> None:
+    problem = ""
+    if missing := {JOBS, STORE} - set(info.volumes):
+        problem = f"it has no VOLUME {' and '.join(sorted(missing))}, where jobs are sent to"
+    elif info.compression in UNSUPPORTED_COMPRESSIONS:
+        problem = f"Golem's VM cannot read a squashfs of {info.compression}"
+    elif not (info.entrypoint and info.entrypoint[0].startswith("/")):
+        problem = "its entrypoint does not begin with an absolute path"
+    elif info.user != (0, 0):
+        problem = f"its programs run as user {info.user[0]}, who may not write to volumes"
+    if problem:
+        raise ImageError(f"{info.path} is of no use: {problem}.")
+
+
+class _Booted:
+    """The image in a sandbox, with its two volumes as folders of this machine."""
+
+    def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path]) -> None:
+        self._info, self._runtime = image.info, runtime
+        self.root, self.store, self.jobs = image.root, volumes[STORE], volumes[JOBS]
+
+    async def work(self, kind: Kind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
+        """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
+        plan, name = _PLAN if kind == "train" else None, name or kind
+        job = Job(PROTOCOL, kind, name, backbone, STORE, base, (shard,), plan, threads=0)
+        folder = self.jobs / name
+        folder.mkdir()
+        (folder / JOB_FILE).write_text(job.to_json())
+        said = bytearray()
+        arguments = ("-m", "provider_image", f"{JOBS}/{name}/{JOB_FILE}")
+        python = python_of(self._info.labels)
+        try:
+            run = self._runtime.run(python, arguments, said.extend, said.extend)
+            status = await asyncio.wait_for(run, _JOB_SECONDS)
+        except RuntimeFailed as error:
+            raise ImageError(f"{self._info.path}: {python} could not be started: {error}.") from error
+        except asyncio.TimeoutError:
+            raise ImageError(f"{self._info.path}: the job `{kind}` took longer than {_JOB_SECONDS:.0f} s.") from None
+        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+        if status != 0:
+            raise ImageError(f"{self._info.path}: the job `{kind}` ended with {status}. It said last: {last[0][:300]}")
+        try:
+            result = JobResult.from_json(read_bounded(folder / RESULT_FILE, MAX_RESULT_BYTES).decode(errors="replace"))
+        except NimaError as error:
+            raise ImageError(f"{self._info.path}: the result of the job `{kind}` is wrong: {error}") from error
+        return result
+
+
+@asynccontextmanager
+async def _unpacked(info: ImageInfo) -> AsyncIterator[tuple[UnpackedImage, Path]]:
+    """The image, and a folder for what is done with it."""
+    with tempfile.TemporaryDirectory(prefix="nima-golem-verify-", ignore_cleanup_errors=True) as scratch:
+        try:
+            image = await ImageCache(Path(scratch) / "images").unpack(info.path)
+        except DevnetError as error:
+            raise ImageError(f"{info.path} could not be started: {error}") from error
+        for folder in ("proc", "sys", "etc"):
+            if not (image.root / folder).is_dir():
+                raise ImageError(f"{info.path} does not boot: it has no folder /{folder}.")
+        yield image, Path(scratch)
+
+
+@asynccontextmanager
+async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool = False) -> AsyncIterator[_Booted]:
+    memory = int(MEMORY_GIB * 2**30)
+    runtime = Runtime(folder, Usage(), Machine(image_environment=image_environment, memory=memory))
+    try:
+        _, volumes = runtime.deploy(None, image)
+        await runtime.start(())
+        yield _Booted(image, runtime, volumes)
+    except (DeploymentRefused, DevnetError, RuntimeFailed) as error:
+        raise ImageError(f"{image.info.path} could not be started: {error}") from error
+    finally:
+        await runtime.close()
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What this machine computes: image_ids int64 `[n]`, features float16 `[n, d]`, probabilities float32 `[n, 10]`."""
+
+    image_ids: NDArray[np.int64]
+    features: NDArray[np.float16]
+    probabilities: NDArray[np.float32]
+
+
+def _prepare(store: Path) -> tuple[str, str, _Expected]:
+    """Put a model and a shard of drawn photos into `store`; their hashes, and what is to come of them."""
+    import numpy as np
+
+    from nima.model import checkpoint, initial_model
+    from nima.safe_io import sha256_of
+    from nima.training import embed, predict
+    from nima.wire import write_shard
+
+    model = initial_model(BACKBONE, None, seed=1)
+    draft = store / "draft"
+    checkpoint.save(draft, model, {})
+    base = sha256_of(draft)
+    draft.rename(store / f"{base}.safetensors")
+    jpegs = _drawn_photos()
+    image_ids = np.arange(1, len(jpegs) + 1)
+    shard = write_shard(store, image_ids, np.ones((len(jpegs), 10), dtype=np.int32), jpegs)
+    return base, shard.sha256, _Expected(image_ids, embed(model, jpegs), predict(model, jpegs))
+
+
+def _backbone_of(path: Path) -> str:
+    from nima.model import checkpoint
+
+    try:
+        return checkpoint.load(path)[0].backbone
+    except NimaError as error:
+        raise ImageError(f"A model that the image's labels name is not in it: {error}") from error
+
+
+def _drawn_photos() -> list[bytes]:
+    """JPEGs of gradients, each with another colour and direction."""
+    import numpy as np
+    from PIL import Image
+
+    from nima.model import Preparation
+
+    y, x = np.mgrid[0:256, 0:256] / 255.0
+    photos = []
+    for number in range(IMAGES):
+        turn = np.cos(number) * x + np.sin(number) * y
+        channels = [np.sin(turn * (number + 2) + phase) for phase in (0.0, 2.0, 4.0)]
+        pixels = ((np.stack(channels, axis=-1) + 1) * 127.5).astype(np.uint8)
+        photos.append(Preparation().store(Image.fromarray(pixels)))
+    return photos
+
+
+def _compare_features(path: Path, expected: _Expected) -> None:
+    from nima.wire import decode_features
+
+    _compare(path, decode_features(path, expected.image_ids, expected.features.shape[1]), expected.features)
+
+
+def _compare_predictions(path: Path, expected: _Expected) -> None:
+    from nima.wire import decode_predictions
+
+    _compare(path, decode_predictions(path, expected.image_ids), expected.probabilities)
+
+
+def _compare(path: Path, found: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
+    scale = max(1.0, float(abs(expected).max()))
+    difference = float(abs(found.astype("float32") - expected.astype("float32")).max())
+    if not difference <= _TOLERANCE * scale:
+        raise ImageError(f"The image computes other values than this machine: {path.name} differs by {difference:.4f}.")

@@ -1,0 +1,69 @@
+"""Fetches the wheels that an image is built of, with this machine's pip: with its index, proxy and certificates."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from nima.safe_io import cache_folder
+from requestor.errors import ImageError
+
+_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+_TORCH = ("torch", "torchvision")
+# Those of the image's Python and system, independent of this machine's. pip takes a platform by its exact name.
+_TARGET = (
+    *("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"),
+    *(word for glibc in ("2_28", "2_27", "2_24", "2_17") for word in ("--platform", f"manylinux_{glibc}_x86_64")),
+    *("--platform", "manylinux2014_x86_64", "--only-binary=:all:", "--no-deps"),
+)
+
+
+def fetch_wheels(requirements: Path) -> Path:
+    """Returns the folder with the wheels of `requirements` (pins, one a line); keeps it for the next time. Raises
+    ImageError.
+    """
+    pins = _pins(requirements)
+    name = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:16]
+    folder = cache_folder() / "wheels" / name
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
+        fetched = Path(scratch) / "wheels"
+        # As in scripts/setup: a tenth of the size, if that index can be reached.
+        torch = [f"{pin}+cpu" for pin in pins if pin.split("==")[0] in _TORCH]
+        failed = _download(torch, fetched, "--index-url", _TORCH_INDEX, "--retries", "0", "--timeout", "10")
+        rest = pins if failed else [pin for pin in pins if pin.split("==")[0] not in _TORCH]
+        if reason := _download(rest, fetched):
+            raise ImageError(f"The image's packages could not be fetched: {reason}.")
+        if not list(fetched.glob("torch-*+cpu-*")):
+            raise ImageError(
+                f"pip found PyTorch with CUDA only, too large for an image, since {_TORCH_INDEX} did not answer "
+                f"({failed}). Name an index that has it without, such as a mirror, in PIP_EXTRA_INDEX_URL."
+            )
+        for old in folder.parent.iterdir():  # of other pins
+            if not old.name.startswith("."):
+                shutil.rmtree(old, ignore_errors=True)
+        fetched.rename(folder)
+    return folder
+
+
+def _pins(requirements: Path) -> list[str]:
+    lines = (line.split("#")[0].strip() for line in requirements.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def _download(pins: list[str], folder: Path, *options: str) -> str:
+    """Downloads the wheels; returns the reason of a failure, an empty text on success."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), *_TARGET, *options, *pins], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+    return errors[-1].removeprefix("ERROR: ")[:300].rstrip(".") if errors else f"pip ended with {done.returncode}"

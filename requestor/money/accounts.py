@@ -1,0 +1,209 @@
+"""Keeps a run within its budget: limits what every hired activity may cost, and decides which bills are accepted.
+
+Golem bills after the work, and yapapi accepts every bill and knows no budget. So a task starts here only if all that
+can still be billed, at full load and until its deadline, fits into the budget together with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from requestor.money.amounts import Price, show_glm
+from requestor.records import Ledger
+
+RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
+BILLING_SLACK = 15.0  # seconds that may be billed beyond the time seen here: start-up, last report, clocks
+SHORTEST_ATTEMPT = 60.0  # seconds; money that lasts for less than this is not enough for a task
+FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth keeping
+
+
+@dataclass
+class Activity:
+    """One warm provider. Times are of the accounts' clock, in seconds.
+
+    Attributes:
+        agreement: the agreement under which it is billed.
+        busy_until: the deadline of its present task; in the past if it waits.
+        claimed: the highest cost that it has reported so far, GLM.
+        reported: the part of it that is possible, at the time `reported_at`; None if it has reported nothing.
+        ended: the time at which the requestor ended it; None while it lives.
+    """
+
+    agreement: str
+    price: Price
+    threads: int
+    started: float
+    busy_until: float
+    claimed: Decimal = Decimal(0)
+    reported: Decimal = Decimal(0)
+    reported_at: float | None = None
+    ended: float | None = None
+
+
+@dataclass
+class Accounts:
+    """All activities of a run, and the bills for them.
+
+    Args:
+        budget: GLM that may be paid, earlier sessions of the same run included.
+        ledger: every accepted bill is written there before it counts.
+    """
+
+    budget: Decimal
+    ledger: Ledger
+    clock: Callable[[], float] = time.monotonic
+    _activities: dict[str, Activity] = field(default_factory=dict)
+    _invoiced: dict[str, Decimal] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._earlier = self.ledger.costs()  # of earlier sessions
+
+    def room_for(self, price: Price, threads: int) -> bool:
+        """Returns whether one more provider can be hired for the shortest task, beside all that others may bill."""
+        until = self.clock() + SHORTEST_ATTEMPT
+        return self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, threads) <= self.budget
+
+    def hire(self, agreement: str, price: Price, threads: int) -> bool:
+        """Returns whether an activity may be created under an agreement; if so, it counts from now on.
+
+        Its start price is owed as soon as it exists, whether it works or not.
+        """
+        if not self.room_for(price, threads):
+            return False
+        self.ledger.record("activity", agreement=agreement)
+        now = self.clock()
+        self._activities[agreement] = Activity(agreement, price, threads, started=now, busy_until=now)
+        return True
+
+    def open(self, activity: str, agreement: str) -> None:
+        """Records that the activity for which `hire` was asked has begun."""
+        self.ledger.record("activity_created", agreement=agreement, activity=activity)
+        self._activities[activity] = self._activities.pop(agreement)
+
+    def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:
+        """Records that an agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
+        now, noted = self.clock(), self._earlier.pop(agreement, Decimal(0))
+        self._activities[agreement] = Activity(agreement, price, threads, now - age, now, reported=noted, ended=now)
+
+    def close(self, activity: str) -> None:
+        """Records that an activity has ended, or could not be created; its bill will come, if any."""
+        account = self._activities[activity]
+        account.busy_until = account.ended = self.clock()
+
+    def report(self, activity: str, cost: Decimal) -> None:
+        """Records the cost so far that a provider reports; it never falls, nor rises faster than at full load.
+
+        The report binds the provider: it may not bill more for this time later.
+        """
+        account, now = self._activities[activity], self.clock()
+        account.claimed = max(account.claimed, cost)
+        account.reported = max(account.reported, min(cost, _at_full_load(account, now)))
+        account.reported_at = now
+
+    def too_dear(self, activity: str) -> str | None:
+        """Returns the reason why a reported usage is impossible: all threads cost less in that time. None if it is
+        possible.
+        """
+        account = self._activities[activity]
+        most = _at_full_load(account, self.clock())
+        if account.claimed <= most:
+            return None
+        return f"it reports usage worth {show_glm(account.claimed)}, where time and price allow {show_glm(most)}"
+
+    def promise(self, activity: str, job: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
+        """Lets an activity work on a job for so long, if it fits into the budget minus the reserved share.
+
+        The other activities may wait until this task has ended: their waiting is counted, too.
+        """
+        until = self.clock() + seconds
+        account = self._activities[activity]
+        before, account.busy_until = account.busy_until, until
+        committed = self._committed(until)
+        if committed <= self.budget * (1 - reserve):
+            self.ledger.record(
+                "promise", agreement=account.agreement, job=job, seconds=round(seconds), committed=committed
+            )
+            return True
+        account.busy_until = before
+        return False
+
+    def rest(self, activity: str) -> None:
+        """Records that an activity's task is over: from now on it only waits."""
+        self._activities[activity].busy_until = self.clock()
+
+    def can_wait(self) -> bool:
+        """Returns whether all waiting activities may wait a moment longer and then still be ended within the budget."""
+        return self._committed(self.clock() + FAREWELL) <= self.budget
+
+    @property
+    def spent(self) -> Decimal:
+        """Returns the GLM known to be owed or paid: invoices, and what running activities have reported."""
+        running = (a.reported for a in self._activities.values() if a.agreement not in self._invoiced)
+        return self._paid() + sum(running, Decimal(0))
+
+    @property
+    def committed(self) -> Decimal:
+        """Returns the most GLM that can be billed by now."""
+        return self._committed(self.clock())
+
+    def allows(self, agreement: str, amount: Decimal) -> bool:
+        """Returns whether a bill is in order: within time, price and reported cost, and not all of the work was
+        rejected.
+        """
+        own = [account for account in self._activities.values() if account.agreement == agreement]
+        at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
+        within = 0 <= amount <= min(at_most, self.budget - self._paid(but=agreement))
+        return within and self.ledger.worthless(agreement) is None
+
+    def approve(self, agreement: str, amount: Decimal) -> bool:
+        """Returns whether to accept an invoice; if so, it counts as paid from now on."""
+        if not self.allows(agreement, amount):
+            return False
+        self._invoiced[agreement] = amount
+        return True
+
+    def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
+        """Records an accepted debit note: `amount` is the activity's cost so far, and is paid independent of its
+        invoice.
+        """
+        self.ledger.record("debit_note", agreement=agreement, activity=activity, amount=amount)
+        if activity in self._activities:
+            self.report(activity, amount)
+
+    def invoice(self, agreement: str, amount: Decimal) -> None:
+        """Records an accepted invoice, which replaces all other amounts of the agreement."""
+        self.ledger.record("invoice", agreement=agreement, amount=amount)
+        self._earlier.pop(agreement, None)
+        self._invoiced[agreement] = amount
+
+    def reject_invoice(self, agreement: str, amount: Decimal, reason: str) -> None:
+        """Records a rejected invoice; debit notes of the agreement that were accepted before are paid all the same."""
+        self.ledger.record("invoice_rejected", agreement=agreement, amount=amount, reason=reason)
+        self._invoiced[agreement] = self.ledger.costs().get(agreement, Decimal(0))
+
+    def _paid(self, but: str | None = None) -> Decimal:
+        """Returns the sum of accepted bills, of this session and earlier ones; can leave out those of one agreement."""
+        bills = {**self._earlier, **self._invoiced}
+        return sum((amount for agreement, amount in bills.items() if agreement != but), Decimal(0))
+
+    def _committed(self, until: float) -> Decimal:
+        open_bills = (_worst(a, until) for a in self._activities.values() if a.agreement not in self._invoiced)
+        return self._paid() + sum(open_bills, Decimal(0))
+
+
+def _worst(account: Activity, until: float) -> Decimal:
+    """Returns the most that an activity can be billed for, if it lives until then or until its task's end."""
+    end = account.ended if account.ended is not None else max(until, account.busy_until)
+    full = _at_full_load(account, end)
+    if account.reported_at is None:
+        return full
+    since = max(0.0, end - account.reported_at + BILLING_SLACK)
+    start = account.price.start
+    return min(full, max(account.reported, start) + account.price.at_full_load(since, account.threads) - start)
+
+
+def _at_full_load(account: Activity, end: float) -> Decimal:
+    return account.price.at_full_load(end - account.started + BILLING_SLACK, account.threads)

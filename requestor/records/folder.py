@@ -1,0 +1,128 @@
+"""A run's folder: everything that a run knows is here, written so that a kill at any moment leaves it readable.
+
+run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
+options.json     the options of the last command, for `nima-golem runs resume`
+dataset.json     shards and split, once sharding is done
+store/           content-addressed files that providers are sent: shards and the base model
+holdout/         the shard that never leaves this machine
+embedding/       features that providers computed, and the head that was trained on them
+state.json       the last round that counts, and the best one
+rounds/          a checkpoint after every round, and the state of the server's optimiser; round 0 is the embedding
+inbox/           what providers sent, until it is admitted
+metrics.jsonl    one line a round, verdicts included; round 0 is the embedding
+ledger.jsonl     every coin
+predictions.csv  what the providers predicted for the test photos
+report.html      all of this for people, written after every round
+model.safetensors, receipt.json, summary.json   the result
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nima.safe_io import write_atomically
+from requestor.errors import RunFolderError
+from requestor.records.journal import append, lines
+from requestor.records.ledger import Ledger
+from requestor.records.round_record import RoundEntry, latest
+
+
+class RunFiles:
+    """Reads a run's folder, also while a process works in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = Ledger(path / "ledger.jsonl")
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file of this folder; None where it does not exist yet."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
+
+    def attempts(self) -> Iterator[RoundEntry]:
+        """Every line of metrics.jsonl, oldest first: a round that was done again has several.
+
+        What a kill left of a line that was never finished is left out; that round is done again.
+        Raises RunFolderError where any other line is damaged.
+        """
+        return lines(self.path / "metrics.jsonl", RoundEntry.from_json)
+
+    def metrics(self) -> list[RoundEntry]:
+        """One entry a round, in order; of a round that was done again after a kill, the last."""
+        return latest(self.attempts())
+
+    def stored(self, sha256: str) -> Path:
+        return self.path / "store" / f"{sha256}.safetensors"
+
+    def checkpoint(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.safetensors"
+
+    def server_state(self, number: int) -> Path:
+        return self.path / "rounds" / f"{number:04d}.server.safetensors"
+
+
+class RunFolder(RunFiles):
+    """Opens a run's folder, or makes it, and locks it as long as this process lives.
+
+    Args:
+        path: the folder; may exist if it is empty or holds the same run.
+        identity: what makes a run this run and no other; JSON values by the option's name.
+
+    Raises:
+        RunFolderError: the folder holds another run or other files, or a process works in it.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        super().__init__(path)
+        run_file = path / "run.json"
+        if path.exists() and not run_file.exists() and any(path.iterdir()):
+            raise RunFolderError(f"{path} is not empty and holds no run: choose another --run-dir.")
+        for name in ("store", "holdout", "rounds", "inbox"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunFolderError(
+                f"Another process is working in {path}: wait for it, or choose another --run-dir."
+            ) from None
+        if not run_file.exists():
+            write_atomically(run_file, json.dumps(identity, indent=1).encode())
+        elif (existing := self.read("run.json")) != identity:
+            changed = ", ".join(
+                f"--{name.replace('_', '-')} was {existing.get(name)} and is now {identity.get(name)}"
+                for name in sorted(existing.keys() | identity.keys())
+                if existing.get(name) != identity.get(name)
+            )
+            raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
+
+    def close(self) -> None:
+        """Give the lock back; the end of the process does so, too."""
+        self._lock.close()
+
+    def write(self, name: str, content: Any) -> None:
+        write_atomically(self.path / name, json.dumps(content, indent=1).encode())
+
+    def append_metrics(self, entry: RoundEntry) -> None:
+        """Adds a line to metrics.jsonl, which is on disk when this returns."""
+        append(self.path / "metrics.jsonl", entry.to_json())
+
+
+def log_to(path: Path) -> None:
+    """Writes everything that yapapi and we log to a file of the run's folder, as the terminal is for people."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    for name in ("requestor", "yapapi"):
+        logging.getLogger(name).setLevel(logging.DEBUG)

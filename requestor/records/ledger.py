@@ -1,0 +1,156 @@
+"""The ledger: one JSON object per line, appended and flushed to disk before the event takes effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from requestor.records.journal import append, lines
+
+_CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The work and the payment of one provider, in GLM."""
+
+    name: str
+    provider_id: str
+    agreements: int
+    tasks: int
+    paid_glm: Decimal
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "paid_glm": str(self.paid_glm)}
+
+
+class Ledger:
+    """Append-only record of agreements, tasks, debit notes, invoices and allocations of one run.
+
+    Events and their fields:
+        allocation {id, amount} · allocation_released {id}
+        agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
+        activity {agreement}   (about to be created: from here on it may cost) · activity_created {agreement, activity}
+        promise {agreement, job, seconds, committed}   (about to be issued: the most that all may bill by its deadline)
+        task {agreement, job, ok} · rejected {agreement, job, reason}   (the task's result was refused)
+        debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by the requestor)
+        invoice_rejected {agreement, amount, reason}
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def record(self, event: str, **fields: str | int | bool | Decimal) -> None:
+        """Appends one event. Amounts are written as strings, exactly."""
+        entry: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(), "event": event}
+        entry.update({name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()})
+        append(self.path, entry)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Returns all events, oldest first.
+
+        An incomplete last line (after a power failure) is left out; any other malformed line is an error.
+        """
+        return lines(self.path, dict)
+
+    def open_allocations(self) -> list[str]:
+        """Returns the ids of allocations that were made and never released, for example by a killed run."""
+        open_ids: list[str] = []
+        for entry in self.entries():
+            if entry["event"] == "allocation":
+                open_ids.append(entry["id"])
+            elif entry["event"] == "allocation_released" and entry["id"] in open_ids:
+                open_ids.remove(entry["id"])
+        return open_ids
+
+    def open_agreements(self) -> list[dict[str, Any]]:
+        """Returns the entries of agreements that have not ended or are not billed yet; after a kill, they may still
+        run.
+        """
+        entries = list(self.entries())
+        closed = {entry["agreement"] for entry in entries if entry["event"] in _CLOSING}
+        return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
+
+    def has_activity(self, agreement: str) -> bool:
+        """Returns whether anything may have run under an agreement, so that a bill may come."""
+        return self._has("activity", agreement)
+
+    def has_begun(self, agreement: str) -> bool:
+        """Returns whether anything is known to have run under an agreement, so that a bill must come."""
+        return self._has("activity_created", agreement)
+
+    def _has(self, event: str, agreement: str) -> bool:
+        return any(entry["event"] == event and entry["agreement"] == agreement for entry in self.entries())
+
+    def worthless(self, agreement: str) -> str | None:
+        """Returns the reason why nothing is owed under an agreement: all its results were rejected. None if any was of
+        use.
+
+        A failed task is not worthless: nobody can tell whose fault it is, and its time was used.
+        """
+        useful: set[str] = set()
+        reason = None
+        for entry in self.entries():
+            if entry.get("agreement") != agreement:
+                continue
+            if entry["event"] == "task" and entry["ok"]:
+                useful.add(entry["job"])
+            elif entry["event"] == "rejected":
+                useful.discard(entry["job"])
+                reason = str(entry["reason"])
+        return None if useful else reason
+
+    def costs(self) -> dict[str, Decimal]:
+        """Returns the cost of each agreement: its accepted invoice, else its activities' last accepted debit notes.
+
+        Golem pays accepted debit notes, whatever happens to the invoice.
+        """
+        notes: dict[str, dict[str, Decimal]] = {}
+        invoices: dict[str, Decimal] = {}
+        for entry in self.entries():
+            if entry["event"] == "debit_note":
+                notes.setdefault(entry["agreement"], {})[entry["activity"]] = Decimal(entry["amount"])
+            elif entry["event"] == "invoice":
+                invoices[entry["agreement"]] = Decimal(entry["amount"])
+        return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
+
+    def rejected_bills(self) -> dict[str, Decimal]:
+        """Returns the GLM of the invoices that were rejected, by provider id."""
+        provider_of: dict[str, str] = {}
+        bills: dict[str, Decimal] = {}
+        for entry in self.entries():
+            if entry["event"] == "agreement":
+                provider_of[entry["agreement"]] = entry["provider"]
+            elif entry["event"] == "invoice_rejected":
+                provider = provider_of[entry["agreement"]]
+                bills[provider] = bills.get(provider, Decimal(0)) + Decimal(entry["amount"])
+        return bills
+
+    def receipts(self) -> list[Receipt]:
+        """Returns one receipt per provider, in the order in which they were hired."""
+        payments = self.costs()
+        provider_of: dict[str, str] = {}
+        name_of: dict[str, str] = {}
+        tasks: dict[str, int] = {}
+        for entry in self.entries():
+            agreement = entry.get("agreement", "")
+            if entry["event"] == "agreement":
+                provider_of[agreement] = entry["provider"]
+                name_of[entry["provider"]] = entry["name"]
+            elif entry["event"] == "task" and entry["ok"]:
+                tasks[agreement] = tasks.get(agreement, 0) + 1
+        receipts = []
+        for provider, name in name_of.items():
+            own = [agreement for agreement, owner in provider_of.items() if owner == provider]
+            done = sum(tasks.get(agreement, 0) for agreement in own)
+            paid = sum((payments.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
+            receipts.append(Receipt(name, provider, len(own), done, paid))
+        return receipts
+
+    def spent(self) -> Decimal:
+        """Returns the GLM accepted for payment so far, which will leave the wallet."""
+        return sum(self.costs().values(), Decimal(0))

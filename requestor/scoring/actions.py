@@ -1,0 +1,102 @@
+"""Copies or links the chosen photos into a folder, and rates them in their sidecars."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from nima.errors import NimaError
+from nima.safe_io import printable
+from nima.scoring import Score, Style, sidecar_of, write_rating
+
+
+@dataclass
+class PhotoActions:
+    """The actions on the chosen photos.
+
+    `failures` counts the actions that failed; `note` gets a line for each of them, and for each that a dry run leaves
+    undone.
+    """
+
+    note: Callable[[str], None]
+    copy_to: Path | None = None
+    link_to: Path | None = None
+    xmp: Style | None = None
+    overwrite_ratings: bool = False
+    dry_run: bool = False
+    failures: int = 0
+
+    def on(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Yields `scores`, each after the actions on its photo; photos without a score are left alone."""
+        for score in scores:
+            if score.stars is not None:
+                photo = Path(score.path)
+                for folder, put in ((self.copy_to, _copy), (self.link_to, _link)):
+                    if folder is not None:
+                        with self._told(photo):
+                            self._put(photo, folder, put)
+                if self.xmp is not None:
+                    with self._told(photo):
+                        self._rate(photo, score.stars, self.xmp)
+            yield score
+
+    @contextmanager
+    def _told(self, photo: Path) -> Iterator[None]:
+        """Counts and reports an error inside; the next photo is then handled."""
+        try:
+            yield
+        except (NimaError, OSError) as error:
+            self.failures += 1
+            reason = str(error) if isinstance(error, NimaError) else f"{photo}: {error.strerror or error}."
+            self.note(printable(reason))
+
+    def _put(self, photo: Path, folder: Path, put: Callable[[Path, Path], None]) -> None:
+        """Puts a photo into a folder by its own name, or with a number if that name is taken; never replaces a file."""
+        for number in count(1):
+            target = folder / (photo.name if number == 1 else f"{photo.stem}-{number}{photo.suffix}")
+            if os.path.lexists(target):
+                if _is_same(photo, target):
+                    return
+                continue
+            if self.dry_run:
+                self.note(printable(f"would write {target}"))
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                put(photo, target)
+            except FileExistsError:  # another program made the file first
+                continue
+            return
+
+    def _rate(self, photo: Path, stars: int, style: Style) -> None:
+        sidecar = sidecar_of(photo, style)
+        written = write_rating(sidecar, stars, self.overwrite_ratings, self.dry_run)
+        if written and self.dry_run:
+            self.note(printable(f"would rate {sidecar} {stars}"))
+
+
+def _copy(photo: Path, target: Path) -> None:
+    with photo.open("rb") as source, target.open("xb") as copy:
+        try:
+            shutil.copyfileobj(source, copy)
+        except BaseException:
+            target.unlink()
+            raise
+    shutil.copystat(photo, target)
+
+
+def _link(photo: Path, target: Path) -> None:
+    target.symlink_to(photo.absolute())
+
+
+def _is_same(photo: Path, target: Path) -> bool:
+    try:
+        return target.samefile(photo) or filecmp.cmp(photo, target, shallow=False)
+    except OSError:  # such as a link to a file that does not exist
+        return False

@@ -1,0 +1,59 @@
+"""Writes scores for programs: JSON, JSON lines and CSV, one row per photo, as the scores arrive."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+
+from nima.ratings import BUCKETS
+from nima.scoring import Score
+
+CSV_COLUMNS = (
+    *("path", "aesthetic_score", "std"),
+    *(f"p{rating}" for rating in range(1, BUCKETS + 1)),
+    *("percentile", "stars", "model", "width", "height", "error"),
+)
+"""The columns of CSV: those of JSON, with one column for each of the ten probabilities."""
+GROUP_COLUMNS = ("taken", "group", "best")
+"""The further columns if photos are grouped."""
+
+
+def as_json_lines(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+    """Yields one JSON object per line."""
+    for score in scores:
+        yield json.dumps(score.as_row(grouped)) + "\n"
+
+
+def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+    """Yields one JSON array, with one object per line."""
+    before = "[\n"
+    for score in scores:
+        yield before + json.dumps(score.as_row(grouped))
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+    """Yields a line of column names, then one line per photo (RFC 4180, but with plain line feeds). None is an empty
+    field.
+    """
+    line = io.StringIO()
+    writer = csv.writer(line)
+
+    def written(row: Iterable[object]) -> str:
+        line.seek(0)
+        line.truncate()
+        writer.writerow(row)
+        # Line ends are written here, because with the writer's own option a carriage return in a name would stay
+        # unquoted.
+        return line.getvalue().removesuffix("\r\n") + "\n"
+
+    columns = (*CSV_COLUMNS, *(GROUP_COLUMNS if grouped else ()))
+    yield written(columns)
+    for score in scores:
+        values = score.as_row(grouped)
+        for rating, probability in enumerate(score.probabilities or (None,) * BUCKETS, start=1):
+            values[f"p{rating}"] = probability
+        yield written(values[column] for column in columns)

@@ -1,0 +1,150 @@
+"""A contact sheet: one HTML file with the thumbnails and scores of photos, which needs nothing beside it.
+
+Everything is written as it comes, and thumbnails wait on disk for the photos to be chosen and put in order, so that any
+number of photos takes the same memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from nima.safe_io import AtomicFile, printable
+from nima.scoring import Score
+from requestor.errors import ConfigurationError
+from requestor.html_templates import templates_of
+
+_BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
+_NARROWEST, _WIDEST = 0.6, 2.6  # a photo's width by its height; what is beyond is cut by the page
+
+
+class ContactSheet:
+    """Takes scores as they come and again once they are chosen: `thumbnails_kept`, then `written`."""
+
+    def __init__(self, path: Path, page: BinaryIO, thumbnails: BinaryIO) -> None:
+        self._path, self._page, self._thumbnails = path, page, thumbnails
+        self._places: dict[str, tuple[int, int]] = {}  # path → where its thumbnail begins, and its length
+        self.photos = 0
+
+    def thumbnails_kept(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Passes scores on without their thumbnails, which go to disk."""
+        for score in scores:
+            if score.appearance is not None and score.appearance.thumbnail is not None:
+                with _writing(self._path):
+                    start = self._thumbnails.seek(0, os.SEEK_END)
+                    self._places[score.path] = (start, self._thumbnails.write(score.appearance.thumbnail))
+                score = replace(score, appearance=replace(score.appearance, thumbnail=None))
+            yield score
+
+    def written(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Passes scores on once they are on the sheet."""
+        page: Any = templates_of("requestor.scoring").get_template("contact_sheet.html").module
+        failures = []
+        self._write(page.beginning())
+        for score in scores:
+            if score.error is None:
+                self._write(page.item(self._item(score)))
+                self.photos += 1
+            else:
+                failures.append(printable(score.error))
+            yield score
+        self._write(page.end(failures))
+
+    def _item(self, score: Score) -> dict[str, Any]:
+        """What the template shows of a photo."""
+        assert score.aesthetic_score is not None
+        assert score.probabilities is not None
+        assert score.stars is not None
+        assert score.width is not None
+        assert score.height is not None
+        start, length = self._places[score.path]
+        self._thumbnails.seek(start)
+        picture = base64.b64encode(self._thumbnails.read(length)).decode()
+        sides = min(max(score.width / score.height, _NARROWEST), _WIDEST)
+        data = {
+            "score": f"{score.aesthetic_score:.4f}",
+            "spread": f"{score.std:.4f}",
+            "above": f"{score.percentile:.1f}",
+        }
+        if score.appearance is not None and score.appearance.taken is not None:
+            data["taken"] = score.appearance.taken.isoformat()
+        mark = ""
+        if score.group is not None:
+            data["group"] = str(score.group.number)
+            if score.group.size > 1:
+                mark = f"best of {score.group.size}" if score.group.best else f"{score.group.size} alike"
+        path = printable(score.path)
+        return {
+            "best": score.group is not None and score.group.best,
+            "sides": f"{sides:.3f}",
+            "data": data,
+            # From the page to the photo, byte for byte, so that no name can be taken for anything but a path.
+            "link": quote(os.fsencode(os.path.relpath(score.path, self._path.parent))),
+            "picture": picture,
+            "mark": mark,
+            "score": f"{score.aesthetic_score:.2f}",
+            "stars": "★" * score.stars,
+            "bars": _bars(score.probabilities),
+            "path": path,
+            "name": Path(path).name,
+        }
+
+    def _write(self, text: str) -> None:
+        with _writing(self._path):
+            self._page.write(text.encode())
+
+
+@contextmanager
+def contact_sheet(path: Path) -> Iterator[ContactSheet]:
+    """A sheet that is at `path` once all went well; what is there is replaced only if it is a contact sheet, too, and
+    only by a sheet with photos. Raises `ConfigurationError`."""
+    check_replaceable(path)
+    path = Path(os.path.realpath(path))
+    with _writing(path):
+        page = AtomicFile(path)
+    try:
+        # Not in the system's folder for temporary files, which may be in memory.
+        with tempfile.TemporaryFile(dir=path.parent) as thumbnails:
+            sheet = ContactSheet(path, page.file, thumbnails)
+            yield sheet
+        if sheet.photos:
+            check_replaceable(path)
+            with _writing(path):
+                page.keep()
+    finally:
+        page.discard()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"--html {path} cannot be written ({error.strerror}).") from error
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises `ConfigurationError` where a file is that is no contact sheet."""
+    try:
+        if not os.path.lexists(path):
+            return
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(_BEGINNING)) == _BEGINNING:
+                    return
+    except OSError:
+        pass
+    raise ConfigurationError(f"--html {path} is there and is no contact sheet, which alone is replaced; name another.")
+
+
+def _bars(probabilities: tuple[float, ...]) -> str:
+    """The histogram as the path of an SVG of 100 by 40."""
+    highest = max(probabilities)
+    return "".join(f"M{10 * x + 1} 40v-{40 * p / highest:.1f}h8V40z" for x, p in enumerate(probabilities))

@@ -1,0 +1,50 @@
+"""Scores for people: one line for each photo, with the ten probabilities drawn as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from nima.scoring import Score
+from requestor.terminal import Column, table_lines
+
+_FIGURES = (Column("score", "right"), Column("spread", "right"), Column("stars"), Column("in AVA"), Column("1 … 10"))
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = False) -> Iterator[str]:
+    """Yields the lines of a table with a row for each photo: mean, standard deviation, stars, percentile among AVA's
+    photos, probabilities of 1 to 10, path. A photo that could not be read has the reason instead.
+
+    Args:
+        width: of the terminal in columns; a path that does not fit loses its beginning. None for no terminal.
+        grouped: with a column for the group of those that have near-duplicates.
+    """
+    columns = [*_FIGURES, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
+    rows: list[list[str] | str] = []
+    for score in scores:
+        if score.error is not None:
+            rows.append(f"– {score.error}")
+        else:
+            rows.append([*_figures(score), *([_group(score)] if grouped else []), score.path])
+    for line in table_lines(columns, rows, width):
+        yield f"{line}\n"
+
+
+def _figures(score: Score) -> list[str]:
+    assert score.stars is not None
+    assert score.probabilities is not None
+    stars = "★" * score.stars + "☆" * (5 - score.stars)
+    share = f"above {score.percentile:.0f}%"
+    return [f"{score.aesthetic_score:.2f}", f"±{score.std:.2f}", stars, share, histogram(score.probabilities)]
+
+
+def _group(score: Score) -> str:
+    if score.group is None or score.group.size == 1:
+        return ""
+    return f"{score.group.number}, best of {score.group.size}" if score.group.best else str(score.group.number)
+
+
+def histogram(probabilities: tuple[float, ...]) -> str:
+    """Returns ten bars, the highest for the most probable rating."""
+    highest = max(probabilities)
+    return "".join(_BARS[round(p / highest * (len(_BARS) - 1))] for p in probabilities)

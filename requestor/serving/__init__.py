@@ -1,1 +1,0 @@
-"""`nima-golem serve`: scoring as a small HTTP service, for this machine or, if asked to, for a network."""

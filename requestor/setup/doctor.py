@@ -1,0 +1,258 @@
+"""Checks the whole set-up, from the installed programs to the image that providers run, without spending money.
+
+Each check says what it found and, if that is not good, what to do. A check that needs what an earlier check missed is
+skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from nima.version import VERSION
+from nima.wire import PROTOCOL, named_version
+from requestor.devnet import Devnet, running_devnets
+from requestor.devnet.services import find_yagna
+from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
+from requestor.golem import TOKENS, Connection, DaemonClient, chosen_subnet, is_real_money
+from requestor.setup.environment import golem_environment
+from requestor.setup.finding import Finding
+from requestor.setup.image import look_at_image
+from requestor.vm import Layout, Sandbox
+
+GIB = 2**30
+ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
+PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
+_PROGRAM_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
+
+    environment: dict[str, str]
+    devnet: Devnet | None
+    connection: Connection
+
+    @classmethod
+    def of_environment(cls, network: str | None) -> Setup:
+        """Raises DevnetError where several devnets run and nothing says which is meant."""
+        environment = golem_environment()
+        connection = Connection.from_environment(environment, network, require_app_key=False)
+        urls = {running.requestor.api_url: running for running in running_devnets()}
+        return cls(environment, urls.get(connection.api_url), connection)
+
+    @property
+    def network(self) -> str:
+        return self.connection.network
+
+
+async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[Finding]:
+    """Yields all findings, in the order in which a new user would repair them.
+
+    `download_image`: download an image that is not on this machine, to check its hash.
+    """
+    yield _versions()
+    yield await _yagna()
+    yield _network(setup)
+    address, findings = await _daemon(setup)
+    for finding in findings:
+        yield finding
+    yield await _funds(setup, address)
+    yield _gftp()
+    async for finding in look_at_image(setup.environment, setup.devnet is not None, download_image):
+        yield finding
+    yield _disk()
+    async for finding in _devnet():
+        yield finding
+
+
+def _versions() -> Finding:
+    installed, missing = [], []
+    for name in PACKAGES:
+        try:
+            installed.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    ours = f"{named_version(PROTOCOL, VERSION)}, Python {platform.python_version()}, {', '.join(installed)}"
+    if missing:
+        return Finding("versions", "blocked", f"{ours}; without {', '.join(missing)}", "pip install nima-golem")
+    return Finding("versions", "ok", ours)
+
+
+async def _yagna() -> Finding:
+    try:
+        program = find_yagna()
+        code, stdout, stderr = await _run([str(program), "--version"])
+    except DevnetError as error:
+        return Finding("yagna", "blocked", str(error), "pip install golem-node")
+    except OSError as error:
+        return Finding(
+            "yagna", "blocked", f"{program} does not run: {error}.", "pip install --force-reinstall golem-node"
+        )
+    if code != 0:
+        return Finding(
+            "yagna", "blocked", f"{program} does not run: {stderr}", "pip install --force-reinstall golem-node"
+        )
+    return Finding("yagna", "ok", f"{program}, {stdout.strip()}")
+
+
+def _network(setup: Setup) -> Finding:
+    network = setup.network
+    if network not in TOKENS:
+        return Finding(
+            "network",
+            "blocked",
+            f"{network} is not a known network. The known ones are {', '.join(TOKENS)}.",
+            "set YAGNA_PAYMENT_NETWORK",
+        )
+    if network == "holesky":
+        return Finding("network", "warning", "holesky has been shut down.", "pass --network hoodi")
+    money = "real money" if is_real_money(network) else "test money"
+    subnet = chosen_subnet(setup.environment)
+    where = f"the devnet {setup.devnet.name}" if setup.devnet else f"subnet {subnet}"
+    return Finding("network", "ok", f"{network}: {money} ({_token(network)}); {where}")
+
+
+def _token(network: str) -> str:
+    return "GLM" if is_real_money(network) else "tGLM"
+
+
+async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
+    """Returns the wallet's address, and findings on whether the daemon answers and knows the app key."""
+    url, app_key = setup.connection.api_url, setup.connection.app_key
+    start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
+    key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
+    if setup.network not in TOKENS:
+        return None, [Finding("daemon", "skipped", "The network is unknown.")]
+    try:
+        async with DaemonClient(url, app_key) as daemon:
+            address = await daemon.identity()
+            version = (await daemon.request("GET", "/version/get"))["current"]["version"]
+    except DaemonUnreachable:
+        known = "set" if app_key else "not set"
+        return None, [
+            Finding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
+            Finding("app key", "skipped", f"YAGNA_APPKEY is {known}. Only a daemon can check it."),
+        ]
+    except AppKeyMissing:
+        said = f"The daemon at {url} does not know the app key." if app_key else "No app key is set."
+        return None, [Finding("daemon", "ok", f"answers at {url}"), Finding("app key", "blocked", said, key)]
+    except GolemError as error:
+        return None, [Finding("daemon", "blocked", str(error), "read the daemon's log")]
+    except (KeyError, TypeError):
+        return None, [
+            Finding(
+                "daemon", "blocked", f"The program that answers at {url} is not a yagna daemon.", "set YAGNA_API_URL"
+            )
+        ]
+    return address, [
+        Finding("daemon", "ok", f"yagna {version} answers at {url}"),
+        Finding("app key", "ok", f"is good; node {address}"),
+    ]
+
+
+async def _funds(setup: Setup, address: str | None) -> Finding:
+    if address is None:
+        return Finding("funds", "skipped", "Only a daemon can check this.")
+    if setup.devnet is not None and setup.devnet.chain is None:
+        return Finding("funds", "ok", "The devnet has no chain: every budget is accepted, and nothing is settled.")
+    network = setup.network
+    fund = (
+        f"send {_token(network)} and some gas to {address}"
+        if is_real_money(network)
+        else f"`yagna payment fund --network {network}`, or on a devnet start it without --unfunded"
+    )
+    try:
+        status = await _payment_status(setup, address)
+        amount, gas = Decimal(status["amount"]), Decimal((status.get("gas") or {}).get("balance", 1))
+    except (RequestorError, OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
+        return Finding(
+            "funds", "warning", f"The balance is not known: {error}", f"yagna payment status --network {network}"
+        )
+    held = f"{amount:f} {_token(network)} on {network}, {gas:f} gas, at {address}"
+    if amount <= 0 or gas <= 0:
+        return Finding(
+            "funds", "blocked", f"{held}: {'nothing to spend' if amount <= 0 else 'no gas to pay with'}", fund
+        )
+    return Finding("funds", "ok", held)
+
+
+async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
+    """Returns the output of `yagna payment status --json`. Raises GolemError with the reason that yagna prints."""
+    command = [str(find_yagna()), "payment", "status", "--json", "--precise"]
+    command += ["--network", setup.network, "--account", address]
+    code, stdout, stderr = await _run(command, setup.environment)
+    if code != 0:
+        reasons = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+        raise GolemError((reasons[-1] if reasons else stderr).removeprefix("Error: ")[:200])
+    status: dict[str, Any] = json.loads(stdout)
+    return status
+
+
+def _gftp() -> Finding:
+    theirs = shutil.which("gftp")
+    ours = "this program has its own file transfer, which never receives more than it asked for"
+    return Finding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    found = f"{free / GIB:.1f} GiB are free in {Path.cwd()}"
+    if free >= ENOUGH_DISK:
+        return Finding("disk", "ok", found)
+    return Finding(
+        "disk", "warning" if free >= LEAST_DISK else "blocked", found, "delete files, or work in another folder"
+    )
+
+
+async def _devnet() -> AsyncIterator[Finding]:
+    """Checks what only a devnet needs."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
+            await sandbox.stop()
+        yield Finding("devnet: sandbox", "ok", "tasks can be isolated (user namespaces, /proc)")
+    except (DevnetError, OSError) as error:
+        yield Finding("devnet: sandbox", "warning", str(error), "only `nima-golem devnet` needs it")
+    for check, program, lacking, package in (
+        ("devnet: chain", "npm", "without a chain, which npm downloads, nothing is settled", "npm"),
+        ("devnet: images", "unsquashfs", "`devnet up --image` does not work", "squashfs-tools"),
+    ):
+        found = shutil.which(program)
+        if found:
+            yield Finding(check, "ok", found)
+        else:
+            yield Finding(
+                check, "warning", f"{program} is not installed: {lacking}.", f"install {package} if you need that"
+            )
+
+
+async def _run(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Returns exit code, stdout and stderr. Raises OSError if the program cannot be executed or does not end."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**os.environ, **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
+    except asyncio.TimeoutError:
+        raise OSError(f"the program did not end within {_PROGRAM_SECONDS:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace")

@@ -1,0 +1,27 @@
+"""Options for amounts of money, and the question before real money is spent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from requestor.golem import is_real_money
+from requestor.money import parse_glm, show_glm
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
+    """An exact amount of GLM."""
+
+    name = "GLM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        return value if isinstance(value, Decimal) else parse_glm(str(value))
+
+
+def confirm_real_money(network: str, budget: Decimal) -> None:
+    """Asks before real money is spent. Raises click.Abort unless the answer is yes."""
+    if is_real_money(network):
+        question = f"This may spend up to {show_glm(budget)} of real money on {network}. Continue?"
+        click.confirm(question, abort=True, err=True)

@@ -1,0 +1,40 @@
+"""Finds models by name or path, and fetches missing ones with a progress bar."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from nima.weights import WEIGHTS, cached_path, find_weights
+from requestor.terminal.bar import progress_bar
+
+
+def model_file(name: str) -> Path:
+    """Returns the file of the model `name`, a path or a name in the table of weights, which is fetched on first use.
+
+    Raises `WeightsError` if there is no such model, or if it cannot be fetched.
+    """
+    from nima.weights import find_model
+
+    if name in WEIGHTS and cached_path(find_weights(name)) is None:
+        return fetch_with_bar(name)
+    return find_model(name)
+
+
+def fetch_with_bar(name: str) -> Path:
+    """Fetches the weights `name` into the cache. Raises `WeightsError` if no source has them."""
+    from nima.weights import fetch
+
+    click.echo(f"Fetching the weights {name} (once) …", err=True)
+    with progress_bar(name) as advance:
+        return fetch(name, lambda source, done, total: advance(done, total))
+
+
+def tell_of_conversion(model: Path) -> None:
+    """Prints on stderr that the model is converted for ONNX Runtime, if this is its first use there."""
+    from nima.scoring import converted_path
+
+    if find_spec("onnxruntime") is not None and not converted_path(model).exists():
+        click.echo("Converting the model for ONNX Runtime (once) …", err=True)

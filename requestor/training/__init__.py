@@ -1,0 +1,24 @@
+"""Describes a training run: its options, strategies and estimate. The subpackages carry it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
+
+if TYPE_CHECKING:
+    from requestor.training import estimate as estimate
+    from requestor.training.config import RunConfig
+    from requestor.training.estimate import Assumptions, market_assumptions
+    from requestor.training.strategies import DEFAULT, STRATEGIES
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "config": ["RunConfig"],
+            "estimate": ["Assumptions", "market_assumptions"],
+            "strategies": ["DEFAULT", "STRATEGIES"],
+        },
+    )
+
+__all__ = ["DEFAULT", "STRATEGIES", "Assumptions", "RunConfig", "estimate", "market_assumptions"]

@@ -1,0 +1,74 @@
+"""The data of one run, as shards: who trains on which, what stays at home, and what is tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nima.wire import ShardInfo
+
+
+@dataclass(frozen=True)
+class Client:
+    """A part of the training images that is trained on as one: the shards' hashes, paths and image counts."""
+
+    shards: tuple[str, ...]
+    paths: tuple[Path, ...]
+    images: tuple[int, ...]
+
+    def for_round(self, number: int, samples: int) -> Client:
+        """The shards that a round needs for so many samples: the next ones in turn, at least one."""
+        start = number % len(self.shards)
+        order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
+        chosen: list[int] = []
+        for index in order:
+            chosen.append(index)
+            if sum(self.images[i] for i in chosen) >= samples:
+                break
+        return Client(
+            tuple(self.shards[i] for i in chosen),
+            tuple(self.paths[i] for i in chosen),
+            tuple(self.images[i] for i in chosen),
+        )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The sharded data set of one run. Every `Client` is a list of shards."""
+
+    clients: list[Client]
+    holdout: ShardInfo
+    test: Client
+    skipped: list[str]
+
+    @property
+    def train_images(self) -> int:
+        return sum(sum(client.images) for client in self.clients)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "clients": [_client_to_json(client) for client in self.clients],
+            "holdout": {
+                "sha256": self.holdout.sha256,
+                "images": self.holdout.images,
+                "bytes": self.holdout.bytes,
+            },
+            "test": _client_to_json(self.test),
+            "skipped": self.skipped,
+        }
+
+    @staticmethod
+    def from_json(content: dict[str, Any], store: Path, home: Path) -> Dataset:
+        def client(shards: list[dict[str, Any]]) -> Client:
+            names = tuple(str(shard["sha256"]) for shard in shards)
+            paths = tuple(store / f"{name}.safetensors" for name in names)
+            return Client(names, paths, tuple(int(shard["images"]) for shard in shards))
+
+        kept = content["holdout"]
+        holdout = ShardInfo(kept["sha256"], home / f"{kept['sha256']}.safetensors", kept["images"], kept["bytes"])
+        return Dataset([client(c) for c in content["clients"]], holdout, client(content["test"]), content["skipped"])
+
+
+def _client_to_json(client: Client) -> list[dict[str, Any]]:
+    return [{"sha256": name, "images": images} for name, images in zip(client.shards, client.images, strict=True)]

@@ -1,0 +1,160 @@
+"""From an AVA folder to shards: who trains on what, what stays at home, and which photos had to be left out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima.ava import Ratings, image_path
+from nima.errors import NimaError
+from nima.model import Preparation, find_backbone
+from nima.photos import PhotoError, open_photo
+from nima.wire import ShardInfo, write_shard
+from requestor.training.data.dataset import Client, Dataset
+
+HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
+HOLDOUT_LIMIT = 2000  # … and no more than these
+SHARD_IMAGES = 600  # about 10 MB at 256 px
+UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA itself lacks 6 of 255,530
+SHOWN_IDS = 5
+
+
+def holdout_images(images: int) -> int:
+    """How many of so many training photos never leave this machine."""
+    return min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * images)))
+
+
+@dataclass(frozen=True)
+class RatedPhotos:
+    """The photos of a run before they are shards.
+
+    ava: folder with `images/<id>.jpg`.
+    ratings: of all its images.
+    test_ids: images that nobody trains on; their shards carry no votes.
+    """
+
+    ava: Path
+    ratings: Ratings
+    test_ids: NDArray[np.int64]
+
+
+def make_shards(
+    photos: RatedPhotos,
+    clients: int,
+    backbone: str,
+    seed: int,
+    store: Path,
+    home: Path,
+    progress: Callable[[int, int], None],
+    *,
+    votes: bool,
+) -> Dataset:
+    """Shuffles and splits an AVA folder, and writes it as shards.
+
+    The shuffle is global and comes first: shards that were sorted by anything would train apart.
+
+    Args:
+        photos: the folder, its ratings, and what is tested on.
+        clients: into how many parts the training images go.
+        backbone: decides how the images are stored.
+        store, home: folders for what is sent, and for the hold-out.
+        progress: called with (photos done, photos in all).
+        votes: whether the clients' shards hold them; the hold-out always does.
+
+    Raises:
+        NimaError: too many photos missing or unreadable, or too few left to train on.
+    """
+    ava, ratings = photos.ava, photos.ratings
+    tested = np.isin(ratings.image_ids, photos.test_ids)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
+    test_rows = np.flatnonzero(tested)
+    if len(test_rows) == 0:
+        raise NimaError(f"None of the test ids has a rating in {ava / 'AVA.txt'}: nothing to evaluate on.")
+    kept_home = holdout_images(len(rows))
+    if len(rows) - kept_home < clients:
+        raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
+    reader = _Reader(photos, find_backbone(backbone).preparation, progress)
+    holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
+    parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
+    # Several shards even of few photos, so that all workers take part in the evaluation.
+    size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
+    test = _client(reader.shards(test_rows, store, votes=False, size=size))
+    return Dataset(parts, holdout, test, reader.skipped)
+
+
+class _Reader:
+    """Reads photos on all cores and remembers which could not be read."""
+
+    def __init__(self, photos: RatedPhotos, preparation: Preparation, progress: Callable[[int, int], None]) -> None:
+        self._ava = photos.ava
+        self._ratings = photos.ratings
+        self._preparation = preparation
+        self._total = len(photos.ratings)
+        self._progress = progress
+        self._done = 0
+        self.skipped: list[str] = []
+
+    def shards(
+        self, rows: NDArray[np.int64], folder: Path, votes: bool, size: int = SHARD_IMAGES
+    ) -> Iterator[ShardInfo]:
+        """Write the photos of `rows` as shards of about equal size."""
+        for part in np.array_split(rows, max(1, -(-len(rows) // size))):
+            readable: list[int] = []
+            jpegs: list[bytes] = []
+            for row, jpeg in self._read(part.tolist()):
+                if jpeg is not None:
+                    readable.append(row)
+                    jpegs.append(jpeg)
+            if not jpegs:
+                raise self._incomplete()
+            chosen_votes = self._ratings.votes[readable] if votes else None
+            yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
+
+    def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
+        """(row, stored JPEG or None), in order; decoding and encoding release the interpreter's lock."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = iter(rows)
+            running = [(row, pool.submit(self._stored, row)) for row in islice(waiting, 64)]
+            while running:
+                row, future = running.pop(0)
+                running.extend((row, pool.submit(self._stored, row)) for row in islice(waiting, 1))
+                jpeg, problem = future.result()
+                if problem is not None:
+                    self._skip(problem)
+                self._done += 1
+                self._progress(self._done, self._total)
+                yield row, jpeg
+
+    def _stored(self, row: int) -> tuple[bytes | None, str | None]:
+        path = image_path(self._ava, int(self._ratings.image_ids[row]))
+        try:
+            return self._preparation.store(open_photo(path, self._preparation.long_side)), None
+        except PhotoError as error:
+            return None, str(error)
+
+    def _skip(self, problem: str) -> None:
+        self.skipped.append(problem)
+        if len(self.skipped) > max(SHOWN_IDS, UNREADABLE_LIMIT * self._total):
+            raise self._incomplete()
+
+    def _incomplete(self) -> NimaError:
+        return NimaError(
+            f"Too many of the photos in {self._ava / 'images'} are missing or unreadable: "
+            f"{'; '.join(self.skipped[:SHOWN_IDS])} … Complete the data set, or take the rows out of AVA.txt."
+        )
+
+
+def _client(shards: Iterator[ShardInfo]) -> Client:
+    infos = list(shards)
+    return Client(
+        tuple(info.sha256 for info in infos),
+        tuple(info.path for info in infos),
+        tuple(info.images for info in infos),
+    )

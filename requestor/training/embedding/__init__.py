@@ -1,0 +1,19 @@
+"""Collects the features that providers compute, and trains the head on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nima.lazy import attach
+
+if TYPE_CHECKING:
+    from requestor.training.embedding.collection import embed_and_train
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "collection": ["embed_and_train"],
+        },
+    )
+
+__all__ = ["embed_and_train"]

@@ -1,0 +1,247 @@
+"""Embed first: providers compute what a frozen backbone sees in each photo, and the head is trained here, in seconds.
+
+Nothing is approximate about it: the head sees the features of all photos at once, as if one machine had computed
+them, however many providers did. They need no votes. And unlike an update, a feature can be checked: a few photos
+of every shard are computed again on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nima.ava import Ratings
+from nima.errors import NimaError
+from nima.model import Nima, checkpoint
+from nima.ratings import Metrics
+from nima.safe_io import sha256_of
+from nima.wire import PROTOCOL, Job, Shard, decode_features, max_features_bytes, read_shard
+from requestor.backends import LIMITS, Backend, Outcome, RoundLimits, Task, until
+from requestor.errors import RunStopped, TrainingFailed
+from requestor.training.data import Dataset
+from requestor.training.embedding.feature_store import KeptFeatures, Part
+from requestor.training.embedding.head import evaluate_on, train_on
+from requestor.training.embedding.spot_check import spot_check
+from requestor.training.providers import Providers, Verdict
+
+PASSES = 3  # over the shards that are still missing
+LEAST_SHARE = 0.5  # of the photos without whose features no head is trained
+SHARD_SECONDS = 30.0  # that a shard may take on average, transfers included
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What came of it.
+
+    model: the base model with a trained head; path: its checkpoint.
+    images: whose features it was trained on, of all that were to be embedded.
+    holdout: metrics on the photos that stayed at home.
+    """
+
+    model: Nima
+    path: Path
+    images: int
+    holdout: Metrics
+
+
+async def embed_and_train(
+    backend: Backend,
+    dataset: Dataset,
+    ratings: Ratings,
+    base: tuple[str, Path],
+    folder: Path,
+    seed: int,
+    on_outcome: Callable[[Outcome, Verdict], None],
+    *,
+    providers: Providers | None = None,
+    limits: RoundLimits | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Embedding:
+    """Have all training shards embedded, then train the head on the features.
+
+    It ends within bounds, whatever the backend does. Features that were checked are kept in the folder, and a call
+    that finds them there does not ask for them again; one that finds the finished model returns that.
+
+    Args:
+        backend: entered.
+        dataset: its clients' shards are embedded, and sent as they are.
+        ratings: the votes of all these photos, which stay here.
+        base: hash and path of the base model, whose features are standardised.
+        folder: where there is none, it is made; otherwise it is of the same call before.
+        seed: of the head's training.
+        on_outcome: called as each outcome is judged.
+        providers: told whose features were wrong.
+        limits: how long to wait for one pass over the shards; more time is added for each shard.
+        stopping: asked after each outcome; once it says so, no other is waited for.
+
+    Raises:
+        TrainingFailed: features of less than half of the photos came back.
+        RunStopped: it was stopped before all had.
+    """
+    finished = folder / "model.safetensors"
+    if finished.exists():
+        model, metadata = await asyncio.to_thread(checkpoint.load, finished)
+        return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
+    model, _ = await asyncio.to_thread(checkpoint.load, base[1])
+    parts, kept = _parts(dataset), KeptFeatures(folder / "features")
+    collection = _Collection(
+        model, base, parts, kept, providers or Providers(backend=backend), limits or LIMITS, on_outcome
+    )
+    await collection.collect(backend, stopping)
+    present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
+    if stopping() and len(present) < len(parts):
+        raise RunStopped(
+            f"Stopped with the features of {len(present)} of {len(parts)} shards; the same command goes on from there."
+        )
+    images, wanted = sum(part.images for part, _ in present), sum(part.images for part in parts)
+    if images < LEAST_SHARE * wanted:
+        raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
+    await asyncio.to_thread(train_on, model, present, ratings, seed)
+    holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
+    metrics = await asyncio.to_thread(evaluate_on, model, holdout)
+    checkpoint.save(finished, model, {"images": images, "holdout": metrics.as_dict()})
+    return Embedding(model, finished, images, metrics)
+
+
+class _Refused(Exception):
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+class _Collection:
+    """Gets the features of all parts, and lets nobody's into the folder that were not checked."""
+
+    def __init__(
+        self,
+        model: Nima,
+        base: tuple[str, Path],
+        parts: Sequence[Part],
+        kept: KeptFeatures,
+        providers: Providers,
+        limits: RoundLimits,
+        on_outcome: Callable[[Outcome, Verdict], None],
+    ) -> None:
+        self._model = model
+        self._base = base
+        self._parts = parts
+        self._kept = kept
+        self._providers = providers
+        self._limits = limits
+        self._on_outcome = on_outcome
+        self._reasons: list[str] = []
+        self._brought: dict[str, list[str]] = {}  # jobs whose features were admitted, by provider
+
+    def reasons(self) -> str:
+        """Why shards were not embedded: the first three reasons."""
+        return "; ".join(list(dict.fromkeys(self._reasons))[:3])
+
+    async def collect(self, backend: Backend, stopping: Callable[[], bool]) -> None:
+        """What one provider failed to do, or did wrong, is asked for again in the next pass."""
+        for provider_id in filter(self._providers.is_banned, self._providers.standings()):
+            self._kept.forget(provider_id)  # of a run that was killed before it could
+        for number in range(PASSES):
+            missing = [part for part in self._parts if self._kept.of(part.sha256) is None]
+            if not missing or stopping():
+                return
+            await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing}, stopping)
+
+    async def _pass(self, backend: Backend, waiting: dict[str, Part], stopping: Callable[[], bool]) -> None:
+        """One run of the backend; it closes as a round does, and leaves stragglers to the next pass."""
+        started, answered, admitted = time.monotonic(), list[float](), list[float]()
+        limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
+        tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
+
+        def closes() -> float:
+            return started if stopping() else started + limits.closing_time(len(tasks), answered, admitted)
+
+        async with aclosing(until(backend.run(tasks, limits.longest), closes)) as arriving:
+            async for outcome in arriving:
+                arrived = time.monotonic() - started
+                part = waiting.pop(outcome.task.job.job_id, None)
+                if part is None:
+                    continue  # of a pass that is over
+                verdict = await asyncio.to_thread(self._judge, outcome, part)
+                if verdict.kind != "no update":
+                    answered.append(arrived)
+                if verdict.admitted:
+                    admitted.append(arrived)
+                    assert outcome.provider is not None
+                    self._brought.setdefault(outcome.provider.id, []).append(outcome.task.job.job_id)
+                else:
+                    self._disbelieve(outcome, verdict)
+                self._on_outcome(outcome, verdict)
+                self._put_out(backend, outcome, verdict)
+        for task in tasks:
+            if task.job.job_id in waiting and not stopping():
+                late = backend.status().at_work.get(task.job.job_id)
+                outcome = Outcome(task, late, error="others were done long before")
+                self._disbelieve(outcome, verdict := Verdict("no update", str(outcome.error)))
+                self._on_outcome(outcome, verdict)
+
+    def _task(self, job_id: str, part: Part) -> Task:
+        job = Job(
+            protocol=PROTOCOL, kind="embed", job_id=job_id, backbone=self._model.backbone, store="/",
+            base=self._base[0], shards=(part.sha256,), plan=None, threads=0,
+        )  # fmt: skip
+        largest = max_features_bytes(part.images, self._model.head.in_features)
+        return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
+
+    def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
+        """Remember why there are no features; what a provider sent before it was caught is not believed either."""
+        name = outcome.provider.name if outcome.provider else "nobody"
+        self._reasons.append(f"{name}: {verdict.reason}")
+        if outcome.provider is not None and verdict.kind != "no update":
+            self._kept.forget(outcome.provider.id)
+
+    def _put_out(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
+        """Who was caught gets no more tasks, and is not paid for what it sent before."""
+        if outcome.provider is None or verdict.kind in ("admitted", "no update"):
+            return
+        self._providers.refused(outcome.provider, verdict)
+        self._providers.put_out(outcome.provider, verdict.reason)
+        for job_id in self._brought.pop(outcome.provider.id, ()):
+            backend.reject(job_id, verdict.reason)
+
+    def _judge(self, outcome: Outcome, part: Part) -> Verdict:
+        """Check what came back; move it to its place if it is good, and delete it otherwise."""
+        try:
+            if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
+                return Verdict("no update", "what it sent before was refused")
+            self._check(outcome, read_shard(part.path))
+            assert outcome.provider is not None
+            assert outcome.output is not None
+            self._kept.keep(outcome.provider.id, part.sha256, outcome.output)
+            return Verdict("admitted", "admitted")
+        except _Refused as refused:
+            return refused.verdict
+        finally:
+            if outcome.output is not None:
+                outcome.output.unlink(missing_ok=True)
+
+    def _check(self, outcome: Outcome, shard: Shard) -> None:
+        """Raise `_Refused` unless these are the features of the shard, as far as a few photos can tell."""
+        result = outcome.result
+        if outcome.error is not None or result is None or outcome.output is None or outcome.provider is None:
+            raise _Refused(Verdict("no update", outcome.error or "no features came back"))
+        if (result.job_id, result.kind) != (outcome.task.job.job_id, "embed"):
+            raise _Refused(Verdict("malformed", "the result is of another job"))
+        try:
+            claimed = decode_features(outcome.output, shard.image_ids, self._model.head.in_features)
+            if sha256_of(outcome.output) != result.output_sha256:
+                raise _Refused(Verdict("malformed", "the file is not the one that its result names"))
+        except NimaError as error:
+            raise _Refused(Verdict("malformed", str(error))) from error
+        if wrong := spot_check(self._model, shard, claimed):
+            raise _Refused(Verdict("no work", wrong))
+
+
+def _parts(dataset: Dataset) -> list[Part]:
+    shards = [
+        shard for client in dataset.clients for shard in zip(client.shards, client.paths, client.images, strict=True)
+    ]
+    return [Part(index, *shard) for index, shard in enumerate(shards)]

@@ -1,0 +1,249 @@
+"""What a run will do and cost, before anything is spent: a model of a few lines, with its assumptions named."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nima.ava import read_ratings
+from nima.model import encode, initial_model
+from nima.wire import default_plan, max_update_bytes, schema_of
+from nima.wire import max_features_bytes as max_feature_bytes
+from requestor.errors import GolemError
+from requestor.evaluation import test_split
+from requestor.golem import Connection, Offer, chosen_subnet, scan_offers
+from requestor.money import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT, Price, show_glm
+from requestor.setup import golem_environment
+from requestor.terminal import Column, duration, table_lines, terminal_width
+from requestor.training.data import SHARD_IMAGES, holdout_images
+from requestor.training.strategies import STRATEGIES, Strategy
+
+MARKET_SECONDS = 5.0  # for which offers are listened to before a run is estimated
+HOUR = Decimal(3600)
+# yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
+GOLEM_DEFAULT_PRICE = Price(Decimal(0), Decimal("0.005") / HOUR, Decimal("0.025") / HOUR)
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What is not known before a run.
+
+    Attributes:
+        images_a_core_second: photos through MobileNetV2's frozen blocks, the head's training included.
+        tuned_images_a_core_second: photos in a round that trains its last three blocks, too.
+        job_seconds: start of the program on a provider, torch's import most of it.
+        uplink, downlink: bytes a second from this machine to all providers together, and back.
+        photo_bytes: of one photo at 256 px.
+        threads: that a provider has, and bills.
+        price: of a provider.
+        priced_by: where threads and price are from.
+    """
+
+    images_a_core_second: float = 30.0
+    tuned_images_a_core_second: float = 10.0
+    job_seconds: float = 4.0
+    uplink: float = 20e6 / 8
+    downlink: float = 100e6 / 8
+    photo_bytes: int = 20_000
+    threads: int = 4
+    price: Price = GOLEM_DEFAULT_PRICE
+    priced_by: str = "what Golem suggests to providers; nobody was asked"
+
+    def at_market(self, offers: Sequence[Offer], workers: int, where: str) -> Assumptions:
+        """The same with the means of the cheapest offers, as many as are to be hired."""
+        cheapest = sorted(offers, key=lambda offer: offer.first_hour)[:workers]
+        prices, count = [offer.price for offer in cheapest], len(cheapest)
+        price = Price(
+            sum((price.start for price in prices), Decimal(0)) / count,
+            sum((price.wall_second for price in prices), Decimal(0)) / count,
+            sum((price.cpu_second for price in prices), Decimal(0)) / count,
+        )
+        threads = round(sum(offer.threads for offer in cheapest) / count)
+        return replace(self, price=price, threads=threads, priced_by=f"the {count} cheapest of {len(offers)} {where}")
+
+
+# SRCC of predicted and rated means on the 150 test photos of tiny-AVA, with each strategy's own number of rounds
+# (`scripts/bench strategies`, docs/strategies.md). What the rounds of a budget reach on AVA, nobody has measured.
+TINY_AVA_SRCC = {"embed": 0.884, "federate": 0.877, "fine-tune": 0.888}
+PUBLISHED_AVA_SRCC = (
+    (0.510, "a MobileNet that was trained as a whole (NIMA, arXiv 1709.05424)"),
+    (0.756, "a head on multi-level features of a larger network at full size (MLSP, arXiv 1904.01382)"),
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: bytes sent from here and received, wall seconds, GLM for all providers."""
+
+    name: str
+    sent: int
+    received: int
+    seconds: float
+    glm: Decimal
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of what travels.
+
+    base: the base model, sent to every provider twice: to begin from, and the result to evaluate.
+    update: the trained weights, sent to every provider in every round; as much comes back.
+    features: of one photo.
+    """
+
+    base: int
+    update: int
+    features: int
+
+
+def estimate_stages(
+    train_images: int,
+    test_images: int,
+    strategy: Strategy,
+    rounds: int,
+    workers: int,
+    sizes: Sizes,
+    assumptions: Assumptions,
+) -> list[Stage]:
+    """The stages of a run.
+
+    Args:
+        train_images, test_images: that are sent to providers.
+        workers: among whom they are divided evenly.
+    """
+    a = assumptions
+
+    def stage(
+        name: str, sent: int, received: int, images: int, jobs: int, speed: float = a.images_a_core_second
+    ) -> Stage:
+        computing = jobs * a.job_seconds + images / workers / speed / a.threads
+        seconds = sent / a.uplink + received / a.downlink + computing
+        # Everybody is billed for the wall time of the stage, and for the CPU time that they use of it.
+        cpu = workers * computing * a.threads
+        glm = Decimal(str(workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
+        return Stage(name, sent, received, seconds, glm)
+
+    first = stage("hire and send the photos", train_images * a.photo_bytes + workers * sizes.base, 0, 0, 0)
+    stages = [replace(first, glm=first.glm + workers * a.price.start)]
+    if strategy.embeds:
+        jobs = math.ceil(train_images / workers / SHARD_IMAGES)
+        stages.append(stage("embed", 0, train_images * sizes.features, train_images, jobs))
+    if rounds:
+        exchanged = rounds * workers * sizes.update
+        speed = a.tuned_images_a_core_second if strategy.blocks else a.images_a_core_second
+        name = f"{rounds} round{'' if rounds == 1 else 's'}"
+        stages.append(stage(name, exchanged, exchanged, rounds * train_images, rounds, speed))
+    stages.append(stage("evaluate", test_images * a.photo_bytes + workers * sizes.base, 0, test_images, 1))
+    return stages
+
+
+def estimate_run(
+    ava: Path,
+    test_ids: Path | None,
+    backbone: str,
+    strategy: str,
+    rounds: int | None,
+    workers: int,
+    seed: int,
+    assumptions: Assumptions,
+) -> list[Stage]:
+    """Estimates what a run with these options would do and cost; reads AVA.txt only."""
+    chosen = STRATEGIES[strategy]
+    image_ids = read_ratings(ava).image_ids
+    tested = int(np.isin(image_ids, test_split(ava, test_ids, seed).image_ids).sum())
+    train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
+    model = initial_model(backbone, None, seed, multi_level=True)
+    trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
+    features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
+    sizes = Sizes(len(encode(model, {})), max_update_bytes(trained), features)
+    return estimate_stages(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
+
+
+def market_assumptions(network: str | None, subnet: str | None, workers: int, max_price: Decimal) -> Assumptions:
+    """Asks the market what providers cost now; without a daemon, what Golem suggests to providers is assumed."""
+    usual, environment = Assumptions(), golem_environment()
+    if not environment.get("YAGNA_APPKEY"):
+        return usual
+    connection = Connection.from_environment(environment, network)
+    subnet = chosen_subnet(environment, subnet)
+    try:
+        offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
+    except GolemError as error:
+        return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
+    affordable = [offer for offer in offers if offer.first_hour <= max_price]
+    if not affordable:
+        asked = f"none of {len(offers)} offers in subnet {subnet} is below --max-price"
+        return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
+    return usual.at_market(affordable, workers, f"offers in subnet {subnet} now")
+
+
+def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:
+    """For `--json`: the stages, their sums, the assumptions, and what is known of the model that comes out."""
+    rows = [{**asdict(stage), "glm": float(stage.glm)} for stage in stages]
+    return {
+        "stages": rows,
+        "sent": sum(stage.sent for stage in stages),
+        "received": sum(stage.received for stage in stages),
+        "seconds": sum(stage.seconds for stage in stages),
+        "glm": float(sum((stage.glm for stage in stages), Decimal(0))),
+        "assumptions": {**asdict(assumptions), "price": assumptions.price.to_text()},
+        "srcc": {
+            "measured_on_tiny_ava": TINY_AVA_SRCC[strategy.name],
+            "published_on_ava": [{"srcc": srcc, "of": model} for srcc, model in PUBLISHED_AVA_SRCC],
+        },
+    }
+
+
+def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
+    """GLM without which not every provider is given a task: the worst that the shortest attempt of all may cost."""
+    worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, assumptions.threads)
+    return workers * worst / (1 - RESERVE)
+
+
+def for_people(
+    stages: list[Stage], assumptions: Assumptions, budget: Decimal, strategy: Strategy, workers: int
+) -> list[str]:
+    """A table, the sum beside the budget, what it rests on, and how good a model to expect."""
+    total = sum((stage.glm for stage in stages), Decimal(0))
+    in_all = Stage(
+        "in all", sum(s.sent for s in stages), sum(s.received for s in stages), sum(s.seconds for s in stages), total
+    )
+    a = assumptions
+    price = a.price
+    rows = []
+    for stage in [*stages, in_all]:
+        megabytes = (f"{stage.sent / 1e6:.1f} MB", f"{stage.received / 1e6:.1f} MB")
+        rows.append([stage.name, *megabytes, duration(stage.seconds), f"{stage.glm:.5f}"])
+    columns = (Column("stage"), *(Column(heading, "right") for heading in ("sent", "received", "time", "GLM")))
+    lines = [
+        *table_lines(columns, rows, terminal_width()),
+        "",
+        f"That is {total / budget:.1%} of the budget of {show_glm(budget)}. It assumes:",
+        f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} "
+        f"at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
+        f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start.normalize():f} GLM to start ({a.priced_by});",
+        f"  {a.images_a_core_second:.0f} photos a core and second, {a.tuned_images_a_core_second:.0f} where blocks are "
+        f"trained, {a.job_seconds:.0f} s to start a job;",
+        f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.downlink * 8 / 1e6:.0f} to here, "
+        f"{a.photo_bytes / 1000:.0f} kB a photo.",
+        "",
+        f"How good a model to expect: on tiny-AVA this strategy reached a test SRCC of "
+        f"{TINY_AVA_SRCC[strategy.name]:.3f}. On AVA it was not measured; published there are",
+        *(f"  {srcc:.3f} of {model}" for srcc, model in PUBLISHED_AVA_SRCC),
+    ]
+    if (least := least_budget(workers, assumptions)) > budget:
+        lines += [
+            "",
+            f"It does not fit: so that {workers} providers can be sure to be paid for their first task, however long "
+            f"they take, it needs {show_glm(least)}.",
+        ]
+    elif total > budget:
+        lines += ["", "It does not fit: training stops when the money is gone, with what it has reached by then."]
+    return lines

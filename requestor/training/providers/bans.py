@@ -1,0 +1,70 @@
+"""Providers that no run hires any more: a list on disk, which all runs of a user share."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from nima.safe_io import data_folder, one_line, write_atomically
+from requestor.backends import Provider
+from requestor.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Ban:
+    """Why a provider is not hired, and since when (ISO 8601, UTC)."""
+
+    name: str
+    reason: str
+    since: str
+
+
+class BanList:
+    """The bans that outlive a run: a JSON file, `{provider id: {name, reason, since}}`.
+
+    Raises ConfigurationError, from every method, where the file is no such list.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Ban]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return {str(provider): Ban(**ban) for provider, ban in content.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ConfigurationError(f"{self.path} is no list of bans ({error}): repair or delete it.") from error
+
+    def add(self, provider: Provider, reason: str) -> None:
+        with self._locked() as bans:
+            since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            # Both are a stranger's words, and will be shown on a terminal.
+            bans.setdefault(provider.id, Ban(one_line(provider.name), one_line(reason), since))
+
+    def pardon(self, provider_id: str) -> bool:
+        """Take a provider off the list; False if it was not on it."""
+        with self._locked() as bans:
+            return bans.pop(provider_id, None) is not None
+
+    @contextmanager
+    def _locked(self) -> Iterator[dict[str, Ban]]:
+        """The bans to be changed, while no other run can."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bans = self.read()
+            yield bans
+            content = {provider: asdict(ban) for provider, ban in bans.items()}
+            write_atomically(self.path, json.dumps(content, indent=1).encode())
+
+
+def ban_list() -> BanList:
+    """Returns the user's list, which all runs share."""
+    return BanList(data_folder() / "banned-providers.json")

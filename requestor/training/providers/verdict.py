@@ -1,0 +1,56 @@
+"""What was found of a provider's work: a value with a reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from requestor.backends import Outcome
+from requestor.records import ADMITTED, OutcomeEntry, finite
+
+Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found, and a sentence for people.
+
+    norm: of the update; emd: on the hold-out, of the round's model with half of this update; both NaN where they were
+        not reached.
+    content: hash of the update's values, None where there were none.
+    """
+
+    kind: Kind
+    reason: str
+    norm: float = math.nan
+    emd: float = math.nan
+    content: str | None = None
+
+    @property
+    def admitted(self) -> bool:
+        return self.kind == ADMITTED
+
+
+def outcome_entry(outcome: Outcome, verdict: Verdict, samples: int, client: int | None = None) -> OutcomeEntry:
+    """Makes the entry of an outcome for the run's record.
+
+    Args:
+        samples: that were assigned.
+        client: whose work it was; None in the embedding.
+    """
+    return OutcomeEntry(
+        kind=verdict.kind,
+        verdict=verdict.reason,
+        job=outcome.task.job.job_id,
+        client=client,
+        provider=outcome.provider.name if outcome.provider else None,
+        provider_id=outcome.provider.id if outcome.provider else None,
+        norm=finite(verdict.norm),
+        emd=finite(verdict.emd),
+        content=verdict.content,
+        samples=samples,
+        loss=outcome.result.loss if outcome.result else None,
+        seconds=round(outcome.seconds, 2),
+        cost_glm=outcome.cost,
+    )

@@ -1,0 +1,182 @@
+"""The page: what a run's folder says, brought into the order in which a person asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from nima.errors import NimaError
+from nima.model import LIMITS, facts
+from nima.ratings import confusion, metric_rows
+from nima.safe_io import one_line, write_atomically
+from requestor.html_templates import templates_of
+from requestor.money import show_glm
+from requestor.records import RunRecord, read_record
+from requestor.terminal import duration
+from requestor.training.report.charts import Point, Series, line_chart
+from requestor.training.report.heat_map import heat_map
+from requestor.training.report.photos import gallery
+from requestor.training.report.providers import provider_rows, refusals
+from requestor.training.report.record import Tested, read_tested
+
+SHOWN_PROVIDERS = 100  # a report is read; the rest is in receipt.json …
+SHOWN_REFUSALS = 100  # … and in metrics.jsonl
+SHOWN_VERDICTS = 30  # marks a provider, of the latest outcomes
+_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure, its name, and what it is to be held against."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its heading and the lines that are in it."""
+
+    heading: str
+    lines: list[str]
+    drawing: Markup
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run's folder from the other files in it; returns its path.
+
+    A run need not be finished: the page shows what there is, and reloads itself once a minute until it is.
+
+    Raises:
+        RunFolderError: the folder holds no training run, or a file of it is damaged.
+    """
+    record = read_record(folder)
+    tested, missing = None, ""
+    if record.evaluation is not None:
+        try:
+            tested = read_tested(folder, Path(record.identity["ava"]))
+        except NimaError as error:
+            missing = str(error)
+    path = folder / _FILE
+    write_atomically(path, render(record, tested, missing).encode())
+    return path
+
+
+def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
+    """The page. `tested`: None without an evaluation, or where the photos are gone, for the reason `missing`."""
+    providers, refused = provider_rows(record), refusals(record)
+    counts = None if tested is None else confusion(tested.predicted, tested.rated)
+    rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
+    return _environment().get_template("page.html").render(
+        record=record,
+        title=one_line(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
+        tiles=_tiles(record),
+        budget=record.budget,
+        paid=record.options.get("backend") != "local",
+        metrics={row.key: row for row in rows},
+        test_images=record.evaluation["metrics"]["n"] if record.evaluation else 0,
+        constant=next((entry.holdout for entry in record.rounds if entry.holdout is not None), None),
+        charts=_charts(record),
+        cost=_cost(record),
+        providers=providers[:SHOWN_PROVIDERS],
+        more_providers=len(providers) - SHOWN_PROVIDERS,
+        most_paid=max((row.paid for row in providers), default=Decimal(0)),
+        shown_verdicts=SHOWN_VERDICTS,
+        refused=refused[:SHOWN_REFUSALS],
+        more_refused=len(refused) - SHOWN_REFUSALS,
+        counts=counts,
+        heat=None if counts is None else heat_map(counts),
+        gallery=None if tested is None else gallery(tested),
+        missing=missing,
+        facts=facts(record.model or {}),
+        limits=LIMITS,
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = templates_of("requestor.training.report")
+    environment.filters["glm"] = show_glm
+    environment.filters["amount"] = _amount
+    return environment
+
+
+def _tiles(record: RunRecord) -> list[Tile]:
+    """The run in figures: of the test photos where it is finished, of the hold-out before."""
+    held = [entry.holdout for entry in record.rounds if entry.holdout is not None]
+    tiles = []
+    if record.evaluation is not None:
+        metrics, (low, high) = record.evaluation["metrics"], record.evaluation["intervals"]["srcc_mean"]
+        tiles += [
+            Tile("SRCC on test", f"{metrics['srcc_mean']:.3f}", f"95%: {low:.3f} … {high:.3f}"),
+            Tile("EMD on test", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
+            Tile("Accuracy at 5", f"{metrics['accuracy']:.1%}", f"a constant: {metrics['constant_accuracy']:.1%}"),
+        ]
+    elif held:
+        metrics = held[-1]
+        tiles += [
+            Tile("SRCC on the hold-out", f"{metrics['srcc_mean']:.3f}", f"{metrics['n']:,} photos"),
+            Tile("EMD on the hold-out", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
+        ]
+    time = duration(record.seconds) if record.seconds else ""
+    if wanted := record.identity["rounds"]:
+        tiles.append(Tile("Rounds", f"{record.rounds_done} of {wanted}", time))
+    else:
+        tiles.append(Tile("Strategy", record.identity.get("strategy", ""), time))
+    if record.model is not None:
+        tiles.append(Tile("Trained on", f"{record.model['train_images']:,}", "photos"))
+    budget = f"of a budget of {_amount(record.budget)}" if record.budget else ""
+    tiles.append(Tile("Spent, GLM", _amount(record.spent), budget))
+    return tiles
+
+
+def _charts(record: RunRecord) -> list[Chart]:
+    """Curves over the rounds; none while there are no two points to draw a line through."""
+    held = {entry.round: entry.holdout for entry in record.rounds if entry.holdout is not None}
+    if len(held) < 2:
+        return []
+    first = next(iter(held.values()))
+
+    def of(key: str) -> list[Point]:
+        return [(number, metrics[key]) for number, metrics in held.items()]
+
+    def chart(name: str, heading: str, lines: list[Series], digits: int, constant: float | None = None) -> Chart:
+        drawing = line_chart(name, heading, lines, digits, constant)
+        return Chart(heading, [line.name for line in lines if line.points], drawing)
+
+    claimed = [(entry.round, entry.loss) for entry in record.rounds if entry.loss is not None]
+    return [
+        chart(
+            "loss", "Loss: EMD, r = 2",
+            [Series("hold-out", of("emd_r2")), Series("training, as providers say", claimed)],
+            4, first["constant_emd_r2"],
+        ),
+        chart("emd", "EMD, r = 1", [Series("hold-out", of("emd_r1"))], 4, first["constant_emd_r1"]),
+        chart(
+            "correlation", "Correlation of the means",
+            [Series("SRCC, hold-out", of("srcc_mean")), Series("LCC, hold-out", of("lcc_mean"))], 3,
+        ),
+    ]  # fmt: skip
+
+
+def _cost(record: RunRecord) -> Markup | None:
+    """GLM spent after each round, and last in all; None where nothing was, or there is no line to draw."""
+    spent = [(entry.round, entry.spent_glm) for entry in record.rounds if entry.spent_glm is not None]
+    if len(spent) < 2 or not spent[-1][1]:
+        return None
+    if spent[0][0] == 1:
+        spent = [(0, Decimal(0)), *spent]
+    if record.evaluation is not None:  # after which the last bills come in
+        spent.append((spent[-1][0] + 1, record.spent))
+    digits = max(0, 2 - spent[-1][1].adjusted())
+    points = [(number, float(amount)) for number, amount in spent]
+    return line_chart("cost", "GLM spent after each round, and in all", [Series("spent", points)], digits)
+
+
+def _amount(glm: Decimal | str) -> str:
+    """An amount for a column that says GLM."""
+    return show_glm(Decimal(glm)).removesuffix(" GLM")

@@ -1,0 +1,88 @@
+"""Test photos that show what the model has learnt: the highest and lowest predictions, and the largest misses."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from nima.ava import image_path
+from nima.photos import PhotoError, open_photo
+from nima.ratings import BUCKETS, mean
+from requestor.training.report.record import Tested
+
+SHOWN = 6  # photos a row of them
+SIDE, QUALITY = 320, 74  # of an embedded photo: twice the pixels that it is shown in
+BARS = (100, 28)  # size of the drawing of two distributions
+
+
+@dataclass(frozen=True)
+class ShownPhoto:
+    """A photo with its means: the picture as a `data:` URI, None where it cannot be read any more."""
+
+    image_id: int
+    picture: str | None
+    predicted: float
+    rated: float
+    distributions: Markup
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photos by what they show."""
+
+    highest: list[ShownPhoto]
+    lowest: list[ShownPhoto]
+    misses: list[ShownPhoto]
+
+
+def gallery(tested: Tested) -> Gallery:
+    """Six photos of each kind, or as many as there are; of equals those with the lower ids come first."""
+    by_id = np.argsort(tested.image_ids, kind="stable")
+    predicted, rated = mean(tested.predicted)[by_id], mean(tested.rated)[by_id]
+
+    def photos(order: NDArray[np.float64]) -> list[ShownPhoto]:
+        return [_shown(tested, int(by_id[row])) for row in np.argsort(order, kind="stable")[:SHOWN]]
+
+    return Gallery(photos(-predicted), photos(predicted), photos(-np.abs(predicted - rated)))
+
+
+def _shown(tested: Tested, row: int) -> ShownPhoto:
+    image_id = int(tested.image_ids[row])
+    predicted, rated = tested.predicted[row], tested.rated[row]
+    try:
+        picture = _data_uri(open_photo(image_path(tested.ava, image_id), SIDE))
+    except PhotoError:
+        picture = None
+    return ShownPhoto(image_id, picture, float(mean(predicted)), float(mean(rated)), _bars(rated, predicted))
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _bars(rated: NDArray[np.float64], predicted: NDArray[np.float64]) -> Markup:
+    """Two distributions `[10]` over each other: bars as it was rated, a line as it is predicted."""
+    (width, height), highest = BARS, max(rated.max(), predicted.max())
+    column = width / BUCKETS
+    bars = Markup("").join(
+        Markup('<rect class="rated" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+            index * column + 0.5, height - share * height, column - 1, share * height
+        )
+        for index, share in enumerate((rated / highest).tolist())
+    )
+    points = " ".join(
+        f"{(index + 0.5) * column:.1f},{height - share * height:.1f}"
+        for index, share in enumerate((predicted / highest).tolist())
+    )
+    return Markup(
+        '<svg class="bars" viewBox="0 -1 {} {}" preserveAspectRatio="none" aria-hidden="true">{}'
+        '<polyline class="predicted" points="{}"/></svg>'
+    ).format(width, height + 2, bars, points)

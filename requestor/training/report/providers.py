@@ -1,0 +1,141 @@
+"""Who computed: how fast, for how much, and what was found in what they sent.
+
+Names and reasons come from providers. They are brought to one printable line here, and escaped by the template.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+
+from nima.safe_io import one_line
+from requestor.golem import ID_LENGTH, display_name
+from requestor.money import SECONDS_AN_HOUR, Price, show_glm
+from requestor.records import Hire, OutcomeEntry, RunRecord
+
+NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One outcome: its round, whose it was, and the verdict. `kind` as in `requestor.training.providers.verdict`."""
+
+    round: int
+    provider: str
+    kind: str
+    reason: str
+
+    @property
+    def group(self) -> str:
+        """How it is drawn."""
+        return {"admitted": "admitted", "no update": "missing"}.get(self.kind, "refused")
+
+
+@dataclass
+class ProviderRow:
+    """One provider.
+
+    Attributes:
+        agreements, tasks, paid: of its receipt, tasks of the evaluation among them; for local workers in progress
+            there is none yet.
+        rejected: GLM that it billed and is not paid.
+        hire: its terms, None for local workers.
+        samples, seconds: of all updates that were admitted.
+    """
+
+    name: str
+    provider_id: str
+    agreements: int = 0
+    tasks: int = 0
+    paid: Decimal = Decimal(0)
+    rejected: Decimal = Decimal(0)
+    hire: Hire | None = None
+    judged: list[Judged] = field(default_factory=list)
+    samples: int = 0
+    seconds: float = 0.0
+
+    @property
+    def speed(self) -> float | None:
+        """Samples a second, transfers included; None before the first update that was admitted."""
+        return self.samples / self.seconds if self.seconds > 0 else None
+
+    @property
+    def hour(self) -> Decimal | None:
+        """GLM for an hour at full load, without the fee for the start."""
+        if self.hire is None:
+            return None
+        price = Price.from_text(self.hire.price)
+        return price.at_full_load(SECONDS_AN_HOUR, self.hire.threads) - price.start
+
+    @property
+    def details(self) -> str:
+        """What else is known of it, on one line."""
+        known = [] if self.provider_id == self.name else [one_line(self.provider_id)[:ID_LENGTH]]
+        known += [_counted(self.tasks, "task")] if self.tasks else []
+        known += [_counted(self.hire.threads, "thread")] if self.hire else []
+        known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []
+        return " · ".join(known)
+
+    @property
+    def admitted(self) -> int:
+        return sum(judged.group == "admitted" for judged in self.judged)
+
+
+def provider_rows(record: RunRecord) -> list[ProviderRow]:
+    """Everybody who was paid or sent something: who was paid most first, then by name."""
+    rows: dict[str, ProviderRow] = {}
+    for receipt in record.receipts:
+        rows[receipt.provider_id] = ProviderRow(
+            _name(receipt.name, receipt.provider_id),
+            receipt.provider_id,
+            receipt.agreements,
+            receipt.tasks,
+            receipt.paid_glm,
+        )
+    for number, update in _updates(record):
+        if update.provider_id is None:
+            continue
+        name = _name(update.provider, update.provider_id)
+        row = rows.setdefault(update.provider_id, ProviderRow(name, update.provider_id))
+        row.judged.append(_judged(number, update))
+        if update.admitted and update.samples:
+            row.samples += update.samples
+            row.seconds += update.seconds
+    for provider_id, row in rows.items():
+        row.hire = record.hires.get(provider_id)
+        row.rejected = record.rejected.get(provider_id, Decimal(0))
+    return sorted(rows.values(), key=lambda row: (-row.paid, row.name))
+
+
+def refusals(record: RunRecord) -> list[tuple[Judged, int]]:
+    """What was not admitted, newest first, and how often the same was."""
+    judged = [_judged(number, update) for number, update in _updates(record) if not update.admitted]
+    return list(Counter(reversed(judged)).items())
+
+
+def _updates(record: RunRecord) -> Iterator[tuple[int, OutcomeEntry]]:
+    for attempt in record.attempts:
+        for update in attempt.updates:
+            yield attempt.round, update
+
+
+def _judged(number: int, update: OutcomeEntry) -> Judged:
+    return Judged(number, _name(update.provider, update.provider_id), update.kind, _line(update.verdict))
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+@cache
+def _line(text: str) -> str:
+    """A long run says the same of the same providers thousands of times."""
+    return one_line(text)
+
+
+@cache
+def _name(name: str | None, provider_id: str | None) -> str:
+    return NOBODY if provider_id is None else display_name(name, provider_id)

@@ -1,0 +1,32 @@
+"""The test photos of a run, as they were predicted and as they were rated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nima.ava import read_prediction_table, read_ratings
+from nima.ratings import normalise
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test photos: ids int64 `[n]`, distributions as predicted and as rated `[n, 10]`, and the AVA folder."""
+
+    image_ids: NDArray[np.int64]
+    predicted: NDArray[np.float64]
+    rated: NDArray[np.float64]
+    ava: Path
+
+
+def read_tested(folder: Path, ava: Path) -> Tested:
+    """Predictions from the run's folder, ratings from AVA's list.
+
+    Raises NimaError where either is missing or malformed.
+    """
+    table = read_prediction_table(folder / "predictions.csv")
+    votes = read_ratings(ava).select(table.image_ids).votes
+    return Tested(table.image_ids, normalise(table.probabilities), normalise(votes), ava)

@@ -1,0 +1,190 @@
+"""Admission: whether what a provider sent may touch the model. A verdict is a value with a reason.
+
+The checks go from cheap to dear, and each can rely on those before it: the claims in the result, then the file (its
+size before anything is read, safetensors header, names, shapes and types, finiteness), then the norm, then whether it
+has been seen before, and last what it does to the model. What came before there were others to hold it against is
+looked at once more when all are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nima.errors import NimaError
+from nima.safe_io import sha256_of
+from nima.wire import decode_update, schema_of
+from requestor.backends import Outcome
+from requestor.records import RoundEntry
+from requestor.training.providers import Kind, Verdict
+from requestor.training.rounds.aggregation import Update
+from requestor.training.rounds.gate import Evaluate, Gate
+from requestor.training.rounds.vectors import Directions, flatten, norm
+
+ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
+LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
+LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
+AGAINST = -0.1  # cosine with the others, below which what worsens the hold-out is no accident: honest ones have > -0.06
+FASTEST = 30.0  # speed relative to the median of the known ones
+ENOUGH_KNOWN = 3  # values that a median needs before anybody is held against it
+CLOCK_SLACK = 1.05  # between a provider's clock and ours
+
+
+@dataclass(frozen=True)
+class History:
+    """What rounds that moved the model admitted: all contents, and norms and speeds (samples/s) of the last of them."""
+
+    contents: frozenset[str] = frozenset()
+    norms: tuple[float, ...] = ()
+    speeds: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, rounds: Iterable[RoundEntry]) -> History:
+        """From the lines of `metrics.jsonl`, so that a resumed run knows all that it knew.
+
+        A round that left the model as it was does not count: its updates fit the next one as well.
+        """
+        admitted = [[update for update in line.updates if update.admitted] for line in rounds if line.moved]
+        last = admitted[-1] if admitted else []
+        return cls(
+            frozenset(update.content for updates in admitted for update in updates if update.content is not None),
+            tuple(update.norm for update in last if update.norm is not None),
+            tuple(update.samples / update.seconds for update in last if update.seconds > 0),
+        )
+
+
+class _Refused(Exception):
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: Kind = kind
+
+
+class Admission:
+    """Judges the updates of one round, as they arrive.
+
+    Args:
+        weights: the round's trained parameters, name → float32 tensor; must not change while the round goes on.
+        evaluate: None admits without a look at the hold-out.
+        history: of the rounds before.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: History | None = None
+    ) -> None:
+        history = history or History()
+        self._schema = schema_of(weights)
+        self._weights_norm = norm(flatten(weights))
+        self.gate = Gate(weights, evaluate) if evaluate else None
+        self._contents = set(history.contents)
+        self._norms = list(history.norms)
+        self._speeds = list(history.speeds)
+        self._directions = Directions()
+
+    def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
+        """The verdict on the outcome of a task of so many samples, and the update `[values]` where it is admitted.
+
+        The file is read twice, for its values and for its hash, and may be deleted afterwards.
+        """
+        length, emd, content = math.nan, math.nan, None
+        try:
+            self._check_claims(outcome, samples)
+            values = self._read(outcome)
+            length = norm(values)
+            self._check_norm(length)
+            content = hashlib.sha256(values.data).hexdigest()
+            if content in self._contents:
+                raise _Refused("replay", "it is a copy of an update that came before")
+            if self.gate is not None:
+                emd, good = self.gate.try_step(ALONE * values)
+                if not good:
+                    raise _Refused("harmful", f"it worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}")
+                if emd > self.gate.before:
+                    self._check_direction(values, emd)
+        except _Refused as refused:
+            return Verdict(refused.kind, str(refused), length, emd, content), None
+        self._contents.add(content)
+        self._norms.append(length)
+        self._directions.add(values)
+        if outcome.seconds > 0:
+            self._speeds.append(samples / outcome.seconds)
+        return Verdict("admitted", "admitted", length, emd, content), values
+
+    def look_again(self, verdict: Verdict, update: Update, norms: Sequence[float]) -> Verdict:
+        """The verdict on an update that was admitted, now that all are there: the first were held against nobody.
+
+        norms: of all that were admitted.
+        """
+        try:
+            _check_beside(verdict.norm, norms)
+            if self.gate is not None and verdict.emd > self.gate.before:
+                self._check_direction(update.values, verdict.emd, added=True)
+        except _Refused as refused:
+            return replace(verdict, kind=refused.kind, reason=str(refused))
+        return verdict
+
+    def _check_claims(self, outcome: Outcome, samples: int) -> None:
+        result = outcome.result
+        if outcome.error is not None or result is None or outcome.output is None:
+            raise _Refused("no update", outcome.error or "no update came back")
+        if (result.job_id, result.kind) != (outcome.task.job.job_id, "train"):
+            raise _Refused("malformed", "the result is of another job")
+        if result.samples != samples:
+            raise _Refused("implausible", f"it claims {result.samples} samples of {samples} assigned")
+        if result.seconds > CLOCK_SLACK * outcome.seconds + 1:
+            raise _Refused(
+                "implausible", f"it claims {result.seconds:.0f} s of work in the {outcome.seconds:.0f} s that it took"
+            )
+        typical = _typical(self._speeds)
+        if typical and samples > FASTEST * typical * outcome.seconds:
+            times = samples / max(outcome.seconds, 1e-9) / typical
+            raise _Refused("implausible", f"it came {times:.0f} times as fast as others work")
+
+    def _read(self, outcome: Outcome) -> NDArray[np.float32]:
+        assert outcome.output is not None
+        assert outcome.result is not None
+        try:
+            values = flatten(decode_update(outcome.output, self._schema))
+            if sha256_of(outcome.output) != outcome.result.output_sha256:
+                raise _Refused("malformed", "the file is not the one that its result names")
+        except NimaError as error:
+            raise _Refused("malformed", str(error)) from error
+        return values
+
+    def _check_norm(self, length: float) -> None:
+        if length == 0:
+            raise _Refused("no work", "the update is zero")
+        limit = LONGEST_STEP * self._weights_norm
+        if length > limit > 0:
+            raise _Refused("implausible", f"its norm {length:.3g} is beyond {limit:.3g}")
+        _check_beside(length, self._norms)
+
+    def _check_direction(self, values: NDArray[np.float32], emd: float, *, added: bool = False) -> None:
+        """What the choice of photos would excuse, alone, is not excused where it also goes against all others.
+
+        Each of the two alone may be chance, and an honest minority that goes against the others helps the hold-out.
+        """
+        assert self.gate is not None
+        agreement = self._directions.agreement(values, added=added)
+        if agreement is not None and agreement < AGAINST:
+            raise _Refused(
+                "harmful",
+                f"it goes against the others, and worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}",
+            )
+
+
+def _check_beside(length: float, norms: Sequence[float]) -> None:
+    typical = _typical(norms)
+    if typical and not SHORTEST * typical <= length <= LONGEST * typical:
+        raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
+
+
+def _typical(known: Sequence[float]) -> float | None:
+    """The median, which a minority of liars cannot move far; None while too few are known."""
+    return median(known) if len(known) >= ENOUGH_KNOWN else None

@@ -1,0 +1,192 @@
+"""Federated aggregation: pure functions from the updates of a round to one step, in float64.
+
+An update is the flat float32 vector of all trained parameters' changes; BatchNorm's statistics are frozen and no
+part of it. It lies in memory or on disk, and is looked at block by block: means need the memory of one float64 model
+however many updates come, medians that and one block of every update.
+
+A `Rule` joins two choices: how the updates are combined (here), and what the server does with the combination
+(`requestor.training.rounds.server_optimizer`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from requestor.errors import RunFolderError
+from requestor.training.rounds.server_optimizer import State, adam, momentum, plain, yogi
+from requestor.training.rounds.vectors import BLOCK, Vector, blocks, norm
+
+STACK = 1 << 24  # values of all updates together that are sorted at a time: 64 MB
+TRIM = 0.25  # share of the updates that the trimmed mean leaves out at either end
+
+
+class Update(Protocol):
+    """What one client changed.
+
+    size: number of values.
+    samples: that *we* assigned for it, > 0; what a provider claims counts for nothing.
+    values: finite, float32 `[size]`.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def values(self) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class MemoryUpdate:
+    """An update in memory."""
+
+    values: NDArray[np.float32]
+    samples: int
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class StoredUpdate:
+    """An update in a file of this machine: its float32 values and nothing else, mapped only while it is looked at."""
+
+    path: Path
+    size: int
+    samples: int
+
+    @classmethod
+    def write(cls, path: Path, values: NDArray[np.float32], samples: int) -> StoredUpdate:
+        """Raises RunFolderError where the disk does not take it."""
+        try:
+            values.tofile(path)
+        except OSError as error:
+            raise RunFolderError(f"{path} could not be written: {error}.") from error
+        return cls(path, len(values), samples)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        return np.memmap(self.path, np.float32, "r", shape=self.size)
+
+
+def weighted_mean(updates: Sequence[Update]) -> Vector:
+    """FederatedAveraging on deltas: Σ nᵢ·δᵢ / Σ nᵢ (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
+
+    Like all combinations: takes one update or more of equal size, gives float64 `[size]`, and raises ValueError
+    where there is none, sizes differ, or a weight is not positive.
+    """
+    return _scaled_mean(updates, [1.0] * len(updates))
+
+
+def median(updates: Sequence[Update]) -> Vector:
+    """The median of each coordinate (Yin et al. 2018, arXiv 1803.01498, algorithm 1, option I).
+
+    Unweighted. Fewer than half of the updates, whatever they hold, cannot move a coordinate out of the others' range.
+    """
+    return _mean_without_extremes(updates, (len(updates) - 1) // 2)
+
+
+def trimmed_mean(updates: Sequence[Update]) -> Vector:
+    """The mean of each coordinate without its largest and smallest values (Yin et al. 2018, option II).
+
+    Unweighted. As many hostile updates as are `trimmed` at either end cannot move a coordinate out of the range of the
+    others.
+    """
+    return _mean_without_extremes(updates, trimmed(len(updates)))
+
+
+def trimmed(updates: int) -> int:
+    """How many of so many updates the trimmed mean leaves out at either end.
+
+    A quarter, rounded down, but one at least as soon as there are three: few clients need the protection, too.
+    """
+    return min(max(1, math.floor(TRIM * updates)), (updates - 1) // 2)
+
+
+def clipped_mean(updates: Sequence[Update]) -> Vector:
+    """The weighted mean of updates whose norm is clipped to the median norm (norm clipping: Sun et al. 2019,
+    arXiv 1911.07963; the adaptive bound: Andrew et al. 2021, arXiv 1905.03871, with quantile ½).
+
+    Reads every update twice. While fewer than half of the updates are hostile, none of them is longer than the longest
+    honest one.
+    """
+    norms = [norm(update.values) for update in updates]
+    limit = float(np.median(norms)) if norms else 0.0
+    return _scaled_mean(updates, [min(1.0, limit / own) if own > 0 else 1.0 for own in norms])
+
+
+def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
+    """Σ nᵢ·fᵢ·δᵢ / Σ nᵢ."""
+    total = np.zeros(_common_size(updates))
+    buffer = np.empty(BLOCK)
+    for update, factor in zip(updates, factors, strict=True):
+        values = update.values
+        for start, stop in blocks(len(total), BLOCK):
+            weighted = np.multiply(
+                values[start:stop], update.samples * factor, out=buffer[: stop - start], dtype=np.float64
+            )
+            total[start:stop] += weighted
+    total /= sum(update.samples for update in updates)
+    return total
+
+
+def _mean_without_extremes(updates: Sequence[Update], trim: int) -> Vector:
+    """The mean of each coordinate's values but its `trim` largest and smallest; needs the memory of `STACK`."""
+    result = np.empty(_common_size(updates))
+    for start, stop in blocks(len(result), max(1, STACK // len(updates))):
+        stack = np.empty((len(updates), stop - start), np.float32)
+        for row, update in zip(stack, updates, strict=True):
+            row[:] = update.values[start:stop]  # one by one: what is mapped counts as memory, and in large pieces
+        stack.sort(axis=0)
+        result[start:stop] = stack[trim : len(updates) - trim].mean(axis=0, dtype=np.float64)
+    return result
+
+
+def _common_size(updates: Sequence[Update]) -> int:
+    sizes = {update.size for update in updates}
+    if not sizes:
+        raise ValueError("there is no update to aggregate")
+    if len(sizes) > 1:
+        raise ValueError(f"updates of one round must have the same parameters, not {sorted(sizes)} of them")
+    if any(update.samples <= 0 for update in updates):
+        raise ValueError("the weight of an update must be positive")
+    return sizes.pop()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a round's updates become the step of the model.
+
+    combine: one update or more → their combination, float64 `[size]`.
+    server: combination and server state → step and next state; both plain values.
+    """
+
+    name: str
+    description: str
+    combine: Callable[[Sequence[Update]], Vector]
+    server: Callable[[Vector, State], tuple[Vector, State]] = plain
+
+
+RULES: Mapping[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule("mean", "weighted mean (FedAvg)", weighted_mean),
+        Rule("momentum", "weighted mean with outer momentum (FedAvgM)", weighted_mean, momentum),
+        Rule("median", "coordinate-wise median", median),
+        Rule("trimmed-mean", "coordinate-wise mean without the extremes", trimmed_mean),
+        Rule("clipped-mean", "weighted mean of norm-clipped updates", clipped_mean),
+        Rule("adam", "weighted mean, then Adam on the server (FedAdam)", weighted_mean, adam),
+        Rule("yogi", "weighted mean, then Yogi on the server (FedYogi)", weighted_mean, yogi),
+    )
+}
+"""Every rule by the name that a user chooses it with."""

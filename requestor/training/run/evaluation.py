@@ -1,0 +1,68 @@
+"""Providers predict the test photos with the best model; the metrics are computed here, over all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nima.ava import Ratings
+from nima.model import checkpoint
+from nima.ratings import Pairs
+from nima.wire import PROTOCOL, Job, max_predictions_bytes
+from requestor.backends import ATTEMPT_SECONDS, Backend, Task
+from requestor.errors import TrainingFailed
+from requestor.evaluation import collect_predictions
+from requestor.records import TrainingState
+from requestor.training.data import Dataset
+from requestor.training.providers import Providers
+from requestor.training.run.context import RunContext
+from requestor.training.run.preparation import store_model
+from requestor.training.run.results import write_predictions
+
+
+async def evaluate(
+    context: RunContext,
+    backend: Backend,
+    dataset: Dataset,
+    ratings: Ratings,
+    providers: Providers,
+    state: TrainingState,
+) -> dict[str, Any]:
+    """What `evaluation.json` holds: split, metrics, intervals. Raises TrainingFailed where predictions are missing."""
+    folder = context.folder
+    model, _ = checkpoint.load(folder.checkpoint(state.best_round))
+    sha256, path = store_model(folder, model)
+    tasks = []
+    for index, (shard, shard_path) in enumerate(zip(dataset.test.shards, dataset.test.paths, strict=True)):
+        job = Job(
+            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=context.config.backbone,
+            store="/", base=sha256, shards=(shard,), plan=None, threads=0,
+        )  # fmt: skip
+        tasks.append(
+            Task(job, (path, shard_path), None, ATTEMPT_SECONDS, max_predictions_bytes(dataset.test.images[index]))
+        )
+    context.progress.stage("Evaluating", len(tasks), at_once=context.config.workers)
+    done = 0
+
+    def on_part(photos: int) -> None:
+        nonlocal done
+        done += 1
+        context.progress.advance_to(done)
+
+    parts, problems = await collect_predictions(backend, tasks, on_part, providers.put_out)
+    if problems:
+        raise TrainingFailed(
+            f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "
+            "The trained model is kept: run the same command again to evaluate it."
+        )
+    image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
+    write_predictions(folder.path / "predictions.csv", image_ids, predicted)
+    evaluation = {
+        "split": context.split.as_json(),
+        "metrics": pairs.metrics().as_dict(),
+        "intervals": pairs.intervals(),
+    }
+    folder.write("evaluation.json", evaluation)
+    return evaluation

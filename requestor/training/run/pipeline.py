@@ -1,0 +1,109 @@
+"""A training run from the AVA folder to the finished model: shard, embed, federated rounds, evaluation, report."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from nima.ava import Split, read_ratings
+from requestor.backends import Backend
+from requestor.errors import RunStopped
+from requestor.records import RunFolder, TrainingState
+from requestor.terminal import RunProgress
+from requestor.training import RunConfig
+from requestor.training.providers import Providers, ban_list
+from requestor.training.run.context import RunContext
+from requestor.training.run.embedding import embed
+from requestor.training.run.evaluation import evaluate
+from requestor.training.run.preparation import base_model, shard
+from requestor.training.run.results import write_results
+from requestor.training.run.rounds import train
+
+PATIENCE = 30.0  # seconds without any provider after which the user is told what may be wrong
+
+
+class TrainingRun:
+    """One run of `nima-golem train`. `stop()` ends it after the present round; the same command goes on from there."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        backend: Backend,
+        split: Split,
+        progress: RunProgress,
+    ) -> None:
+        self.config = config
+        self._context = RunContext(config, folder, split, progress)
+        self._backend = backend
+
+    def stop(self) -> bool:
+        """Begin no further work. Returns whether providers are at some that is worth waiting for."""
+        self._context.stopping.set()
+        return bool(self._backend.status().providers)
+
+    async def run(self) -> dict[str, Any]:
+        """All stages that are still to be done.
+
+        Returns the summary that `--json` prints. Raises TrainingFailed if no model came out, RunStopped after
+        `stop()`, and what the stages raise on bad input.
+        """
+        context, folder = self._context, self._context.folder
+        ledger = folder.ledger
+        owing = self.config.backend == "golem" and (ledger.open_agreements() or ledger.open_allocations())
+        if (summary := folder.read("summary.json")) and not owing:
+            context.progress.note(f"{folder.path} is finished; choose another --run-dir to train again.")
+            return dict(summary)
+        started = time.monotonic()
+        state = TrainingState.read(folder)
+        ratings = read_ratings(self.config.ava)
+        dataset = await asyncio.to_thread(shard, context, ratings)
+        evaluation = folder.read("evaluation.json")
+        if evaluation is None:
+            base = await asyncio.to_thread(base_model, context, dataset, ratings)
+            if context.stopping.is_set():
+                raise RunStopped("Stopped before anybody was hired; the same command goes on from there.")
+            async with self._backend as backend:
+                ticker = asyncio.create_task(self._show_cost(backend))
+                try:
+                    bans = ban_list() if self.config.backend == "golem" else None
+                    providers = Providers(bans, backend, context.progress.note)
+                    if self.config.strategy.embeds:
+                        await embed(context, backend, dataset, ratings, base, providers, state)
+                    await train(context, backend, dataset, base, providers, state)
+                    if not context.stopping.is_set():
+                        evaluation = await evaluate(context, backend, dataset, ratings, providers, state)
+                finally:
+                    ticker.cancel()
+                    if self.config.backend == "golem":
+                        context.progress.stage("Ending agreements, waiting for bills")
+        elif owing:  # killed while the bills came in, or some came later
+            context.progress.note("The model is finished; settling the bills that are open.")
+            await self._backend.settle()
+        state.seconds += time.monotonic() - started
+        state.write(folder)
+        if evaluation is None:
+            rounds = self.config.rounds
+            where = f"after round {state.round} of {rounds}" if rounds else "before the evaluation"
+            raise RunStopped(f"Stopped {where}; the same command goes on from there.")
+        receipts = self._backend.receipts()
+        return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
+
+    async def _show_cost(self, backend: Backend) -> None:
+        """Once a second: who works, what it has cost; and a word where nobody turns up."""
+        progress = self._context.progress
+        waiting_since = time.monotonic()
+        warned = False
+        while True:
+            status = backend.status()
+            progress.cost(len(status.providers), status.spent, self.config.budget)
+            if status.providers:
+                waiting_since, warned = time.monotonic(), False
+            elif not warned and time.monotonic() - waiting_since > PATIENCE:
+                warned = True
+                progress.note(
+                    f"No provider has taken the work for {PATIENCE:.0f} s: is anybody in subnet {self.config.subnet} "
+                    f"that takes {self.config.network}, at or under --max-price {self.config.max_price}?"
+                )
+            await asyncio.sleep(1)

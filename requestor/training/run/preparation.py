@@ -1,0 +1,88 @@
+"""Before any provider is hired: shards, and the model that all work starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nima.ava import Ratings
+from nima.model import Nima, checkpoint, find_backbone, initial_model
+from nima.safe_io import sha256_of
+from nima.training import standardise_features
+from nima.weights import fetch, find_weights, origin
+from nima.wire import Shard, read_shard
+from requestor.errors import RunStopped
+from requestor.records import RunFolder
+from requestor.training.data import Dataset, RatedPhotos, make_shards
+from requestor.training.run.context import RunContext
+
+STANDARDISED = 64  # photos that the scale of the features is taken from
+
+
+def shard(context: RunContext, ratings: Ratings) -> Dataset:
+    """The photos as shards. Votes leave this machine only where rounds are to train on them."""
+    config, folder, progress = context.config, context.folder, context.progress
+    store, home = folder.path / "store", folder.path / "holdout"
+    if content := folder.read("dataset.json"):
+        return Dataset.from_json(content, store, home)
+    progress.stage("Reading photos", len(ratings))
+
+    def on_photo(done: int, total: int) -> None:
+        if context.stopping.is_set():
+            raise RunStopped("Stopped while reading photos; the same command starts again with that.")
+        progress.advance_to(done)
+
+    dataset = make_shards(
+        RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
+        store, home, on_photo, votes=config.rounds > 0,
+    )  # fmt: skip
+    folder.write("dataset.json", dataset.to_json())
+    for problem in dataset.skipped:
+        progress.note(f"left out: {problem}")
+    progress.note(
+        f"{dataset.train_images} photos to train on, {dataset.holdout.images} held out, "
+        f"{sum(dataset.test.images)} to test on"
+    )
+    return dataset
+
+
+def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
+    """Hash and path of the model that providers are sent: pre-trained, with standardised features.
+
+    It is the same for any number of workers.
+    """
+    config, folder = context.config, context.folder
+    if known := folder.read("base.json"):
+        return known["sha256"], folder.stored(known["sha256"])
+    context.progress.stage("Preparing the model")
+    name = find_backbone(config.backbone).weights
+    weights = fetch(name)
+    holdout = read_shard(dataset.holdout.path)
+    trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
+    prior = ratings.votes[trained_on].sum(axis=0)
+    model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
+    standardise_features(model, _first_photos(dataset, holdout, STANDARDISED))
+    base = store_model(folder, model)
+    folder.write("base.json", {"sha256": base[0], "weights": {"name": name, **origin(find_weights(name)).as_json()}})
+    return base
+
+
+def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
+    """The hold-out's, and where it has too few, those to train on, in the order of the shuffle."""
+    jpegs = holdout.jpegs[:count]
+    for client in dataset.clients:
+        for path in client.paths:
+            if len(jpegs) >= count:
+                return jpegs
+            jpegs = jpegs + read_shard(path).jpegs[: count - len(jpegs)]
+    return jpegs
+
+
+def store_model(folder: RunFolder, model: Nima) -> tuple[str, Path]:
+    """A model as a content-addressed file for providers: no metadata, so that equal models have equal names."""
+    draft = folder.path / "store" / "draft.safetensors"
+    checkpoint.save(draft, model, {})
+    sha256 = sha256_of(draft)
+    draft.replace(folder.stored(sha256))
+    return sha256, folder.stored(sha256)

@@ -1,0 +1,90 @@
+"""What a finished run leaves in its folder: the model with its card, the predictions, the receipt, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nima.ava import COLUMNS, Split
+from nima.model import checkpoint, model_card
+from nima.safe_io import write_atomically
+from requestor.records import Receipt, RunFolder, TrainingState
+from requestor.training import RunConfig
+from requestor.training.data import Dataset
+from requestor.training.report import write_report
+
+
+def write_results(
+    config: RunConfig,
+    folder: RunFolder,
+    split: Split,
+    dataset: Dataset,
+    state: TrainingState,
+    evaluation: dict[str, Any],
+    receipts: Sequence[Receipt],
+) -> dict[str, Any]:
+    """Write everything, the summary last: a folder that has it is finished. Returns the summary."""
+    spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
+    metrics = evaluation["metrics"]
+    providers = [receipt.to_json() for receipt in receipts]
+    start = folder.read("base.json")["weights"]
+    metadata = {
+        "name": f"NIMA, {config.backbone}, trained on {config.ava.resolve().name}",
+        "backbone": config.backbone,
+        "data": config.ava.resolve().name,
+        "split": split.as_json(),
+        "train_images": dataset.train_images,
+        "starting_weights": start["name"],
+        "starting_weights_source": start["from"],
+        "starting_weights_sha256": start["sha256"],
+        "licence": start["licence"],
+        "backend": config.backend,
+        "strategy": config.strategy.name,
+        "rounds": state.round,
+        "best_round": state.best_round,
+        "seed": config.seed,
+        "spent_glm": str(spent),
+        "providers": providers,
+        "metrics": metrics,
+        "intervals": evaluation["intervals"],
+        "history": [dict(entry.holdout) for entry in folder.metrics() if entry.holdout is not None],
+    }
+    model, _ = checkpoint.load(folder.checkpoint(state.best_round))
+    model_file = folder.path / "model.safetensors"
+    checkpoint.save(model_file, model, metadata)
+    write_atomically(folder.path / "MODEL_CARD.md", model_card(metadata).encode())
+    folder.write("receipt.json", {"spent_glm": str(spent), "providers": providers})
+    summary = {
+        "model": str(model_file),
+        "run_dir": str(folder.path),
+        "backend": config.backend,
+        "strategy": config.strategy.name,
+        "rounds": state.round,
+        "budget_glm": float(config.budget),
+        "spent_glm": float(spent),
+        "providers": [{**provider, "paid_glm": float(provider["paid_glm"])} for provider in providers],
+        "metrics": {
+            "srcc": metrics["srcc_mean"],
+            "lcc": metrics["lcc_mean"],
+            **{name: metrics[name] for name in ("emd_r1", "emd_r2", "constant_emd_r1", "n")},
+        },
+        "intervals": evaluation["intervals"],
+        "split": split.as_json(),
+        "seconds": round(state.seconds, 1),
+    }
+    write_report(folder.path)
+    folder.write("summary.json", summary)
+    return summary
+
+
+def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
+    """CSV with image_id, p1..p10, by id: what `nima-golem evaluate --predictions` reads."""
+    table = pd.DataFrame(predicted, columns=COLUMNS[1:])
+    table.insert(0, COLUMNS[0], image_ids)
+    write_atomically(path, table.sort_values(COLUMNS[0]).to_csv(index=False).encode())

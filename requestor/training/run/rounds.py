@@ -1,0 +1,113 @@
+"""Federated rounds, from the model that is there to the last round or a reason to end before it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from nima.model import checkpoint
+from nima.ratings import Metrics, evaluate
+from nima.training import predict
+from nima.wire import TrainingPlan, default_plan, read_shard
+from requestor.backends import Backend
+from requestor.errors import TrainingFailed
+from requestor.records import RoundEntry, RunFolder, TrainingState
+from requestor.training import RunConfig
+from requestor.training.data import Dataset
+from requestor.training.providers import Providers
+from requestor.training.report import write_report
+from requestor.training.rounds import RULES, History, Holdout, RoundReport, load_state, run_round, save_state
+from requestor.training.run.context import RunContext
+
+FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
+
+
+async def train(
+    context: RunContext,
+    backend: Backend,
+    dataset: Dataset,
+    base: tuple[str, Path],
+    providers: Providers,
+    state: TrainingState,
+) -> None:
+    """The rounds that are still to be done. Raises TrainingFailed where there is no trained model after them."""
+    config, folder = context.config, context.folder
+    if state.round == config.rounds or context.stopping.is_set():
+        return
+    plan = plan_of(config, dataset)
+    holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
+    assert holdout.votes is not None
+    begun = state.best_emd is not None
+    model, _ = checkpoint.load(folder.checkpoint(state.round) if begun else base[1])
+    weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
+    gate = await asyncio.to_thread(Holdout, model, holdout, plan.trainable_blocks)
+    providers.resume(_rounds_done(folder, state.round))
+    server = load_state(folder.server_state(state.round))
+    context.progress.stage("Training", config.rounds, state.round)
+
+    failed = 0
+    while state.round < config.rounds and not context.stopping.is_set():
+        number = state.round + 1
+        report = await run_round(
+            number, backend, dataset.clients, plan, base, config.backbone, weights, folder.path / "rounds",
+            partial(context.note_outcome, providers), rule=RULES[config.aggregation], server=server, evaluate=gate,
+            history=History.of(_rounds_done(folder, state.round)), providers=providers,
+        )  # fmt: skip
+        server = report.server
+        if not report.moved:
+            failed += 1
+            _note_failure(context, report)
+            await asyncio.to_thread(write_report, folder.path)
+            # What fails for everybody at once fails for the next ones, too.
+            if state.best_emd is None and not report.admitted:
+                raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
+            if failed < FAILED_ROUNDS:
+                continue
+            if state.best_emd is None:
+                raise TrainingFailed(f"No round brought enough updates. {_first_reasons(report)}")
+            context.progress.note("training ends here, with the best model so far")
+            return
+        failed = 0
+        model.load_state_dict(weights, strict=False)
+        predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
+        metrics = evaluate(predicted, holdout.votes)
+        about = {"round": number, "split": context.split.as_json(), "holdout": metrics.as_dict()}
+        checkpoint.save(folder.checkpoint(number), model, about)
+        save_state(folder.server_state(number), server)
+        _note_round(context, report, metrics, backend)
+        state.reach(number, metrics.emd_r1)
+        state.write(folder)
+        await asyncio.to_thread(write_report, folder.path)
+        context.progress.advance_to(number)
+
+
+def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
+    """How clients train."""
+    per_client = dataset.train_images // len(dataset.clients)
+    return replace(default_plan(per_client, config.seed, config.strategy.blocks), proximal=config.proximal)
+
+
+def _rounds_done(folder: RunFolder, done: int) -> list[RoundEntry]:
+    """The lines of metrics.jsonl that count; a round that was killed before its end is done again."""
+    return [line for line in folder.metrics() if 1 <= line.round <= done]
+
+
+def _note_failure(context: RunContext, report: RoundReport) -> None:
+    context.folder.append_metrics(report.entry())
+    context.progress.note(f"round {report.number}: {report.reason}; the model stays as it was")
+
+
+def _note_round(context: RunContext, report: RoundReport, metrics: Metrics, backend: Backend) -> None:
+    context.folder.append_metrics(report.entry(metrics, backend.status().spent))
+    context.progress.note(
+        f"round {report.number}/{context.config.rounds}: loss {report.loss:.4f}, "
+        f"hold-out SRCC {metrics.srcc_mean:.3f}, "
+        f"EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f}), "
+        f"{report.admitted}/{len(report.updates)} updates"
+    )
+
+
+def _first_reasons(report: RoundReport) -> str:
+    return "; ".join(dict.fromkeys(report.failures()[:3]))

@@ -1,0 +1,67 @@
+"""The model card states what is known, and that the rest is unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nima.model.card import model_card
+from nima.ratings.metrics import Pairs
+
+METADATA: dict[str, Any] = {
+    "name": "tiny",
+    "backbone": "mobilenet_v2",
+    "data": "tiny-AVA",
+    "split": {"name": "random-0", "hash": "ab" * 32},
+    "starting_weights": "mobilenet_v2-imagenet",
+    "starting_weights_source": "a-package==1.0 (weights.pt)",
+    "starting_weights_sha256": "cd" * 32,
+    "licence": "BSD-3-Clause",
+    "rounds": 6,
+    "spent_glm": "0.125",
+    "providers": [{"name": "golem-1", "tasks": 9, "paid_glm": "0.1"}, {"name": "golem-2", "paid_glm": "0.025"}],
+}
+
+
+def test_data_split_rounds_cost_and_licence_are_on_the_card() -> None:
+    card = model_card(METADATA)
+    assert card.startswith("# tiny\n")
+    for line in (
+        "- Backbone: mobilenet\\_v2",
+        "- Data: tiny-AVA",
+        f"- Split: random-0, test ids with the SHA-256 `{'ab' * 32}`",
+        "- Source of the starting weights: a-package==1.0 (weights.pt)",
+        f"- SHA-256 of the starting weights: {'cd' * 32}",
+        "- Licence of the starting weights: BSD-3-Clause",
+        "- Federated rounds: 6",
+        "- Cost, GLM: 0.125",
+        "| golem-1 | 9 | 0.1 |",
+        "| golem-2 | – | 0.025 |",
+        "## Limits",
+    ):
+        assert line in card.splitlines()
+
+
+def test_metrics_stand_beside_the_constant_with_their_intervals() -> None:
+    random = np.random.default_rng(0)
+    pairs = Pairs.of(random.integers(1, 9, (50, 10)), random.integers(1, 9, (50, 10)))
+    metrics, intervals = pairs.metrics(), pairs.intervals(20)
+    card = model_card({**METADATA, "metrics": metrics.as_dict(), "intervals": intervals})
+    low, high = intervals["emd_r1"]
+    row = f"| EMD, r = 1 | {metrics.emd_r1:.4f} | {low:.4f} … {high:.4f} | {metrics.constant_emd_r1:.4f} |"
+    assert row in card.splitlines()
+    assert "On 50 test photos" in card
+
+
+def test_what_is_unknown_is_said_to_be() -> None:
+    card = model_card({})
+    assert "- Split: not recorded" in card
+    assert "Not evaluated." in card
+
+
+def test_a_providers_name_cannot_write_markdown() -> None:
+    card = model_card({"providers": [{"name": "[pay](http://me) |\n# **x** <img src=x>"}]})
+    assert "\n# **x**" not in card
+    assert r"\[pay\](http://me) \|" in card
+    assert r"\<img" in card

@@ -1,0 +1,144 @@
+"""How a photo becomes a network's input: spelled out once more, step by step, and compared to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_photos import encoded, picture, shard
+from PIL import Image
+from PIL.Image import Resampling
+
+from nima.model import checkpoint
+from nima.model.backbones import find_backbone
+from nima.model.network import Nima, initial_model
+from nima.model.preparation import Preparation, PreparationError, bytes_of, decode_image, pixels_of
+from nima.scoring.scorer import Scorer
+from nima.training.loop import predict
+from nima.wire.shards import read_shard, write_shard
+
+# backbone → side of the input, side that crops come from, how a photo is resized
+SIDES = {
+    "mobilenet_v1": (224, 256, Resampling.NEAREST),
+    "mobilenet_v3_small": (224, 256, Resampling.BILINEAR),
+    "efficientnet_b0": (224, 256, Resampling.BICUBIC),
+    "inception_v3": (299, 342, Resampling.BILINEAR),
+    "efficientnet_v2_s": (384, 432, Resampling.BILINEAR),
+}
+PHOTOS = [picture(0), picture(1, 1200, 900), picture(2, 100, 700), picture(3, 20, 30)]
+
+
+def as_pixels(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
+
+
+@pytest.mark.parametrize("backbone", SIDES)
+def test_the_network_sees_the_middle_of_a_squeezed_jpeg(backbone: str) -> None:
+    side, stored_side, resampling = SIDES[backbone]
+    preparation, margin = find_backbone(backbone).preparation, (stored_side - side) // 2
+    for photo in PHOTOS:
+        file = io.BytesIO()
+        photo.resize((stored_side, stored_side), resampling, reducing_gap=3.0).save(file, "JPEG", quality=90)
+        stored = preparation.store(photo)
+        assert stored == file.getvalue()
+        expected = as_pixels(Image.open(file).crop((margin, margin, margin + side, margin + side)))
+        assert torch.equal(preparation.central_crop(stored), expected)
+        assert torch.equal(preparation.pixels(photo), expected)
+
+
+@pytest.mark.parametrize("backbone", SIDES)
+def test_a_network_that_sees_whole_photos_gets_them_without_losing_a_digit(backbone: str, tmp_path: Path) -> None:
+    side, _, resampling = SIDES[backbone]
+    preparation = find_backbone(backbone).preparation.with_part("whole")
+    for photo in PHOTOS:
+        expected = as_pixels(photo.resize((side, side), resampling))
+        info = write_shard(tmp_path, [1], None, [preparation.store(photo)])
+        assert torch.equal(preparation.central_crop(read_shard(info.path).jpegs[0]), expected)
+        assert torch.equal(preparation.pixels(photo), expected)
+
+
+@pytest.mark.parametrize("part", ["crop", "whole"])
+def test_the_preparation_travels_with_the_weights(part: str, tmp_path: Path) -> None:
+    network = initial_model("mobilenet_v3_small", None, seed=0)
+    network.preparation = network.preparation.with_part(part)
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, network, {})
+    loaded, metadata = checkpoint.load(path)
+    assert loaded.preparation == network.preparation
+    # As files of earlier versions have it.
+    assert metadata == ({} if part == "crop" else {"preparation": "whole"})
+    on_providers = predict(network, [network.preparation.store(photo) for photo in PHOTOS])
+    here = [score.probabilities for score in Scorer(path, device="cpu").score(PHOTOS)]
+    np.testing.assert_allclose(np.array(here), on_providers, rtol=0, atol=1e-6)
+
+
+def test_a_model_with_an_unknown_preparation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, network = tmp_path / "model.safetensors", Nima("mobilenet_v3_small")
+    network.preparation = dataclasses.replace(network.preparation, part="left half")  # type: ignore[arg-type]
+    checkpoint.save(path, network, {})
+    with pytest.raises(checkpoint.CheckpointError, match=r"later version .* 'left half'.* only crop and whole"):
+        checkpoint.load(path)
+
+
+def test_metadata_that_contradict_the_model_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'whole', the model 'crop'"):
+        checkpoint.save(tmp_path / "model.safetensors", Nima("mobilenet_v3_small"), {"preparation": "whole"})
+
+
+def test_the_aspect_ratio_is_lost_and_the_frame_is_not() -> None:
+    photo = Image.new("RGB", (800, 400), "white")
+    photo.paste("black", (400, 0, 800, 400))
+    image = decode_image(Preparation().store(photo))
+    assert image.shape == (256, 256, 3)
+    assert image[:, :120].min() > 245
+    assert image[:, 136:].max() < 10
+
+
+def test_random_crops_are_parts_of_the_image_and_their_mirror_images() -> None:
+    stored = shard(1).jpegs[0]
+    whole = Preparation(input_size=256).central_crop(stored)
+    assert torch.equal(Preparation().central_crop(stored), whole[:, 16:240, 16:240])
+    corner = Preparation(input_size=255).random_crop(stored, np.random.default_rng(1))
+    parts = [whole[:, top : top + 255, left : left + 255] for top in (0, 1) for left in (0, 1)]
+    assert any(torch.equal(corner, view) for part in parts for view in (part, part.flip(2)))
+
+
+def test_random_crops_differ_in_place_and_direction() -> None:
+    crops = Preparation().random_crops(shard(1).jpegs * 20, np.random.default_rng(0))
+    assert len({crop.numpy().tobytes() for crop in crops}) > 15
+
+
+def test_bytes_come_back_from_pixels() -> None:
+    images = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 16, 16, 3)
+    pixels = pixels_of(images)
+    assert pixels.shape == (2, 3, 16, 16)
+    assert (pixels.min().item(), pixels.max().item()) == (0, 1)
+    assert torch.equal(bytes_of(pixels), images)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        encoded(picture(0), "GIF"),
+        encoded(Image.new("RGB", (1025, 8)), "JPEG"),
+        Preparation().store(picture(0))[:900],
+        b"\xff\xd8\xff",
+    ],
+    ids=["gif", "too large", "cut off", "only a beginning"],
+)
+def test_images_that_are_not_what_they_should_be_are_refused(stored: bytes) -> None:
+    with pytest.raises(PreparationError, match="image of the shard"):
+        decode_image(stored)
+
+
+def test_a_grey_jpeg_is_decoded_to_three_channels() -> None:
+    assert decode_image(encoded(picture(0).convert("L"), "JPEG")).shape == (200, 300, 3)
+
+
+def test_images_made_for_a_smaller_backbone_are_refused() -> None:
+    with pytest.raises(PreparationError, match="too small for this backbone"):
+        predict(Nima("mobilenet_v3_small"), shard(1, size=200).jpegs)

@@ -1,0 +1,185 @@
+"""The scorer: photos in, scores out, in order, the same for every kind of input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ava_folder import make_ava_folder
+from PIL import Image
+from spread_model import save_spread_model
+
+from nima.model import checkpoint
+from nima.model.network import initial_model
+from nima.scoring.runtimes import RuntimeMissing, converted_path
+from nima.scoring.score import Score
+from nima.scoring.scorer import Scorer, ScoringError
+from nima.training.loop import predict
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
+needs_weights = pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_spread_model(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return sorted((make_ava_folder(tmp_path_factory.mktemp("ava"), images=10) / "images").iterdir())
+
+
+def rounded(score: Score) -> Score:
+    """Drops the last digits, which depend on the other photos of a batch, and the path."""
+    assert score.probabilities is not None
+    assert score.aesthetic_score is not None
+    assert score.std is not None
+    assert score.percentile is not None
+    return replace(
+        score,
+        path="",
+        aesthetic_score=round(score.aesthetic_score, 3),
+        std=round(score.std, 3),
+        probabilities=tuple(round(p, 3) for p in score.probabilities),
+        percentile=round(score.percentile, 1),
+    )
+
+
+def test_a_score_is_made_of_its_probabilities(model: Path, photos: list[Path]) -> None:
+    score = next(Scorer(model, device="cpu").score(photos))
+    p = np.array(score.probabilities)
+    ratings = np.arange(1, 11)
+    assert p.shape == (10,)
+    assert p.sum() == pytest.approx(1)
+    assert score.aesthetic_score == pytest.approx(p @ ratings)
+    assert score.std == pytest.approx(np.sqrt(p @ (ratings - p @ ratings) ** 2))
+    assert (score.width, score.height, score.error) == (320, 240, None)
+    assert score.path == str(photos[0])
+    assert score.model.startswith("random@")
+
+
+def test_scores_come_in_order_with_errors_in_their_places(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:500])
+    mixed = [*photos[:4], broken, *photos[4:7], tmp_path / "missing.jpg", *photos[7:]]
+    scores = list(Scorer(model, device="cpu", batch_size=3, threads=4).score(mixed))
+    assert [score.path for score in scores] == [str(path) for path in mixed]
+    failed = [score for score in scores if score.error is not None]
+    assert [score.path for score in failed] == [str(broken), str(tmp_path / "missing.jpg")]
+    assert {(score.aesthetic_score, score.probabilities, score.width) for score in failed} == {(None, None, None)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10, 64])
+def test_the_batch_size_changes_nothing_but_rounding(batch_size: int, model: Path, photos: list[Path]) -> None:
+    alone = [rounded(score) for score in Scorer(model, device="cpu", batch_size=5).score(photos)]
+    assert [rounded(score) for score in Scorer(model, device="cpu", batch_size=batch_size).score(photos)] == alone
+    assert len({score.aesthetic_score for score in alone}) > 5
+
+
+def test_path_bytes_and_pixels_of_a_photo_score_the_same(model: Path, photos: list[Path]) -> None:
+    path = photos[0]
+    sources = [path, str(path), path.read_bytes(), Image.open(path), Image.open(path).convert("RGBA")]
+    scores = list(Scorer(model, device="cpu").score(sources))
+    assert len({rounded(score) for score in scores}) == 1
+    assert [score.path for score in scores] == [str(path), str(path), "", "", ""]
+
+
+def test_photos_are_read_no_further_ahead_than_two_batches(model: Path, photos: list[Path]) -> None:
+    taken = 0
+
+    def counted() -> Iterator[Path]:
+        nonlocal taken
+        for path in photos:
+            taken += 1
+            yield path
+
+    scores = Scorer(model, device="cpu", batch_size=2).score(counted())
+    next(scores)
+    assert taken == 4
+    scores.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_no_photos_are_no_scores(model: Path) -> None:
+    assert list(Scorer(model, device="cpu").score([])) == []
+
+
+def test_a_trained_model_scores_photos_as_providers_do(photos: list[Path], tmp_path: Path) -> None:
+    untrained = initial_model("mobilenet_v2", None, seed=0)
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, untrained, {})
+    on_providers = predict(untrained, [untrained.preparation.store(Image.open(photo)) for photo in photos])
+    here = [score.probabilities for score in Scorer(path, device="cpu").score(photos)]
+    assert np.abs(np.array(here) - on_providers).max() < 1e-6
+
+
+@needs_weights
+def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
+    from nima.weights.fetching import import_file
+
+    scorer = Scorer(import_file("mobilenet_v1-ava", KERAS), device="cpu")
+    differences, differences_nearest = [], []
+    for name in ("china.jpg", "kodim23.png"):
+        photo = Image.open(DATA / "photos" / name)
+        large = photo.resize((3200, 3200 * photo.height // photo.width), Image.Resampling.BICUBIC)
+        noise = np.random.default_rng(0).integers(-14, 15, (large.height, large.width, 1), dtype=np.int16)
+        large = Image.fromarray((np.asarray(large) + noise).clip(0, 255).astype(np.uint8))
+        file = BytesIO()
+        large.save(file, "JPEG", quality=92)
+        decoded = Image.open(file).convert("RGB")
+        small = decoded.resize((800, 800 * photo.height // photo.width), Image.Resampling.LANCZOS)
+        nearest = decoded.resize((224, 224), Image.Resampling.NEAREST)
+        as_jpeg, as_copy, as_nearest = scorer.score([file.getvalue(), small, nearest])
+        assert (as_jpeg.width, as_jpeg.height) == large.size
+        differences.append(abs(as_jpeg.aesthetic_score - as_copy.aesthetic_score))
+        differences_nearest.append(abs(as_nearest.aesthetic_score - as_copy.aesthetic_score))
+    # The reduced decode moves a score by hundredths; taking single pixels of the large photo by tenths.
+    assert max(differences) < 0.06
+    assert np.mean(differences) < np.mean(differences_nearest) / 3
+
+
+def test_onnx_runtime_gives_the_same_scores_and_converts_once(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    expected = [score.probabilities for score in Scorer(model, device="cpu").score(photos)]
+    for converter in ("onnxscript", None):  # without onnxscript nothing can be converted
+        if converter is None:
+            monkeypatch.setitem(sys.modules, "onnxscript", None)
+        found = list(Scorer(model, runtime="onnx", batch_size=4).score([*photos, tmp_path / "missing.jpg"]))
+        assert np.abs(np.array([score.probabilities for score in found[:-1]]) - expected).max() < 1e-5
+        assert all(sum(score.probabilities or ()) == pytest.approx(1, abs=1e-9) for score in found[:-1])
+        assert found[-1].error is not None
+
+
+def test_what_onnx_runtime_lacks_is_said_with_the_way_out(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
+    with pytest.raises(ScoringError, match="not for cuda"):
+        Scorer(model, runtime="onnx", device="cuda")
+    kept = converted_path(model)
+    kept.parent.mkdir()
+    kept.write_bytes(b"half a model")
+    with pytest.raises(RuntimeMissing, match="delete it"):
+        Scorer(model, runtime="onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RuntimeMissing, match=r"pip install 'nima-golem\[export\]'"):
+        Scorer(model, runtime="onnx")
+
+
+def test_models_and_devices_that_are_not_there_are_named(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ScoringError, match="no device 'abacus'"):
+        Scorer(model, device="abacus")
+    (tmp_path / "no-model.safetensors").write_bytes(b"no model")
+    with pytest.raises(checkpoint.CheckpointError, match="no-model"):
+        Scorer(tmp_path / "no-model.safetensors")

@@ -1,0 +1,87 @@
+"""Actions on chosen photos; none of them ever loses a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from drawn_photos import picture
+from spread_model import save_spread_model
+
+from nima.scoring.score import Score
+from requestor.commands.main import main
+from requestor.scoring.actions import PhotoActions
+
+
+def score_of(path: Path, rating: int = 9) -> Score:
+    return Score.of(str(path), np.eye(10)[rating - 1], "model@0", 3, 2)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    """Makes two photos of the same name."""
+    paths = [tmp_path / "one" / "photo.jpg", tmp_path / "two" / "photo.jpg"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(str(path))
+    return paths
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("action", ["copy_to", "link_to"])
+def test_photos_of_one_name_get_numbers_and_a_second_run_adds_nothing(
+    action: str, photos: list[Path], tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    for _ in range(2):
+        actions = PhotoActions(notes.append, **{action: tmp_path / "best"})  # type: ignore[arg-type]
+        assert len(list(actions.on(map(score_of, photos)))) == 2
+        assert files(tmp_path / "best") == {"photo.jpg": str(photos[0]), "photo-2.jpg": str(photos[1])}
+    assert (notes, actions.failures) == ([], 0)
+    assert (tmp_path / "best" / "photo.jpg").is_symlink() == (action == "link_to")
+
+
+def test_nothing_is_replaced_not_even_a_broken_link(photos: list[Path], tmp_path: Path) -> None:
+    best = tmp_path / "best"
+    best.mkdir()
+    (best / "photo.jpg").symlink_to(tmp_path / "nowhere")
+    (best / "photo-2.jpg").write_text("a person's")
+    list(PhotoActions(print, copy_to=best).on([score_of(photos[0])]))
+    assert os.readlink(best / "photo.jpg") == str(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    assert (best / "photo-2.jpg").read_text() == "a person's"
+    assert (best / "photo-3.jpg").read_text() == str(photos[0])
+
+
+def test_a_copy_that_fails_is_told_and_the_others_go_on(photos: list[Path], tmp_path: Path) -> None:
+    notes: list[str] = []
+    actions = PhotoActions(notes.append, copy_to=tmp_path / "best")
+    list(actions.on([score_of(tmp_path / "gone.jpg"), score_of(photos[0])]))
+    assert files(tmp_path / "best") == {"photo.jpg": str(photos[0])}
+    assert actions.failures == 1
+    assert "gone.jpg: No such file or directory." in notes[0]
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_the_command_copies_and_rates_what_it_chose(dry: bool, tmp_path: Path) -> None:
+    save_spread_model(tmp_path / "model.safetensors")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(4):
+        picture(seed).save(folder / f"{seed}.jpg")
+    arguments = ["score", str(folder), "--model", str(tmp_path / "model.safetensors"), "--top", "2"]
+    arguments += ["--copy-to", str(tmp_path / "best"), "--xmp", "--xmp-style", "lightroom", "--format", "csv"]
+    result = CliRunner().invoke(main, [*arguments, *(["--dry-run"] if dry else [])])
+    assert result.exit_code == 0
+    chosen = [Path(line.split(",")[0]) for line in result.stdout.splitlines()[1:]]
+    expected = set() if dry else {photo.name for photo in chosen}
+    assert len(chosen) == 2
+    assert {path.name for path in tmp_path.glob("best/*")} == expected
+    assert {path.stem + ".jpg" for path in folder.glob("*.xmp")} == expected
+    assert result.stderr.count("would write") == result.stderr.count("would rate") == (2 if dry else 0)

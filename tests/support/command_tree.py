@@ -1,0 +1,16 @@
+"""Walks over all commands of `nima-golem`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group, **group.context_settings)  # which click keeps for the next who asks
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
