@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Literal
 
 import click
-
-from requestor.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from nima.scoring import Score
 
 
 @click.command()
@@ -78,23 +70,23 @@ def score(
     stdin: bool,
     null: bool,
     model: str | None,
-    format_: str,
+    format_: Literal["table", "json", "jsonl", "csv"],
     output: Path | None,
     top: int | None,
     min_score: float | None,
-    sort: str | None,
+    sort: Literal["score", "spread", "path", "input"] | None,
     group: bool,
     best_of_group: bool,
     html: Path | None,
     copy_to: Path | None,
     link_to: Path | None,
     xmp: bool,
-    xmp_style: str,
+    xmp_style: Literal["darktable", "lightroom"],
     overwrite_ratings: bool,
     dry_run: bool,
     cache: Path | None,
     device: str,
-    runtime: str,
+    runtime: Literal["torch", "onnx"],
     batch_size: int,
     threads: int | None,
     quiet: bool,
@@ -118,23 +110,6 @@ def score(
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
-    # Imported here, as `--help` should not wait for torch.
-    from nima.safe_io import printable
-    from nima.scoring import DEFAULT_MODEL, ScoreCache, Scorer, with_groups
-    from requestor.scoring import (
-        PhotoActions,
-        Selection,
-        as_csv,
-        as_json,
-        as_json_lines,
-        as_table,
-        check_replaceable,
-        contact_sheet,
-        listed_paths,
-        photo_files,
-    )
-    from requestor.terminal import model_file, tell_of_conversion, terminal_width
-
     listed = stdin or null or "-" in photos
     if not photos and not listed:
         raise click.UsageError(
@@ -142,109 +117,33 @@ def score(
         )
     if html is not None and output is not None and html.absolute() == output.absolute():
         raise click.UsageError("--html and --output name the same file. Choose another file for one of them.")
+    from requestor.scoring import ScoreRequest, run  # imported here, as `--help` should not wait for torch
 
-    def inputs() -> Iterator[str]:
-        yield from (path for path in photos if path != "-")
-        if listed:
-            yield from listed_paths(sys.stdin.buffer, b"\0" if null else b"\n")
-
-    def note(text: str) -> None:
-        if not quiet:
-            click.echo(text, err=True)
-
-    order = sort or ("score" if format_ == "table" else "input")
-    selection = Selection(order, top, min_score, best_of_group)  # type: ignore[arg-type]  # click has checked it
-    grouped = group or best_of_group
-    model_path = model_file(model or DEFAULT_MODEL)
-    if runtime == "onnx" and not quiet:
-        tell_of_conversion(model_path)
-    scorer = Scorer(
-        model_path,
-        device=device,
-        batch_size=batch_size,
-        threads=threads,
-        cache=None if cache is None else ScoreCache(cache),
-        appearance=grouped,
-        thumbnails=html is not None and not dry_run,
-        runtime=runtime,  # type: ignore[arg-type]  # click has checked it
-    )
-    if verbose:
-        note(f"{scorer.model} on {scorer.device}")
-    actions = PhotoActions(
-        note=lambda text: click.echo(text, err=True),
+    request = ScoreRequest(
+        photos=tuple(path for path in photos if path != "-"),
+        recursive=recursive,
+        path_list=sys.stdin.buffer if listed else None,
+        separator=b"\0" if null else b"\n",
+        model=model,
+        format=format_,
+        output=output,
+        sort=sort,
+        top=top,
+        min_score=min_score,
+        group=group,
+        best_of_group=best_of_group,
+        html=html,
         copy_to=copy_to,
         link_to=link_to,
-        xmp=xmp_style if xmp else None,  # type: ignore[arg-type]  # click has checked it
+        xmp=xmp_style if xmp else None,
         overwrite_ratings=overwrite_ratings,
         dry_run=dry_run,
+        cache=cache,
+        device=device,
+        runtime=runtime,
+        batch_size=batch_size,
+        threads=threads,
+        quiet=quiet,
+        verbose=verbose,
     )
-    started = time.monotonic()
-    done = failed = 0
-
-    def counted(scores: Iterable[Score]) -> Iterator[Score]:
-        nonlocal done, failed
-        for scored in scores:
-            done += 1
-            if scored.error is not None:
-                failed += 1
-                if verbose:
-                    note(printable(scored.error))
-            yield scored
-
-    if html is not None and dry_run:
-        check_replaceable(html)
-        click.echo(f"would write {printable(str(html))}", err=True)
-    with ExitStack() as opened:
-        sheet = opened.enter_context(contact_sheet(html)) if html is not None and not dry_run else None
-        file = opened.enter_context(_destination(output))
-        scores = counted(scorer.score(photo_files(inputs(), recursive)))
-        if sheet is not None:
-            scores = sheet.thumbnails_kept(scores)
-        streams = format_ != "table" and order == "input" and top is None and not grouped
-        # Rows that are printed one by one on the terminal show the progress by themselves.
-        if sys.stderr.isatty() and not quiet and not (streams and file.isatty()):
-            from requestor.terminal import with_progress
-
-            count = None if listed else lambda: sum(1 for _ in photo_files(inputs(), recursive))
-            scores = with_progress(scores, count)
-        if grouped:
-            scores = iter(with_groups(scores))
-        chosen = actions.on(selection.of(scores))
-        if sheet is not None:
-            chosen = sheet.written(chosen)
-        if format_ == "table":
-            # A list, so that the progress bar has left the terminal before the table is printed.
-            text = as_table(list(chosen), terminal_width(file), grouped)
-        else:
-            text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[format_](chosen, grouped)
-        for line in text:
-            file.write(line.encode("utf-8", "surrogateescape"))  # a path comes out as the bytes that it is
-            file.flush()
-    if verbose:
-        seconds = time.monotonic() - started
-        note(f"{done} photos in {seconds:.1f} s ({done / seconds:.1f} per second)")
-    if failed:
-        note(f"{failed} of {done} photos could not be read.")
-    if done and sheet is not None and not sheet.photos:
-        note(f"No photo is left for the contact sheet: {printable(str(html))} was not written.")
-    if not done:
-        click.echo("No photo was found. Pass -r to search folders inside folders, too.", err=True)
-    context.exit(0 if done and not failed and not actions.failures else 1)
-
-
-def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
-    """Opens the file for the rows. Raises `ConfigurationError` if it is a photo's name or cannot be written."""
-    from nima.photos import SUFFIXES
-
-    if output is None:
-        return nullcontext(sys.stdout.buffer)
-    if output.suffix.lower() in SUFFIXES:
-        raise ConfigurationError(
-            f"--output {output} has the name of a photo and might replace one. Choose another name."
-        )
-    try:
-        return output.open("wb")
-    except OSError as error:
-        raise ConfigurationError(
-            f"--output {output} cannot be written ({error.strerror}). Choose another --output."
-        ) from error
+    context.exit(run(request))

@@ -1,4 +1,13 @@
-"""Does the work of `nima-golem score`: finds photos, selects and shows scores, and acts on the photos."""
+"""Does the work of `nima-golem score`: finds photos, selects and shows scores, and acts on the photos.
+
+Example:
+    >>> from requestor.scoring import ScoreRequest
+    >>> request = ScoreRequest(photos=("holiday/",), recursive=True, format="csv", top=20)
+    >>> request.selection
+    Selection(order='input', top=20, min_score=None, best_of_group=False)
+
+`run(request)` scores the photos and writes the rows to stdout.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +16,8 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.scoring.actions import PhotoActions
-    from requestor.scoring.files import listed_paths, photo_files
-    from requestor.scoring.formats import as_csv, as_json, as_json_lines
-    from requestor.scoring.selection import Selection
-    from requestor.scoring.sheet import check_replaceable, contact_sheet
-    from requestor.scoring.table import as_table
+    from requestor.scoring.request import ScoreRequest, run
 else:
-    __getattr__, __dir__ = attach(
-        __name__,
-        {
-            "actions": ["PhotoActions"],
-            "files": ["listed_paths", "photo_files"],
-            "formats": ["as_csv", "as_json", "as_json_lines"],
-            "selection": ["Selection"],
-            "sheet": ["check_replaceable", "contact_sheet"],
-            "table": ["as_table"],
-        },
-    )
+    __getattr__, __dir__ = attach(__name__, {"request": ["ScoreRequest", "run"]})
 
-__all__ = [
-    "PhotoActions",
-    "Selection",
-    "as_csv",
-    "as_json",
-    "as_json_lines",
-    "as_table",
-    "check_replaceable",
-    "contact_sheet",
-    "listed_paths",
-    "photo_files",
-]
+__all__ = ["ScoreRequest", "run"]

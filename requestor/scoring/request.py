@@ -1,0 +1,240 @@
+"""Carries out one call of `nima-golem score`: finds, scores and selects photos, acts on them and writes their rows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import click
+
+from nima.photos import SUFFIXES
+from nima.safe_io import printable
+from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
+from requestor.errors import ConfigurationError
+from requestor.scoring.actions import PhotoActions
+from requestor.scoring.files import listed_paths, photo_files
+from requestor.scoring.formats import as_csv, as_json, as_json_lines
+from requestor.scoring.selection import Selection
+from requestor.scoring.sheet import ContactSheet, check_replaceable, contact_sheet
+from requestor.scoring.table import as_table
+from requestor.terminal import model_file, tell_of_conversion, terminal_width
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Describes which photos to score, how to score them, and what to do with their scores.
+
+    photos: files, folders and patterns. recursive: search folders inside folders, too.
+    path_list: a stream of further paths, each of which ends with `separator`.
+    model: a file, or a name in the table of weights; None for the default model.
+    format: of the rows. output: the file for them; None for stdout.
+    sort: order of the rows; None for the highest score first in a table, and the order of the input otherwise.
+    top, min_score, best_of_group: keep only the best photos (see `Selection`). group: find near-duplicates.
+    html: file of a contact sheet.
+    copy_to, link_to, xmp, overwrite_ratings: actions on the photos of all rows (see `PhotoActions`).
+    dry_run: only print what would be copied, linked, rated and written beside the rows.
+    cache: file that keeps the scores. device, runtime, batch_size, threads: see `Scorer`.
+    quiet: print nothing but errors on stderr. verbose: print the model, each photo that fails, and the speed.
+    """
+
+    photos: tuple[str, ...] = ()
+    recursive: bool = False
+    path_list: BinaryIO | None = None
+    separator: bytes = b"\n"
+    model: str | None = None
+    format: Literal["table", "json", "jsonl", "csv"] = "table"
+    output: Path | None = None
+    sort: Literal["score", "spread", "path", "input"] | None = None
+    top: int | None = None
+    min_score: float | None = None
+    group: bool = False
+    best_of_group: bool = False
+    html: Path | None = None
+    copy_to: Path | None = None
+    link_to: Path | None = None
+    xmp: Literal["darktable", "lightroom"] | None = None
+    overwrite_ratings: bool = False
+    dry_run: bool = False
+    cache: Path | None = None
+    device: str = "auto"
+    runtime: Literal["torch", "onnx"] = "torch"
+    batch_size: int = 16
+    threads: int | None = None
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def grouped(self) -> bool:
+        return self.group or self.best_of_group
+
+    @property
+    def selection(self) -> Selection:
+        order = self.sort or ("score" if self.format == "table" else "input")
+        return Selection(order, self.top, self.min_score, self.best_of_group)
+
+    @property
+    def streams(self) -> bool:
+        """Tells whether each row is written as soon as its photo is scored."""
+        selection = self.selection
+        return self.format != "table" and selection.order == "input" and selection.top is None and not self.grouped
+
+    @property
+    def sheet_path(self) -> Path | None:
+        """Returns the file of the contact sheet to write; None in a dry run."""
+        return None if self.dry_run else self.html
+
+    def files(self) -> Iterator[Path]:
+        """Yields the files to score; reads `path_list`, which can be read only once."""
+        return photo_files(self._paths(), self.recursive)
+
+    def _paths(self) -> Iterator[str]:
+        yield from self.photos
+        if self.path_list is not None:
+            yield from listed_paths(self.path_list, self.separator)
+
+    def note(self, text: str) -> None:
+        """Prints a remark on stderr, unless the user wants none."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def run(request: ScoreRequest) -> int:
+    """Scores the photos, acts on them and writes their rows. Returns the exit code.
+
+    The exit code is 1 if there was no photo, a photo could not be read, or an action failed; otherwise it is 0.
+
+    Raises:
+        ConfigurationError: the output or the contact sheet cannot be written, or would replace another file.
+        NimaError: the model cannot be loaded or fetched, or cannot compute on the device.
+    """
+    scorer = _scorer(request)
+    actions = _actions(request)
+    count = _Count(request)
+    _check_dry_sheet(request)
+    with ExitStack() as opened:
+        sheet = opened.enter_context(contact_sheet(request.sheet_path)) if request.sheet_path is not None else None
+        file = opened.enter_context(_destination(request.output))
+        scores = count.counted(scorer.score(request.files()))
+        if sheet is not None:
+            scores = sheet.thumbnails_kept(scores)
+        scores = _with_bar(request, scores, file)
+        if request.grouped:
+            scores = iter(with_groups(scores))
+        chosen = actions.on(request.selection.of(scores))
+        if sheet is not None:
+            chosen = sheet.written(chosen)
+        _write_rows(request, chosen, file)
+    count.report(sheet)
+    return 0 if count.done and not count.failed and not actions.failures else 1
+
+
+def _scorer(request: ScoreRequest) -> Scorer:
+    path = model_file(request.model or DEFAULT_MODEL)
+    if request.runtime == "onnx" and not request.quiet:
+        tell_of_conversion(path)
+    scorer = Scorer(
+        path,
+        device=request.device,
+        batch_size=request.batch_size,
+        threads=request.threads,
+        cache=None if request.cache is None else ScoreCache(request.cache),
+        appearance=request.grouped,
+        thumbnails=request.sheet_path is not None,
+        runtime=request.runtime,
+    )
+    if request.verbose:
+        request.note(f"{scorer.model} on {scorer.device}")
+    return scorer
+
+
+def _actions(request: ScoreRequest) -> PhotoActions:
+    return PhotoActions(
+        note=lambda text: click.echo(text, err=True),
+        copy_to=request.copy_to,
+        link_to=request.link_to,
+        xmp=request.xmp,
+        overwrite_ratings=request.overwrite_ratings,
+        dry_run=request.dry_run,
+    )
+
+
+def _check_dry_sheet(request: ScoreRequest) -> None:
+    """Prints, in a dry run, that the contact sheet would be written. Raises `ConfigurationError` if it could not."""
+    if request.dry_run and request.html is not None:
+        check_replaceable(request.html)
+        click.echo(f"would write {printable(str(request.html))}", err=True)
+
+
+def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
+    """Opens the file for the rows. Raises `ConfigurationError` if it is a photo's name or cannot be written."""
+    if output is None:
+        return nullcontext(sys.stdout.buffer)
+    if output.suffix.lower() in SUFFIXES:
+        raise ConfigurationError(
+            f"--output {output} has the name of a photo and might replace one. Choose another name."
+        )
+    try:
+        return output.open("wb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"--output {output} cannot be written ({error.strerror}). Choose another --output."
+        ) from error
+
+
+def _with_bar(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) -> Iterator[Score]:
+    """Yields `scores`, with a progress bar if stderr is a terminal."""
+    # Rows that are printed one by one on the terminal show the progress by themselves.
+    if request.quiet or not sys.stderr.isatty() or (request.streams and file.isatty()):
+        return scores
+    from requestor.terminal import with_progress  # imported here, as only a bar needs rich's progress
+
+    count = (lambda: sum(1 for _ in request.files())) if request.path_list is None else None
+    return with_progress(scores, count)
+
+
+def _write_rows(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) -> None:
+    if request.format == "table":
+        # A list, so that the progress bar has left the terminal before the table is printed.
+        text = as_table(list(scores), terminal_width(file), request.grouped)
+    else:
+        text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[request.format](scores, request.grouped)
+    for line in text:
+        file.write(line.encode("utf-8", "surrogateescape"))  # a path comes out as the bytes that it is
+        file.flush()
+
+
+class _Count:
+    """Counts the photos of a request, measures the time that they take, and reports both at the end."""
+
+    def __init__(self, request: ScoreRequest) -> None:
+        self._request = request
+        self._started = time.monotonic()
+        self.done = 0
+        self.failed = 0
+
+    def counted(self, scores: Iterable[Score]) -> Iterator[Score]:
+        """Passes scores on; with `verbose`, prints the reason for each photo that could not be read."""
+        for score in scores:
+            self.done += 1
+            if score.error is not None:
+                self.failed += 1
+                if self._request.verbose:
+                    self._request.note(printable(score.error))
+            yield score
+
+    def report(self, sheet: ContactSheet | None) -> None:
+        note = self._request.note
+        if self._request.verbose:
+            seconds = time.monotonic() - self._started
+            note(f"{self.done} photos in {seconds:.1f} s ({self.done / seconds:.1f} per second)")
+        if self.failed:
+            note(f"{self.failed} of {self.done} photos could not be read.")
+        if self.done and sheet is not None and not sheet.photos:
+            note(f"No photo is left for the contact sheet: {printable(str(self._request.html))} was not written.")
+        if not self.done:
+            click.echo("No photo was found. Pass -r to search folders inside folders, too.", err=True)
