@@ -2,7 +2,7 @@
 
 It may count on nothing around it: no environment, any working directory, no network, no home, and no place to
 write but the job's own folder. The result is written whatever happens; the exit code is 0 if the job
-succeeded, and `EXIT_MISMATCH` if it is one for another version of this program.
+succeeded, and `EXIT_VERSION_MISMATCH` if it is one for another version of this program.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import one_line, read_bounded, write_atomically
-from nima.wire import EXIT_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
+from nima.wire import EXIT_VERSION_MISMATCH, PROTOCOL, RESULT_FILE, Job, JobResult, VersionMismatch
 
 MAX_JOB_BYTES = 1024 * 1024
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
         result = perform(job, path.parent)
     except VersionMismatch as error:
-        result, failed = failure(job, str(error)), EXIT_MISMATCH
+        result, failed = failure(job, str(error)), EXIT_VERSION_MISMATCH
     except NimaError as error:
         result = failure(job, str(error))
     except Exception as error:  # the border of the program: a provider's odd machine must not end in silence

@@ -12,7 +12,7 @@ import torch
 
 from nima.errors import NimaError
 from nima.model import Nima, checkpoint
-from nima.safe_io import check_content, sha256_of
+from nima.safe_io import check_sha256, sha256_of
 from nima.training import embed, predict, train
 from nima.version import VERSION
 from nima.wire import (
@@ -22,8 +22,8 @@ from nima.wire import (
     UPDATE_FILE,
     WEIGHTS_FILE,
     Job,
+    JobKind,
     JobResult,
-    Kind,
     Shard,
     TrainingPlan,
     decode_weights,
@@ -49,7 +49,7 @@ def perform(job: Job, folder: Path) -> JobResult:
     if job.threads:
         torch.set_num_threads(job.threads)
     model = _load_model(job, folder)
-    shards = [read_shard(check_content(_stored(job, sha256), sha256)) for sha256 in job.shards]
+    shards = [read_shard(check_sha256(_stored(job, sha256), sha256)) for sha256 in job.shards]
     return _KINDS[job.kind](job, folder, model, shards)
 
 
@@ -91,7 +91,7 @@ def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobR
     return _success(job, samples, time.perf_counter() - started, None, None)
 
 
-_KINDS: dict[Kind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
+_KINDS: dict[JobKind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
     "train": _train,
     "evaluate": _evaluate,
     "embed": _embed,
@@ -101,7 +101,7 @@ _KINDS: dict[Kind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
 
 def _load_model(job: Job, folder: Path) -> Nima:
     """The base model with the job's weights laid over it."""
-    model, _ = checkpoint.load(check_content(_stored(job, job.base), job.base))
+    model, _ = checkpoint.load(check_sha256(_stored(job, job.base), job.base))
     if model.backbone != job.backbone:
         raise WorkError(f"The base model is a {model.backbone}, and the job is for a {job.backbone}.")
     path = folder / WEIGHTS_FILE
@@ -111,7 +111,7 @@ def _load_model(job: Job, folder: Path) -> Nima:
             raise WorkError(f"{WEIGHTS_FILE} lies beside the job, which does not name its hash in `weights`.")
         return model
     parameters = dict(model.named_parameters())
-    weights = decode_weights(check_content(path, job.weights), schema_of(parameters), partial=True)
+    weights = decode_weights(check_sha256(path, job.weights), schema_of(parameters), partial=True)
     with torch.no_grad():
         for name, values in weights.items():
             parameters[name].copy_(values)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nima.errors import NimaError
 from nima.ratings import BUCKETS
 
-COLUMNS = ["image_id", *(f"p{rating}" for rating in range(1, BUCKETS + 1))]
+PREDICTION_COLUMNS = ["image_id", *(f"p{rating}" for rating in range(1, BUCKETS + 1))]
 _SUM_TOLERANCE = 0.01  # files are written with few digits
 
 
@@ -43,8 +43,8 @@ def read_prediction_table(path: Path) -> PredictionTable:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
-            if header != COLUMNS:
-                raise PredictionTableError(f"{path}: the first line must be {','.join(COLUMNS)}.")
+            if header != PREDICTION_COLUMNS:
+                raise PredictionTableError(f"{path}: the first line must be {','.join(PREDICTION_COLUMNS)}.")
             for fields in reader:
                 if fields:
                     image_id, row = _parse(fields, f"{path}: line {reader.line_num}")
@@ -64,8 +64,8 @@ def read_prediction_table(path: Path) -> PredictionTable:
 
 
 def _parse(fields: list[str], where: str) -> tuple[int, list[float]]:
-    if len(fields) != len(COLUMNS):
-        raise PredictionTableError(f"{where}: {len(fields)} columns instead of {len(COLUMNS)}.")
+    if len(fields) != len(PREDICTION_COLUMNS):
+        raise PredictionTableError(f"{where}: {len(fields)} columns instead of {len(PREDICTION_COLUMNS)}.")
     try:
         image_id = int(fields[0])
         row = [float(field) for field in fields[1:]]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nima.errors import NimaError
 
-KNOWN_HASHES = {
+KNOWN_SPLIT_HASHES = {
     "a82335a3b73a5bf723dbb04c8082a97c0abc20b79d1d23eea1a6299f65643e1a": "official",
     "d0673ad1d7fe121d23ed2f879f5be5e3fe1766927d7b3a18bffa22b15373ca9d": "idealo",
 }
@@ -42,7 +42,7 @@ class Split:
         split = cls(name, np.unique(np.asarray(image_ids, dtype=np.int64)))
         if len(split.image_ids) == 0:
             raise SplitError(f"The split {name!r} has no images.")
-        return cls(KNOWN_HASHES.get(split.hash, name), split.image_ids)
+        return cls(KNOWN_SPLIT_HASHES.get(split.hash, name), split.image_ids)
 
     @cached_property
     def hash(self) -> str:
@@ -56,7 +56,7 @@ class Split:
         return f"{self.name!r} ({len(self.image_ids):,} images, {self.hash[:12]})"
 
 
-def check_comparable(name: str, hash: str, other_name: str, other_hash: str) -> None:
+def check_same_split(name: str, hash: str, other_name: str, other_hash: str) -> None:
     """Raises `SplitError`, naming both, unless two splits are the same."""
     if hash != other_hash:
         raise SplitError(
@@ -78,7 +78,7 @@ def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
     return Split.of(drawn[: max(1, round(test_share * len(ids)))], f"random-{seed}")
 
 
-def read_ids(path: Path) -> NDArray[np.int64]:
+def read_image_ids(path: Path) -> NDArray[np.int64]:
     """Reads a file of ids, int64 `[n]` in its order: one a line, or idealo's JSON (a list of objects with `image_id`).
 
     Raises `SplitError` if the file is missing or malformed, naming the line.
@@ -92,11 +92,11 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 
 
 def read_split(path: Path, expected: str | None = None) -> Split:
-    """Returns the split whose test ids a file lists, as `read_ids` reads it.
+    """Returns the split whose test ids a file lists, as `read_image_ids` reads it.
 
     Raises `SplitError` also if the list is empty, or if it is not the known split that `expected` names.
     """
-    split = Split.of(read_ids(path), path.stem)
+    split = Split.of(read_image_ids(path), path.stem)
     if expected is not None and split.name != expected:
         raise SplitError(
             f"{path} is not the {expected} test split: it has {len(split.image_ids):,} ids with the hash "
@@ -105,7 +105,7 @@ def read_split(path: Path, expected: str | None = None) -> Split:
     return split
 
 
-def write_ids(path: Path, image_ids: Iterable[int]) -> None:
+def write_image_ids(path: Path, image_ids: Iterable[int]) -> None:
     """Writes ids to a file, one a line, in the order given. Raises `SplitError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from nima.explain.photo_changes import EDITS, UNSEEN
-from nima.photos import PhotoError, Source, open_photo
+from nima.photos import PhotoError, PhotoSource, open_photo
 from nima.scoring import Score, Scorer
 
 PLACES = 8
@@ -79,7 +79,9 @@ class Explanation:
         }
 
 
-def explain(scorer: Scorer, photo: Source, progress: Callable[[int, int], None] | None = None) -> Explanation:
+def explain_score(
+    scorer: Scorer, photo: PhotoSource, progress: Callable[[int, int], None] | None = None
+) -> Explanation:
     """Scores a photo some 350 times, changed a little each time.
 
     Args:

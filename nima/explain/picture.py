@@ -18,7 +18,7 @@ _MARGIN = (220, 70, 70)
 _STRONGEST = 0.72  # opacity of the strongest place
 
 
-def draw(explanation: Explanation, photo: Image.Image) -> Image.Image:
+def draw_explanation(explanation: Explanation, photo: Image.Image) -> Image.Image:
     """`photo` is RGB and of any size; the picture is 1200 pixels wide."""
     shown = _fitted(photo)
     picture = Image.new("RGB", (_WIDTH, shown.height + _PANEL_HEIGHT), _BACKGROUND)

@@ -8,51 +8,46 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.model import checkpoint as checkpoint
-    from nima.model.backbones import BackboneError, find_backbone, load_classifier_state, names_in_use
-    from nima.model.card import LIMITS, facts, model_card
-    from nima.model.checkpoint import encode, read_metadata
-    from nima.model.exporting import INPUT, OUTPUTS, export
+    from nima.model.backbones import BackboneError, backbone_tensor_names, find_backbone, load_classifier_state
+    from nima.model.card import MODEL_LIMITS, card_facts, model_card
+    from nima.model.exporting import GRAPH_INPUT, GRAPH_OUTPUTS, export_model
     from nima.model.fusion import fold_batch_norms
-    from nima.model.mobilenet_v1 import FEATURES, SEPARABLE, MobileNetV1
+    from nima.model.mobilenet_v1 import MobileNetV1
     from nima.model.network import Activations, Nima, initial_model
-    from nima.model.preparation import REVISION, Preparation, bytes_of
+    from nima.model.preparation import PREPARATION_REVISION, Preparation, rgb_bytes_of
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "backbones": ["BackboneError", "find_backbone", "load_classifier_state", "names_in_use"],
-            "card": ["LIMITS", "facts", "model_card"],
-            "checkpoint": ["encode", "read_metadata"],
-            "exporting": ["INPUT", "OUTPUTS", "export"],
+            "backbones": ["BackboneError", "find_backbone", "load_classifier_state", "backbone_tensor_names"],
+            "card": ["MODEL_LIMITS", "card_facts", "model_card"],
+            "checkpoint": [],
+            "exporting": ["GRAPH_INPUT", "GRAPH_OUTPUTS", "export_model"],
             "fusion": ["fold_batch_norms"],
-            "mobilenet_v1": ["FEATURES", "MobileNetV1", "SEPARABLE"],
+            "mobilenet_v1": ["MobileNetV1"],
             "network": ["Activations", "Nima", "initial_model"],
-            "preparation": ["Preparation", "REVISION", "bytes_of"],
+            "preparation": ["Preparation", "PREPARATION_REVISION", "rgb_bytes_of"],
         },
     )
 
 __all__ = [
-    "FEATURES",
-    "INPUT",
-    "LIMITS",
-    "OUTPUTS",
-    "REVISION",
-    "SEPARABLE",
+    "GRAPH_INPUT",
+    "GRAPH_OUTPUTS",
+    "MODEL_LIMITS",
+    "PREPARATION_REVISION",
     "Activations",
     "BackboneError",
     "MobileNetV1",
     "Nima",
     "Preparation",
-    "bytes_of",
+    "backbone_tensor_names",
+    "card_facts",
     "checkpoint",
-    "encode",
-    "export",
-    "facts",
+    "export_model",
     "find_backbone",
     "fold_batch_norms",
     "initial_model",
     "load_classifier_state",
     "model_card",
-    "names_in_use",
-    "read_metadata",
+    "rgb_bytes_of",
 ]

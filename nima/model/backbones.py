@@ -116,7 +116,7 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
     from the state or has another shape there.
     """
     own = network.state_dict()
-    needed = names_in_use(network, parts)
+    needed = backbone_tensor_names(network, parts)
     fitting = {name for name in needed & state.keys() if state[name].shape == own[name].shape}
     # BatchNorm's counters, which older files lack, are never read while its statistics are frozen.
     missing = sorted(name for name in needed - fitting if not name.endswith("num_batches_tracked"))
@@ -128,7 +128,7 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
     network.load_state_dict({name: state[name] for name in fitting}, strict=False)
 
 
-def names_in_use(network: nn.Module, parts: Parts) -> set[str]:
+def backbone_tensor_names(network: nn.Module, parts: Parts) -> set[str]:
     """Returns the names of the network's state whose tensors its `parts` use: all but the classifier's."""
     modules = (*parts.blocks, parts.pool)
     used = {tensor.data_ptr() for module in modules for tensor in module.state_dict().values()}

@@ -11,7 +11,7 @@ from typing import Any
 from nima.ratings import metric_rows
 from nima.safe_io import one_line
 
-LIMITS = (
+MODEL_LIMITS = (
     "It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a "
     "photo. That is taste, not quality: other people, other times and other purposes rate otherwise.",
     "Scores gather around the middle. Read the percentile, and compare photos with each other, not with an absolute "
@@ -40,7 +40,7 @@ _FACTS = (
 )
 
 
-def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+def card_facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is known of how a model was made, as (name, value); see `model_card`."""
     return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
 
@@ -64,7 +64,7 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "## Training"
     yield ""
-    for name, value in facts(metadata):
+    for name, value in card_facts(metadata):
         yield f"- {name}: {_inline(value)}"
     split = metadata.get("split")
     yield (
@@ -77,7 +77,7 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {})
     yield "## Limits"
     yield ""
-    for limit in LIMITS:
+    for limit in MODEL_LIMITS:
         yield f"- {limit}"
 
 

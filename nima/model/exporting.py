@@ -33,7 +33,7 @@ from nima.safe_io import sha256_of, write_atomically
 TOLERANCE = 1e-4
 """The largest difference in any probability from what PyTorch computes, above which nothing is written."""
 
-INPUT, OUTPUTS = "photos", ("probabilities", "score")
+GRAPH_INPUT, GRAPH_OUTPUTS = "photos", ("probabilities", "score")
 
 _BATCHES = (1, 3)  # sizes to check with; a graph that was traced for one size only shows here
 _OPSET = 18
@@ -71,7 +71,7 @@ class Exported:
     metadata: dict[str, str]
 
 
-def export(model: Path, path: Path, file_format: str) -> Exported:
+def export_model(model: Path, path: Path, file_format: str) -> Exported:
     """Write `model`, a checkpoint, as `file_format`, "onnx" or "torchscript"; atomically, once it is checked.
 
     Raises:
@@ -101,8 +101,9 @@ def export(model: Path, path: Path, file_format: str) -> Exported:
 def input_contract(network: Nima, about: dict[str, Any]) -> dict[str, str]:
     """What a caller has to know of a model (`about`: its metadata), name → text."""
     side = network.preparation.input_size
+    shape = f"[batch, {side}, {side}, 3]"
     return {
-        "input": f"{INPUT}: uint8 [batch, {side}, {side}, 3], RGB 0..255, rows from the top; any batch; not normalised",
+        "input": f"{GRAPH_INPUT}: uint8 {shape}, RGB 0..255, rows from the top; any batch; not normalised",
         "preparation": network.preparation.describe(),
         "output": "probabilities: float32 [batch, 10], of the ratings 1..10; score: float32 [batch], their mean",
         "backbone": network.backbone,
@@ -144,8 +145,8 @@ def _onnx(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes
             dynamo=True,
             verbose=False,
             opset_version=_OPSET,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            input_names=[GRAPH_INPUT],
+            output_names=list(GRAPH_OUTPUTS),
             dynamic_shapes={"photos": {0: torch.export.Dim("batch")}},
         )
     assert program is not None
@@ -155,7 +156,7 @@ def _onnx(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return content, lambda photos: session.run([OUTPUTS[0]], {INPUT: photos})[0]
+    return content, lambda photos: session.run([GRAPH_OUTPUTS[0]], {GRAPH_INPUT: photos})[0]
 
 
 def _torchscript(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes, Run]:

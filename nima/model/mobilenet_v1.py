@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-FEATURES = 1024
-
-SEPARABLE = (
+_SEPARABLE = (
     (64, 1),
     (128, 2),
     (128, 1),
@@ -32,7 +30,7 @@ class MobileNetV1(nn.Module):
         super().__init__()
         blocks = [_convolution(3, 32, kernel=3, stride=2)]
         channels = 32
-        for width, stride in SEPARABLE:
+        for width, stride in _SEPARABLE:
             depthwise = _convolution(channels, channels, kernel=3, stride=stride, groups=channels)
             blocks.append(nn.Sequential(*depthwise, *_convolution(channels, width, kernel=1)))
             channels = width

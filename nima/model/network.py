@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nima.model.backbones import BackboneError, find_backbone, load_classifier_state
 from nima.model.preparation import Preparation
-from nima.ratings import BUCKETS, normalise
+from nima.ratings import BUCKETS, normalise_votes
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def initial_model(
         nn.init.zeros_(model.head.bias)
     if prior is not None:
         # A rating that nobody gave must stay possible: half a percent at least.
-        p = torch.from_numpy(normalise(prior)).float().clamp_min(0.005)
+        p = torch.from_numpy(normalise_votes(prior)).float().clamp_min(0.005)
         with torch.no_grad():
             model.head.bias.copy_(p.log() - p.log().mean())
     return model

@@ -21,7 +21,7 @@ from torch import Tensor
 from nima.errors import NimaError
 from nima.photos import AVA_LONG_SIDE
 
-REVISION = 3
+PREPARATION_REVISION = 3
 """To be raised with every change of what a photo goes through, so that no cache keeps older scores."""
 
 Part = Literal["crop", "whole"]
@@ -164,7 +164,7 @@ def pixels_of(images: Tensor) -> Tensor:
     return images.movedim(-1, -3).float().div(255)
 
 
-def bytes_of(pixels: Tensor) -> Tensor:
+def rgb_bytes_of(pixels: Tensor) -> Tensor:
     """Undoes `pixels_of`: float32 `[..., 3, H, W]` in 0..1 → uint8 `[..., H, W, 3]`."""
     return pixels.mul(255).round().byte().movedim(-3, -1).contiguous()
 

@@ -7,24 +7,40 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.photos.appearance import HASH_BITS, Appearance, appearance_of
-    from nima.photos.reading import AVA_LONG_SIDE, SUFFIXES, PhotoError, Source, open_photo, photo_size, read_photo
+    from nima.photos.appearance import DIFFERENCE_HASH_BITS, Appearance, appearance_of
+    from nima.photos.reading import (
+        AVA_LONG_SIDE,
+        PHOTO_SUFFIXES,
+        PhotoError,
+        PhotoSource,
+        open_photo,
+        photo_size,
+        read_photo,
+    )
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "appearance": ["Appearance", "HASH_BITS", "appearance_of"],
-            "reading": ["AVA_LONG_SIDE", "PhotoError", "SUFFIXES", "Source", "open_photo", "photo_size", "read_photo"],
+            "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "appearance_of"],
+            "reading": [
+                "AVA_LONG_SIDE",
+                "PhotoError",
+                "PHOTO_SUFFIXES",
+                "PhotoSource",
+                "open_photo",
+                "photo_size",
+                "read_photo",
+            ],
         },
     )
 
 __all__ = [
     "AVA_LONG_SIDE",
-    "HASH_BITS",
-    "SUFFIXES",
+    "DIFFERENCE_HASH_BITS",
+    "PHOTO_SUFFIXES",
     "Appearance",
     "PhotoError",
-    "Source",
+    "PhotoSource",
     "appearance_of",
     "open_photo",
     "photo_size",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from nima.photos.reading import Photo
 
-HASH_BITS = 128
+DIFFERENCE_HASH_BITS = 128
 THUMBNAIL_SIDE = 320
 """Longer side of a thumbnail, in pixels."""
 

@@ -32,7 +32,7 @@ AVA_LONG_SIDE = 800
 _FAIR_PREVIEW = 480  # pixels on the longer side, from which on a RAW file's preview does for the whole
 
 # fmt: off
-SUFFIXES = frozenset({
+PHOTO_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm",
     ".jp2", ".mpo",
 }) | RAW_SUFFIXES
@@ -58,7 +58,7 @@ _UPRIGHT = {  # EXIF orientation → what turns the pixels upright
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-Source: TypeAlias = str | Path | bytes | Image.Image
+PhotoSource: TypeAlias = str | Path | bytes | Image.Image
 
 
 class PhotoError(NimaError):
@@ -76,7 +76,7 @@ class Photo:
     taken: datetime | None
 
 
-def open_photo(source: Source, long_side: int | None = None) -> Image.Image:
+def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image:
     """Opens a photo as an RGB image; see `read_photo`.
 
     Example:
@@ -90,7 +90,7 @@ def open_photo(source: Source, long_side: int | None = None) -> Image.Image:
     return read_photo(source, long_side).image
 
 
-def read_photo(source: Source, long_side: int | None = None) -> Photo:
+def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
     """Decode a photo: from its path, from the bytes of its file, or as Pillow has opened it.
 
     EXIF orientation is applied; transparency is laid over white; of an animation it is the first frame;
@@ -129,7 +129,7 @@ def photo_size(content: bytes) -> tuple[int, int]:
 
 
 @contextmanager
-def _errors_of(source: Source) -> Iterator[None]:
+def _errors_of(source: PhotoSource) -> Iterator[None]:
     """Whatever goes wrong inside becomes a `PhotoError` with the photo's name."""
     name = str(source) if isinstance(source, (str, Path)) else "The photo"
     try:

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.ratings.confusion_matrix import confusion
-    from nima.ratings.distribution import BUCKETS, mean, normalise, standard_deviation
+    from nima.ratings.confusion_matrix import confusion_counts
+    from nima.ratings.distribution import BUCKETS, mean_rating, normalise_votes, standard_deviation
     from nima.ratings.loss import emd
-    from nima.ratings.metrics import CORRELATIONS, Metrics, Pairs, evaluate, metric_rows
-    from nima.ratings.percentiles import ava_percentile, stars
+    from nima.ratings.metrics import CORRELATION_METRICS, Metrics, RatingPairs, compute_metrics, metric_rows
+    from nima.ratings.percentiles import ava_percentile, stars_of_percentile
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "confusion_matrix": ["confusion"],
-            "distribution": ["BUCKETS", "mean", "normalise", "standard_deviation"],
+            "confusion_matrix": ["confusion_counts"],
+            "distribution": ["BUCKETS", "mean_rating", "normalise_votes", "standard_deviation"],
             "loss": ["emd"],
-            "metrics": ["CORRELATIONS", "Metrics", "Pairs", "evaluate", "metric_rows"],
-            "percentiles": ["ava_percentile", "stars"],
+            "metrics": ["CORRELATION_METRICS", "Metrics", "RatingPairs", "compute_metrics", "metric_rows"],
+            "percentiles": ["ava_percentile", "stars_of_percentile"],
         },
     )
 
 __all__ = [
     "BUCKETS",
-    "CORRELATIONS",
+    "CORRELATION_METRICS",
     "Metrics",
-    "Pairs",
+    "RatingPairs",
     "ava_percentile",
-    "confusion",
+    "compute_metrics",
+    "confusion_counts",
     "emd",
-    "evaluate",
-    "mean",
+    "mean_rating",
     "metric_rows",
-    "normalise",
+    "normalise_votes",
     "standard_deviation",
-    "stars",
+    "stars_of_percentile",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nima.ratings.distribution import BUCKETS, mean
+from nima.ratings.distribution import BUCKETS, mean_rating
 
 
 def bucket(means: ArrayLike) -> NDArray[np.int64]:
@@ -18,12 +18,12 @@ def bucket(means: ArrayLike) -> NDArray[np.int64]:
     return np.clip(np.floor(np.asarray(means, dtype=np.float64) + 0.5), 1, BUCKETS).astype(np.int64)
 
 
-def confusion(predicted: ArrayLike, rated: ArrayLike) -> NDArray[np.int64]:
+def confusion_counts(predicted: ArrayLike, rated: ArrayLike) -> NDArray[np.int64]:
     """Counts photos, int64 `[10, 10]`: rows by the bucket of the rated mean, columns by that of the predicted one.
 
     Args:
         predicted, rated: distributions of the same photos, `[n, 10]` each, rows with sum 1.
     """
     counts = np.zeros((BUCKETS, BUCKETS), dtype=np.int64)
-    np.add.at(counts, (bucket(mean(rated)) - 1, bucket(mean(predicted)) - 1), 1)
+    np.add.at(counts, (bucket(mean_rating(rated)) - 1, bucket(mean_rating(predicted)) - 1), 1)
     return counts

@@ -21,13 +21,13 @@ class DistributionError(NimaError):
     """Votes or probabilities are no distribution over the ten ratings."""
 
 
-def normalise(votes: ArrayLike) -> NDArray[np.float64]:
+def normalise_votes(votes: ArrayLike) -> NDArray[np.float64]:
     """Turns votes `[..., 10]` (counts ≥ 0, at least one an image) into probabilities `[..., 10]`.
 
     Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without votes.
 
     Example:
-        >>> normalise([0, 0, 0, 1, 2, 1, 0, 0, 0, 0]).tolist()
+        >>> normalise_votes([0, 0, 0, 1, 2, 1, 0, 0, 0, 0]).tolist()
         [0.0, 0.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.0, 0.0, 0.0]
     """
     counts = _ten_buckets(votes)
@@ -37,11 +37,11 @@ def normalise(votes: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(counts / total)
 
 
-def mean(probabilities: ArrayLike) -> NDArray[np.float64]:
+def mean_rating(probabilities: ArrayLike) -> NDArray[np.float64]:
     """Returns the mean rating, 1 to 10, of each distribution: `[..., 10]` → `[...]`.
 
     Example:
-        >>> float(mean([0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0, 0]))
+        >>> float(mean_rating([0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0, 0]))
         5.0
     """
     return np.asarray(_ten_buckets(probabilities) @ RATINGS)
@@ -55,7 +55,7 @@ def standard_deviation(probabilities: ArrayLike) -> NDArray[np.float64]:
         4.5
     """
     p = _ten_buckets(probabilities)
-    deviation = RATINGS - mean(p)[..., np.newaxis]
+    deviation = RATINGS - mean_rating(p)[..., np.newaxis]
     # p may sum to 1 + 1e-16, which does not matter in the centred form, but does in E[x²] − E[x]².
     return np.asarray(np.sqrt((p * deviation**2).sum(axis=-1)))
 

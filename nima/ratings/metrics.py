@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nima.ratings.distribution import BUCKETS, RATINGS, DistributionError, normalise
+from nima.ratings.distribution import BUCKETS, RATINGS, DistributionError, normalise_votes
 
 GOOD = 5.0  # a photo is "good" when its mean rating is above this
 
@@ -49,19 +49,19 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class RatingPairs:
     """Predicted and rated distributions of the same images, float64 `[n, 10]` each."""
 
     predicted: Array
     rated: Array
 
     @classmethod
-    def of(cls, predicted: ArrayLike, ratings: ArrayLike) -> Pairs:
+    def of(cls, predicted: ArrayLike, ratings: ArrayLike) -> RatingPairs:
         """Pair predictions with votes or shares, both `[n, 10]`, n ≥ 1; each row is brought to sum 1.
 
         Raises `DistributionError` where a row is no distribution or the two do not match.
         """
-        pairs = cls(np.ascontiguousarray(normalise(predicted)), np.ascontiguousarray(normalise(ratings)))
+        pairs = cls(np.ascontiguousarray(normalise_votes(predicted)), np.ascontiguousarray(normalise_votes(ratings)))
         shape = pairs.predicted.shape
         if pairs.rated.shape != shape or len(shape) != 2 or shape[0] == 0:
             raise DistributionError(
@@ -95,7 +95,7 @@ class Pairs:
         for name in ("predicted_mean", "rated_mean", "predicted_std", "rated_std"):
             columns[name] = _weighted_ranks(images[name])
         random = np.random.default_rng(seed)
-        drawn: dict[str, list[float]] = {name: [] for name in (*CORRELATIONS, *_AVERAGED)}
+        drawn: dict[str, list[float]] = {name: [] for name in (*CORRELATION_METRICS, *_AVERAGED)}
         for _ in range(resamples):
             weights = np.bincount(random.integers(n, size=n), minlength=n).astype(np.float64)
             ranks = {name: ranked(weights) for name, ranked in columns.items()}
@@ -132,7 +132,7 @@ class Pairs:
         }
 
 
-CORRELATIONS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
+CORRELATION_METRICS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
 _AVERAGED = ("emd_r1", "emd_r2", "accuracy", "constant_emd_r1", "constant_emd_r2", "constant_accuracy")
 
 
@@ -175,7 +175,7 @@ class MetricRow:
 def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
     """Returns a row for each metric that is in `metrics`, which is `Metrics` as a dictionary.
 
-    intervals: those of `Pairs.intervals`, or none.
+    intervals: those of `RatingPairs.intervals`, or none.
     """
     rows = []
     for key, name, constant in _NAMES:
@@ -185,7 +185,7 @@ def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[floa
     return rows
 
 
-def evaluate(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:
+def compute_metrics(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:
     """Compares predicted distributions with votes or shares, both `[n, 10]`, n ≥ 1.
 
     Raises `DistributionError` if a row is no distribution or the two do not match.
@@ -193,11 +193,11 @@ def evaluate(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:
     Example:
         >>> ratings = np.eye(10)[[2, 4, 6]]  # three images, rated 3, 5 and 7 by everybody
         >>> predicted = np.eye(10)[[3, 4, 6]]
-        >>> metrics = evaluate(predicted, ratings)
+        >>> metrics = compute_metrics(predicted, ratings)
         >>> round(metrics.srcc_mean, 3), round(metrics.emd_r1, 3), metrics.n
         (1.0, 0.033, 3)
     """
-    return Pairs.of(predicted, ratings).metrics()
+    return RatingPairs.of(predicted, ratings).metrics()
 
 
 def _moments(distributions: Array) -> tuple[Array, Array]:

@@ -37,14 +37,14 @@ def ava_percentile(score: float) -> float:
     return float(np.interp(score, means, percents))
 
 
-def stars(percentile: float) -> int:
+def stars_of_percentile(percentile: float) -> int:
     """Returns 1 to 5 stars for a percentile (0 to 100) among AVA's photos; two stars begin at 15, then 40, 70 and 90.
 
     Of AVA's own photos one in ten gets five stars. Of the default model's predictions for them, which lie closer
     together, it is one in 22.
 
     Example:
-        >>> [stars(percentile) for percentile in (10, 50, 95)]
+        >>> [stars_of_percentile(percentile) for percentile in (10, 50, 95)]
         [1, 3, 5]
     """
     return 1 + sum(percentile >= threshold for threshold in _STARS)

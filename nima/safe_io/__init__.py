@@ -12,13 +12,20 @@ if TYPE_CHECKING:
         AtomicFile,
         FileError,
         atomic_file,
-        check_content,
+        check_sha256,
         read_bounded,
         sha256_of,
         write_atomically,
     )
-    from nima.safe_io.strict_json import JobError, build, check, check_range, check_types, parse_object
-    from nima.safe_io.text import MAX_TEXT, one_line, printable
+    from nima.safe_io.strict_json import (
+        FormatError,
+        build_dataclass,
+        check_range,
+        check_types,
+        parse_json_object,
+        require,
+    )
+    from nima.safe_io.text import MAX_TEXT_LENGTH, one_line, printable
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -28,33 +35,40 @@ else:
                 "AtomicFile",
                 "FileError",
                 "atomic_file",
-                "check_content",
+                "check_sha256",
                 "read_bounded",
                 "sha256_of",
                 "write_atomically",
             ],
-            "strict_json": ["JobError", "build", "check", "check_range", "check_types", "parse_object"],
-            "text": ["MAX_TEXT", "one_line", "printable"],
+            "strict_json": [
+                "FormatError",
+                "build_dataclass",
+                "require",
+                "check_range",
+                "check_types",
+                "parse_json_object",
+            ],
+            "text": ["MAX_TEXT_LENGTH", "one_line", "printable"],
         },
     )
 
 __all__ = [
-    "MAX_TEXT",
+    "MAX_TEXT_LENGTH",
     "AtomicFile",
     "FileError",
-    "JobError",
+    "FormatError",
     "atomic_file",
-    "build",
+    "build_dataclass",
     "cache_folder",
-    "check",
-    "check_content",
     "check_range",
+    "check_sha256",
     "check_types",
     "data_folder",
     "one_line",
-    "parse_object",
+    "parse_json_object",
     "printable",
     "read_bounded",
+    "require",
     "sha256_of",
     "write_atomically",
 ]

@@ -117,7 +117,7 @@ def sha256_of(path: Path) -> str:
         raise FileError(f"{path} could not be read: {error.strerror}.") from error
 
 
-def check_content(path: Path, sha256: str) -> Path:
+def check_sha256(path: Path, sha256: str) -> Path:
     """`path`, if its content has that hash; raises `FileError` where it has not."""
     actual = sha256_of(path)
     if actual != sha256:

@@ -1,6 +1,6 @@
 """Strict reading of JSON from strangers: no unknown or missing key, none twice, no wrong type, no number that is none.
 
-What breaks a rule raises `JobError`. This module needs the standard library only.
+What breaks a rule raises `FormatError`. This module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from nima.errors import NimaError
 from nima.safe_io.text import one_line
 
 
-class JobError(NimaError):
-    """A job or a result that breaks the protocol."""
+class FormatError(NimaError):
+    """A JSON text, or a value read from one, breaks a rule; the message names the key and the rule."""
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """The object that `text` is. Raises JobError where it is another JSON value, ValueError or RecursionError where it
-    is no JSON."""
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON text to the object that it holds.
+
+    Raises `FormatError` if it holds another JSON value, a key twice, or a number such as NaN; `ValueError` or
+    `RecursionError` if it is not JSON.
+    """
     data = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     if not isinstance(data, dict):
-        raise JobError("not an object")
+        raise FormatError("not an object")
     return data
 
 
-def build(cls: type[Any], data: dict[str, Any]) -> Any:
+def build_dataclass(cls: type[Any], data: dict[str, Any]) -> Any:
     """An instance of a dataclass from exactly its keys; those with a default may be missing."""
     known = {f.name for f in dataclasses.fields(cls)}
     required = {
@@ -39,13 +42,13 @@ def build(cls: type[Any], data: dict[str, Any]) -> Any:
     }
     for problem, names in (("unknown", data.keys() - known), ("missing", required - data.keys())):
         if names:
-            raise JobError(f"{problem} key {one_line(min(names))!r}")
+            raise FormatError(f"{problem} key {one_line(min(names))!r}")
     return cls(**data)
 
 
-def check(holds: bool, message: str) -> None:
+def require(holds: bool, message: str) -> None:
     if not holds:
-        raise JobError(message)
+        raise FormatError(message)
 
 
 def check_types(instance: Any) -> None:
@@ -53,21 +56,21 @@ def check_types(instance: Any) -> None:
     for name, hint in typing.get_type_hints(type(instance)).items():
         value = getattr(instance, name)
         if not _is_a(value, hint):
-            raise JobError(f"{name} has the wrong type {type(value).__name__}")
+            raise FormatError(f"{name} has the wrong type {type(value).__name__}")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    check(low <= value <= high, f"{name} must lie between {low} and {high}")
+    require(low <= value <= high, f"{name} must lie between {low} and {high}")
 
 
 def _no_constant(name: str) -> float:
-    raise JobError(f"{name} is not a number")
+    raise FormatError(f"{name} is not a number")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
-        raise JobError("a key stands twice")
+        raise FormatError("a key stands twice")
     return data
 
 

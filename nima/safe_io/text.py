@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MAX_TEXT = 1000
+MAX_TEXT_LENGTH = 1000
 """Characters of any text for people that comes from a stranger."""
 
 
@@ -15,7 +15,7 @@ def printable(text: str, replacement: str = "�") -> str:
     return "".join(character if character.isprintable() else replacement for character in text)
 
 
-def one_line(text: str, max_length: int = MAX_TEXT) -> str:
+def one_line(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     """Returns a stranger's `text` as one printable line of at most `max_length` characters, the rest cut off.
 
     What cannot be shown and blanks in a row become one blank each.

@@ -9,20 +9,20 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.scoring.cache import ScoreCache
     from nima.scoring.grouping import with_groups
-    from nima.scoring.runtimes import converted_path
+    from nima.scoring.runtimes import converted_model_path
     from nima.scoring.score import Score
     from nima.scoring.scorer import DEFAULT_MODEL, Scorer
-    from nima.scoring.xmp import Style, sidecar_of, write_rating
+    from nima.scoring.xmp import SidecarStyle, sidecar_path, write_rating
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "cache": ["ScoreCache"],
             "grouping": ["with_groups"],
-            "runtimes": ["converted_path"],
+            "runtimes": ["converted_model_path"],
             "score": ["Score"],
             "scorer": ["DEFAULT_MODEL", "Scorer"],
-            "xmp": ["Style", "sidecar_of", "write_rating"],
+            "xmp": ["SidecarStyle", "sidecar_path", "write_rating"],
         },
     )
 
@@ -31,9 +31,9 @@ __all__ = [
     "Score",
     "ScoreCache",
     "Scorer",
-    "Style",
-    "converted_path",
-    "sidecar_of",
+    "SidecarStyle",
+    "converted_model_path",
+    "sidecar_path",
     "with_groups",
     "write_rating",
 ]

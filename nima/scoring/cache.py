@@ -20,7 +20,7 @@ from threading import Lock
 import numpy as np
 
 from nima.errors import NimaError
-from nima.photos import HASH_BITS, Appearance
+from nima.photos import DIFFERENCE_HASH_BITS, Appearance
 from nima.ratings import BUCKETS
 from nima.safe_io import FileError, sha256_of
 
@@ -154,7 +154,7 @@ class ScoreCache:
         rows = [
             (
                 file.sha256,
-                looks.hash.to_bytes(HASH_BITS // 8, "big"),
+                looks.hash.to_bytes(DIFFERENCE_HASH_BITS // 8, "big"),
                 None if looks.taken is None else looks.taken.isoformat(),
                 looks.thumbnail,
             )

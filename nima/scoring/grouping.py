@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nima.photos import HASH_BITS, Appearance
+from nima.photos import DIFFERENCE_HASH_BITS, Appearance
 from nima.scoring.score import Group, Score
 
 COPY_BITS = 8
@@ -84,7 +84,7 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
     parts = COPY_BITS + 1
     for part in range(parts):
         # Every ninth bit, because neighbouring bits say much the same.
-        mask = sum(1 << bit for bit in range(part, HASH_BITS, parts))
+        mask = sum(1 << bit for bit in range(part, DIFFERENCE_HASH_BITS, parts))
         sharing: dict[int, list[int]] = {}
         for hash_ in first:
             others = sharing.setdefault(hash_ & mask, [])
@@ -98,14 +98,17 @@ def _bursts(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
     if not timed:
         return
     seconds = np.array([(taken - timed[0][0]).total_seconds() for taken, _ in timed])
-    packed = b"".join(appearances[index].hash.to_bytes(HASH_BITS // 8, "big") for _, index in timed)
-    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8)).reshape(-1, HASH_BITS).astype(np.float32) * 2 - 1
+    packed = b"".join(appearances[index].hash.to_bytes(DIFFERENCE_HASH_BITS // 8, "big") for _, index in timed)
+    bits = (
+        np.unpackbits(np.frombuffer(packed, dtype=np.uint8)).reshape(-1, DIFFERENCE_HASH_BITS).astype(np.float32) * 2
+        - 1
+    )
     earliest = np.searchsorted(seconds, seconds - BURST_SECONDS)
     for first in range(0, len(timed), _BLOCK):
         last = min(first + _BLOCK, len(timed))
         before = slice(earliest[first], last)
         # With values of ±1, a product sums to the bits that agree minus the bits that differ.
-        alike = bits[first:last] @ bits[before].T >= HASH_BITS - 2 * BURST_BITS
+        alike = bits[first:last] @ bits[before].T >= DIFFERENCE_HASH_BITS - 2 * BURST_BITS
         for later, earlier in np.argwhere(alike):
             one, other = first + later, earliest[first] + earlier
             if earliest[one] <= other < one:

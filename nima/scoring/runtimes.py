@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nima.errors import NimaError
-from nima.model import INPUT, OUTPUTS, Nima, bytes_of, export, fold_batch_norms
+from nima.model import GRAPH_INPUT, GRAPH_OUTPUTS, Nima, export_model, fold_batch_norms, rgb_bytes_of
 from nima.safe_io import cache_folder, sha256_of
 from nima.version import VERSION
 
@@ -50,13 +50,13 @@ def with_onnx_runtime(model: Path) -> Network:
         import onnxruntime
     except ImportError:
         raise RuntimeMissing("ONNX Runtime is not installed: pip install 'nima-golem[export]'.") from None
-    file = converted_path(model)
+    file = converted_model_path(model)
     if not file.exists():
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RuntimeMissing(f"{file.parent} cannot be made ({error.strerror}); set NIMA_GOLEM_CACHE.") from error
-        export(model, file, "onnx")
+        export_model(model, file, "onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # A thread that waits must not keep a core from those that decode.
@@ -67,13 +67,13 @@ def with_onnx_runtime(model: Path) -> Network:
         raise RuntimeMissing(f"{file} cannot be used ({error}): delete it, and it will be made anew.") from error
 
     def probabilities(pixels: Tensor) -> Tensor:
-        photos = {INPUT: bytes_of(pixels).numpy()}
-        found = torch.from_numpy(session.run([OUTPUTS[0]], photos)[0]).double()
+        photos = {GRAPH_INPUT: rgb_bytes_of(pixels).numpy()}
+        found = torch.from_numpy(session.run([GRAPH_OUTPUTS[0]], photos)[0]).double()
         return found / found.sum(dim=1, keepdim=True)
 
     return probabilities
 
 
-def converted_path(model: Path) -> Path:
+def converted_model_path(model: Path) -> Path:
     """Where the ONNX file of a checkpoint is kept once it is made: by content, and by the program that made it."""
     return cache_folder() / "onnx" / f"{sha256_of(model)[:16]}-{VERSION}.onnx"

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nima.photos import Appearance
-from nima.ratings import ava_percentile, mean, standard_deviation
-from nima.ratings import stars as stars_of
+from nima.ratings import ava_percentile, mean_rating, standard_deviation, stars_of_percentile
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Score:
         appearance: Appearance | None = None,
     ) -> Score:
         """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
-        score = float(mean(probabilities))
+        score = float(mean_rating(probabilities))
         percentile = ava_percentile(score)
         return cls(
             path=path,
@@ -73,7 +72,7 @@ class Score:
             std=float(standard_deviation(probabilities)),
             probabilities=tuple(np.asarray(probabilities, dtype=np.float64).tolist()),
             percentile=percentile,
-            stars=stars_of(percentile),
+            stars=stars_of_percentile(percentile),
             model=model,
             width=width,
             height=height,

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from nima.errors import NimaError
-from nima.model import REVISION, checkpoint
-from nima.photos import Appearance, PhotoError, Source, appearance_of, read_photo
+from nima.model import PREPARATION_REVISION, checkpoint
+from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, read_photo
 from nima.safe_io import sha256_of
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
 from nima.scoring.runtimes import Runtime, with_onnx_runtime, with_torch
@@ -76,9 +76,9 @@ class Scorer:
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
-        self._cache_key = f"{sha256}/{REVISION}"
+        self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
-    def score(self, photos: Iterable[Source]) -> Iterator[Score]:
+    def score(self, photos: Iterable[PhotoSource]) -> Iterator[Score]:
         """Score photos (paths, bytes of files, or Pillow's images) in order; one that cannot be read gets an error.
 
         Reads ahead no further than two batches, so that any number of photos takes the same memory.
@@ -94,7 +94,7 @@ class Scorer:
                 batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
                 yield from self._score(batch)
 
-    def _prepare(self, photo: Source) -> _Prepared | Score:
+    def _prepare(self, photo: PhotoSource) -> _Prepared | Score:
         """What the network takes; or the score at once, where it is known or there can be none."""
         path = str(photo) if isinstance(photo, (str, Path)) else ""
         file = self._cache.identify(Path(path)) if self._cache is not None and path else None

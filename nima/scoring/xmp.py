@@ -16,7 +16,7 @@ from xml.parsers import expat
 from nima.errors import NimaError
 from nima.safe_io import FileError, read_bounded, write_atomically
 
-Style = Literal["darktable", "lightroom"]
+SidecarStyle = Literal["darktable", "lightroom"]
 
 _MAX_BYTES = 16 * 1024 * 1024  # darktable's edits of a photo are kilobytes
 _XMP = "http://ns.adobe.com/xap/1.0/"
@@ -37,7 +37,7 @@ class XmpError(NimaError):
     """A sidecar that cannot be read, understood or written."""
 
 
-def sidecar_of(photo: Path, style: Style) -> Path:
+def sidecar_path(photo: Path, style: SidecarStyle) -> Path:
     """Where a photo's sidecar lies: `photo.jpg.xmp` for darktable and digiKam, `photo.xmp` for Lightroom and Capture
     One."""
     return photo.with_name(f"{photo.name}.xmp") if style == "darktable" else photo.with_suffix(".xmp")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nima.errors import NimaError
 from nima.model import Activations, Nima
-from nima.ratings import emd, normalise
+from nima.ratings import emd, normalise_votes
 from nima.training.sgd import SGD
 from nima.wire import Shard, TrainingPlan
 
@@ -126,7 +126,7 @@ def train_head(
         raise ValueError("from features, only the head can be trained, and not from augmented images")
     if len(features) == 0:
         raise TrainingError("Training needs at least one image.")
-    targets = torch.from_numpy(normalise(votes)).float()
+    targets = torch.from_numpy(normalise_votes(votes)).float()
     model.train_last(0)
     model.train()
     inputs = torch.from_numpy(features)
@@ -178,7 +178,7 @@ def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
     votes = [shard.votes for shard in shards if shard.votes is not None]
     if not jpegs or len(votes) != len(shards):
         raise TrainingError("Training needs at least one shard, and votes in every shard.")
-    return jpegs, torch.from_numpy(normalise(np.concatenate(votes))).float()
+    return jpegs, torch.from_numpy(normalise_votes(np.concatenate(votes))).float()
 
 
 def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:

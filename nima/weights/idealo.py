@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from nima.model import Nima, encode, find_backbone
+from nima.model import Nima, checkpoint, find_backbone
 from nima.weights.keras import read_keras_nima
 
 METADATA = {
@@ -29,7 +29,7 @@ def checkpoint_of_keras(path: Path) -> bytes:
     model = Nima("mobilenet_v1", preparation=find_backbone("mobilenet_v1").preparation.with_part("whole"))
     model.blocks.load_state_dict({name.removeprefix("features."): tensor for name, tensor in network.items()})
     model.head.load_state_dict(dense)
-    return encode(model, METADATA)
+    return checkpoint.encode(model, METADATA)
 
 
 def backbone_of_keras(path: Path) -> bytes:

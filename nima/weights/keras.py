@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nima.errors import NimaError
-from nima.model import FEATURES, SEPARABLE, MobileNetV1
+from nima.model import MobileNetV1, find_backbone
 
 
 class KerasWeightsError(NimaError):
@@ -35,13 +35,19 @@ def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             state = network.state_dict()
             layers = [
                 "conv1",
-                *(f"conv_{kind}_{i}" for i in range(1, len(SEPARABLE) + 1) for kind in ("dw", "pw")),
+                *(f"conv_{kind}_{i}" for i in range(1, len(network.features)) for kind in ("dw", "pw")),
             ]
             convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
             for layer, name in zip(layers, convolutions, strict=True):
                 _read_convolution(file, layer, name, state)
             dense = {
-                "weight": _read(file, "dense_1", "kernel", torch.empty(10, FEATURES), lambda kernel: kernel.T),
+                "weight": _read(
+                    file,
+                    "dense_1",
+                    "kernel",
+                    torch.empty(10, find_backbone("mobilenet_v1").features),
+                    lambda kernel: kernel.T,
+                ),
                 "bias": _read(file, "dense_1", "bias", torch.empty(10)),
             }
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:

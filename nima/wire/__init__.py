@@ -9,7 +9,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.wire.features import decode_features, encode_features, max_features_bytes
     from nima.wire.jobs import (
-        EXIT_MISMATCH,
+        EXIT_VERSION_MISMATCH,
         FEATURES_FILE,
         JOB_FILE,
         MAX_RESULT_BYTES,
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         UPDATE_FILE,
         WEIGHTS_FILE,
         Job,
+        JobError,
+        JobKind,
         JobResult,
-        Kind,
         VersionMismatch,
         named_version,
     )
@@ -42,12 +43,13 @@ else:
         {
             "features": ["decode_features", "encode_features", "max_features_bytes"],
             "jobs": [
-                "EXIT_MISMATCH",
+                "EXIT_VERSION_MISMATCH",
                 "FEATURES_FILE",
                 "JOB_FILE",
                 "Job",
+                "JobError",
                 "JobResult",
-                "Kind",
+                "JobKind",
                 "MAX_RESULT_BYTES",
                 "OUTPUT_FILES",
                 "PREDICTIONS_FILE",
@@ -73,7 +75,7 @@ else:
     )
 
 __all__ = [
-    "EXIT_MISMATCH",
+    "EXIT_VERSION_MISMATCH",
     "FEATURES_FILE",
     "JOB_FILE",
     "MAX_RESULT_BYTES",
@@ -84,8 +86,9 @@ __all__ = [
     "UPDATE_FILE",
     "WEIGHTS_FILE",
     "Job",
+    "JobError",
+    "JobKind",
     "JobResult",
-    "Kind",
     "Shard",
     "ShardInfo",
     "TrainingPlan",

@@ -20,7 +20,16 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from nima.safe_io import MAX_TEXT, JobError, build, check, check_range, check_types, one_line, parse_object
+from nima.safe_io import (
+    MAX_TEXT_LENGTH,
+    FormatError,
+    build_dataclass,
+    check_range,
+    check_types,
+    one_line,
+    parse_json_object,
+    require,
+)
 from nima.version import VERSION
 from nima.wire.plan import TrainingPlan
 
@@ -36,17 +45,21 @@ FEATURES_FILE = "features.safetensors"
 MAX_RESULT_BYTES = 64 * 1024
 """The limit of bytes to read of a `result.json` from a provider; a real one has a few hundred."""
 
-Kind = Literal["train", "evaluate", "embed", "benchmark"]
-KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+JobKind = Literal["train", "evaluate", "embed", "benchmark"]
+KINDS: tuple[JobKind, ...] = typing.get_args(JobKind)
 
-EXIT_MISMATCH = 76
+EXIT_VERSION_MISMATCH = 76
 """The exit code of the provider's program if it refuses a job of another version (EX_PROTOCOL of sysexits.h)."""
 
-OUTPUT_FILES: dict[Kind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
+OUTPUT_FILES: dict[JobKind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
 """The file that a job of each kind writes beside its result; a benchmark writes none."""
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class JobError(FormatError):
+    """A text is not a valid job or result, or a provider reports that its job failed."""
 
 
 class VersionMismatch(JobError):
@@ -70,7 +83,7 @@ class Job:
     """
 
     protocol: int
-    kind: Kind
+    kind: JobKind
     job_id: str
     backbone: str
     store: str
@@ -85,16 +98,16 @@ class Job:
         check_types(self)
         _check_protocol(self.protocol)
         _check_job_id(self.job_id)
-        check(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
-        check(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
+        require(0 < len(self.backbone) <= 64, "backbone must be a name of at most 64 characters")
+        require(self.store.startswith("/"), f"store must be an absolute folder, not {self.store!r}")
         _check_sha256("base", self.base)
         for sha256 in self.shards:
             _check_sha256("shards", sha256)
         if self.weights is not None:
             _check_sha256("weights", self.weights)
         check_range("threads", self.threads, 0, 1024)
-        check(self.kind != "train" or self.plan is not None, "a training job needs a plan")
-        check(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
+        require(self.kind != "train" or self.plan is not None, "a training job needs a plan")
+        require(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1)
@@ -119,7 +132,7 @@ class JobResult:
 
     protocol: int
     job_id: str
-    kind: Kind | None
+    kind: JobKind | None
     ok: bool
     error: str | None
     samples: int = 0
@@ -133,20 +146,20 @@ class JobResult:
         check_types(self)
         _check_protocol(self.protocol)
         _check_job_id(self.job_id)
-        check(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
+        require(self.ok == (self.error is None), "a result has an error exactly where it is not ok")
         # The requestor's terminal shows this text, so control characters and very long texts are refused.
         for text in (self.error or "", *self.versions, *self.versions.values()):
-            check(
-                len(text) <= MAX_TEXT and text.isprintable(),
+            require(
+                len(text) <= MAX_TEXT_LENGTH and text.isprintable(),
                 "a text of the result is not printable or too long",
             )
-        check(len(self.versions) <= 16, "too many versions in the result")
+        require(len(self.versions) <= 16, "too many versions in the result")
         check_range("samples", self.samples, 0, 2**53)
         check_range("seconds", self.seconds, 0, 1e9)
         if self.loss is not None:
             check_range("loss", self.loss, 0, 1)
-        check((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
-        check(
+        require((self.output is None) == (self.output_sha256 is None), "output and output_sha256 go together")
+        require(
             self.output in (None, *OUTPUT_FILES.values()),
             f"the output must be one of {', '.join(OUTPUT_FILES.values())}",
         )
@@ -169,18 +182,18 @@ T = TypeVar("T", Job, JobResult)
 
 def _decode(cls: type[T], text: str, what: str) -> T:
     try:
-        data = parse_object(text)
+        data = parse_json_object(text)
         # The version is checked first, because in another version all other fields may mean something else.
         _check_same_version(data, what, versioned=cls is Job)
         if isinstance(data.get("shards"), list):
             data["shards"] = tuple(data["shards"])
         if isinstance(data.get("plan"), dict):
-            data["plan"] = build(TrainingPlan, data["plan"])
-        result: T = build(cls, data)
+            data["plan"] = build_dataclass(TrainingPlan, data["plan"])
+        result: T = build_dataclass(cls, data)
         return result
     except VersionMismatch:
         raise
-    except JobError as error:
+    except FormatError as error:
         raise JobError(f"This is not a valid {what}: {error}.") from None
     except (ValueError, RecursionError):
         raise JobError(f"This is not a valid {what}: it is not JSON.") from None
@@ -202,15 +215,15 @@ def _check_same_version(data: dict[str, Any], what: str, *, versioned: bool) -> 
 
 
 def _check_protocol(protocol: object) -> None:
-    check(
+    require(
         type(protocol) is int and protocol == PROTOCOL,
         f"it speaks protocol {one_line(repr(protocol), 20)} and this program {PROTOCOL}",
     )
 
 
 def _check_job_id(job_id: str) -> None:
-    check(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
+    require(_JOB_ID.fullmatch(job_id) is not None, "job_id must be 1 to 64 letters, digits, - or _")
 
 
 def _check_sha256(name: str, value: str) -> None:
-    check(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")
+    require(_SHA256.fullmatch(value) is not None, f"{name} must be a sha256 in lower-case hexadecimal digits")

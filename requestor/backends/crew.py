@@ -10,8 +10,16 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from nima.safe_io import JobError, one_line
-from nima.wire import EXIT_MISMATCH, JOB_FILE, OUTPUT_FILES, RESULT_FILE, WEIGHTS_FILE, VersionMismatch
+from nima.safe_io import one_line
+from nima.wire import (
+    EXIT_VERSION_MISMATCH,
+    JOB_FILE,
+    OUTPUT_FILES,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    JobError,
+    VersionMismatch,
+)
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
@@ -54,7 +62,7 @@ class CommandFailure:
 
     @property
     def is_mismatch(self) -> bool:
-        return self.message.endswith(f" exited with code {EXIT_MISMATCH}")
+        return self.message.endswith(f" exited with code {EXIT_VERSION_MISMATCH}")
 
     def __str__(self) -> str:
         lines = [line for line in self.stderr.strip().splitlines() if line.strip()]

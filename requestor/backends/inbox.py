@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nima.safe_io import JobError
-from nima.wire import MAX_RESULT_BYTES, JobResult, VersionMismatch
+from nima.wire import MAX_RESULT_BYTES, JobError, JobResult, VersionMismatch
 from requestor.backends.base import Task
 
 

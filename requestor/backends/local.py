@@ -15,8 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
-from nima.safe_io import JobError
-from nima.wire import EXIT_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobResult, VersionMismatch
+from nima.wire import EXIT_VERSION_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobError, JobResult, VersionMismatch
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.inbox import Inbox, Junk
@@ -119,7 +118,7 @@ class LocalBackend:
             code, stderr = await _run_program(
                 [sys.executable, "-m", "provider_image", str(folder / "job.json")], task.seconds
             )
-            if code == EXIT_MISMATCH:
+            if code == EXIT_VERSION_MISMATCH:
                 raise VersionMismatch(stderr[-400:])
             if not (folder / RESULT_FILE).exists():
                 raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")

@@ -44,14 +44,14 @@ def check(context: click.Context, folder: Path, output: Path | None, threads: in
         nima-golem ava check ava/
         nima-golem ava check ava/ --output clean.txt
     """
-    from nima.ava import check_photos, read_ratings, write_ids
+    from nima.ava import check_photos, read_ratings, write_image_ids
     from requestor.terminal import progress_bar
 
     ratings = read_ratings(folder)
     with progress_bar("Checking") as progress:
         report = check_photos(folder, ratings, threads, progress)
     output = output or folder / "clean.txt"
-    write_ids(output, report.clean)
+    write_image_ids(output, report.clean)
     click.echo(f"{len(ratings):,} photos in the list: {len(report.clean):,} clean, {len(report.missing):,} missing, "
                f"{len(report.unreadable):,} unreadable.")  # fmt: skip
     for image_id in report.missing[:_SHOWN]:
@@ -100,11 +100,11 @@ def split(
     """
     import numpy as np
 
-    from nima.ava import random_split, read_ids, read_ratings, read_split, write_ids
+    from nima.ava import random_split, read_image_ids, read_ratings, read_split, write_image_ids
 
     known = read_ratings(folder).image_ids
     if clean is not None:
-        known = known[np.isin(known, read_ids(clean))]
+        known = known[np.isin(known, read_image_ids(clean))]
     if kind == "random":
         chosen = random_split(known, seed, test_share)
     else:
@@ -118,9 +118,9 @@ def split(
         chosen = read_split(ids, expected=kind)
     train = known[~np.isin(known, chosen.image_ids)]
     output = output or folder / "splits"
-    write_ids(output / "train.txt", train.tolist())
+    write_image_ids(output / "train.txt", train.tolist())
     # In full, also where a photo is missing: the hash is that of the published list.
-    write_ids(output / "test.txt", chosen.image_ids.tolist())
+    write_image_ids(output / "test.txt", chosen.image_ids.tolist())
     absent = len(chosen.image_ids) - int(np.isin(chosen.image_ids, known).sum())
     click.echo(f"Split {chosen}: {len(train):,} ids for training.")
     if absent:

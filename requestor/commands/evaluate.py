@@ -60,7 +60,7 @@ def evaluate(
         nima-golem evaluate --model model.safetensors --ava ava/ --json > mine.json
         nima-golem evaluate --model mobilenet_v1-ava --ava ava/ --compare mine.json
     """
-    from nima.ava import check_comparable, read_ratings
+    from nima.ava import check_same_split, read_ratings
     from requestor.evaluation import evaluate_table, listed_split, read_evaluation
     from requestor.evaluation import table as evaluation_table
     from requestor.terminal import terminal_width
@@ -88,7 +88,7 @@ def evaluate(
         evaluation = evaluate_table(read_prediction_table(predictions), ratings, split, bootstrap)
     if other is not None:
         there = other["split"]
-        check_comparable(evaluation.split.name, evaluation.split.hash, there["name"], there["hash"])
+        check_same_split(evaluation.split.name, evaluation.split.hash, there["name"], there["hash"])
     if evaluation.missing:
         click.echo(f"{evaluation.missing:,} images of the split have no rating or no prediction.", err=True)
     if as_json:
@@ -101,7 +101,7 @@ def _of_model(
     model: str, ava: Path, ratings: Ratings, split: Split | None, bootstrap: int, backend: str, budget: Decimal | None
 ) -> Evaluation:
     from nima.ava import Split
-    from nima.model import read_metadata
+    from nima.model import checkpoint
     from requestor.evaluation import check_not_trained_on, evaluate_table
     from requestor.terminal import model_file, progress_bar
 
@@ -111,7 +111,7 @@ def _of_model(
         )
     split = split or Split.of(ratings.image_ids, "all of AVA.txt")
     path = model_file(model)
-    metadata = read_metadata(path)
+    metadata = checkpoint.read_metadata(path)
     warning = check_not_trained_on(metadata.get("split"), split)
     if warning:
         click.echo(warning, err=True)

@@ -51,18 +51,18 @@ def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool
         _check(output, photo, overwrite)
 
     # Imported here, as `--help` should not wait for torch.
-    from nima.explain import explain as explained
+    from nima.explain import explain_score
     from nima.photos import open_photo
     from nima.scoring import DEFAULT_MODEL, Scorer
     from requestor.terminal import model_file, progress_bar
 
     scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device)
     with progress_bar("explaining") as progress:
-        explanation = explained(scorer, photo, progress)
+        explanation = explain_score(scorer, photo, progress)
     if output is not None:
-        from nima.explain import draw
+        from nima.explain import draw_explanation
 
-        _save(draw(explanation, open_photo(photo, long_side=2400)), output)
+        _save(draw_explanation(explanation, open_photo(photo, long_side=2400)), output)
     if as_json:
         click.echo(json.dumps(explanation.as_row()))
     else:

@@ -33,17 +33,16 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
         nima-golem export mobilenet_v1-ava --format torchscript
     """
     # Imported here, as `--help` should not wait for torch.
-    from nima.model import export as exported
-    from nima.model import read_metadata
+    from nima.model import checkpoint, export_model
     from requestor.terminal import ask_to_replace, field_lines, model_file, terminal_width
 
     path = model_file(model)
     if output is None:
-        name = str(read_metadata(path).get("name", path.stem))
+        name = str(checkpoint.read_metadata(path).get("name", path.stem))
         # The name comes from somebody else: it must not lead to another folder.
         output = Path("".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") + SUFFIXES[format_])
     ask_to_replace(output, overwrite)
-    done = exported(path, output, format_)
+    done = export_model(path, output, format_)
     if as_json:
         click.echo(json.dumps({"path": str(done.path), "difference": done.difference} | done.metadata))
         return

@@ -12,7 +12,7 @@ import click
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from nima.weights import Weights
+    from nima.weights import PublishedWeights
 
 _COLUMNS = (Column("model"), Column("file", "right"), Column("licence"), Column("description", if_narrow="fold"))
 
@@ -41,15 +41,15 @@ def list_(as_json: bool) -> None:
         nima-golem models list
         nima-golem models list --json
     """
-    from nima.weights import WEIGHTS, cached_path
+    from nima.weights import PUBLISHED_WEIGHTS, cached_weights_path
 
     if as_json:
-        for weights in WEIGHTS.values():
+        for weights in PUBLISHED_WEIGHTS.values():
             click.echo(json.dumps(_facts(weights)))
         return
     rows = []
-    for weights in WEIGHTS.values():
-        file = "here" if cached_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
+    for weights in PUBLISHED_WEIGHTS.values():
+        file = "here" if cached_weights_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
         rows.append([weights.name, file, weights.licence, weights.description])
     click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
 
@@ -65,17 +65,17 @@ def info(model: str, as_json: bool) -> None:
         nima-golem models info mobilenet_v1-ava
         nima-golem models info model.safetensors --json
     """
-    from nima.weights import WEIGHTS
+    from nima.weights import PUBLISHED_WEIGHTS
 
-    if model in WEIGHTS:
-        weights = WEIGHTS[model]
+    if model in PUBLISHED_WEIGHTS:
+        weights = PUBLISHED_WEIGHTS[model]
         text = json.dumps(_facts(weights)) if as_json else "\n".join(field_lines(_fields(weights), terminal_width()))
         click.echo(text)
         return
-    from nima.model import model_card, read_metadata
+    from nima.model import checkpoint, model_card
     from nima.weights import find_model
 
-    metadata = read_metadata(find_model(model))
+    metadata = checkpoint.read_metadata(find_model(model))
     click.echo(json.dumps(metadata) if as_json else model_card(metadata), nl=as_json)
 
 
@@ -88,10 +88,10 @@ def pull(name: str) -> None:
     Examples:
         nima-golem models pull mobilenet_v1-ava
     """
-    from nima.weights import cached_path, find_weights
+    from nima.weights import cached_weights_path, find_published_weights
     from requestor.terminal import fetch_with_bar
 
-    click.echo(cached_path(find_weights(name)) or fetch_with_bar(name))
+    click.echo(cached_weights_path(find_published_weights(name)) or fetch_with_bar(name))
 
 
 @models.command("import", short_help="Import weights from a file on this machine.")
@@ -104,13 +104,13 @@ def import_(name: str, file: Path) -> None:
     Examples:
         nima-golem models import mobilenet_v1-ava weights_mobilenet_aesthetic_0.07.hdf5
     """
-    from nima.weights import import_file
+    from nima.weights import import_weights
 
-    click.echo(import_file(name, file))
+    click.echo(import_weights(name, file))
 
 
-def _fields(weights: Weights) -> Iterator[tuple[str, str]]:
-    from nima.weights import cached_path
+def _fields(weights: PublishedWeights) -> Iterator[tuple[str, str]]:
+    from nima.weights import cached_weights_path
 
     yield "model", weights.name
     yield "purpose", weights.description
@@ -120,13 +120,13 @@ def _fields(weights: Weights) -> Iterator[tuple[str, str]]:
         yield f"source {number}", str(source)
         rest = "" if len(source.sha256) == 64 else "…"
         yield "", f"{source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
-    yield "file", str(cached_path(weights) or "not fetched yet")
+    yield "file", str(cached_weights_path(weights) or "not fetched yet")
 
 
-def _facts(weights: Weights) -> dict[str, Any]:
-    from nima.weights import cached_path
+def _facts(weights: PublishedWeights) -> dict[str, Any]:
+    from nima.weights import cached_weights_path
 
-    path = cached_path(weights)
+    path = cached_weights_path(weights)
     return {
         "name": weights.name,
         "description": weights.description,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nima.ava import KNOWN_HASHES, PredictionTable, Ratings, Split, check_comparable
+from nima.ava import KNOWN_SPLIT_HASHES, PredictionTable, Ratings, Split, check_same_split
 from nima.errors import NimaError
-from nima.ratings import CORRELATIONS, Metrics, Pairs
+from nima.ratings import CORRELATION_METRICS, Metrics, RatingPairs
 
 MISSING_LIMIT = 0.05
 """Share of a split's images that may lack a rating or a prediction; AVA's official list itself lacks 0.35%."""
@@ -34,7 +34,7 @@ class Evaluation:
         return {
             **self.metrics.as_dict(),
             # A constant has no correlation at all.
-            **{f"constant_{name}": 0.0 for name in CORRELATIONS},
+            **{f"constant_{name}": 0.0 for name in CORRELATION_METRICS},
             "intervals": self.intervals,
             "split": {**self.split.as_json(), "images": len(self.split.image_ids)},
             "missing": self.missing,
@@ -62,7 +62,7 @@ def evaluate_table(
             "the figures would not be those of the split. Give --ids a list of the images that you mean."
         )
     table = table.select(usable)
-    pairs = Pairs.of(table.probabilities, ratings.select(table.image_ids).votes)
+    pairs = RatingPairs.of(table.probabilities, ratings.select(table.image_ids).votes)
     return Evaluation(pairs.metrics(), pairs.intervals(resamples) if resamples else {}, split, missing, model)
 
 
@@ -80,8 +80,8 @@ def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | 
     if trained is None or trained.get("hash") == split.hash:
         return None
     name, hash = str(trained.get("name")), str(trained.get("hash"))
-    if hash in KNOWN_HASHES and split.hash in KNOWN_HASHES:
-        check_comparable(name, hash, split.name, split.hash)
+    if hash in KNOWN_SPLIT_HASHES and split.hash in KNOWN_SPLIT_HASHES:
+        check_same_split(name, hash, split.name, split.hash)
     return (
         f"The model was trained under the split {name!r} ({hash[:12]}), which is not {split}: "
         "it may have seen these photos in training."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nima.errors import NimaError
 from nima.safe_io import read_bounded
-from nima.wire import JOB_FILE, MAX_RESULT_BYTES, PROTOCOL, RESULT_FILE, Job, JobResult, Kind, TrainingPlan
+from nima.wire import JOB_FILE, MAX_RESULT_BYTES, PROTOCOL, RESULT_FILE, Job, JobKind, JobResult, TrainingPlan
 from requestor.errors import DevnetError, ImageError
 from requestor.image import (
     JOBS,
@@ -119,7 +119,7 @@ class _Booted:
         self._info, self._runtime = image.info, runtime
         self.root, self.store, self.jobs = image.root, volumes[STORE], volumes[JOBS]
 
-    async def work(self, kind: Kind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
+    async def work(self, kind: JobKind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
         """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
         plan, name = _PLAN if kind == "train" else None, name or kind
         job = Job(PROTOCOL, kind, name, backbone, STORE, base, (shard,), plan, threads=0)

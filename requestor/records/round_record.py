@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from nima.safe_io import JobError, check_types
+from nima.safe_io import FormatError, check_types
 
 ADMITTED = "admitted"
 
@@ -66,7 +66,7 @@ class OutcomeEntry:
         try:
             entry = cls(**known)
             check_types(entry)
-        except (TypeError, JobError) as error:
+        except (TypeError, FormatError) as error:
             raise ValueError(f"an outcome's entry is malformed: {error}") from error
         return entry
 

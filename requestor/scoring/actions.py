@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import printable
-from nima.scoring import Score, Style, sidecar_of, write_rating
+from nima.scoring import Score, SidecarStyle, sidecar_path, write_rating
 
 
 @dataclass
@@ -27,7 +27,7 @@ class PhotoActions:
     note: Callable[[str], None]
     copy_to: Path | None = None
     link_to: Path | None = None
-    xmp: Style | None = None
+    xmp: SidecarStyle | None = None
     overwrite_ratings: bool = False
     dry_run: bool = False
     failures: int = 0
@@ -74,8 +74,8 @@ class PhotoActions:
                 continue
             return
 
-    def _rate(self, photo: Path, stars: int, style: Style) -> None:
-        sidecar = sidecar_of(photo, style)
+    def _rate(self, photo: Path, stars: int, style: SidecarStyle) -> None:
+        sidecar = sidecar_path(photo, style)
         written = write_rating(sidecar, stars, self.overwrite_ratings, self.dry_run)
         if written and self.dry_run:
             self.note(printable(f"would rate {sidecar} {stars}"))

@@ -8,7 +8,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import BinaryIO
 
-from nima.photos import SUFFIXES
+from nima.photos import PHOTO_SUFFIXES
 
 
 def photo_files(paths: Iterable[str | Path], recursive: bool = False) -> Iterator[Path]:
@@ -74,6 +74,6 @@ def _inside(folder: str, recursive: bool) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES:
                 yield Path(parent, name)
     yield from unreadable

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 
 import click
 
-from nima.photos import SUFFIXES
+from nima.photos import PHOTO_SUFFIXES
 from nima.safe_io import printable
 from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
 from requestor.errors import ConfigurationError
@@ -174,7 +174,7 @@ def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
     """Opens the file for the rows. Raises `ConfigurationError` if it is a photo's name or cannot be written."""
     if output is None:
         return nullcontext(sys.stdout.buffer)
-    if output.suffix.lower() in SUFFIXES:
+    if output.suffix.lower() in PHOTO_SUFFIXES:
         raise ConfigurationError(
             f"--output {output} has the name of a photo and might replace one. Choose another name."
         )

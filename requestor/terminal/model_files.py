@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nima.weights import WEIGHTS, cached_path, find_weights
+from nima.weights import PUBLISHED_WEIGHTS, cached_weights_path, find_published_weights
 from requestor.terminal.bar import progress_bar
 
 
@@ -18,23 +18,23 @@ def model_file(name: str) -> Path:
     """
     from nima.weights import find_model
 
-    if name in WEIGHTS and cached_path(find_weights(name)) is None:
+    if name in PUBLISHED_WEIGHTS and cached_weights_path(find_published_weights(name)) is None:
         return fetch_with_bar(name)
     return find_model(name)
 
 
 def fetch_with_bar(name: str) -> Path:
     """Fetches the weights `name` into the cache. Raises `WeightsError` if no source has them."""
-    from nima.weights import fetch
+    from nima.weights import fetch_weights
 
     click.echo(f"Fetching the weights {name} (once) …", err=True)
     with progress_bar(name) as advance:
-        return fetch(name, lambda source, done, total: advance(done, total))
+        return fetch_weights(name, lambda source, done, total: advance(done, total))
 
 
 def tell_of_conversion(model: Path) -> None:
     """Prints on stderr that the model is converted for ONNX Runtime, if this is its first use there."""
-    from nima.scoring import converted_path
+    from nima.scoring import converted_model_path
 
-    if find_spec("onnxruntime") is not None and not converted_path(model).exists():
+    if find_spec("onnxruntime") is not None and not converted_model_path(model).exists():
         click.echo("Converting the model for ONNX Runtime (once) …", err=True)

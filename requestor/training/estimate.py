@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nima.ava import read_ratings
-from nima.model import encode, initial_model
+from nima.model import checkpoint, initial_model
 from nima.wire import default_plan, max_update_bytes, schema_of
 from nima.wire import max_features_bytes as max_feature_bytes
 from requestor.errors import GolemError
@@ -162,7 +162,7 @@ def estimate_run(
     model = initial_model(backbone, None, seed, multi_level=True)
     trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
-    sizes = Sizes(len(encode(model, {})), max_update_bytes(trained), features)
+    sizes = Sizes(len(checkpoint.encode(model, {})), max_update_bytes(trained), features)
     return estimate_stages(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
 
 

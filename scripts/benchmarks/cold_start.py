@@ -54,7 +54,7 @@ job = read_job(path)
 torch.set_num_threads(1)
 model = work._load_model(job, path.parent)
 mark("model")
-shards = [work.read_shard(work.check_content(work._stored(job, name), name)) for name in job.shards]
+shards = [work.read_shard(work.check_sha256(work._stored(job, name), name)) for name in job.shards]
 mark("shard")
 from nima.model.preparation import decode_image
 from nima.training.features import embed

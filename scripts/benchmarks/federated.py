@@ -39,10 +39,10 @@ from torch import Tensor
 from nima.ava import read_ratings, read_split
 from nima.model import Nima, find_backbone, initial_model
 from nima.photos import open_photo
-from nima.ratings import Metrics, evaluate
+from nima.ratings import Metrics, compute_metrics
 from nima.training import embed
 from nima.training import loop as training
-from nima.weights import fetch
+from nima.weights import fetch_weights
 from nima.wire import TrainingPlan, decode_update, default_plan, encode_update, schema_of
 from requestor.training.rounds.aggregation import MemoryUpdate, weighted_mean
 from requestor.training.rounds.vectors import flatten, moved
@@ -120,7 +120,7 @@ class Bench:
         tested = set(read_split(ava / "splits" / "test.txt").image_ids.tolist())
         preparation = find_backbone(BACKBONE).preparation
         jpegs = [preparation.store(open_photo(ava / "images" / f"{i}.jpg")) for i in ratings.image_ids.tolist()]
-        self._weights = fetch(find_backbone(BACKBONE).weights)
+        self._weights = fetch_weights(find_backbone(BACKBONE).weights)
         trained = [jpeg for i, jpeg in zip(ratings.image_ids.tolist(), jpegs, strict=True) if i not in tested]
         base = self._initial(seed=0, prior=None)
         training.standardise_features(base, trained[:SAMPLE])
@@ -188,7 +188,7 @@ class Bench:
         model.eval()
         with torch.inference_mode():
             logits = model.rate(torch.from_numpy(self.test.features).float())
-        return evaluate(logits.softmax(dim=1).numpy(), self.test.votes)
+        return compute_metrics(logits.softmax(dim=1).numpy(), self.test.votes)
 
 
 @dataclass(frozen=True)

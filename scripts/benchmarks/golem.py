@@ -37,7 +37,7 @@ from nima.ava import read_ratings, read_split
 from nima.model import checkpoint, find_backbone, initial_model
 from nima.safe_io import sha256_of
 from nima.training import standardise_features
-from nima.weights import fetch
+from nima.weights import fetch_weights
 from nima.wire import default_plan, read_shard
 from requestor.backends import Backend, HiringConfig, image_for, open_backend
 from requestor.backends.golem import GolemBackend
@@ -125,7 +125,7 @@ class Work:
             RatedPhotos(ava, read_ratings(ava), tested), PROVIDERS, BACKBONE, 0, folder / "store", folder / "home",
             lambda done, total: None, votes=True,
         )  # fmt: skip
-        model = initial_model(BACKBONE, fetch(find_backbone(BACKBONE).weights), 0, multi_level=True)
+        model = initial_model(BACKBONE, fetch_weights(find_backbone(BACKBONE).weights), 0, multi_level=True)
         standardise_features(model, read_shard(dataset.holdout.path).jpegs)
         draft = folder / "store" / "draft"
         checkpoint.save(draft, model, {})

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from nima.safe_io import JobError
-from nima.wire import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobResult
+from nima.wire import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobError, JobResult
 from provider_image.work import perform
 from requestor.backends import Outcome, Provider, Task
 from requestor.backends.base import BackendStatus

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from nima.photos import AVA_LONG_SIDE, open_photo
-from nima.ratings import mean
+from nima.ratings import mean_rating
 from nima.scoring import DEFAULT_MODEL, Scorer
 from nima.weights import find_model
 
@@ -52,7 +52,7 @@ def main() -> None:
     prepare, side = scorer.preparation.pixels, scorer.preparation.input_size
 
     def score(pixels: Tensor) -> float:
-        return float(mean(scorer.predict([pixels])[0]))
+        return float(mean_rating(scorer.predict([pixels])[0]))
 
     def antialiased(image: Image.Image) -> Tensor:
         return prepare(image.resize((side, side), Image.Resampling.LANCZOS))

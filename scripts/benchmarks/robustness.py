@@ -39,10 +39,10 @@ from torch import Tensor
 from nima.ava import read_ratings, read_split
 from nima.errors import NimaError
 from nima.model import Nima, checkpoint, find_backbone, initial_model
-from nima.ratings import evaluate
+from nima.ratings import compute_metrics
 from nima.safe_io import sha256_of
 from nima.training import embed, standardise_features, train_head
-from nima.weights import fetch
+from nima.weights import fetch_weights
 from nima.wire import default_plan, encode_weights, max_update_bytes, read_shard, schema_of
 from requestor.backends import Outcome
 from requestor.devnet.faults.kinds import KINDS
@@ -93,7 +93,11 @@ class Setting:
         holdout = read_shard(dataset.holdout.path)
         assert holdout.votes is not None
         model = initial_model(
-            BACKBONE, fetch(find_backbone(BACKBONE).weights), seed, prior=holdout.votes.sum(axis=0), multi_level=True
+            BACKBONE,
+            fetch_weights(find_backbone(BACKBONE).weights),
+            seed,
+            prior=holdout.votes.sum(axis=0),
+            multi_level=True,
         )
         standardise_features(model, holdout.jpegs[:SCALE_PHOTOS])
         draft = store / "draft"
@@ -128,7 +132,7 @@ class Reached:
             predicted = model.rate(torch.from_numpy(setting.features).float()).softmax(dim=1).numpy()
         if not np.isfinite(predicted).all():
             return NOTHING
-        metrics = evaluate(predicted, setting.votes)
+        metrics = compute_metrics(predicted, setting.votes)
         return cls(metrics.srcc_mean if np.isfinite(metrics.srcc_mean) else 0.0, metrics.emd_r1)
 
 

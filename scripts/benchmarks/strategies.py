@@ -27,10 +27,10 @@ from metered_backend import MeteredBackend
 
 from nima.ava import Ratings, read_ratings, read_split
 from nima.model import Nima, checkpoint, find_backbone, initial_model
-from nima.ratings import Metrics, evaluate
+from nima.ratings import Metrics, compute_metrics
 from nima.safe_io import sha256_of
 from nima.training import predict, standardise_features, train
-from nima.weights import fetch
+from nima.weights import fetch_weights
 from nima.wire import default_plan, read_shard
 from requestor.backends.local import LocalBackend
 from requestor.training.data import Dataset, RatedPhotos, make_shards
@@ -162,7 +162,7 @@ class Bench:
         shards = [read_shard(path) for path in self._dataset.test.paths]
         ids = np.concatenate([shard.image_ids for shard in shards])
         predicted = np.concatenate([predict(model, shard.jpegs) for shard in shards])
-        return evaluate(predicted, self._ratings.select(ids).votes)
+        return compute_metrics(predicted, self._ratings.select(ids).votes)
 
     def _initial_model(self) -> Nima:
         """Returns the model from which every run begins."""
@@ -171,7 +171,7 @@ class Bench:
             start=np.zeros(10),
         )
         model = initial_model(
-            BACKBONE, fetch(find_backbone(BACKBONE).weights), self._seed, prior=prior, multi_level=True
+            BACKBONE, fetch_weights(find_backbone(BACKBONE).weights), self._seed, prior=prior, multi_level=True
         )
         standardise_features(model, self._holdout.jpegs[:64])
         return model

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from nima.ava import image_path, read_prediction_table, read_ratings
-from nima.ratings import mean, normalise
+from nima.ratings import mean_rating, normalise_votes
 
 PHOTOS, SIDE, GAP, CAPTION = 6, 220, 12, 52
 
@@ -20,7 +20,7 @@ PHOTOS, SIDE, GAP, CAPTION = 6, 220, 12, 52
 def draw(demo: Path, picture: Path) -> None:
     table = read_prediction_table(demo / "run" / "predictions.csv")
     ratings = read_ratings(demo / "tiny-ava").select(table.image_ids)
-    predicted, rated = mean(table.probabilities), mean(normalise(ratings.votes))
+    predicted, rated = mean_rating(table.probabilities), mean_rating(normalise_votes(ratings.votes))
     order = np.argsort(predicted)
     chosen = order[np.linspace(0, len(order) - 1, PHOTOS).round().astype(int)]
     sheet = Image.new("RGB", (PHOTOS * (SIDE + GAP) + GAP, SIDE + CAPTION + GAP), "white")

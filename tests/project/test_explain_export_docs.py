@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nima.weights.fetching import import_file
+from nima.weights.fetching import import_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -22,7 +22,7 @@ EXAMPLES = re.findall(r"^ {4}nima-golem (.*)$", PAGE, re.M)
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
 def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
-    import_file("mobilenet_v1-ava", KERAS)
+    import_weights("mobilenet_v1-ava", KERAS)
     shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / "photo.jpg")
     assert len(EXAMPLES) == 3
     for example in EXAMPLES:

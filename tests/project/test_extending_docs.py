@@ -13,7 +13,7 @@ import pytest
 import torch
 from ava_folder import make_ava_folder
 
-from nima.ava.splits import read_ids
+from nima.ava.splits import read_image_ids
 from nima.model import backbones, checkpoint
 from nima.model.network import initial_model
 from requestor.devnet.faults import conduct, kinds
@@ -69,7 +69,7 @@ def test_a_backend(tmp_path: Path) -> None:
     checkpoint.save(model, initial_model("squeezenet1_1", None, seed=1), {})
     store.mkdir()
     inbox.mkdir()
-    ids = read_ids(ava / "splits" / "test.txt")
+    ids = read_image_ids(ava / "splits" / "test.txt")
 
     def progress(done: int, total: int) -> None: ...
 

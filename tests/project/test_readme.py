@@ -14,11 +14,11 @@ import pytest
 from ava_folder import make_ava_folder
 from shell_environment import environment
 
-from nima.ava.splits import read_ids
+from nima.ava.splits import read_image_ids
 from nima.model import checkpoint
 from nima.model.network import initial_model
 from nima.scoring.scorer import DEFAULT_MODEL
-from nima.weights.fetching import WeightsError, fetch
+from nima.weights.fetching import WeightsError, fetch_weights
 from requestor.evaluation.prediction import predict_here
 from requestor.training.run.results import write_predictions
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "demo" / "run").mkdir()
     model = folder / "demo" / "run" / "model.safetensors"
     checkpoint.save(model, initial_model("mobilenet_v3_small", None, seed=1), {})
-    table = predict_here(model, ava, read_ids(ava / "splits" / "test.txt"), lambda done, total: None)
+    table = predict_here(model, ava, read_image_ids(ava / "splits" / "test.txt"), lambda done, total: None)
     write_predictions(folder / "demo" / "run" / "predictions.csv", table.image_ids, table.probabilities)
     shutil.copy(ava / "images" / "1000.jpg", folder / "photo.jpg")
     shutil.copytree(ava / "images", folder / "holiday")
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def default_weights() -> None:
     """Skips a test that needs the default weights if they are not here and cannot be fetched."""
     try:
-        fetch(DEFAULT_MODEL)
+        fetch_weights(DEFAULT_MODEL)
     except WeightsError as error:
         pytest.skip(str(error))
 

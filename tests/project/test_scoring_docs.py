@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nima.weights.fetching import import_file
+from nima.weights.fetching import import_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -23,7 +23,7 @@ EXAMPLES = re.findall(r"^ {4}(.*nima-golem score.*)$", (REPOSITORY / "docs" / "s
 def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    import_file("mobilenet_v1-ava", KERAS)
+    import_weights("mobilenet_v1-ava", KERAS)
     (tmp_path / "holiday" / "beach").mkdir(parents=True)
     for name in ("photo.jpg", "holiday/flower.jpg", "holiday/beach/flower.jpg"):
         shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / name)

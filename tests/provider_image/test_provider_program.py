@@ -22,7 +22,7 @@ from nima.safe_io.files import sha256_of
 from nima.training.features import embed
 from nima.training.loop import predict, standardise_features, train
 from nima.wire.features import decode_features
-from nima.wire.jobs import EXIT_MISMATCH, PROTOCOL, Job, JobResult
+from nima.wire.jobs import EXIT_VERSION_MISMATCH, PROTOCOL, Job, JobResult
 from nima.wire.plan import TrainingPlan
 from nima.wire.predictions import PredictionsError, decode_predictions, encode_predictions
 from nima.wire.shards import write_shard
@@ -207,7 +207,7 @@ def test_weights_that_the_job_does_not_name_are_not_passed_over(provider: Provid
 
 def test_a_job_of_another_version_is_refused_before_anything_else(provider: Provider) -> None:
     code, result, folder = provider.run(provider.job("other", base="0" * 64, version="99.0"), "other")
-    assert (code, result.ok, result.job_id) == (EXIT_MISMATCH, False, "unknown")
+    assert (code, result.ok, result.job_id) == (EXIT_VERSION_MISMATCH, False, "unknown")
     assert result.error is not None
     assert result.error.startswith("The job is of nima-golem 99.0 (protocol ")
     assert {path.name for path in folder.iterdir()} == {"job.json", "result.json"}

@@ -21,7 +21,7 @@ from simulated_backend import SimulatedBackend
 from nima.model import checkpoint
 from nima.model.network import initial_model
 from nima.model.preparation import Preparation
-from nima.ratings.metrics import evaluate
+from nima.ratings.metrics import compute_metrics
 from nima.safe_io.files import sha256_of
 from nima.training.loop import predict, standardise_features
 from nima.wire.jobs import UPDATE_FILE, WEIGHTS_FILE, Job
@@ -159,7 +159,7 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
     verdicts = {(r.number, u.provider): u.kind for r in reports for u in r.updates}
     model.load_state_dict(weights, strict=False)
     assert setting.test.votes is not None
-    metrics = evaluate(predict(model, setting.test.jpegs), setting.test.votes)
+    metrics = compute_metrics(predict(model, setting.test.jpegs), setting.test.votes)
     return Trained(metrics.emd_r1, metrics.srcc_mean, verdicts)
 
 

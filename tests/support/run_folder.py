@@ -12,8 +12,8 @@ from nima.ava.ratings_list import read_ratings
 from nima.ava.splits import read_split
 from nima.model import checkpoint
 from nima.model.network import initial_model
-from nima.ratings.distribution import normalise
-from nima.ratings.metrics import Pairs
+from nima.ratings.distribution import normalise_votes
+from nima.ratings.metrics import RatingPairs
 from requestor.records.folder import RunFolder
 from requestor.records.round_record import OutcomeEntry, RoundEntry
 from requestor.training.run.results import write_predictions
@@ -73,9 +73,9 @@ def finish_run(folder: RunFolder, ava: Path) -> None:
     folder.write("receipt.json", {"spent_glm": str(folder.ledger.spent()), "providers": receipts})
 
 
-def _pairs(ava: Path, skill: int, image_ids: list[int] | None = None) -> Pairs:
+def _pairs(ava: Path, skill: int, image_ids: list[int] | None = None) -> RatingPairs:
     """Makes predictions between the ratings of other photos and the right ones; with more skill, nearer to these."""
     ratings = read_ratings(ava)
-    rated = normalise(ratings.votes if image_ids is None else ratings.select(image_ids).votes)
+    rated = normalise_votes(ratings.votes if image_ids is None else ratings.select(image_ids).votes)
     share = skill / (skill + 3)
-    return Pairs.of(share * rated + (1 - share) * np.roll(rated, 1, axis=0), rated)
+    return RatingPairs.of(share * rated + (1 - share) * np.roll(rated, 1, axis=0), rated)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nima.ava import Ratings
 from nima.model import Nima
-from nima.ratings import Metrics, evaluate
+from nima.ratings import Metrics, compute_metrics
 from nima.training import predict, train_head
 from nima.wire import Shard, TrainingPlan, decode_features, default_plan, read_shard
 from requestor.training.embedding.feature_store import Part
@@ -42,4 +42,4 @@ def evaluate_on(model: Nima, holdout: Shard) -> Metrics:
     """Returns what the model reaches on the photos of the hold-out. Raises ValueError where it has no votes."""
     if holdout.votes is None:
         raise ValueError("a hold-out without votes cannot judge anything")
-    return evaluate(predict(model, holdout.jpegs), holdout.votes)
+    return compute_metrics(predict(model, holdout.jpegs), holdout.votes)

@@ -10,8 +10,8 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from nima.errors import NimaError
-from nima.model import LIMITS, facts
-from nima.ratings import confusion, metric_rows
+from nima.model import MODEL_LIMITS, card_facts
+from nima.ratings import confusion_counts, metric_rows
 from nima.safe_io import one_line, write_atomically
 from requestor.html_templates import templates_of
 from requestor.money import show_glm
@@ -70,7 +70,7 @@ def write_report(folder: Path) -> Path:
 def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
     """The page. `tested`: None without an evaluation, or where the photos are gone, for the reason `missing`."""
     providers, refused = provider_rows(record), refusals(record)
-    counts = None if tested is None else confusion(tested.predicted, tested.rated)
+    counts = None if tested is None else confusion_counts(tested.predicted, tested.rated)
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
     return _environment().get_template("page.html").render(
         record=record,
@@ -93,8 +93,8 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         heat=None if counts is None else heat_map(counts),
         gallery=None if tested is None else gallery(tested),
         missing=missing,
-        facts=facts(record.model or {}),
-        limits=LIMITS,
+        facts=card_facts(record.model or {}),
+        limits=MODEL_LIMITS,
     )  # fmt: skip
 
 

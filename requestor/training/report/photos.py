@@ -13,7 +13,7 @@ from PIL import Image
 
 from nima.ava import image_path
 from nima.photos import PhotoError, open_photo
-from nima.ratings import BUCKETS, mean
+from nima.ratings import BUCKETS, mean_rating
 from requestor.training.report.record import Tested
 
 SHOWN = 6  # photos a row of them
@@ -44,7 +44,7 @@ class Gallery:
 def gallery(tested: Tested) -> Gallery:
     """Six photos of each kind, or as many as there are; of equals those with the lower ids come first."""
     by_id = np.argsort(tested.image_ids, kind="stable")
-    predicted, rated = mean(tested.predicted)[by_id], mean(tested.rated)[by_id]
+    predicted, rated = mean_rating(tested.predicted)[by_id], mean_rating(tested.rated)[by_id]
 
     def photos(order: NDArray[np.float64]) -> list[ShownPhoto]:
         return [_shown(tested, int(by_id[row])) for row in np.argsort(order, kind="stable")[:SHOWN]]
@@ -59,7 +59,9 @@ def _shown(tested: Tested, row: int) -> ShownPhoto:
         picture = _data_uri(open_photo(image_path(tested.ava, image_id), SIDE))
     except PhotoError:
         picture = None
-    return ShownPhoto(image_id, picture, float(mean(predicted)), float(mean(rated)), _bars(rated, predicted))
+    return ShownPhoto(
+        image_id, picture, float(mean_rating(predicted)), float(mean_rating(rated)), _bars(rated, predicted)
+    )
 
 
 def _data_uri(image: Image.Image) -> str:

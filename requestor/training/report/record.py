@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima.ava import read_prediction_table, read_ratings
-from nima.ratings import normalise
+from nima.ratings import normalise_votes
 
 
 @dataclass(frozen=True)
@@ -29,4 +29,4 @@ def read_tested(folder: Path, ava: Path) -> Tested:
     """
     table = read_prediction_table(folder / "predictions.csv")
     votes = read_ratings(ava).select(table.image_ids).votes
-    return Tested(table.image_ids, normalise(table.probabilities), normalise(votes), ava)
+    return Tested(table.image_ids, normalise_votes(table.probabilities), normalise_votes(votes), ava)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nima.model import Activations, Nima
-from nima.ratings import normalise
+from nima.ratings import normalise_votes
 from nima.wire import Shard
 from requestor.training.rounds.vectors import moved
 
@@ -68,7 +68,7 @@ class Holdout:
         self._model = copy.deepcopy(model)
         self._model.train_last(trainable_blocks)
         self._model.eval()
-        self._rated = torch.from_numpy(normalise(shard.votes[:PHOTOS]))
+        self._rated = torch.from_numpy(normalise_votes(shard.votes[:PHOTOS]))
         jpegs, preparation = shard.jpegs[:PHOTOS], model.preparation
         with torch.inference_mode():
             self._batches: list[Activations] = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from nima.ava import Ratings
 from nima.model import checkpoint
-from nima.ratings import Pairs
+from nima.ratings import RatingPairs
 from nima.wire import PROTOCOL, Job, max_predictions_bytes
 from requestor.backends import ATTEMPT_SECONDS, Backend, Task
 from requestor.errors import TrainingFailed
@@ -57,7 +57,7 @@ async def evaluate(
             "The trained model is kept: run the same command again to evaluate it."
         )
     image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    pairs = Pairs.of(predicted, ratings.select(image_ids).votes)
+    pairs = RatingPairs.of(predicted, ratings.select(image_ids).votes)
     write_predictions(folder.path / "predictions.csv", image_ids, predicted)
     evaluation = {
         "split": context.split.as_json(),

@@ -10,7 +10,7 @@ from nima.ava import Ratings
 from nima.model import Nima, checkpoint, find_backbone, initial_model
 from nima.safe_io import sha256_of
 from nima.training import standardise_features
-from nima.weights import fetch, find_weights, origin
+from nima.weights import fetch_weights, find_cached_source, find_published_weights
 from nima.wire import Shard, read_shard
 from requestor.errors import RunStopped
 from requestor.records import RunFolder
@@ -57,14 +57,17 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
         return known["sha256"], folder.stored(known["sha256"])
     context.progress.stage("Preparing the model")
     name = find_backbone(config.backbone).weights
-    weights = fetch(name)
+    weights = fetch_weights(name)
     holdout = read_shard(dataset.holdout.path)
     trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
     prior = ratings.votes[trained_on].sum(axis=0)
     model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
     standardise_features(model, _first_photos(dataset, holdout, STANDARDISED))
     base = store_model(folder, model)
-    folder.write("base.json", {"sha256": base[0], "weights": {"name": name, **origin(find_weights(name)).as_json()}})
+    folder.write(
+        "base.json",
+        {"sha256": base[0], "weights": {"name": name, **find_cached_source(find_published_weights(name)).as_json()}},
+    )
     return base
 
 

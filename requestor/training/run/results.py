@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nima.ava import COLUMNS, Split
+from nima.ava import PREDICTION_COLUMNS, Split
 from nima.model import checkpoint, model_card
 from nima.safe_io import write_atomically
 from requestor.records import Receipt, RunFolder, TrainingState
@@ -85,6 +85,6 @@ def write_results(
 
 def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
     """CSV with image_id, p1..p10, by id: what `nima-golem evaluate --predictions` reads."""
-    table = pd.DataFrame(predicted, columns=COLUMNS[1:])
-    table.insert(0, COLUMNS[0], image_ids)
-    write_atomically(path, table.sort_values(COLUMNS[0]).to_csv(index=False).encode())
+    table = pd.DataFrame(predicted, columns=PREDICTION_COLUMNS[1:])
+    table.insert(0, PREDICTION_COLUMNS[0], image_ids)
+    write_atomically(path, table.sort_values(PREDICTION_COLUMNS[0]).to_csv(index=False).encode())

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from nima.model import checkpoint
-from nima.ratings import Metrics, evaluate
+from nima.ratings import Metrics, compute_metrics
 from nima.training import predict
 from nima.wire import TrainingPlan, default_plan, read_shard
 from requestor.backends import Backend
@@ -72,7 +72,7 @@ async def train(
         failed = 0
         model.load_state_dict(weights, strict=False)
         predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
-        metrics = evaluate(predicted, holdout.votes)
+        metrics = compute_metrics(predicted, holdout.votes)
         about = {"round": number, "split": context.split.as_json(), "holdout": metrics.as_dict()}
         checkpoint.save(folder.checkpoint(number), model, about)
         save_state(folder.server_state(number), server)

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from nima.ava.check import check_photos
 from nima.ava.ratings_list import KNOWN_BAD_IDS, Ratings, RatingsError, read_ratings
-from nima.ava.splits import Split, SplitError, check_comparable, random_split, read_ids, read_split, write_ids
+from nima.ava.splits import (
+    Split,
+    SplitError,
+    check_same_split,
+    random_split,
+    read_image_ids,
+    read_split,
+    write_image_ids,
+)
 from nima.ratings.percentiles import ava_percentile
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "ava"
@@ -140,16 +148,16 @@ def test_published_splits_are_recognised(file: str, name: str, images: int) -> N
 
 
 def test_another_list_is_not_taken_for_a_published_split(tmp_path: Path) -> None:
-    write_ids(tmp_path / "mine.txt", [1, 2, 3])
+    write_image_ids(tmp_path / "mine.txt", [1, 2, 3])
     with pytest.raises(SplitError, match="is not the official test split: it has 3 ids"):
         read_split(tmp_path / "mine.txt", expected="official")
 
 
 def test_comparing_across_splits_is_refused_by_name() -> None:
     mine, theirs = Split.of([1, 2], "mine"), Split.of([1, 3], "theirs")
-    check_comparable(mine.name, mine.hash, "renamed", Split.of([2, 1], "renamed").hash)
+    check_same_split(mine.name, mine.hash, "renamed", Split.of([2, 1], "renamed").hash)
     with pytest.raises(SplitError, match=r"'mine' .* do not compare with figures on 'theirs'"):
-        check_comparable(mine.name, mine.hash, theirs.name, theirs.hash)
+        check_same_split(mine.name, mine.hash, theirs.name, theirs.hash)
 
 
 @given(st.sets(st.integers(0, 10**6), min_size=2, max_size=200), st.integers(0, 5), st.floats(0.05, 0.95))
@@ -165,12 +173,12 @@ def test_another_seed_draws_another_split() -> None:
 
 
 def test_ids_are_read_back_as_written(tmp_path: Path) -> None:
-    write_ids(tmp_path / "new" / "ids.txt", [5, 3, 9])
-    assert read_ids(tmp_path / "new" / "ids.txt").tolist() == [5, 3, 9]
+    write_image_ids(tmp_path / "new" / "ids.txt", [5, 3, 9])
+    assert read_image_ids(tmp_path / "new" / "ids.txt").tolist() == [5, 3, 9]
     (tmp_path / "labels.json").write_text('[{"image_id": "231893", "label": [1]}, {"image_id": 7}]')
-    assert read_ids(tmp_path / "labels.json").tolist() == [231893, 7]
+    assert read_image_ids(tmp_path / "labels.json").tolist() == [231893, 7]
     (tmp_path / "names.txt").write_text("5.jpg\n\n 9 \n")
-    assert read_ids(tmp_path / "names.txt").tolist() == [5, 9]
+    assert read_image_ids(tmp_path / "names.txt").tolist() == [5, 9]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +194,9 @@ def test_ids_are_read_back_as_written(tmp_path: Path) -> None:
 def test_a_malformed_list_of_ids_is_an_error(name: str, content: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(SplitError, match=complaint):
-        read_ids(tmp_path / name)
+        read_image_ids(tmp_path / name)
     with pytest.raises(SplitError, match="cannot read the list"):
-        read_ids(tmp_path / "missing.txt")
+        read_image_ids(tmp_path / "missing.txt")
 
 
 def test_a_split_of_nothing_is_an_error() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from spread_model import save_spread_model
 
-from nima.explain.explanation import PLACES, explain
+from nima.explain.explanation import PLACES, explain_score
 from nima.explain.photo_changes import EDITS, cropped_as_rotated, exposed, rotated
 from nima.photos.reading import PhotoError
 from nima.scoring.scorer import Scorer
@@ -54,7 +54,7 @@ def test_json_is_the_row_of_score_and_a_map_of_what_there_is_to_lose(
 
 def test_an_unreadable_photo_is_an_error(model: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="cannot be opened"):
-        explain(Scorer(model), tmp_path / "none.jpg")
+        explain_score(Scorer(model), tmp_path / "none.jpg")
 
 
 @settings(deadline=None, max_examples=30)

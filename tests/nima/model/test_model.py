@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nima.model.network import Nima, initial_model
-from nima.ratings.distribution import normalise
+from nima.ratings.distribution import normalise_votes
 
 BACKBONE = "mobilenet_v3_small"
 
@@ -36,7 +36,7 @@ def test_it_starts_as_the_prior(images: torch.Tensor) -> None:
     with torch.no_grad():
         model.head.weight.zero_()
         p = model(images).softmax(dim=1)
-    np.testing.assert_allclose(p.numpy(), np.tile(normalise(prior), (4, 1)), atol=1e-3)
+    np.testing.assert_allclose(p.numpy(), np.tile(normalise_votes(prior), (4, 1)), atol=1e-3)
 
 
 def test_blocks_are_trained_from_the_end() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nima.model.card import model_card
-from nima.ratings.metrics import Pairs
+from nima.ratings.metrics import RatingPairs
 
 METADATA: dict[str, Any] = {
     "name": "tiny",
@@ -45,7 +45,7 @@ def test_data_split_rounds_cost_and_licence_are_on_the_card() -> None:
 
 def test_metrics_stand_beside_the_constant_with_their_intervals() -> None:
     random = np.random.default_rng(0)
-    pairs = Pairs.of(random.integers(1, 9, (50, 10)), random.integers(1, 9, (50, 10)))
+    pairs = RatingPairs.of(random.integers(1, 9, (50, 10)), random.integers(1, 9, (50, 10)))
     metrics, intervals = pairs.metrics(), pairs.intervals(20)
     card = model_card({**METADATA, "metrics": metrics.as_dict(), "intervals": intervals})
     low, high = intervals["emd_r1"]

@@ -16,7 +16,7 @@ from PIL.Image import Resampling
 from nima.model import checkpoint
 from nima.model.backbones import find_backbone
 from nima.model.network import Nima, initial_model
-from nima.model.preparation import Preparation, PreparationError, bytes_of, decode_image, pixels_of
+from nima.model.preparation import Preparation, PreparationError, decode_image, pixels_of, rgb_bytes_of
 from nima.scoring.scorer import Scorer
 from nima.training.loop import predict
 from nima.wire.shards import read_shard, write_shard
@@ -117,7 +117,7 @@ def test_bytes_come_back_from_pixels() -> None:
     pixels = pixels_of(images)
     assert pixels.shape == (2, 3, 16, 16)
     assert (pixels.min().item(), pixels.max().item()) == (0, 1)
-    assert torch.equal(bytes_of(pixels), images)
+    assert torch.equal(rgb_bytes_of(pixels), images)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scipy import io, stats
 
 from nima.ava.ratings_list import read_ratings
 from nima.ratings.distribution import DistributionError
-from nima.ratings.metrics import Pairs, evaluate
+from nima.ratings.metrics import RatingPairs, compute_metrics
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 PUBLISHED = DATA / "nima" / "idealo_predictions_on_ava_test.mat"
@@ -28,9 +28,9 @@ def votes(draw: st.DrawFn, images: int | None = None) -> NDArray[np.int64]:
 
 
 @st.composite
-def pairs(draw: st.DrawFn) -> Pairs:
+def pairs(draw: st.DrawFn) -> RatingPairs:
     n = draw(st.integers(2, 12))
-    return Pairs.of(draw(votes(n)), draw(votes(n)))
+    return RatingPairs.of(draw(votes(n)), draw(votes(n)))
 
 
 def one_hot(*ratings: int) -> NDArray[np.float64]:
@@ -39,19 +39,19 @@ def one_hot(*ratings: int) -> NDArray[np.float64]:
 
 def test_emd_worked_out_by_hand() -> None:
     # All on 1 against all on 3: the CDFs differ by 1 in two of ten buckets; 5 against 5: nowhere.
-    metrics = evaluate(one_hot(1, 5), one_hot(3, 5))
+    metrics = compute_metrics(one_hot(1, 5), one_hot(3, 5))
     assert metrics.emd_r1 == pytest.approx(0.2 / 2)
     assert metrics.emd_r2 == pytest.approx(np.sqrt(0.2) / 2)  # the root of each image, then the mean
 
 
 def test_accuracy_is_cut_at_five_and_five_is_not_good() -> None:
-    metrics = evaluate(one_hot(5, 6, 6, 5), one_hot(4, 7, 5, 6))
+    metrics = compute_metrics(one_hot(5, 6, 6, 5), one_hot(4, 7, 5, 6))
     assert metrics.accuracy == 0.5
 
 
 def test_the_constant_baseline_worked_out_by_hand() -> None:
     # The constant is half on 4, half on 8; its CDF is 0.5 away from either image in the four buckets 4..7.
-    metrics = evaluate(one_hot(4, 8, 8, 4), one_hot(4, 8, 4, 8))
+    metrics = compute_metrics(one_hot(4, 8, 8, 4), one_hot(4, 8, 4, 8))
     assert metrics.constant_emd_r1 == pytest.approx(0.2)
     assert metrics.constant_emd_r2 == pytest.approx(np.sqrt(0.1))
     assert metrics.constant_accuracy == 0.5
@@ -60,7 +60,7 @@ def test_the_constant_baseline_worked_out_by_hand() -> None:
 def test_a_constant_prediction_has_no_correlation_and_the_baselines_emd() -> None:
     rated = np.random.default_rng(0).integers(1, 30, (200, 10))
     constant = np.tile((rated / rated.sum(axis=1, keepdims=True)).mean(axis=0), (200, 1))
-    metrics = evaluate(constant, rated)
+    metrics = compute_metrics(constant, rated)
     assert metrics.srcc_mean == metrics.lcc_mean == metrics.srcc_std == metrics.lcc_std == 0
     assert metrics.emd_r1 == pytest.approx(metrics.constant_emd_r1, abs=1e-15)
     assert metrics.emd_r2 == pytest.approx(metrics.constant_emd_r2, abs=1e-15)
@@ -68,7 +68,7 @@ def test_a_constant_prediction_has_no_correlation_and_the_baselines_emd() -> Non
 
 
 @given(pairs())
-def test_correlations_are_scipys_ties_included(sample: Pairs) -> None:
+def test_correlations_are_scipys_ties_included(sample: RatingPairs) -> None:
     ratings = np.arange(1, 11)
     mean, std = [], []
     for p in (sample.predicted, sample.rated):
@@ -83,7 +83,7 @@ def test_correlations_are_scipys_ties_included(sample: Pairs) -> None:
 
 @given(votes())
 def test_the_raters_themselves_are_a_perfect_prediction(panel: NDArray[np.int64]) -> None:
-    metrics = evaluate(panel * 3, panel)
+    metrics = compute_metrics(panel * 3, panel)
     assert metrics.emd_r1 == pytest.approx(0, abs=1e-15)
     assert metrics.accuracy >= 1 - np.isclose((panel @ np.arange(1, 11)) / panel.sum(axis=1), 5).mean()
     assert metrics.lcc_mean == pytest.approx(1) or metrics.lcc_mean == 0
@@ -91,9 +91,9 @@ def test_the_raters_themselves_are_a_perfect_prediction(panel: NDArray[np.int64]
 
 @given(pairs())
 @settings(max_examples=20)
-def test_emd_is_symmetric_and_bounded(sample: Pairs) -> None:
+def test_emd_is_symmetric_and_bounded(sample: RatingPairs) -> None:
     there = sample.metrics()
-    back = Pairs(sample.rated, sample.predicted).metrics()
+    back = RatingPairs(sample.rated, sample.predicted).metrics()
     assert there.emd_r1 == pytest.approx(back.emd_r1)
     assert 0 <= there.emd_r1 <= there.emd_r2 + 1e-15 <= 0.9**0.5 + 1e-12
 
@@ -112,14 +112,14 @@ def test_emd_is_symmetric_and_bounded(sample: Pairs) -> None:
 )
 def test_what_is_no_distribution_is_refused(predicted: NDArray[np.float64], rated: NDArray[np.float64]) -> None:
     with pytest.raises(DistributionError):
-        evaluate(predicted, rated)
+        compute_metrics(predicted, rated)
 
 
 @given(st.data())
 def test_intervals_of_a_few_images_are_numbers(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 4))  # some resamples hold one image only, whose correlation is undefined
     predicted, rated = data.draw(votes(n)), data.draw(votes(n))
-    for low, high in Pairs.of(predicted, rated).intervals(resamples=30).values():
+    for low, high in RatingPairs.of(predicted, rated).intervals(resamples=30).values():
         assert -1 <= low <= high <= 1
 
 
@@ -127,7 +127,7 @@ def test_intervals_hold_the_metric_repeat_and_narrow_with_more_images() -> None:
     random = np.random.default_rng(3)
     rated = random.integers(1, 30, (1600, 10))
     predicted = rated + random.integers(0, 40, rated.shape)
-    whole, part = Pairs.of(predicted, rated), Pairs.of(predicted[:100], rated[:100])
+    whole, part = RatingPairs.of(predicted, rated), RatingPairs.of(predicted[:100], rated[:100])
     wide, narrow = part.intervals(200, seed=1), whole.intervals(200, seed=1)
     assert part.intervals(200, seed=1) == wide
     assert part.intervals(200, seed=2) != wide
@@ -138,11 +138,11 @@ def test_intervals_hold_the_metric_repeat_and_narrow_with_more_images() -> None:
 
 
 def test_a_resample_is_the_metric_of_the_images_drawn() -> None:
-    sample = Pairs.of(
+    sample = RatingPairs.of(
         np.random.default_rng(0).integers(1, 9, (50, 10)), np.random.default_rng(1).integers(1, 9, (50, 10))
     )
     rows = np.random.default_rng(7).integers(50, size=50)
-    drawn = Pairs(sample.predicted[rows], sample.rated[rows]).metrics()
+    drawn = RatingPairs(sample.predicted[rows], sample.rated[rows]).metrics()
     low, high = sample.intervals(resamples=1, seed=7)["srcc_mean"]
     assert low == high == pytest.approx(drawn.srcc_mean, abs=1e-12)
 
@@ -151,7 +151,9 @@ def test_a_resample_is_the_metric_of_the_images_drawn() -> None:
 def test_the_published_figures_of_idealos_model_on_ava() -> None:
     published = io.loadmat(PUBLISHED)
     image_ids = published["labels"][:, 0].astype(np.int64)
-    metrics = evaluate(published["predictions"].reshape(-1, 10), read_ratings(DATA / "ava").select(image_ids).votes)
+    metrics = compute_metrics(
+        published["predictions"].reshape(-1, 10), read_ratings(DATA / "ava").select(image_ids).votes
+    )
     expected = {
         "srcc_mean": 0.59496,
         "lcc_mean": 0.61297,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nima.safe_io.cache import cache_folder, data_folder
-from nima.weights.fetching import cached_path
-from nima.weights.table import WEIGHTS
+from nima.weights.fetching import cached_weights_path
+from nima.weights.table import PUBLISHED_WEIGHTS
 from requestor.devnet.services.chain import ANVIL
 from requestor.devnet.state import devnet_folder
 from requestor.training.providers.bans import ban_list
@@ -46,7 +46,7 @@ def test_xdg_variables_move_all_that_is_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_DATA_HOME", str(data))
     assert cache_folder() == cache / "nima-golem"
     assert ANVIL.path.is_relative_to(cache / "nima-golem" / "npm")
-    assert cached_path(WEIGHTS["mobilenet_v2-imagenet"]) is None
+    assert cached_weights_path(PUBLISHED_WEIGHTS["mobilenet_v2-imagenet"]) is None
     assert ban_list().path == data / "nima-golem" / "banned-providers.json"
     assert devnet_folder("one") == data / "nima-golem" / "devnets" / "one"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.safe_io.text import MAX_TEXT, one_line, printable
+from nima.safe_io.text import MAX_TEXT_LENGTH, one_line, printable
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -32,7 +32,7 @@ def test_nothing_is_left_that_a_terminal_acts_upon(text: str, replacement: str) 
         assert len(shown) == len(text)
 
 
-@given(ANY_TEXT, st.integers(0, 50) | st.just(MAX_TEXT))
+@given(ANY_TEXT, st.integers(0, 50) | st.just(MAX_TEXT_LENGTH))
 def test_one_line_is_short_and_the_same_a_second_time(text: str, max_length: int) -> None:
     line = one_line(text, max_length)
     check_harmless(line)

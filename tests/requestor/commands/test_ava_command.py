@@ -8,7 +8,7 @@ import pytest
 from ava_folder import make_ava_folder
 from click.testing import CliRunner, Result
 
-from nima.ava.splits import random_split, read_ids, read_split
+from nima.ava.splits import random_split, read_image_ids, read_split
 from requestor.commands.main import main
 
 LISTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "ava" / "lists"
@@ -27,7 +27,7 @@ def test_a_sound_data_set_is_said_to_be_sound(folder: Path) -> None:
     result = ava("check", folder)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "20 photos in the list: 20 clean, 0 missing, 0 unreadable."
-    assert read_ids(folder / "clean.txt").tolist() == list(range(1000, 1020))
+    assert read_image_ids(folder / "clean.txt").tolist() == list(range(1000, 1020))
 
 
 def test_bad_photos_are_named_and_left_out_of_the_clean_list(folder: Path, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_bad_photos_are_named_and_left_out_of_the_clean_list(folder: Path, tmp_p
     assert "18 clean, 1 missing, 1 unreadable" in result.stdout
     assert "Missing: 1003" in result.stdout
     assert "1005.jpg: the photo is damaged" in result.stdout
-    assert read_ids(tmp_path / "good.txt").tolist() == [i for i in range(1000, 1020) if i not in (1003, 1005)]
+    assert read_image_ids(tmp_path / "good.txt").tolist() == [i for i in range(1000, 1020) if i not in (1003, 1005)]
 
 
 def test_photos_that_are_bad_in_every_copy_are_named_and_excused(folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_random_split_keeps_to_clean_ids_and_says_its_hash(folder: Path) -> No
     (folder / "images" / "1003.jpg").unlink()
     ava("check", folder)
     result = ava("split", folder, "random", "--seed", 4, "--test-share", 0.3, "--clean", folder / "clean.txt")
-    train, test = read_ids(folder / "splits" / "train.txt"), read_ids(folder / "splits" / "test.txt")
+    train, test = read_image_ids(folder / "splits" / "train.txt"), read_image_ids(folder / "splits" / "test.txt")
     clean = [i for i in range(1000, 1020) if i != 1003]
     assert sorted([*train, *test]) == clean
     split = random_split(clean, 4, 0.3)
@@ -69,7 +69,7 @@ def test_published_splits_keep_their_hash(folder: Path, tmp_path: Path) -> None:
     # One of the official ids is among the twenty by chance.
     assert "19,999 of its test ids have no ratings here" in result.stdout
     assert read_split(folder / "splits" / "test.txt").name == "official"
-    assert len(read_ids(folder / "splits" / "train.txt")) == 19
+    assert len(read_image_ids(folder / "splits" / "train.txt")) == 19
     ava("split", folder, "idealo", "--ids", LISTS / "idealo_test.lst", "--output", tmp_path / "out")
     assert read_split(tmp_path / "out" / "test.txt").name == "idealo"
 

@@ -18,7 +18,7 @@ from nima.model import checkpoint
 from nima.model.network import initial_model
 from nima.model.preparation import Preparation
 from nima.photos.reading import open_photo
-from nima.ratings.metrics import evaluate as metrics_of
+from nima.ratings.metrics import compute_metrics
 from nima.training.loop import predict
 from requestor.commands.main import main
 
@@ -86,7 +86,7 @@ def test_the_table_shows_metrics_beside_the_constants(ava: Path, table: Path) ->
     result = evaluate("--predictions", table, "--ava", ava / "AVA.txt", "--bootstrap", 20)
     lines = result.stdout.splitlines()
     assert lines[0].startswith("20 photos, split 'all predictions'")
-    metrics = metrics_of(read_prediction_table(table).probabilities, read_ratings(ava).votes)
+    metrics = compute_metrics(read_prediction_table(table).probabilities, read_ratings(ava).votes)
     assert f"{metrics.srcc_mean:.5f}" in lines[2]
     emd = next(line for line in lines if line.startswith("EMD, r = 1"))
     assert emd.split()[4] == f"{metrics.emd_r1:.5f}"
@@ -101,7 +101,9 @@ def test_a_model_is_evaluated_on_the_folders_test_split(ava: Path, model: Path) 
     assert (figures["n"], figures["model"], figures["intervals"]) == (12, "small", {})
     # The answers of providers for the same photos.
     jpegs = [Preparation().store(open_photo(ava / "images" / f"{image_id}.jpg")) for image_id in split.image_ids]
-    expected = metrics_of(predict(checkpoint.load(model)[0], jpegs), read_ratings(ava).select(split.image_ids).votes)
+    expected = compute_metrics(
+        predict(checkpoint.load(model)[0], jpegs), read_ratings(ava).select(split.image_ids).votes
+    )
     assert figures["emd_r1"] == pytest.approx(expected.emd_r1, abs=1e-6)
 
 

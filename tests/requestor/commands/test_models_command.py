@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from nima.model import checkpoint
 from nima.model.card import model_card
 from nima.model.network import initial_model
-from nima.weights.table import WEIGHTS
+from nima.weights.table import PUBLISHED_WEIGHTS
 from requestor.commands.main import main
 
 KERAS = Path(__file__).resolve().parents[4] / "shared" / "data" / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
@@ -30,10 +30,10 @@ def models(*arguments: str | Path) -> Result:
 
 def test_the_table_lists_every_model_with_its_licence() -> None:
     _, *lines = models("list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(WEIGHTS)
-    assert all(WEIGHTS[line.split()[0]].licence in line for line in lines)
+    assert [line.split()[0] for line in lines] == list(PUBLISHED_WEIGHTS)
+    assert all(PUBLISHED_WEIGHTS[line.split()[0]].licence in line for line in lines)
     rows = [json.loads(line) for line in models("list", "--json").stdout.splitlines()]
-    assert [row["file"] for row in rows] == [None] * len(WEIGHTS)
+    assert [row["file"] for row in rows] == [None] * len(PUBLISHED_WEIGHTS)
 
 
 def test_the_default_model_has_its_facts_in_the_table() -> None:
@@ -64,7 +64,7 @@ def test_another_file_is_not_imported(tmp_path: Path, cache: Path) -> None:
 
 def test_info_shows_sources_in_their_order_each_with_size_licence_and_hash() -> None:
     lines = models("info", "mobilenet_v2-imagenet").stdout.splitlines()
-    first, second = WEIGHTS["mobilenet_v2-imagenet"].sources
+    first, second = PUBLISHED_WEIGHTS["mobilenet_v2-imagenet"].sources
     assert "imagenet_top1 71.878" in lines[2]
     assert lines[3:7] == [
         f"source 1  {first.url}",

@@ -17,7 +17,7 @@ from tiny_image import CONFIG, make_image
 
 from nima.model import checkpoint
 from nima.model.network import initial_model
-from nima.wire.jobs import EXIT_MISMATCH
+from nima.wire.jobs import EXIT_VERSION_MISMATCH
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.state import Devnet
 from requestor.devnet.supervision import start_detached, stop
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.golem
 HELLO = Path(__file__).parents[2] / "support" / "programs" / "hello_golem.py"
 REFUSAL = "The job is of nima-golem 2.0 (protocol 9); this program is nima-golem 1.0 (protocol 8)."
 # A provider program of another version, as a requestor sees it.
-OTHER_VERSION = f'#!/bin/sh\necho "$(pwd)" > /golem/jobs/ran\necho "{REFUSAL}" >&2\nexit {EXIT_MISMATCH}\n'
+OTHER_VERSION = f'#!/bin/sh\necho "$(pwd)" > /golem/jobs/ran\necho "{REFUSAL}" >&2\nexit {EXIT_VERSION_MISMATCH}\n'
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nima.safe_io.files import read_bounded, sha256_of
-from nima.safe_io.strict_json import JobError
 from nima.wire.features import decode_features, encode_features
-from nima.wire.jobs import PROTOCOL, Job, JobResult
+from nima.wire.jobs import PROTOCOL, Job, JobError, JobResult
 from nima.wire.plan import default_plan
 from nima.wire.shards import read_shard, write_shard
 from nima.wire.updates import UpdateError, decode_update, encode_update

@@ -16,7 +16,7 @@ from run_folder import add_round, finish_run, pay, start_run, update
 
 from nima.ava.prediction_table import read_prediction_table
 from nima.ava.ratings_list import image_path, read_ratings
-from nima.ratings.distribution import mean, normalise
+from nima.ratings.distribution import mean_rating, normalise_votes
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFolder
 from requestor.records.round_record import RoundEntry
@@ -145,8 +145,8 @@ def test_it_is_made_from_the_folder_alone(finished: Path) -> None:
 def test_photos_are_those_of_the_extreme_predictions_and_the_largest_misses(finished: Path, ava: Path) -> None:
     shown = gallery(read_tested(finished.parent, ava))
     table = read_prediction_table(finished.parent / "predictions.csv")
-    predicted = mean(table.probabilities)
-    rated = mean(normalise(read_ratings(ava).select(table.image_ids).votes))
+    predicted = mean_rating(table.probabilities)
+    rated = mean_rating(normalise_votes(read_ratings(ava).select(table.image_ids).votes))
     by_score = table.image_ids[np.argsort(predicted)].tolist()
     assert [photo.image_id for photo in shown.lowest] == by_score[:6]
     assert [photo.image_id for photo in shown.highest] == by_score[::-1][:6]
