@@ -19,7 +19,7 @@ from requestor.devnet.services.hub import Hub
 from requestor.devnet.services.npm import NpmUnavailable
 from requestor.devnet.services.ports import Ports
 from requestor.devnet.state import Devnet
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 
 # The same examples every time; no deadline, because the time of an example depends on other programs only.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -82,9 +82,9 @@ def chain_programs() -> None:
 @pytest.fixture(scope="session")
 def devnet(devnets_home: Path) -> Iterator[Devnet]:
     """Runs a devnet named `tests`: three providers with empty wallets, a requestor with 1000 tGLM."""
-    running = start_detached(NetworkOptions("tests", providers=3))
+    running = start_devnet(NetworkOptions("tests", providers=3))
     yield running
-    stop(running)
+    stop_devnet(running)
 
 
 @pytest.fixture(scope="session")

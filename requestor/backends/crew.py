@@ -25,8 +25,8 @@ from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox, Junk
-from requestor.golem.gftp import TOO_LARGE
-from requestor.image import JOBS, STORE
+from requestor.golem.gftp import FILE_TOO_LARGE
+from requestor.image import JOBS_FOLDER, STORE_FOLDER
 from requestor.money import RESERVE, SHORTEST_ATTEMPT, Accounts, show_glm
 
 METER_SECONDS = 5.0  # between two looks at what providers have cost
@@ -164,7 +164,7 @@ class Crew:
                             raise
                         if failure.is_mismatch:
                             attempt.refuse(str(failure))
-                        elif TOO_LARGE in failure.message:
+                        elif FILE_TOO_LARGE in failure.message:
                             attempt.fail_by_junk(str(failure))
                         else:
                             attempt.fail(str(failure))
@@ -215,15 +215,15 @@ class Crew:
 
     def _script(self, hired: Hired, task: Task, seconds: float) -> Any:
         """Send what the provider lacks (the image first of all), run the program, fetch what it wrote."""
-        job_id, folder = task.job.job_id, f"{JOBS}/{task.job.job_id}"
+        job_id, folder = task.job.job_id, f"{JOBS_FOLDER}/{task.job.job_id}"
         script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         if not hired.deployed:
             script.deploy()
             script.start()
         for path in task.store:
             if path.name not in hired.held:
-                script.upload_file(str(path), f"{STORE}/{path.name}")
-        job = with_place(task, STORE, hired.threads).job
+                script.upload_file(str(path), f"{STORE_FOLDER}/{path.name}")
+        job = with_place(task, STORE_FOLDER, hired.threads).job
         script.upload_bytes(job.to_json().encode(), f"{folder}/{JOB_FILE}")
         if task.weights is not None:
             script.upload_file(str(task.weights), f"{folder}/{WEIGHTS_FILE}")

@@ -21,20 +21,8 @@ from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox
 from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
 from requestor.errors import GolemError
-from requestor.golem import (
-    LONGEST_RUN,
-    MEMORY,
-    PACKAGE_FORMAT,
-    PRICING_MODEL,
-    RUNTIME,
-    TASK_PACKAGE,
-    Offer,
-    Reservation,
-    Wallet,
-    read_offer,
-    reject_invoice,
-)
-from requestor.image import MEMORY_GIB
+from requestor.golem import LONGEST_RUN, Offer, Reservation, Wallet, property_names, read_offer, reject_invoice
+from requestor.image import TASK_MEMORY_GIB
 from requestor.money import Accounts
 from requestor.records import Receipt
 
@@ -267,7 +255,7 @@ class _Strategy(MarketStrategy):
         self._wallet = wallet
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.ensure(f"({PRICING_MODEL}=linear)")
+        demand.ensure(f"({property_names.PRICING_MODEL}=linear)")
 
     async def score_offer(self, offer: OfferProposal) -> float:
         read = read_offer(offer.issuer, offer.props)
@@ -298,10 +286,10 @@ class _ProviderImage(Payload):
     image: str
 
     async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.properties[TASK_PACKAGE] = self.image
-        demand.properties[PACKAGE_FORMAT] = "gvmkit-squash"
-        demand.ensure(f"({RUNTIME}=vm)")
-        demand.ensure(f"({MEMORY}>={MEMORY_GIB})")
+        demand.properties[property_names.TASK_PACKAGE] = self.image
+        demand.properties[property_names.PACKAGE_FORMAT] = "gvmkit-squash"
+        demand.ensure(f"({property_names.RUNTIME}=vm)")
+        demand.ensure(f"({property_names.MEMORY}>={TASK_MEMORY_GIB})")
 
 
 def _offer(agreement: Agreement) -> Offer:

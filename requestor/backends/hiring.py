@@ -11,7 +11,7 @@ from typing import Literal
 from requestor.backends.base import Backend
 from requestor.backends.local import LocalBackend
 from requestor.errors import ConfigurationError
-from requestor.golem import TOKENS, Connection, required_app_key
+from requestor.golem import TOKEN_OF_NETWORK, GolemConnection, required_app_key
 from requestor.golem.gftp import our_gftp_on_path
 from requestor.image import ChosenImage, choose_image
 from requestor.money import Accounts
@@ -44,8 +44,8 @@ class HiringConfig:
     subnet: str
 
     def __post_init__(self) -> None:
-        if self.network not in TOKENS:
-            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKENS)}.")
+        if self.network not in TOKEN_OF_NETWORK:
+            raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKEN_OF_NETWORK)}.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GolemSettings:
         environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
     """
 
-    connection: Connection
+    connection: GolemConnection
     subnet: str
     image: str
     image_checked: bool
@@ -103,7 +103,7 @@ def open_backend(
     from requestor.backends.golem import GolemBackend
 
     settings = GolemSettings(
-        connection=Connection.from_environment(environment, config.network),
+        connection=GolemConnection.from_environment(environment, config.network),
         subnet=config.subnet,
         image=image.package,
         image_checked=image.info is not None,

@@ -87,7 +87,7 @@ def up(
         nima-golem devnet up --detach
         nima-golem devnet up --providers 8 --fault crash,scale:2,slow:4
     """
-    from requestor.devnet import NetworkOptions, start_detached
+    from requestor.devnet import NetworkOptions, start_devnet
 
     options = NetworkOptions(
         name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults,
@@ -96,13 +96,13 @@ def up(
     started = time.monotonic()
     if detach:
         click.echo(f"Starting the devnet {name}. The first time, npm downloads the programs of the chain.", err=True)
-        _show_ready(start_detached(options), time.monotonic() - started)
+        _show_ready(start_devnet(options), time.monotonic() - started)
     else:
         asyncio.run(_foreground(options, started))
 
 
 async def _foreground(options: NetworkOptions, started: float) -> None:
-    from requestor.devnet import supervise
+    from requestor.devnet import supervise_devnet
 
     shown: list[asyncio.Task[None]] = []
 
@@ -112,7 +112,7 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
         shown.append(asyncio.ensure_future(_show_changes(devnet)))
 
     try:
-        await supervise(options, lambda step: click.echo(f"… {step}"), on_ready)
+        await supervise_devnet(options, lambda step: click.echo(f"… {step}"), on_ready)
     finally:
         for task in shown:
             task.cancel()
@@ -122,13 +122,13 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
 async def _show_changes(devnet: Devnet) -> None:
     """Prints a line whenever a provider's state or account changes."""
     from requestor.devnet import provider_accounts
-    from requestor.devnet.provider import plain
+    from requestor.devnet.provider import plain_decimal
 
     last: dict[str, str] = {}
     while True:
         with contextlib.suppress(RequestorError):  # the devnet may be stopping
             for account in await provider_accounts(devnet):
-                paid = f"paid {plain(account.paid)} of {plain(account.invoiced)} GLM"
+                paid = f"paid {plain_decimal(account.paid)} of {plain_decimal(account.invoiced)} GLM"
                 line = f"{account.state}, {account.agreements} agreements, {paid}"
                 if last.get(account.name, "idle, 0 agreements, paid 0 of 0 GLM") != line:
                     click.echo(f"{time.strftime('%H:%M:%S')} {account.name}: {line}")
@@ -156,17 +156,25 @@ def down(name: str | None) -> None:
     Examples:
         nima-golem devnet down
     """
-    from requestor.devnet import DEFAULT_NAME, NAME_VARIABLE, clear, devnet_folder, find_devnet, state_file, stop
+    from requestor.devnet import (
+        DEFAULT_DEVNET,
+        DEVNET_VARIABLE,
+        clear_devnet,
+        devnet_folder,
+        devnet_state_file,
+        find_devnet,
+        stop_devnet,
+    )
 
     running = find_devnet(name)
     if running is None:
-        wanted = name or os.environ.get(NAME_VARIABLE) or DEFAULT_NAME
-        if not state_file(wanted).exists():
+        wanted = name or os.environ.get(DEVNET_VARIABLE) or DEFAULT_DEVNET
+        if not devnet_state_file(wanted).exists():
             raise DevnetError(f"No devnet named {wanted} is running. Start one with `nima-golem devnet up --detach`.")
-        clear(devnet_folder(wanted))
+        clear_devnet(devnet_folder(wanted))
         click.echo(f"The devnet {wanted} was killed earlier. What it left behind is removed now.")
         return
-    stop(running)
+    stop_devnet(running)
     click.echo(f"The devnet {running.name} is stopped.")
 
 
@@ -182,7 +190,7 @@ def status(name: str | None, as_json: bool) -> None:
         nima-golem devnet status --json
     """
     from requestor.devnet import provider_accounts, requestor_wallet
-    from requestor.devnet.provider import plain
+    from requestor.devnet.provider import plain_decimal
 
     async def read() -> tuple[list[ProviderAccount], Decimal | None]:
         return await provider_accounts(running), await requestor_wallet(running)
@@ -199,14 +207,14 @@ def status(name: str | None, as_json: bool) -> None:
             "requestor": {
                 "node_id": running.requestor.node_id,
                 "api_url": running.requestor.api_url,
-                "wallet": None if wallet is None else plain(wallet),
+                "wallet": None if wallet is None else plain_decimal(wallet),
             },
             "providers": [account.to_json() for account in accounts],
         }
         click.echo(json.dumps(value, indent=2))
         return
     click.echo(f"{running.name}: subnet {running.subnet}, {running.requestor.api_url}, logs in {running.logs}")
-    held = "no chain" if wallet is None else f"{plain(wallet)} tGLM"
+    held = "no chain" if wallet is None else f"{plain_decimal(wallet)} tGLM"
     click.echo(f"requestor {running.requestor.node_id}: {held}")
     _table(accounts)
 
@@ -222,10 +230,10 @@ def settle(name: str | None, timeout: float, as_json: bool) -> None:
     Examples:
         nima-golem devnet settle
     """
-    from requestor.devnet import settle as settle_now
+    from requestor.devnet import settle_bills
 
     running = _find(name)
-    accounts = asyncio.run(settle_now(running, timeout))
+    accounts = asyncio.run(settle_bills(running, timeout))
     if as_json:
         click.echo(json.dumps({"providers": [account.to_json() for account in accounts]}, indent=2))
     else:
@@ -263,10 +271,10 @@ def logs(who: str | None, name: str | None, lines: int) -> None:
         nima-golem devnet logs
         nima-golem devnet logs provider-1 --lines 100
     """
-    from requestor.devnet import DEFAULT_NAME, devnet_folder, find_devnet
+    from requestor.devnet import DEFAULT_DEVNET, devnet_folder, find_devnet
 
     running = find_devnet(name)
-    folder = running.logs if running else devnet_folder(name or DEFAULT_NAME) / "logs"
+    folder = running.logs if running else devnet_folder(name or DEFAULT_DEVNET) / "logs"
     found = [path for path in sorted(folder.glob("*.log")) if who is None or who in path.name]
     if not found:
         raise DevnetError(f"There is no such log in {folder}. `ls {folder}` lists the logs.")

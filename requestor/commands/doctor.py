@@ -7,7 +7,7 @@ import json
 
 import click
 
-from requestor.golem import DEFAULT_NETWORK, TOKENS
+from requestor.golem import DEFAULT_NETWORK, TOKEN_OF_NETWORK
 from requestor.terminal import field_lines, terminal_width
 
 _MARKS = {"ok": "✓", "warning": "!", "blocked": "✗", "skipped": "-"}
@@ -15,7 +15,7 @@ _WIDTH = 17  # of the mark and the longest name of a check, as they are shown on
 
 
 @click.command()
-@click.option("--network", type=click.Choice(list(TOKENS)),
+@click.option("--network", type=click.Choice(list(TOKEN_OF_NETWORK)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--download-image", is_flag=True, help="Download the provider image to check its hash.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

@@ -15,7 +15,7 @@ import click
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from requestor.image import ImageInfo, Part
+    from requestor.image import ImageInfo, ImagePart
 
 _PART_COLUMNS = (Column("MB before compression", "right"), Column("part", if_narrow="fold"))
 _CHECK_WIDTH = 11  # of the longest name of a check, as they are shown one by one
@@ -82,11 +82,11 @@ def info(file: Path, as_json: bool) -> None:
         nima-golem image info provider.gvmi
         nima-golem image info --json provider.gvmi | jq -r .sha3_224
     """
-    from requestor.image import list_parts, read_image
+    from requestor.image import list_image_parts, read_image
 
     facts = _facts(read_image(file))
     # The config is useful without the tools that read the file system.
-    parts = list_parts(file) if shutil.which("unsquashfs") else None
+    parts = list_image_parts(file) if shutil.which("unsquashfs") else None
     if as_json:
         listed = None if parts is None else [vars(part) for part in parts]
         click.echo(json.dumps(facts | {"parts": listed}))
@@ -171,7 +171,7 @@ def _in_words(value: Any) -> str:
     return " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
-def _named(part: Part) -> str:
+def _named(part: ImagePart) -> str:
     return " ".join(filter(None, (part.name, part.version, "(this project)" if part.kind == "ours" else "")))
 
 

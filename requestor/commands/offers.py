@@ -7,7 +7,7 @@ import json
 
 import click
 
-from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
+from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.terminal import Column, table_lines, terminal_width
 
 _FIGURES = ("threads", "GiB", "start GLM", "CPU hour GLM", "hour GLM", "first hour GLM")
@@ -15,7 +15,7 @@ _COLUMNS = (Column("provider", if_narrow="cut end"), *(Column(heading, "right") 
 
 
 @click.command()
-@click.option("--network", type=click.Choice(list(TOKENS)),
+@click.option("--network", type=click.Choice(list(TOKEN_OF_NETWORK)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
 @click.option(
@@ -30,11 +30,11 @@ def offers(network: str | None, subnet: str | None, seconds: float, as_json: boo
         nima-golem offers
         nima-golem offers --network polygon --seconds 30 --json
     """
-    from requestor.golem import Connection, chosen_subnet, scan_offers
+    from requestor.golem import GolemConnection, chosen_subnet, scan_offers
     from requestor.setup import golem_environment
 
     environment = golem_environment()
-    connection = Connection.from_environment(environment, network)
+    connection = GolemConnection.from_environment(environment, network)
     found = asyncio.run(scan_offers(connection, chosen_subnet(environment, subnet), seconds))
     rows = []
     for offer in found:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from requestor.errors import RunStopped
-from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKENS
+from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.terminal import Amount, Column, confirm_real_money, table_lines, terminal_width
 from requestor.training import DEFAULT, STRATEGIES
 from requestor.training.rounds import RULES
@@ -57,7 +57,7 @@ _WORTH_WAITING_FOR = {
               help="File with the ids for testing. [default: AVA/splits/test.txt, or a random tenth]")  # fmt: skip
 @click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of the run; an existing run continues. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
-@click.option("--network", type=click.Choice(list(TOKENS)),
+@click.option("--network", type=click.Choice(list(TOKEN_OF_NETWORK)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random.")

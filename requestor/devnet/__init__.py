@@ -8,51 +8,51 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.devnet.network import NetworkOptions
-    from requestor.devnet.settlement import ProviderAccount, provider_accounts, requestor_wallet, settle
+    from requestor.devnet.settlement import ProviderAccount, provider_accounts, requestor_wallet, settle_bills
     from requestor.devnet.state import (
-        DEFAULT_NAME,
-        NAME_VARIABLE,
+        DEFAULT_DEVNET,
+        DEVNET_VARIABLE,
         Devnet,
         devnet_folder,
+        devnet_state_file,
         find_devnet,
         running_devnets,
-        state_file,
     )
-    from requestor.devnet.supervision import clear, start_detached, stop, supervise
+    from requestor.devnet.supervision import clear_devnet, start_devnet, stop_devnet, supervise_devnet
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "network": ["NetworkOptions"],
-            "settlement": ["ProviderAccount", "provider_accounts", "requestor_wallet", "settle"],
+            "settlement": ["ProviderAccount", "provider_accounts", "requestor_wallet", "settle_bills"],
             "state": [
-                "DEFAULT_NAME",
+                "DEFAULT_DEVNET",
                 "Devnet",
-                "NAME_VARIABLE",
+                "DEVNET_VARIABLE",
                 "devnet_folder",
                 "find_devnet",
                 "running_devnets",
-                "state_file",
+                "devnet_state_file",
             ],
-            "supervision": ["clear", "start_detached", "stop", "supervise"],
+            "supervision": ["clear_devnet", "start_devnet", "stop_devnet", "supervise_devnet"],
         },
     )
 
 __all__ = [
-    "DEFAULT_NAME",
-    "NAME_VARIABLE",
+    "DEFAULT_DEVNET",
+    "DEVNET_VARIABLE",
     "Devnet",
     "NetworkOptions",
     "ProviderAccount",
-    "clear",
+    "clear_devnet",
     "devnet_folder",
+    "devnet_state_file",
     "find_devnet",
     "provider_accounts",
     "requestor_wallet",
     "running_devnets",
-    "settle",
-    "start_detached",
-    "state_file",
-    "stop",
-    "supervise",
+    "settle_bills",
+    "start_devnet",
+    "stop_devnet",
+    "supervise_devnet",
 ]

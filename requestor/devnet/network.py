@@ -30,8 +30,8 @@ from requestor.devnet.services import (
 )
 from requestor.devnet.state import PLATFORM, ChainState, Devnet, NodeState, devnet_folder, process_started
 from requestor.errors import DevnetError
-from requestor.image import python_of
-from requestor.vm import PYTHON, ImageCache, Layout, Sandbox, UnpackedImage
+from requestor.image import python_in_labels
+from requestor.vm import PYTHON_IN_SANDBOX, ImageCache, Sandbox, SandboxLayout, UnpackedImage
 
 REQUESTOR_FUNDS = Decimal(1000)
 MAX_PROVIDERS = 50
@@ -169,7 +169,7 @@ class Network:
     async def _try_sandbox(self) -> None:
         """Boots a sandbox once, so that a machine without sandboxes fails here and not in every task."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            layout = Layout.of_image(self._image.root, {}) if self._image else Layout.of_host({})
+            layout = SandboxLayout.of_image(self._image.root, {}) if self._image else SandboxLayout.of_host({})
             sandbox = await Sandbox.boot(layout, Path(folder))
             await sandbox.stop()
 
@@ -236,7 +236,7 @@ class Network:
             image_url=self._images.url,
             image_hash=self._images.sha3,
             image_file=str(self._image.info.path) if self._image else "",
-            python=python_of(self._image.info.labels) if self._image else PYTHON,
+            python=python_in_labels(self._image.info.labels) if self._image else PYTHON_IN_SANDBOX,
         )
 
     @property

@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from requestor.devnet.provider import Rest, plain
-from requestor.devnet.services import Node, Token, find_yagna
+from requestor.devnet.provider import ProviderRest, plain_decimal
+from requestor.devnet.services import Erc20Token, EthereumNode, find_yagna
 from requestor.devnet.state import NETWORK, Devnet, NodeState, process_started
 from requestor.errors import DevnetError, GolemError
 
@@ -39,7 +39,9 @@ class ProviderAccount:
     fault: str
 
     def to_json(self) -> dict[str, Any]:
-        return {key: plain(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()}
+        return {
+            key: plain_decimal(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()
+        }
 
 
 async def provider_accounts(devnet: Devnet) -> list[ProviderAccount]:
@@ -52,7 +54,7 @@ async def requestor_wallet(devnet: Devnet) -> Decimal | None:
     return await _wallet(devnet, devnet.requestor)
 
 
-async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
+async def settle_bills(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
     """Makes the requestor pay all that it accepted, and waits until the providers have seen the payments on the chain.
 
     Raises DevnetError if the devnet has no chain, or after `timeout` seconds.
@@ -72,7 +74,7 @@ async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
         if not waiting:
             return accounts
         if time.monotonic() > deadline:
-            missing = ", ".join(f"{plain(unpaid[name])} to {name}" for name in sorted(waiting))
+            missing = ", ".join(f"{plain_decimal(unpaid[name])} to {name}" for name in sorted(waiting))
             raise DevnetError(
                 f"Not all was settled within {timeout:g} s; missing GLM: {missing}. "
                 f"See {devnet.logs / 'requestor.log'}."
@@ -83,7 +85,7 @@ async def settle(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
 async def _accepted(devnet: Devnet) -> dict[str, Decimal]:
     """Returns the GLM that the requestor has promised to pay or has paid, by the provider's node id."""
     owed: dict[str, Decimal] = {}
-    async with Rest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
+    async with ProviderRest(devnet.requestor.api_url, devnet.requestor.app_key) as rest:
         for invoice in await rest.invoices():
             if invoice["status"] in ("ACCEPTED", "SETTLED"):
                 issuer = invoice["issuerId"]
@@ -95,7 +97,7 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
     invoiced = accepted = paid = Decimal(0)
     agreements, state = 0, "stopped"
     try:
-        async with Rest(node.api_url, node.app_key) as rest:
+        async with ProviderRest(node.api_url, node.app_key) as rest:
             for invoice in await rest.invoices():
                 amount, status = Decimal(invoice["amount"]), invoice["status"]
                 invoiced += amount
@@ -115,7 +117,7 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
 async def _wallet(devnet: Devnet, node: NodeState) -> Decimal | None:
     if devnet.chain is None:
         return None
-    return await Token(Node(devnet.chain.url), devnet.chain.token).balance_of(node.node_id)
+    return await Erc20Token(EthereumNode(devnet.chain.url), devnet.chain.token).balance_of(node.node_id)
 
 
 async def _process_payments(devnet: Devnet) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from nima.safe_io import data_folder, write_atomically
 from requestor.errors import DevnetError
-from requestor.golem import DRIVER, payment_platform
+from requestor.golem import PAYMENT_DRIVER, payment_platform
 from requestor.golem.gftp import gftp_on_path
-from requestor.vm import PYTHON
+from requestor.vm import PYTHON_IN_SANDBOX
 
-NAME_VARIABLE = "NIMA_GOLEM_DEVNET"
-DEFAULT_NAME = "default"
+DEVNET_VARIABLE = "NIMA_GOLEM_DEVNET"
+DEFAULT_DEVNET = "default"
 NETWORK = "hoodi"  # which the devnet's chain stands in for
 PLATFORM = payment_platform(NETWORK)
 
@@ -65,7 +65,7 @@ class Devnet:
     image_url: str
     image_hash: str
     image_file: str = ""
-    python: str = PYTHON
+    python: str = PYTHON_IN_SANDBOX
 
     @property
     def logs(self) -> Path:
@@ -84,7 +84,7 @@ class Devnet:
             "GSB_URL": self.requestor.gsb_url,
             "YAGNA_DATADIR": self.requestor.folder,  # for the `yagna` command
             "YAGNA_PAYMENT_NETWORK": NETWORK,
-            "YAGNA_PAYMENT_DRIVER": DRIVER,
+            "YAGNA_PAYMENT_DRIVER": PAYMENT_DRIVER,
             "YAGNA_SUBNET": self.subnet,
             "NIMA_GOLEM_IMAGE": f"hash:sha3:{self.image_hash}:{self.image_url}",
             "NIMA_GOLEM_IMAGE_URL": self.image_url,
@@ -96,7 +96,7 @@ class Devnet:
 
     def save(self) -> None:
         content = json.dumps(asdict(self), indent=2).encode()
-        write_atomically(state_file(self.name), content, mode=0o600)  # it holds the app keys
+        write_atomically(devnet_state_file(self.name), content, mode=0o600)  # it holds the app keys
 
     @classmethod
     def load(cls, path: Path) -> Devnet:
@@ -127,7 +127,7 @@ def devnet_folder(name: str) -> Path:
     return devnets_folder() / name
 
 
-def state_file(name: str) -> Path:
+def devnet_state_file(name: str) -> Path:
     return devnet_folder(name) / "devnet.json"
 
 
@@ -145,15 +145,15 @@ def find_devnet(name: str | None = None) -> Devnet | None:
 
     Raises DevnetError where several run and nothing says which is meant.
     """
-    name = name or os.environ.get(NAME_VARIABLE)
+    name = name or os.environ.get(DEVNET_VARIABLE)
     running = running_devnets()
     if name:
         return next((devnet for devnet in running if devnet.name == name), None)
     if len(running) > 1:
-        default = next((devnet for devnet in running if devnet.name == DEFAULT_NAME), None)
+        default = next((devnet for devnet in running if devnet.name == DEFAULT_DEVNET), None)
         if default is None:
             names = ", ".join(devnet.name for devnet in running)
-            raise DevnetError(f"Several devnets run ({names}): say which one with --name or {NAME_VARIABLE}.")
+            raise DevnetError(f"Several devnets run ({names}): say which one with --name or {DEVNET_VARIABLE}.")
         return default
     return running[0] if running else None
 

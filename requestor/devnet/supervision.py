@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from requestor.devnet.network import Network, NetworkOptions, OnProgress
-from requestor.devnet.state import Devnet, devnet_folder, state_file
+from requestor.devnet.state import Devnet, devnet_folder, devnet_state_file
 from requestor.errors import DevnetError, RequestorError
 
 _STOP_SECONDS = 20.0
@@ -42,23 +42,25 @@ def claimed(name: str) -> Iterator[Path]:
                 f"A devnet named {name} runs already: stop it with `nima-golem devnet down --name {name}`, "
                 "or start another one with --name."
             ) from None
-        clear(folder)
+        clear_devnet(folder)
         shutil.rmtree(folder / "logs", ignore_errors=True)
         (folder / "logs").mkdir()
         try:
             yield folder
         finally:
-            clear(folder)
+            clear_devnet(folder)
 
 
-def clear(folder: Path) -> None:
+def clear_devnet(folder: Path) -> None:
     """Deletes what a devnet keeps in its folder, except its logs."""
     (folder / "devnet.json").unlink(missing_ok=True)
     for part in ("daemons", "agents", "bin", "images"):
         shutil.rmtree(folder / part, ignore_errors=True)
 
 
-async def supervise(options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]) -> None:
+async def supervise_devnet(
+    options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]
+) -> None:
     """Runs a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError if it cannot start or a part of it ends."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -101,7 +103,7 @@ def main() -> None:
             logger.info("starting: %s", step)
 
         try:
-            asyncio.run(supervise(options, on_progress, on_ready))
+            asyncio.run(supervise_devnet(options, on_progress, on_ready))
         except RequestorError as error:
             if outcome.closed:
                 logger.error("%s", error)
@@ -113,7 +115,7 @@ def main() -> None:
             raise
 
 
-def start_detached(options: NetworkOptions) -> Devnet:
+def start_devnet(options: NetworkOptions) -> Devnet:
     """Starts a supervisor that outlives this process, and waits until its devnet is ready. Raises DevnetError."""
     read, write = os.pipe()
     with os.fdopen(read) as outcome:
@@ -129,10 +131,10 @@ def start_detached(options: NetworkOptions) -> Devnet:
         message = outcome.read()
     if message != "ready":
         raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
-    return Devnet.load(state_file(options.name))
+    return Devnet.load(devnet_state_file(options.name))
 
 
-def stop(devnet: Devnet) -> None:
+def stop_devnet(devnet: Devnet) -> None:
     """Ends a running devnet, and waits until all of it is gone."""
     os.kill(devnet.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -142,7 +144,7 @@ def stop(devnet: Devnet) -> None:
         os.kill(devnet.pid, signal.SIGKILL)  # its children end with it
         while devnet.running:
             time.sleep(0.05)
-        clear(Path(devnet.folder))
+        clear_devnet(Path(devnet.folder))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
+    from requestor.golem import property_names as property_names
     from requestor.golem.daemon import DaemonClient
     from requestor.golem.market import Offer, read_offer, scan_offers
     from requestor.golem.networks import (
         DEFAULT_NETWORK,
         DEFAULT_SUBNET,
-        DRIVER,
-        TOKENS,
-        Connection,
+        PAYMENT_DRIVER,
+        TOKEN_OF_NETWORK,
+        GolemConnection,
         chosen_network,
         chosen_subnet,
         is_real_money,
@@ -22,29 +23,9 @@ if TYPE_CHECKING:
         required_app_key,
     )
     from requestor.golem.orphans import reject_invoice
-    from requestor.golem.properties import (
-        ACCEPT_TIMEOUT,
-        CHOSEN_PLATFORM,
-        CPU,
-        DEBIT_NOTE_INTERVAL,
-        DURATION,
-        EXPIRATION,
-        MEMORY,
-        MULTI_ACTIVITY,
-        NODE_NAME,
-        PACKAGE_FORMAT,
-        PAYMENT_TIMEOUT,
-        PRICES,
-        PRICING_MODEL,
-        RUNTIME,
-        SUBNET,
-        TASK_PACKAGE,
-        THREADS,
-        USAGE_VECTOR,
-    )
-    from requestor.golem.provider_name import ID_LENGTH, display_name
+    from requestor.golem.provider_name import SHOWN_ID_LENGTH, display_name
     from requestor.golem.reservation import LONGEST_RUN, Reservation
-    from requestor.golem.retrying import growing_pauses, retry
+    from requestor.golem.retrying import growing_pauses, retry_until_success
     from requestor.golem.wallet import Wallet
 else:
     __getattr__, __dir__ = attach(
@@ -53,11 +34,11 @@ else:
             "daemon": ["DaemonClient"],
             "market": ["Offer", "read_offer", "scan_offers"],
             "networks": [
-                "Connection",
+                "GolemConnection",
                 "DEFAULT_NETWORK",
                 "DEFAULT_SUBNET",
-                "DRIVER",
-                "TOKENS",
+                "PAYMENT_DRIVER",
+                "TOKEN_OF_NETWORK",
                 "chosen_network",
                 "chosen_subnet",
                 "is_real_money",
@@ -65,60 +46,23 @@ else:
                 "required_app_key",
             ],
             "orphans": ["reject_invoice"],
-            "properties": [
-                "ACCEPT_TIMEOUT",
-                "CHOSEN_PLATFORM",
-                "CPU",
-                "DEBIT_NOTE_INTERVAL",
-                "DURATION",
-                "EXPIRATION",
-                "MEMORY",
-                "MULTI_ACTIVITY",
-                "NODE_NAME",
-                "PACKAGE_FORMAT",
-                "PAYMENT_TIMEOUT",
-                "PRICES",
-                "PRICING_MODEL",
-                "RUNTIME",
-                "SUBNET",
-                "TASK_PACKAGE",
-                "THREADS",
-                "USAGE_VECTOR",
-            ],
-            "provider_name": ["ID_LENGTH", "display_name"],
+            "property_names": [],
+            "provider_name": ["SHOWN_ID_LENGTH", "display_name"],
             "reservation": ["LONGEST_RUN", "Reservation"],
-            "retrying": ["growing_pauses", "retry"],
+            "retrying": ["growing_pauses", "retry_until_success"],
             "wallet": ["Wallet"],
         },
     )
 
 __all__ = [
-    "ACCEPT_TIMEOUT",
-    "CHOSEN_PLATFORM",
-    "CPU",
-    "DEBIT_NOTE_INTERVAL",
     "DEFAULT_NETWORK",
     "DEFAULT_SUBNET",
-    "DRIVER",
-    "DURATION",
-    "EXPIRATION",
-    "ID_LENGTH",
     "LONGEST_RUN",
-    "MEMORY",
-    "MULTI_ACTIVITY",
-    "NODE_NAME",
-    "PACKAGE_FORMAT",
-    "PAYMENT_TIMEOUT",
-    "PRICES",
-    "PRICING_MODEL",
-    "RUNTIME",
-    "SUBNET",
-    "TASK_PACKAGE",
-    "THREADS",
-    "TOKENS",
-    "USAGE_VECTOR",
-    "Connection",
+    "PAYMENT_DRIVER",
+    "SHOWN_ID_LENGTH",
+    "TOKEN_OF_NETWORK",
     "DaemonClient",
+    "GolemConnection",
     "Offer",
     "Reservation",
     "Wallet",
@@ -128,9 +72,10 @@ __all__ = [
     "growing_pauses",
     "is_real_money",
     "payment_platform",
+    "property_names",
     "read_offer",
     "reject_invoice",
     "required_app_key",
-    "retry",
+    "retry_until_success",
     "scan_offers",
 ]

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from requestor.golem.daemon import DaemonClient
-from requestor.golem.networks import Connection
-from requestor.golem.properties import (
+from requestor.golem.networks import GolemConnection
+from requestor.golem.property_names import (
     CPU,
     DURATION,
     EXPIRATION,
@@ -55,7 +55,7 @@ class Offer:
         return self.price.wall_second * SECONDS_AN_HOUR
 
 
-async def scan_offers(connection: Connection, subnet: str, seconds: float) -> list[Offer]:
+async def scan_offers(connection: GolemConnection, subnet: str, seconds: float) -> list[Offer]:
     """Listens to the market for `seconds`, and returns one offer a provider, the cheapest first hour first.
 
     Offers that are no linear price for time and CPU are left out. Raises what `DaemonClient` raises.

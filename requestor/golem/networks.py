@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from requestor.errors import AppKeyMissing
 
 # network → the token that is paid with there; test GLM has no value
-TOKENS = {
+TOKEN_OF_NETWORK = {
     "hoodi": "tglm",
     "polygon": "glm",
     "mainnet": "glm",
@@ -19,7 +19,7 @@ TOKENS = {
     "sepolia": "tglm",
     "holesky": "tglm",
 }
-DRIVER = "erc20"
+PAYMENT_DRIVER = "erc20"
 DEFAULT_API_URL = "http://127.0.0.1:7465"
 DEFAULT_NETWORK = "hoodi"
 DEFAULT_SUBNET = "public"
@@ -27,12 +27,12 @@ DEFAULT_SUBNET = "public"
 
 def is_real_money(network: str) -> bool:
     """Tells whether payments on `network` move GLM that has a value."""
-    return TOKENS.get(network) == "glm"
+    return TOKEN_OF_NETWORK.get(network) == "glm"
 
 
-def payment_platform(network: str, driver: str = DRIVER) -> str:
+def payment_platform(network: str, driver: str = PAYMENT_DRIVER) -> str:
     """Returns the payment platform's name, such as `erc20-hoodi-tglm`. Raises KeyError for an unknown network."""
-    return f"{driver}-{network}-{TOKENS[network]}"
+    return f"{driver}-{network}-{TOKEN_OF_NETWORK[network]}"
 
 
 def chosen_network(environment: Mapping[str, str], option: str | None = None) -> str:
@@ -59,20 +59,20 @@ def required_app_key(environment: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class Connection:
+class GolemConnection:
     """The daemon's address and the way to pay: all that a run needs to know of Golem.
 
     Attributes:
         api_url: of the daemon's REST interface, without a slash at the end (one that is given is removed).
         app_key: the daemon's key for one of its identities.
-        network: payment network, a key of `TOKENS`.
+        network: payment network, a key of `TOKEN_OF_NETWORK`.
         driver: payment driver.
     """
 
     api_url: str
     app_key: str
     network: str
-    driver: str = DRIVER
+    driver: str = PAYMENT_DRIVER
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_url", self.api_url.rstrip("/"))  # paths, and yapapi's, begin with one
@@ -80,7 +80,7 @@ class Connection:
     @classmethod
     def from_environment(
         cls, environment: Mapping[str, str], network: str | None = None, *, require_app_key: bool = True
-    ) -> Connection:
+    ) -> GolemConnection:
         """Returns the connection that YAGNA_API_URL, YAGNA_APPKEY and YAGNA_PAYMENT_NETWORK describe.
 
         Args:

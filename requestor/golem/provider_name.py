@@ -5,7 +5,7 @@ from __future__ import annotations
 from nima.safe_io import one_line
 
 LENGTH = 48  # characters; the names that Golem suggests have about twenty
-ID_LENGTH = 10
+SHOWN_ID_LENGTH = 10
 
 
 def display_name(chosen: object, provider_id: str) -> str:
@@ -16,5 +16,5 @@ def display_name(chosen: object, provider_id: str) -> str:
         provider_id: its node id; the first digits replace a missing name.
     """
     name = "" if chosen is None else one_line(str(chosen))
-    name = name or one_line(provider_id)[:ID_LENGTH] or "?"
+    name = name or one_line(provider_id)[:SHOWN_ID_LENGTH] or "?"
     return name if len(name) <= LENGTH else f"{name[: LENGTH - 1]}…"

@@ -19,7 +19,7 @@ def growing_pauses(first: float, factor: float, longest: float = math.inf) -> It
         pause = min(pause * factor, longest)
 
 
-async def retry(
+async def retry_until_success(
     attempt: Callable[[], Awaitable[_Result]],
     on: type[_Failure],
     pauses: Iterable[float],

@@ -8,7 +8,7 @@ from typing import Any
 
 from requestor.errors import DaemonRefused, WalletEmpty
 from requestor.golem.daemon import DaemonClient
-from requestor.golem.networks import Connection, is_real_money
+from requestor.golem.networks import GolemConnection, is_real_money
 from requestor.money import show_glm
 
 _INSUFFICIENT_FUNDS = "insufficient-account-funds"
@@ -19,7 +19,7 @@ _ENDED = 409
 class Wallet(DaemonClient):
     """The requestor's daemon, its allocations and what they pay. Used and failing as `DaemonClient`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: GolemConnection) -> None:
         super().__init__(connection.api_url, connection.app_key)
         self._connection = connection
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from requestor.errors import ConfigurationError, ImageError
 from requestor.image.gvmi import ImageInfo, read_image, read_labels
-from requestor.image.labels import DEFAULT_PYTHON, check_versions, models_of, python_of
+from requestor.image.labels import DEFAULT_PYTHON, check_image_versions, models_in_labels, python_in_labels
 
 _END_BYTES = 64 * 1024  # of the end of an image; more than any container config of this project has
 _SECONDS = 10.0
@@ -48,7 +48,7 @@ class ChosenImage:
     @property
     def models(self) -> tuple[str, ...]:
         """The SHA-256 of the models that are known to lie in the image."""
-        return models_of(self.info.labels) if self.info else ()
+        return models_in_labels(self.info.labels) if self.info else ()
 
     def _parts(self) -> re.Match[str]:
         match = _PACKAGE.fullmatch(self.package)
@@ -79,8 +79,8 @@ def choose_image(environment: Mapping[str, str]) -> ChosenImage:
         )
     labels = info.labels if info else _labels_at(match["url"])
     if labels is not None:
-        check_versions(labels, str(file or match["url"]))
-    python = environment.get("NIMA_GOLEM_PYTHON") or (python_of(labels) if labels else DEFAULT_PYTHON)
+        check_image_versions(labels, str(file or match["url"]))
+    python = environment.get("NIMA_GOLEM_PYTHON") or (python_in_labels(labels) if labels else DEFAULT_PYTHON)
     return ChosenImage(package, python, info, labels)
 
 

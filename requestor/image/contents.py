@@ -26,7 +26,7 @@ _MODULES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagePart:
     """A part of an image; `size` is in bytes before compression, `version` is empty if there is none."""
 
     kind: Kind
@@ -35,7 +35,7 @@ class Part:
     size: int
 
 
-def list_parts(image: Path) -> list[Part]:
+def list_image_parts(image: Path) -> list[ImagePart]:
     """Returns the parts of `image`: this project, then packages, then the rest, each from the largest down. Raises
     ImageError.
     """
@@ -53,5 +53,5 @@ def list_parts(image: Path) -> list[Part]:
         else:
             sizes["system", "the rest of the system"] += size
     order: tuple[Kind, ...] = ("ours", "package", "python", "system")
-    parts = (Part(kind, name, versions.get(name, ""), size) for (kind, name), size in sizes.items())
+    parts = (ImagePart(kind, name, versions.get(name, ""), size) for (kind, name), size in sizes.items())
     return sorted(parts, key=lambda part: (order.index(part.kind), -part.size, part.name))

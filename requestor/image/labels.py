@@ -21,7 +21,7 @@ MODELS_LABEL = "nima-golem.models"
 DEFAULT_PYTHON = "/usr/local/bin/python3"
 
 
-def check_versions(labels: Mapping[str, str], image: str) -> None:
+def check_image_versions(labels: Mapping[str, str], image: str) -> None:
     """Raises ImageMismatch unless an image with these labels takes this program's jobs. `image`: what to call it."""
     version, protocol = labels.get(VERSION_LABEL), labels.get(PROTOCOL_LABEL)
     if version is None or protocol is None:
@@ -35,11 +35,11 @@ def check_versions(labels: Mapping[str, str], image: str) -> None:
         )
 
 
-def python_of(labels: Mapping[str, str]) -> str:
+def python_in_labels(labels: Mapping[str, str]) -> str:
     """Absolute path of the Python in an image with these labels."""
     return labels.get(PYTHON_LABEL, DEFAULT_PYTHON)
 
 
-def models_of(labels: Mapping[str, str]) -> tuple[str, ...]:
+def models_in_labels(labels: Mapping[str, str]) -> tuple[str, ...]:
     """SHA-256 of the models that nobody has to send to an image with these labels."""
     return tuple(labels.get(MODELS_LABEL, "").split())

@@ -12,7 +12,7 @@ from pathlib import Path
 from requestor.errors import ImageError
 
 # gzip at level 6: xz would save a tenth and take ten times as long to make; Golem's kernel knows no zstd.
-COMPRESSION = ("-comp", "gzip", "-Xcompression-level", "6")
+SQUASHFS_COMPRESSION = ("-comp", "gzip", "-Xcompression-level", "6")
 _LINE = re.compile(r"-\S{9} \S+ +(\d+) \d{4}-\d\d-\d\d \d\d:\d\d (.*)")
 
 
@@ -25,7 +25,7 @@ def make_squashfs(root: Path, output: Path) -> None:
     if not date.isdecimal():
         raise ImageError(f"SOURCE_DATE_EPOCH is {date!r}; it must be a number of seconds since 1970.")
     command = [_tool("mksquashfs"), str(root), str(output), "-noappend", "-no-progress", "-quiet"]
-    command += ["-all-root", "-no-xattrs", "-mkfs-time", date, "-all-time", date, *COMPRESSION]
+    command += ["-all-root", "-no-xattrs", "-mkfs-time", date, "-all-time", date, *SQUASHFS_COMPRESSION]
     # `mksquashfs` refuses date options beside the variable.
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -33,7 +33,7 @@ def make_squashfs(root: Path, output: Path) -> None:
         raise ImageError(f"mksquashfs could not pack the image: {_reason(done)}.")
 
 
-def maker() -> str:
+def squashfs_version() -> str:
     """Returns name and version of the program that makes the squashfs. Raises ImageError if it is missing."""
     done = subprocess.run([_tool("mksquashfs"), "-version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]

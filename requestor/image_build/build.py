@@ -14,7 +14,15 @@ from nima.safe_io import atomic_file, cache_folder
 from nima.version import VERSION
 from nima.wire import PROTOCOL
 from requestor.errors import ImageError
-from requestor.image import COMPRESSION, ImageInfo, check_versions, make_squashfs, maker, read_image, write_image
+from requestor.image import (
+    SQUASHFS_COMPRESSION,
+    ImageInfo,
+    check_image_versions,
+    make_squashfs,
+    read_image,
+    squashfs_version,
+    write_image,
+)
 from requestor.image_build.archive import unpack_archive
 from requestor.image_build.builders import Builder, find_builder
 from requestor.image_build.wheels import fetch_wheels
@@ -40,7 +48,7 @@ def build_image(output: Path, base: str, models: Sequence[str], report: Report) 
         )
     if not output.parent.is_dir():
         raise ImageError(f"{output} cannot be written: there is no folder {output.parent}.")
-    builder, squashfs_maker = find_builder(), maker()
+    builder, squashfs_maker = find_builder(), squashfs_version()
     report("Fetching packages")
     wheels = fetch_wheels(REPOSITORY / "provider_image" / "requirements.txt")
     with tempfile.TemporaryDirectory(prefix="nima-golem-image-") as scratch:
@@ -53,7 +61,7 @@ def build_image(output: Path, base: str, models: Sequence[str], report: Report) 
             "wheels": sorted(path.name for path in wheels.iterdir()),
             "arguments": arguments,
             "base": builder.layers(base),
-            "squashfs": [squashfs_maker, *COMPRESSION, os.environ.get("SOURCE_DATE_EPOCH", "0")],
+            "squashfs": [squashfs_maker, *SQUASHFS_COMPRESSION, os.environ.get("SOURCE_DATE_EPOCH", "0")],
         }
         kept = _kept(ingredients)
         if kept.exists():
@@ -111,7 +119,7 @@ def _build(builder: Builder, context: Path, arguments: Mapping[str, str], kept: 
         archive.unlink()
         report("Packing")
         make_squashfs(root, squashfs)
-        check_versions(write_image(squashfs, config, Path(scratch) / kept.name).labels, "The new image")
+        check_image_versions(write_image(squashfs, config, Path(scratch) / kept.name).labels, "The new image")
         for old in kept.parent.glob("*.gvmi"):
             old.unlink()
         (Path(scratch) / kept.name).rename(kept)

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from requestor.errors import ImageError
-from requestor.image import check_versions, read_image
+from requestor.image import check_image_versions, read_image
 
 _REGISTRY = "https://registry.golem.network"
 
@@ -25,7 +25,7 @@ def push_image(path: Path, tag: str | None) -> str:
     if tool is None:
         raise ImageError("Images are pushed by `gvmkit-build`, which is missing: pip install gvmkit-build.")
     info = read_image(path)
-    check_versions(info.labels, str(path))
+    check_image_versions(info.labels, str(path))
     with tempfile.TemporaryDirectory(prefix="nima-golem-push-") as folder:
         # `gvmkit-build` leaves a file beside the image that it uploads.
         link, told = Path(folder) / path.name, Path(folder) / "told.json"

@@ -19,18 +19,26 @@ from nima.safe_io import read_bounded
 from nima.wire import JOB_FILE, MAX_RESULT_BYTES, PROTOCOL, RESULT_FILE, Job, JobKind, JobResult, TrainingPlan
 from requestor.errors import DevnetError, ImageError
 from requestor.image import (
-    JOBS,
-    MEMORY_GIB,
-    MODELS,
-    STORE,
+    JOBS_FOLDER,
+    MODELS_FOLDER,
+    STORE_FOLDER,
+    TASK_MEMORY_GIB,
     UNSUPPORTED_COMPRESSIONS,
     ImageInfo,
-    check_versions,
-    models_of,
-    python_of,
+    check_image_versions,
+    models_in_labels,
+    python_in_labels,
     read_image,
 )
-from requestor.vm import DeploymentRefused, ImageCache, Machine, Runtime, RuntimeFailed, UnpackedImage, Usage
+from requestor.vm import (
+    DeploymentRefused,
+    ImageCache,
+    Runtime,
+    RuntimeFailed,
+    TaskMachine,
+    UnpackedImage,
+    UsageCounters,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +69,7 @@ async def verify_image(path: Path) -> AsyncIterator[Check]:
     """
     info = await asyncio.to_thread(read_image, path)
     yield Check("format", f"{info.size} bytes, SHA3-224 {info.sha3_224}")
-    check_versions(info.labels, str(path))
+    check_image_versions(info.labels, str(path))
     yield Check("version", f"{info.labels['nima-golem.version']}, protocol {info.labels['nima-golem.protocol']}")
     _check_config(info)
     yield Check("config", f"volumes {', '.join(info.volumes)}; {' '.join(info.entrypoint)}")
@@ -76,7 +84,7 @@ async def verify_image(path: Path) -> AsyncIterator[Check]:
 
 async def _do_jobs(machine: _Booted, info: ImageInfo) -> AsyncIterator[Check]:
     files = await asyncio.to_thread(lambda: sum(1 for path in machine.root.rglob("*") if path.is_file()))
-    yield Check("boot", f"{files} files, no network, no environment, {MEMORY_GIB} GiB")
+    yield Check("boot", f"{files} files, no network, no environment, {TASK_MEMORY_GIB} GiB")
     base, shard, expected = await asyncio.to_thread(_prepare, machine.store)
     embedded = await _embed(machine, base, shard, expected)
     versions = ", ".join(f"{name} {version}" for name, version in embedded.versions.items())
@@ -86,8 +94,10 @@ async def _do_jobs(machine: _Booted, info: ImageInfo) -> AsyncIterator[Check]:
         if kind == "evaluate":
             await asyncio.to_thread(_compare_predictions, machine.jobs / kind / (result.output or ""), expected)
         yield Check(kind, f"{result.samples} photos in {result.seconds:.1f} s")
-    for number, model in enumerate(models_of(info.labels)):
-        backbone = await asyncio.to_thread(_backbone_of, machine.root / MODELS.lstrip("/") / f"{model}.safetensors")
+    for number, model in enumerate(models_in_labels(info.labels)):
+        backbone = await asyncio.to_thread(
+            _backbone_of, machine.root / MODELS_FOLDER.lstrip("/") / f"{model}.safetensors"
+        )
         await machine.work("evaluate", model, shard, backbone, f"model-{number}")
         yield Check("model", f"{model} ({backbone})")
 
@@ -100,7 +110,7 @@ async def _embed(machine: _Booted, base: str, shard: str, expected: _Expected) -
 
 def _check_config(info: ImageInfo) -> None:
     problem = ""
-    if missing := {JOBS, STORE} - set(info.volumes):
+    if missing := {JOBS_FOLDER, STORE_FOLDER} - set(info.volumes):
         problem = f"it has no VOLUME {' and '.join(sorted(missing))}, where jobs are sent to"
     elif info.compression in UNSUPPORTED_COMPRESSIONS:
         problem = f"Golem's VM cannot read a squashfs of {info.compression}"
@@ -117,18 +127,18 @@ class _Booted:
 
     def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path]) -> None:
         self._info, self._runtime = image.info, runtime
-        self.root, self.store, self.jobs = image.root, volumes[STORE], volumes[JOBS]
+        self.root, self.store, self.jobs = image.root, volumes[STORE_FOLDER], volumes[JOBS_FOLDER]
 
     async def work(self, kind: JobKind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
         """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
         plan, name = _PLAN if kind == "train" else None, name or kind
-        job = Job(PROTOCOL, kind, name, backbone, STORE, base, (shard,), plan, threads=0)
+        job = Job(PROTOCOL, kind, name, backbone, STORE_FOLDER, base, (shard,), plan, threads=0)
         folder = self.jobs / name
         folder.mkdir()
         (folder / JOB_FILE).write_text(job.to_json())
         said = bytearray()
-        arguments = ("-m", "provider_image", f"{JOBS}/{name}/{JOB_FILE}")
-        python = python_of(self._info.labels)
+        arguments = ("-m", "provider_image", f"{JOBS_FOLDER}/{name}/{JOB_FILE}")
+        python = python_in_labels(self._info.labels)
         try:
             run = self._runtime.run(python, arguments, said.extend, said.extend)
             status = await asyncio.wait_for(run, _JOB_SECONDS)
@@ -162,8 +172,8 @@ async def _unpacked(info: ImageInfo) -> AsyncIterator[tuple[UnpackedImage, Path]
 
 @asynccontextmanager
 async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool = False) -> AsyncIterator[_Booted]:
-    memory = int(MEMORY_GIB * 2**30)
-    runtime = Runtime(folder, Usage(), Machine(image_environment=image_environment, memory=memory))
+    memory = int(TASK_MEMORY_GIB * 2**30)
+    runtime = Runtime(folder, UsageCounters(), TaskMachine(image_environment=image_environment, memory=memory))
     try:
         _, volumes = runtime.deploy(None, image)
         await runtime.start(())

@@ -24,11 +24,11 @@ from nima.wire import PROTOCOL, named_version
 from requestor.devnet import Devnet, running_devnets
 from requestor.devnet.services import find_yagna
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
-from requestor.golem import TOKENS, Connection, DaemonClient, chosen_subnet, is_real_money
+from requestor.golem import TOKEN_OF_NETWORK, DaemonClient, GolemConnection, chosen_subnet, is_real_money
 from requestor.setup.environment import golem_environment
 from requestor.setup.finding import Finding
 from requestor.setup.image import look_at_image
-from requestor.vm import Layout, Sandbox
+from requestor.vm import Sandbox, SandboxLayout
 
 GIB = 2**30
 ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
@@ -42,13 +42,13 @@ class Setup:
 
     environment: dict[str, str]
     devnet: Devnet | None
-    connection: Connection
+    connection: GolemConnection
 
     @classmethod
     def of_environment(cls, network: str | None) -> Setup:
         """Raises DevnetError where several devnets run and nothing says which is meant."""
         environment = golem_environment()
-        connection = Connection.from_environment(environment, network, require_app_key=False)
+        connection = GolemConnection.from_environment(environment, network, require_app_key=False)
         urls = {running.requestor.api_url: running for running in running_devnets()}
         return cls(environment, urls.get(connection.api_url), connection)
 
@@ -109,11 +109,11 @@ async def _yagna() -> Finding:
 
 def _network(setup: Setup) -> Finding:
     network = setup.network
-    if network not in TOKENS:
+    if network not in TOKEN_OF_NETWORK:
         return Finding(
             "network",
             "blocked",
-            f"{network} is not a known network. The known ones are {', '.join(TOKENS)}.",
+            f"{network} is not a known network. The known ones are {', '.join(TOKEN_OF_NETWORK)}.",
             "set YAGNA_PAYMENT_NETWORK",
         )
     if network == "holesky":
@@ -133,7 +133,7 @@ async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
     url, app_key = setup.connection.api_url, setup.connection.app_key
     start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
-    if setup.network not in TOKENS:
+    if setup.network not in TOKEN_OF_NETWORK:
         return None, [Finding("daemon", "skipped", "The network is unknown.")]
     try:
         async with DaemonClient(url, app_key) as daemon:
@@ -220,7 +220,7 @@ async def _devnet() -> AsyncIterator[Finding]:
     """Checks what only a devnet needs."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            sandbox = await Sandbox.boot(Layout.of_host({}), Path(folder))
+            sandbox = await Sandbox.boot(SandboxLayout.of_host({}), Path(folder))
             await sandbox.stop()
         yield Finding("devnet: sandbox", "ok", "tasks can be isolated (user namespaces, /proc)")
     except (DevnetError, OSError) as error:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from requestor.errors import RequestorError
-from requestor.image import ChosenImage, check_versions, choose_image, read_image
+from requestor.image import ChosenImage, check_image_versions, choose_image, read_image
 from requestor.setup.finding import Finding
 
 
@@ -79,7 +79,7 @@ async def _download(session: aiohttp.ClientSession, image: ChosenImage, on_devne
         if not on_devnet:
             try:
                 info = await asyncio.to_thread(read_image, Path(file.name))
-                check_versions(info.labels, image.url)
+                check_image_versions(info.labels, image.url)
             except RequestorError as error:
                 return Finding("image host", "blocked", str(error), "build the image of this version")
     return Finding("image host", "ok", f"{image.url} can be downloaded, and its hash is right")

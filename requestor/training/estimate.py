@@ -18,7 +18,7 @@ from nima.wire import default_plan, max_update_bytes, schema_of
 from nima.wire import max_features_bytes as max_feature_bytes
 from requestor.errors import GolemError
 from requestor.evaluation import test_split
-from requestor.golem import Connection, Offer, chosen_subnet, scan_offers
+from requestor.golem import GolemConnection, Offer, chosen_subnet, scan_offers
 from requestor.money import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT, Price, show_glm
 from requestor.setup import golem_environment
 from requestor.terminal import Column, duration, table_lines, terminal_width
@@ -171,7 +171,7 @@ def market_assumptions(network: str | None, subnet: str | None, workers: int, ma
     usual, environment = Assumptions(), golem_environment()
     if not environment.get("YAGNA_APPKEY"):
         return usual
-    connection = Connection.from_environment(environment, network)
+    connection = GolemConnection.from_environment(environment, network)
     subnet = chosen_subnet(environment, subnet)
     try:
         offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))

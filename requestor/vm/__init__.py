@@ -8,34 +8,34 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.vm.image_cache import ImageCache, UnpackedImage
-    from requestor.vm.runtime import HOST, DeploymentRefused, Machine, Runtime, RuntimeFailed
-    from requestor.vm.sandbox import PYTHON, Layout, Sandbox
-    from requestor.vm.usage import Usage
+    from requestor.vm.runtime import HOST_MACHINE, DeploymentRefused, Runtime, RuntimeFailed, TaskMachine
+    from requestor.vm.sandbox import PYTHON_IN_SANDBOX, Sandbox, SandboxLayout
+    from requestor.vm.usage import UsageCounters
     from requestor.vm.volumes import TransferFailed, Volumes
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "image_cache": ["ImageCache", "UnpackedImage"],
-            "runtime": ["DeploymentRefused", "HOST", "Machine", "Runtime", "RuntimeFailed"],
-            "sandbox": ["Layout", "PYTHON", "Sandbox"],
-            "usage": ["Usage"],
+            "runtime": ["DeploymentRefused", "HOST_MACHINE", "TaskMachine", "Runtime", "RuntimeFailed"],
+            "sandbox": ["SandboxLayout", "PYTHON_IN_SANDBOX", "Sandbox"],
+            "usage": ["UsageCounters"],
             "volumes": ["TransferFailed", "Volumes"],
         },
     )
 
 __all__ = [
-    "HOST",
-    "PYTHON",
+    "HOST_MACHINE",
+    "PYTHON_IN_SANDBOX",
     "DeploymentRefused",
     "ImageCache",
-    "Layout",
-    "Machine",
     "Runtime",
     "RuntimeFailed",
     "Sandbox",
+    "SandboxLayout",
+    "TaskMachine",
     "TransferFailed",
     "UnpackedImage",
-    "Usage",
+    "UsageCounters",
     "Volumes",
 ]

@@ -19,8 +19,8 @@ from typing import Any
 
 from requestor.errors import DevnetError
 from requestor.vm.image_cache import ImageCache, UnpackedImage
-from requestor.vm.sandbox import ExecutionError, Layout, OnChunk, Program, Sandbox, SandboxStopped
-from requestor.vm.usage import Usage
+from requestor.vm.sandbox import ExecutionError, OnChunk, Program, Sandbox, SandboxLayout, SandboxStopped
+from requestor.vm.usage import UsageCounters
 
 DEFAULT_VOLUMES = (
     "/golem/work",
@@ -35,7 +35,7 @@ STOPPED = 1  # the exit status of a program whose VM is stopped
 
 
 @dataclass(frozen=True)
-class Machine:
+class TaskMachine:
     """The machine on which a provider runs tasks.
 
     Attributes:
@@ -51,7 +51,7 @@ class Machine:
     threads: int = 0
 
 
-HOST = Machine()
+HOST_MACHINE = TaskMachine()
 
 
 class RuntimeFailed(Exception):
@@ -67,7 +67,7 @@ class DeploymentRefused(Exception):
 class Runtime:
     """The runtime of one activity. `folder` is the activity's, and is deleted with it."""
 
-    def __init__(self, folder: Path, usage: Usage, machine: Machine) -> None:
+    def __init__(self, folder: Path, usage: UsageCounters, machine: TaskMachine) -> None:
         self._folder, self._usage, self._machine = folder, usage, machine
         self._image: UnpackedImage | None = None
         self._volumes: dict[str, Path] = {}
@@ -118,11 +118,11 @@ class Runtime:
         if ENTRYPOINT_ARGUMENT in arguments:
             self._entrypoint = asyncio.ensure_future(self._run_entrypoint(self._sandbox, entrypoint))
 
-    def _layout(self) -> Layout:
+    def _layout(self) -> SandboxLayout:
         if self._image is None:
-            return Layout.of_host(self._volumes)
+            return SandboxLayout.of_host(self._volumes)
         machine = self._machine
-        return Layout.of_image(self._image.root, self._volumes, memory=machine.memory, threads=machine.threads)
+        return SandboxLayout.of_image(self._image.root, self._volumes, memory=machine.memory, threads=machine.threads)
 
     def _program(self, argv: tuple[str, ...]) -> Program:
         if self._image is None:

@@ -2,8 +2,8 @@
 
 A sandbox is booted once per activity (`start`) and runs any number of programs, which share /tmp and see each other's
 processes, as in the VM. It has its own root on a tmpfs, no network but loopback, no environment and no capability. Of
-the host it sees only what its `Layout` names: an unpacked image, or read-only system folders and the Python that runs
-the devnet; and the activity's volumes. It works as root and as any user who may create user namespaces.
+the host it sees only what its `SandboxLayout` names: the activity's volumes, and an unpacked image or read-only system
+folders with the Python that runs the devnet. It works as root and as any user who may create user namespaces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OnChunk = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
-class Layout:
+class SandboxLayout:
     """The contents of a sandbox's root; paths on the right-hand side are absolute and inside the sandbox.
 
     image: host folder over which the root is a writable layer; empty for an empty root.
@@ -57,7 +57,7 @@ class Layout:
     first_thread: int = 0
 
     @classmethod
-    def of_host(cls, volumes: Mapping[str, Path]) -> Layout:
+    def of_host(cls, volumes: Mapping[str, Path]) -> SandboxLayout:
         """Describes the host's own system and Python, read-only, with `volumes`: path inside → host folder.
 
         Nothing of the host's /home, /root, /etc and so on is visible, except a Python prefix that lies in one of them.
@@ -81,7 +81,7 @@ class Layout:
         )
 
     @classmethod
-    def of_image(cls, root: Path, volumes: Mapping[str, Path], *, memory: int = 0, threads: int = 0) -> Layout:
+    def of_image(cls, root: Path, volumes: Mapping[str, Path], *, memory: int = 0, threads: int = 0) -> SandboxLayout:
         """Describes an image's files, unpacked in the host folder `root`, with `volumes`: path inside → host folder."""
         return cls(
             folders=("/tmp",),
@@ -103,14 +103,14 @@ def _mounts(volumes: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
 _CORES = "/sys/devices/system/cpu"  # numerical libraries look there for the cores
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", _CORES)
 # A program's argv[0] is its bare name, from which Python would not find the virtual environment that it belongs to.
-PYTHON = "/opt/nima-golem/python"
+PYTHON_IN_SANDBOX = "/opt/nima-golem/python"
 _NETWORK_FILES = (
     ("/etc/hosts", "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n", 0o644),
     ("/etc/resolv.conf", "nameserver 1.1.1.1\nnameserver 8.8.8.8\n", 0o644),  # the VM writes this, reachable or not
 )
 _FILES = (
     *_NETWORK_FILES,
-    (PYTHON, f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', 0o755),
+    (PYTHON_IN_SANDBOX, f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', 0o755),
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n", 0o644),
     ("/etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644),
     ("/etc/hostname", "golem\n", 0o644),
@@ -166,7 +166,7 @@ class Sandbox:
         return self._process.pid
 
     @classmethod
-    async def boot(cls, layout: Layout, mount_point: Path) -> Sandbox:
+    async def boot(cls, layout: SandboxLayout, mount_point: Path) -> Sandbox:
         """Boots on the empty folder `mount_point`, in which nothing stays. Raises DevnetError if that is impossible."""
         unshare = shutil.which("unshare")
         if unshare is None:

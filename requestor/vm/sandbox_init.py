@@ -4,7 +4,7 @@
 and an empty environment; it uses the standard library only. The argument is the descriptor of a SOCK_SEQPACKET socket
 to the agent:
 
-    agent → init   "layout" with the descriptor of a file that holds a `sandbox.Layout` and a `mount_point` as JSON;
+    agent → init   "layout" with the descriptor of a file that holds `sandbox.SandboxLayout` and `mount_point` as JSON;
                    then per program: its number, with [stdout, stderr, the file of a `sandbox.Program`]
     init → agent   {"ready": pid} or {"failed": sentence}; then {"program": n, "errno": e} if it could not be
                    executed, or {"program": n, "status": s} at its end: its exit status, or the bare signal number
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def build_root(layout: dict[str, Any]) -> None:
-    """Builds the root that `layout` describes on a tmpfs, and makes it the root of this process. See `sandbox.Layout`.
+    """Builds the root that a `sandbox.SandboxLayout` describes on a tmpfs, and makes it the root of this process.
 
     An image comes from a stranger: a symbolic link in it may point anywhere. So no path below the new root is used
     before the host's root is gone; what is needed of the host comes along as detached mounts.

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from requestor.golem import CPU, DURATION
+from requestor.golem import property_names
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Usage:
+class UsageCounters:
     """Counters of one activity. Time runs from the creation of this object, so downloads and idling count."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Usage:
 
     def vector(self, names: Sequence[str]) -> list[float]:
         """Returns the counters `names`, in that order. Raises ValueError for one that a VM provider does not price."""
-        counters = {DURATION: self._duration, CPU: self._cpu}
+        counters = {property_names.DURATION: self._duration, property_names.CPU: self._cpu}
         if unknown := [name for name in names if name not in counters]:
             raise ValueError(f"no such counter: {unknown[0]}")
         return [counters[name]() for name in names]

@@ -31,8 +31,8 @@ from nima.safe_io import sha256_of
 from nima.training import standardise_features
 from nima.wire import PROTOCOL, Job, default_plan, write_shard
 from provider_image.synthetic import synthetic_shard
-from requestor.image import STORE, python_of
-from requestor.vm import ImageCache, Layout, Sandbox, UnpackedImage
+from requestor.image import STORE_FOLDER, python_in_labels
+from requestor.vm import ImageCache, Sandbox, SandboxLayout, UnpackedImage
 from requestor.vm.sandbox import Program
 
 GLM_A_SECOND = 1.2 * 0.025 / 3600  # one busy thread: CPU, and time at a fifth of it
@@ -161,7 +161,7 @@ def place(image: Path | None, scratch: Path) -> Iterator[tuple[Run, Path, str]]:
     def run_in_image(*words: str) -> str:
         return asyncio.run(in_image(unpacked, store, scratch / "root", *words))
 
-    yield run_in_image, store, STORE
+    yield run_in_image, store, STORE_FOLDER
 
 
 def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
@@ -197,9 +197,9 @@ def run_here(program: str, *arguments: str) -> str:
 async def in_image(image: UnpackedImage, store: Path, mount_point: Path, *words: str) -> str:
     """Runs a program in a new sandbox of one thread, with an empty environment."""
     said, complained = bytearray(), bytearray()
-    sandbox = await Sandbox.boot(Layout.of_image(image.root, {STORE: store}, threads=1), mount_point)
+    sandbox = await Sandbox.boot(SandboxLayout.of_image(image.root, {STORE_FOLDER: store}, threads=1), mount_point)
     try:
-        program = Program((python_of(image.info.labels), "-c", *words), image.info.working_dir)
+        program = Program((python_in_labels(image.info.labels), "-c", *words), image.info.working_dir)
         status = await sandbox.run(program, said.extend, complained.extend)
     finally:
         await sandbox.stop()

@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 
-from requestor.devnet import NetworkOptions, requestor_wallet, settle, start_detached, stop
+from requestor.devnet import NetworkOptions, requestor_wallet, settle_bills, start_devnet, stop_devnet
 from requestor.devnet.faults.kinds import KINDS
 from requestor.records import Ledger
 
@@ -74,7 +74,7 @@ def beside(kind: str) -> str:
 
 def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -> dict[str, Any]:
     """Runs one training on its own devnet, and returns the result."""
-    devnet = start_detached(options)
+    devnet = start_devnet(options)
     try:
         started, before = time.monotonic(), asyncio.run(requestor_wallet(devnet))
         train = ["--budget", "2GLM", "--workers", str(options.providers), *strategy]
@@ -100,10 +100,10 @@ def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -
         except subprocess.TimeoutExpired:
             code, said = -1, [f"it did not end within {RUN_SECONDS:g} s"]
         seconds = time.monotonic() - started
-        accounts = asyncio.run(settle(devnet, 120))
+        accounts = asyncio.run(settle_bills(devnet, 120))
         after = asyncio.run(requestor_wallet(devnet))
     finally:
-        stop(devnet)
+        stop_devnet(devnet)
     assert before is not None
     assert after is not None
     hostile = {account.name for account in accounts if account.fault}

@@ -29,7 +29,7 @@ from typing import Any
 
 from requestor.devnet.services import Daemon, DaemonSettings, Hub, Ports
 from requestor.golem.bus import ServiceBus
-from requestor.golem.gftp.client import download, upload
+from requestor.golem.gftp.client import download_over_gftp, upload_over_gftp
 from requestor.golem.gftp.messages import CHUNK, GOLEM_CHUNK
 
 GOALS = {"down": 30.0, "up": 15.0}  # MB/s
@@ -119,9 +119,9 @@ async def measure(folder: Path, size: int, runs: int) -> tuple[dict[str, dict[st
                     fetched, sent = folder / "fetched", folder / "sent"
                     (published,) = await gftp.ask("publish", files=[str(source)])
                     expected = await gftp.ask("receive", output_file=str(sent))
-                    fetching = download(bus, published["url"], fetched, chunk=chunk)
+                    fetching = download_over_gftp(bus, published["url"], fetched, chunk=chunk)
                     seconds[name]["down"].append(await timed(fetching))
-                    seconds[name]["up"].append(await timed(upload(bus, source, expected["url"], chunk=chunk)))
+                    seconds[name]["up"].append(await timed(upload_over_gftp(bus, source, expected["url"], chunk=chunk)))
                     for copy in (fetched, sent):
                         if copy.read_bytes() != content:
                             raise SystemExit(f"{copy} is not what was sent.")

@@ -41,7 +41,7 @@ from nima.weights import fetch_weights
 from nima.wire import default_plan, read_shard
 from requestor.backends import Backend, HiringConfig, image_for, open_backend
 from requestor.backends.golem import GolemBackend
-from requestor.devnet import NetworkOptions, start_detached, stop
+from requestor.devnet import NetworkOptions, start_devnet, stop_devnet
 from requestor.golem import chosen_network, chosen_subnet
 from requestor.records import RunFolder
 from requestor.setup import golem_environment
@@ -223,12 +223,12 @@ def main() -> None:
         folder = Path(name)
         work = Work.prepare(options.ava, folder, options.rounds, options.times)
         plain = measure("local", work, folder / "local")
-        devnet = start_detached(NetworkOptions("bench-golem", providers=PROVIDERS))
+        devnet = start_devnet(NetworkOptions("bench-golem", providers=PROVIDERS))
         try:
             os.environ.update(devnet.environment())
             golem = measure("golem", work, folder / "golem")
         finally:
-            stop(devnet)
+            stop_devnet(devnet)
         traffic = _traffic(golem, work)
         leasts = [work.least(number) for number in range(1, work.rounds + 1)]
     least = [sum(work_least) for work_least in zip(*leasts, strict=True)]

@@ -16,7 +16,7 @@ from nima.wire import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobError, Job
 from provider_image.work import perform
 from requestor.backends import Outcome, Provider, Task
 from requestor.backends.base import BackendStatus
-from requestor.devnet.faults import Work, make_fault
+from requestor.devnet.faults import ProgramRun, make_fault
 from requestor.records import Receipt
 
 PROVIDERS = 8
@@ -100,7 +100,7 @@ class Crowd:
         job_file.write_text(replace(task.job, store=STORE).to_json())
         if task.weights is not None:
             shutil.copyfile(task.weights, folder / WEIGHTS_FILE)
-        work = Work(
+        work = ProgramRun(
             ["python", "-m", "provider_image", f"{JOBS}/job.json"], {STORE: self._store, JOBS: folder}
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ from nima.wire.shards import Shard, read_shard, write_shard
 from provider_image.work import perform
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.devnet.faults.kinds import make_fault
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 from requestor.training.data.dataset import Client
 from requestor.training.providers.standing import Providers
 from requestor.training.rounds.admission import History
@@ -125,7 +125,7 @@ class Crowd:
             self._sent[number, client] = kept
             return 0
 
-        work = Work(("python", "/jobs/job.json"), {"/jobs": folder, "/store": self._setting.store})
+        work = ProgramRun(("python", "/jobs/job.json"), {"/jobs": folder, "/store": self._setting.store})
         if kind in ("stale", "replay"):  # the devnet's faults wait for others' files
             asyncio.run(execute())
             shutil.copyfile(self._sent[(1, client) if kind == "stale" else (number, 0)], update)

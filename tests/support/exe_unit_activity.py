@@ -13,7 +13,7 @@ from requestor.devnet.provider.pricing import COUNTERS
 from requestor.devnet.services.hub import Router
 from requestor.devnet.services.ports import Ports
 from requestor.golem.bus.connection import ServiceBus
-from requestor.vm.runtime import HOST, Machine
+from requestor.vm.runtime import HOST_MACHINE, TaskMachine
 
 ACTIVITY = "f00d"
 DEPLOY, START = {"deploy": {}}, {"start": {"args": []}}
@@ -73,7 +73,9 @@ class Activity:
 
 
 @contextlib.asynccontextmanager
-async def activity(folder: Path, package: str | None = None, machine: Machine = HOST) -> AsyncIterator[Activity]:
+async def activity(
+    folder: Path, package: str | None = None, machine: TaskMachine = HOST_MACHINE
+) -> AsyncIterator[Activity]:
     with Ports() as ports:
         port = ports.take()
         server = await Router().serve(port)
@@ -100,7 +102,10 @@ async def activity(folder: Path, package: str | None = None, machine: Machine = 
 
 
 def with_activity(
-    folder: Path, use: Callable[[Activity], Awaitable[None]], package: str | None = None, machine: Machine = HOST
+    folder: Path,
+    use: Callable[[Activity], Awaitable[None]],
+    package: str | None = None,
+    machine: TaskMachine = HOST_MACHINE,
 ) -> None:
     async def session() -> None:
         async with activity(folder, package, machine) as found:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from requestor.devnet.state import PLATFORM, Devnet
-from requestor.golem.properties import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, EXPIRATION
+from requestor.golem.property_names import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, EXPIRATION
 
 MARKET, ACTIVITY, PAYMENT = "/market-api/v1", "/activity-api/v1", "/payment-api/v1"
 

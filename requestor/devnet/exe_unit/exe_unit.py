@@ -20,18 +20,18 @@ from typing import Any
 from requestor.devnet.exe_unit.batch import Batch, Command, CommandFailed
 from requestor.devnet.exe_unit.state import ActivityState
 from requestor.devnet.exe_unit.transfer import OnMessage, Transfers
-from requestor.devnet.faults import Fault, Work
+from requestor.devnet.faults import Fault, ProgramRun
 from requestor.errors import ImageError
 from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault
 from requestor.vm import (
-    HOST,
+    HOST_MACHINE,
     DeploymentRefused,
-    Machine,
     Runtime,
     RuntimeFailed,
+    TaskMachine,
     TransferFailed,
     UnpackedImage,
-    Usage,
+    UsageCounters,
     Volumes,
 )
 
@@ -59,13 +59,13 @@ class ExeUnit:
         package: str | None,
         counters: Sequence[str],
         fault: Fault | None = None,
-        machine: Machine = HOST,
+        machine: TaskMachine = HOST_MACHINE,
     ) -> None:
         self.activity_id = activity_id
         self._bus, self._cache, self._package, self._counters = bus, cache, package, tuple(counters)
         self._address = f"/public/exeunit/{activity_id}"
         self._fault = fault or Fault(folder)
-        self._usage = Usage()
+        self._usage = UsageCounters()
         self._machine = machine
         self._runtime = Runtime(folder, self._usage, machine)
         self._transfers = Transfers(bus, folder / "transfers", Volumes({}))
@@ -288,7 +288,7 @@ class ExeUnit:
         args = [str(argument) for argument in arguments.get("args") or ()]
         code = await self._runtime_call(
             self._fault.run(
-                Work((entry_point, *args), self._transfers.volumes.folders),
+                ProgramRun((entry_point, *args), self._transfers.volumes.folders),
                 lambda: self._runtime.run(
                     entry_point,
                     args,

@@ -22,9 +22,9 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from requestor.errors import RequestorError
-from requestor.golem import retry
+from requestor.golem import retry_until_success
 from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault
-from requestor.golem.gftp import client as gftp
+from requestor.golem.gftp import download_over_gftp, upload_over_gftp
 from requestor.vm import TransferFailed, Volumes
 
 _CHUNK = 1 << 20
@@ -129,7 +129,7 @@ class Transfers:
         def say(failure: _TryAgain, pause: float) -> None:
             on_message(f"Retry in {pause:g}s because of error: {failure}")
 
-        return await retry(attempt, _TryAgain, self._retry_pauses, say)
+        return await retry_until_success(attempt, _TryAgain, self._retry_pauses, say)
 
     async def _copy(self, source: Location, destination: Location) -> int:
         if destination.scheme == "container":
@@ -145,7 +145,7 @@ class Transfers:
     async def _fetch(self, source: Location, file: Path, destination: Location | None = None) -> bool:
         """Copies `source` to `file`; returns False if the destination holds all of it already."""
         if source.scheme == "gftp":
-            await self._gftp(gftp.download(self._bus, source.url, file))
+            await self._gftp(download_over_gftp(self._bus, source.url, file))
         elif source.scheme == "container":
             with self.volumes.open(source.path) as descriptor:
                 await asyncio.to_thread(_copy_descriptor, descriptor, file)
@@ -158,7 +158,7 @@ class Transfers:
         if destination.scheme == "container":
             self.volumes.place(file, destination.path)
         elif destination.scheme == "gftp":
-            await self._gftp(gftp.upload(self._bus, file, destination.url))
+            await self._gftp(upload_over_gftp(self._bus, file, destination.url))
         else:
             await self._upload(file, destination.url)
 

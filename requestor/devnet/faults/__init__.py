@@ -9,15 +9,15 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.devnet.faults.fault import Fault
     from requestor.devnet.faults.kinds import make_fault, parse_faults
-    from requestor.devnet.faults.work import Work
+    from requestor.devnet.faults.work import ProgramRun
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "fault": ["Fault"],
             "kinds": ["make_fault", "parse_faults"],
-            "work": ["Work"],
+            "work": ["ProgramRun"],
         },
     )
 
-__all__ = ["Fault", "Work", "make_fault", "parse_faults"]
+__all__ = ["Fault", "ProgramRun", "make_fault", "parse_faults"]

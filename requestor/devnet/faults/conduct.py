@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from requestor.devnet.faults.fault import Execute, Fault, vanish
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 
 CRASH_SECONDS = 1.0  # after the start of the task
 OVERCHARGE = 100
@@ -18,7 +18,7 @@ OVERCHARGE = 100
 class Crash(Fault):
     """Ends a second into its first task and never comes back: agent, exe-unit and task end, its daemon stays."""
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         await asyncio.wait({asyncio.ensure_future(execute())}, timeout=CRASH_SECONDS)
         vanish()
         raise AssertionError("this process has ended")
@@ -27,7 +27,7 @@ class Crash(Fault):
 class Hang(Fault):
     """Never ends a task, and bills the time."""
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         await asyncio.Event().wait()
         raise AssertionError("nobody sets this event")
 
@@ -39,7 +39,7 @@ class Slow(Fault):
         super().__init__(folder)
         self.factor = factor
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         started = time.monotonic()
         code = await execute()
         await asyncio.sleep((self.factor - 1) * (time.monotonic() - started))

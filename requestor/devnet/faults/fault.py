@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 
 Execute = Callable[[], Awaitable[int]]
 
@@ -36,7 +36,7 @@ class Fault:
     def receives(self, kinds: Sequence[str]) -> None:
         """Is told that a batch of commands of these kinds has arrived, before it is answered or started."""
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         """Runs one program: calls `execute` once, which does it, and returns its exit code."""
         return await execute()
 

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 from requestor.devnet.faults.fault import Execute, Fault
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 
 OVERSIZED_BYTES = 2 * 2**30
 PICKLE_LOADED = "a pickle that a provider sent was loaded"
@@ -28,13 +28,13 @@ _SENT_SECONDS = 2.0  # after this time a neighbour has surely sent what it wrote
 class FileFault(Fault):
     """Replaces every file that a task writes."""
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         code = await execute()
         for path in work.outputs():
             await asyncio.to_thread(self.alter, work, path)
         return code
 
-    def alter(self, work: Work, path: Path) -> None:
+    def alter(self, work: ProgramRun, path: Path) -> None:
         """Changes one output in place."""
         work.replace(path, self.instead_of(path))
 
@@ -61,7 +61,7 @@ class Truncated(FileFault):
 class Oversized(FileFault):
     """Sends 2 GiB of zeros in chunks, from a sparse file that takes no room here. A `result.json` keeps its hash."""
 
-    def alter(self, work: Work, path: Path) -> None:
+    def alter(self, work: ProgramRun, path: Path) -> None:
         os.truncate(path, 0)
         os.truncate(path, OVERSIZED_BYTES)
 
@@ -81,7 +81,7 @@ class _Trap:
 class ZipSlip(FileFault):
     """Sends a zip archive with paths out of its folder; a `result.json` names its output by such a path, too."""
 
-    def alter(self, work: Work, path: Path) -> None:
+    def alter(self, work: ProgramRun, path: Path) -> None:
         super().alter(work, path)
         work.describe(path, output=OUTSIDE)
 

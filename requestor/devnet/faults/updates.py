@@ -15,7 +15,7 @@ from nima.safe_io import write_atomically
 from nima.wire import FEATURES_FILE
 from requestor.devnet.faults.fault import Execute, Fault
 from requestor.devnet.faults.files import FileFault
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ _SCALES = "scales"  # a tensor of an update that holds the size of the delta's v
 class TensorFault(FileFault):
     """Changes the floating-point tensors of every safetensors file; other files stay as they are."""
 
-    def alter(self, work: Work, path: Path) -> None:
+    def alter(self, work: ProgramRun, path: Path) -> None:
         if path.suffix == ".safetensors":
             super().alter(work, path)
 
@@ -93,7 +93,7 @@ class Scale(TensorFault):
 class BadFeatures(TensorFault):
     """Shifts the rows of `features.safetensors` by one: each photo has the features of its neighbour."""
 
-    def alter(self, work: Work, path: Path) -> None:
+    def alter(self, work: ProgramRun, path: Path) -> None:
         if path.name == FEATURES_FILE:
             super().alter(work, path)
 
@@ -106,14 +106,14 @@ class BadFeatures(TensorFault):
 class LabelFlip(Fault):
     """Trains this project's jobs on reversed votes: 10 for 1, 9 for 2, and so on."""
 
-    async def run(self, work: Work, execute: Execute) -> int:
+    async def run(self, work: ProgramRun, execute: Execute) -> int:
         job_file = work.host_path(work.argv[-1])
         if job_file is not None and job_file.name == "job.json":
             _flip_labels(job_file, work)
         return await execute()
 
 
-def _flip_labels(job_file: Path, work: Work) -> None:
+def _flip_labels(job_file: Path, work: ProgramRun) -> None:
     from nima.wire import Job, read_shard, write_shard
 
     job = Job.from_json(job_file.read_text())

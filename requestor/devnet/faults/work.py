@@ -14,7 +14,7 @@ from nima.wire import RESULT_FILE
 _Stamp = tuple[int, int, int]  # inode, time of change, size
 
 
-class Work:
+class ProgramRun:
     """One program and its volumes. Create it before the program runs, so that it can tell afterwards what was written.
 
     Args:

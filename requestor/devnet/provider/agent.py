@@ -26,10 +26,10 @@ from requestor.devnet.provider.agreement import IDLE_SECONDS, AgreementTask, Hos
 from requestor.devnet.provider.negotiation import Counter, Reject, Terms, negotiate, review
 from requestor.devnet.provider.offer import Hardware, constraints, properties
 from requestor.devnet.provider.pricing import LinearPricing
-from requestor.devnet.provider.rest import Rest
+from requestor.devnet.provider.rest import ProviderRest
 from requestor.errors import DaemonRefused, GolemError, RequestorError
 from requestor.golem.bus import ServiceBus
-from requestor.vm import ImageCache, Machine
+from requestor.vm import ImageCache, TaskMachine
 
 _POLL_SECONDS = 20.0
 _ACTIVITY_POLL_SECONDS = 3.0
@@ -85,7 +85,7 @@ class AgentSettings:
 class Agent:
     """One provider."""
 
-    def __init__(self, settings: AgentSettings, rest: Rest, bus: ServiceBus, node_id: str) -> None:
+    def __init__(self, settings: AgentSettings, rest: ProviderRest, bus: ServiceBus, node_id: str) -> None:
         self._settings, self._rest = settings, rest
         folder = Path(settings.folder)
         self._report = folder / "agent.json"
@@ -96,7 +96,7 @@ class Agent:
             threads=settings.threads or hardware.threads,
             memory_gib=settings.memory_gib or hardware.memory_gib,
         )
-        machine = Machine(
+        machine = TaskMachine(
             images=ImageCache(Path(settings.images)) if settings.images else None,
             image_environment=settings.image_environment,
             memory=int(hardware.memory_gib * 2**30),
@@ -290,7 +290,7 @@ async def _main(settings: AgentSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with (
-        Rest(settings.api_url, settings.app_key) as rest,
+        ProviderRest(settings.api_url, settings.app_key) as rest,
         await ServiceBus.connect(settings.gsb_url, name=f"agent-{settings.name}") as bus,
     ):
         agent = Agent(settings, rest, bus, await rest.identity())

@@ -19,11 +19,11 @@ from typing import Any
 from requestor.devnet.exe_unit import ExeUnit
 from requestor.devnet.faults import Fault
 from requestor.devnet.provider.billing import Billing, PaymentTerms
-from requestor.devnet.provider.rest import Rest
+from requestor.devnet.provider.rest import ProviderRest
 from requestor.errors import DaemonRefused, GolemError
-from requestor.golem import EXPIRATION, MULTI_ACTIVITY, TASK_PACKAGE, USAGE_VECTOR, growing_pauses, retry
+from requestor.golem import growing_pauses, property_names, retry_until_success
 from requestor.golem.bus import ServiceBus
-from requestor.vm import HOST, Machine
+from requestor.vm import HOST_MACHINE, TaskMachine
 
 IDLE_SECONDS = 90.0
 _FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE = 5.0, 1.5, 3600.0  # between attempts to terminate
@@ -35,13 +35,13 @@ logger = logging.getLogger(__name__)
 class Host:
     """Everything that the agreements of one provider share. `folder` holds the activities and the cache of images."""
 
-    rest: Rest
+    rest: ProviderRest
     bus: ServiceBus
     folder: Path
     fault: Fault
     idle_seconds: float = IDLE_SECONDS
     debit_note_interval: float = 120.0
-    machine: Machine = HOST
+    machine: TaskMachine = HOST_MACHINE
 
 
 class AgreementTask:
@@ -53,10 +53,10 @@ class AgreementTask:
         self.invoiced = asyncio.Event()
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
         self._host, self._on_change = host, on_change
-        self._package: str | None = demand.get(TASK_PACKAGE)
-        self._counters: list[str] = offer[USAGE_VECTOR]
-        self._multi_activity = bool(demand.get(MULTI_ACTIVITY, False))
-        self._expires = demand[EXPIRATION] / 1000
+        self._package: str | None = demand.get(property_names.TASK_PACKAGE)
+        self._counters: list[str] = offer[property_names.USAGE_VECTOR]
+        self._multi_activity = bool(demand.get(property_names.MULTI_ACTIVITY, False))
+        self._expires = demand[property_names.EXPIRATION] / 1000
         terms = PaymentTerms.of_agreement(agreement, host.debit_note_interval)
         self.billing = Billing(
             host.rest,
@@ -199,7 +199,8 @@ class AgreementTask:
         def warn(error: GolemError, pause: float) -> None:
             logger.warning("agreement %s could not be terminated: %s; again in %.0f s", self.agreement_id, error, pause)
 
-        await retry(attempt, GolemError, growing_pauses(_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE), warn)
+        pauses = growing_pauses(_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE)
+        await retry_until_success(attempt, GolemError, pauses, warn)
 
     # ---- clocks and tasks
 

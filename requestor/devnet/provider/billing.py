@@ -17,10 +17,10 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from requestor.devnet.faults import Fault
-from requestor.devnet.provider.pricing import LinearPricing, plain
-from requestor.devnet.provider.rest import Rest
+from requestor.devnet.provider.pricing import LinearPricing, plain_decimal
+from requestor.devnet.provider.rest import ProviderRest
 from requestor.errors import GolemError
-from requestor.golem import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES, growing_pauses, retry
+from requestor.golem import growing_pauses, property_names, retry_until_success
 
 INVOICE_DUE_SECONDS = 24 * 3600.0
 _FIRST_PAUSE, _PAUSE_FACTOR, _ISSUE_PAUSE = 3.0, 1.5, 5.0
@@ -45,10 +45,10 @@ class PaymentTerms:
     def of_agreement(cls, agreement: Mapping[str, Any], default_interval: float) -> PaymentTerms:
         offer, demand = agreement["offer"]["properties"], agreement["demand"]["properties"]
         return cls(
-            pricing=LinearPricing(tuple(float(value) for value in offer[PRICES])),
-            interval=float(offer.get(DEBIT_NOTE_INTERVAL, default_interval)),
-            accept_timeout=demand.get(ACCEPT_TIMEOUT),
-            payment_timeout=demand.get(PAYMENT_TIMEOUT),
+            pricing=LinearPricing(tuple(float(value) for value in offer[property_names.PRICES])),
+            interval=float(offer.get(property_names.DEBIT_NOTE_INTERVAL, default_interval)),
+            accept_timeout=demand.get(property_names.ACCEPT_TIMEOUT),
+            payment_timeout=demand.get(property_names.PAYMENT_TIMEOUT),
         )
 
 
@@ -56,7 +56,13 @@ class Billing:
     """The bills of one agreement that was approved at `approved` (Unix seconds)."""
 
     def __init__(
-        self, rest: Rest, agreement_id: str, approved: float, terms: PaymentTerms, fault: Fault, on_break: OnBreak
+        self,
+        rest: ProviderRest,
+        agreement_id: str,
+        approved: float,
+        terms: PaymentTerms,
+        fault: Fault,
+        on_break: OnBreak,
     ) -> None:
         self._rest, self._agreement_id, self._approved, self._terms = rest, agreement_id, approved, terms
         self._fault, self._on_break = fault, on_break
@@ -92,12 +98,12 @@ class Billing:
         invoice = {
             "agreementId": self._agreement_id,
             "activityIds": list(self._costs),
-            "amount": plain(amount),
+            "amount": plain_decimal(amount),
             "paymentDueDate": _date(time.time() + due),
         }
         invoice_id = await _insist(lambda: self._rest.issue_invoice(invoice), first=_ISSUE_PAUSE, factor=1.0)
         await _insist(lambda: self._rest.send_invoice(invoice_id))
-        logger.info("invoice %s for %s GLM sent", invoice_id, plain(amount))
+        logger.info("invoice %s for %s GLM sent", invoice_id, plain_decimal(amount))
         return invoice_id
 
     def handle_event(self, event: Mapping[str, Any]) -> None:
@@ -125,7 +131,7 @@ class Billing:
         payable = timeout is not None and (final or now - self._last_payable >= timeout)
         note: dict[str, Any] = {
             "activityId": activity_id,
-            "totalAmountDue": plain(self._amount(usage)),
+            "totalAmountDue": plain_decimal(self._amount(usage)),
             "usageCounterVector": list(usage),
         }
         if payable and timeout is not None:
@@ -168,7 +174,7 @@ async def _insist(
     def warn(error: GolemError, pause: float) -> None:
         logger.warning("%s; again in %.0f s", error, pause)
 
-    return await retry(attempt, GolemError, growing_pauses(first, factor), warn)
+    return await retry_until_success(attempt, GolemError, growing_pauses(first, factor), warn)
 
 
 def _date(seconds: float) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from requestor.golem import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, EXPIRATION, PAYMENT_TIMEOUT, PRICES
+from requestor.golem import property_names
 
 Properties = Mapping[str, Any]
 
@@ -35,9 +35,9 @@ class Terms:
     def offered(self) -> dict[str, int]:
         """Returns the negotiable properties of the first offer."""
         return {
-            ACCEPT_TIMEOUT: self.accept_timeout,
-            DEBIT_NOTE_INTERVAL: self.debit_note_interval,
-            PAYMENT_TIMEOUT: self.payment_timeout,
+            property_names.ACCEPT_TIMEOUT: self.accept_timeout,
+            property_names.DEBIT_NOTE_INTERVAL: self.debit_note_interval,
+            property_names.PAYMENT_TIMEOUT: self.payment_timeout,
         }
 
 
@@ -101,8 +101,8 @@ def review(demand: Properties, offer: Properties, terms: Terms, now: float, agre
 
 
 def _validation(demand: Properties, offer: dict[str, Any], *_: Any) -> dict[str, Any] | Reject:
-    if CHOSEN_PLATFORM not in demand:
-        return Reject("Missing fields: /" + CHOSEN_PLATFORM.replace(".", "/"), final=False)
+    if property_names.CHOSEN_PLATFORM not in demand:
+        return Reject("Missing fields: /" + property_names.CHOSEN_PLATFORM.replace(".", "/"), final=False)
     return offer
 
 
@@ -118,7 +118,7 @@ def _capacity(
 def _expiration(
     demand: Properties, offer: dict[str, Any], terms: Terms, now: float, agreements: int
 ) -> dict[str, Any] | Reject:
-    asked, offered = _seconds(demand, ACCEPT_TIMEOUT), _seconds(offer, ACCEPT_TIMEOUT)
+    asked, offered = _seconds(demand, property_names.ACCEPT_TIMEOUT), _seconds(offer, property_names.ACCEPT_TIMEOUT)
     expires = _expires(demand)
     longest = terms.max_expiration_without_debit_notes if asked is None else terms.max_expiration
     if not now + terms.min_expiration <= expires <= now + longest:
@@ -128,21 +128,21 @@ def _expiration(
         )
         return Reject(message, final=expires < now + terms.min_expiration)
     if asked is None:
-        return _without(offer, ACCEPT_TIMEOUT)
+        return _without(offer, property_names.ACCEPT_TIMEOUT)
     if offered is None:
-        raise _Malformed(f"the demand sets {ACCEPT_TIMEOUT}, which was dropped before")
+        raise _Malformed(f"the demand sets {property_names.ACCEPT_TIMEOUT}, which was dropped before")
     if asked > offered:
         limit = _duration(terms.accept_timeout)
         return Reject(f"DebitNote acceptance deadline should be less than {limit}.", final=True)
     if asked < min(terms.min_accept_timeout, offered):
         return Reject(f"To low DebitNotes timeout: {_duration(asked)}", final=True)
-    return {**offer, ACCEPT_TIMEOUT: asked}
+    return {**offer, property_names.ACCEPT_TIMEOUT: asked}
 
 
 def _interval(
     demand: Properties, offer: dict[str, Any], terms: Terms, now: float, agreements: int
 ) -> dict[str, Any] | Reject:
-    return _adopt(demand, offer, terms, DEBIT_NOTE_INTERVAL, "DebitNote interval")
+    return _adopt(demand, offer, terms, property_names.DEBIT_NOTE_INTERVAL, "DebitNote interval")
 
 
 def _payment(
@@ -151,27 +151,27 @@ def _payment(
     expires = _expires(demand)
     if expires <= now:
         return Reject("Computation expiration time was set in the past", final=True)
-    if PAYMENT_TIMEOUT not in demand and expires - now >= terms.payment_timeout_required_from:
+    if property_names.PAYMENT_TIMEOUT not in demand and expires - now >= terms.payment_timeout_required_from:
         message = (
             f"Expiration time {_date(expires)} exceeds the {_duration(terms.payment_timeout_required_from)} "
             "threshold of enforcing mid-agreement payments "
-            f"but the required property '{PAYMENT_TIMEOUT}' was not present in the Demand"
+            f"but the required property '{property_names.PAYMENT_TIMEOUT}' was not present in the Demand"
         )
         return Reject(message, final=True)
-    return _adopt(demand, offer, terms, PAYMENT_TIMEOUT, "DebitNote payment timeout")
+    return _adopt(demand, offer, terms, property_names.PAYMENT_TIMEOUT, "DebitNote payment timeout")
 
 
 def _price(
     demand: Properties, offer: dict[str, Any], terms: Terms, now: float, agreements: int
 ) -> dict[str, Any] | Reject:
-    asked, offered = _numbers(demand.get(PRICES)), _numbers(offer.get(PRICES))
+    asked, offered = _numbers(demand.get(property_names.PRICES)), _numbers(offer.get(property_names.PRICES))
     if asked is None or offered is None or asked == offered:
         return offer
     if len(asked) != len(offered):
         return Reject("invalid price vector", final=False)
     if any(theirs < ours for theirs, ours in zip(asked, offered, strict=True)):
         return Reject(f"{asked} < {offered}", final=True)
-    return {**offer, PRICES: asked}
+    return {**offer, property_names.PRICES: asked}
 
 
 _RULES: tuple[Callable[..., dict[str, Any] | Reject], ...] = (
@@ -212,11 +212,11 @@ def _seconds(properties: Properties, key: str) -> int | None:
 
 
 def _expires(demand: Properties) -> float:
-    value = demand.get(EXPIRATION)
+    value = demand.get(property_names.EXPIRATION)
     if value is None:
         raise _Malformed("Missing expiration key in Proposal")
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _Malformed(f"{EXPIRATION} is {value!r}, not a time in milliseconds")
+        raise _Malformed(f"{property_names.EXPIRATION} is {value!r}, not a time in milliseconds")
     return value / 1000
 
 
@@ -232,7 +232,7 @@ def _date(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (OverflowError, ValueError, OSError):
-        raise _Malformed(f"{EXPIRATION} is {seconds * 1000:.0f}, which is no date") from None
+        raise _Malformed(f"{property_names.EXPIRATION} is {seconds * 1000:.0f}, which is no date") from None
 
 
 def _duration(seconds: float) -> str:

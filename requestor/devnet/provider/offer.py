@@ -15,18 +15,7 @@ from typing import Any
 
 from requestor.devnet.provider.negotiation import Terms
 from requestor.devnet.provider.pricing import COUNTERS, LinearPricing
-from requestor.golem import (
-    EXPIRATION,
-    MEMORY,
-    MULTI_ACTIVITY,
-    NODE_NAME,
-    PRICES,
-    PRICING_MODEL,
-    RUNTIME,
-    SUBNET,
-    THREADS,
-    USAGE_VECTOR,
-)
+from requestor.golem import property_names
 
 
 @dataclass(frozen=True)
@@ -74,30 +63,30 @@ def properties(
 ) -> dict[str, Any]:
     """Returns the flat properties of an offer. `platform_name` is a payment platform such as `erc20-hoodi-tglm`."""
     return {
-        NODE_NAME: name,
-        SUBNET: subnet,
+        property_names.NODE_NAME: name,
+        property_names.SUBNET: subnet,
         "golem.node.net.is-public": False,
         "golem.inf.cpu.architecture": platform.machine(),
         "golem.inf.cpu.cores": hardware.cores,
-        THREADS: hardware.threads,
+        property_names.THREADS: hardware.threads,
         "golem.inf.cpu.vendor": hardware.vendor,
         "golem.inf.cpu.brand": hardware.brand,
         "golem.inf.cpu.model": hardware.model,
         "golem.inf.cpu.capabilities": list(hardware.capabilities),
-        MEMORY: hardware.memory_gib,
+        property_names.MEMORY: hardware.memory_gib,
         "golem.inf.storage.gib": hardware.storage_gib,
-        RUNTIME: "vm",
+        property_names.RUNTIME: "vm",
         "golem.runtime.version": "0.5.2",
         "golem.runtime.capabilities": [],
-        MULTI_ACTIVITY: True,
+        property_names.MULTI_ACTIVITY: True,
         "golem.srv.caps.payload-manifest": False,
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
         "golem.activity.caps.transfer.report-progress": True,
         "golem.activity.caps.deploy.report-progress": True,
         "golem.com.scheme": "payu",
-        PRICING_MODEL: "linear",
-        PRICES: [float(value) for value in pricing.coefficients],
-        USAGE_VECTOR: list(COUNTERS),
+        property_names.PRICING_MODEL: "linear",
+        property_names.PRICES: [float(value) for value in pricing.coefficients],
+        property_names.USAGE_VECTOR: list(COUNTERS),
         f"golem.com.payment.platform.{platform_name}.address": address,
         "golem.com.payment.protocol.version": 3,
         **terms.offered(),
@@ -106,7 +95,7 @@ def properties(
 
 def constraints(subnet: str, now: float) -> str:
     """Returns the constraints on a demand: the same subnet, and an expiration after `now` (Unix seconds)."""
-    return f"(&\n  ({EXPIRATION}>{int(now * 1000)})\n  ({SUBNET}={subnet})\n)"
+    return f"(&\n  ({property_names.EXPIRATION}>{int(now * 1000)})\n  ({property_names.SUBNET}={subnet})\n)"
 
 
 def _cpu_info() -> dict[str, str]:

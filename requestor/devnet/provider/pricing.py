@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from requestor.golem import CPU, DURATION
+from requestor.golem import property_names
 
-COUNTERS = (CPU, DURATION)  # the order of a provider: the keys of its preset, sorted
+COUNTERS = (property_names.CPU, property_names.DURATION)  # the order of a provider: the keys of its preset, sorted
 
 _ATTO = Decimal("1e-18")  # payments are rounded to the token's 18 decimals
 
@@ -35,6 +35,6 @@ class LinearPricing:
         return sum(amounts, start).quantize(_ATTO)
 
 
-def plain(amount: Decimal) -> str:
+def plain_decimal(amount: Decimal) -> str:
     """Writes GLM as a decimal number without an exponent and without trailing zeros."""
     return format(amount.normalize(), "f")

@@ -12,7 +12,7 @@ _MARKET, _ACTIVITY, _PAYMENT = "/market-api/v1", "/activity-api/v1", "/payment-a
 _TIMEOUT = 90.0  # seconds, longer than any event is waited for
 
 
-class Rest(DaemonClient):
+class ProviderRest(DaemonClient):
     """One provider's daemon. Used and failing as `DaemonClient`."""
 
     def __init__(self, api_url: str, app_key: str) -> None:

@@ -9,7 +9,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.devnet.services.chain import Chain, ChainUnavailable
     from requestor.devnet.services.daemons import Daemon, DaemonSettings, find_yagna
-    from requestor.devnet.services.ethereum import Node, Token
+    from requestor.devnet.services.ethereum import Erc20Token, EthereumNode
     from requestor.devnet.services.hub import Hub
     from requestor.devnet.services.image_host import ImageHost
     from requestor.devnet.services.ports import Ports
@@ -20,7 +20,7 @@ else:
         {
             "chain": ["Chain", "ChainUnavailable"],
             "daemons": ["Daemon", "DaemonSettings", "find_yagna"],
-            "ethereum": ["Node", "Token"],
+            "ethereum": ["EthereumNode", "Erc20Token"],
             "hub": ["Hub"],
             "image_host": ["ImageHost"],
             "ports": ["Ports"],
@@ -34,10 +34,10 @@ __all__ = [
     "ChildProcess",
     "Daemon",
     "DaemonSettings",
+    "Erc20Token",
+    "EthereumNode",
     "Hub",
     "ImageHost",
-    "Node",
     "Ports",
-    "Token",
     "find_yagna",
 ]

@@ -8,7 +8,7 @@ import shutil
 from decimal import Decimal
 from pathlib import Path
 
-from requestor.devnet.services.ethereum import Node, Token, Transfer, to_units, word
+from requestor.devnet.services.ethereum import Erc20Token, EthereumNode, Transfer, to_units, word
 from requestor.devnet.services.npm import NpmFile, NpmUnavailable
 from requestor.devnet.services.ports import ensure_free
 from requestor.devnet.services.process import ChildProcess
@@ -85,8 +85,8 @@ class Chain:
     """
 
     def __init__(self, port: int, *, log: Path) -> None:
-        self.node = Node(f"http://127.0.0.1:{port}")
-        self.token = Token(self.node, "")
+        self.node = EthereumNode(f"http://127.0.0.1:{port}")
+        self.token = Erc20Token(self.node, "")
         self.process: ChildProcess | None = None
         self._port = port
         self._log = log
@@ -149,9 +149,9 @@ class Chain:
         except DevnetError:
             return False
 
-    async def _deploy(self, bytecode: str) -> Token:
+    async def _deploy(self, bytecode: str) -> Erc20Token:
         name, symbol = (word(len(text)) + text.encode().hex().ljust(64, "0") for text in ("Golem", "tGLM"))
         # constructor(string name, string symbol, uint256 supply, address owner): four words, then the strings
         arguments = word(4 * 32) + word(6 * 32) + word(to_units(_SUPPLY)) + word(self._bank) + name + symbol
         receipt = await self.node.send(**{"from": self._bank, "data": bytecode + arguments})
-        return Token(self.node, receipt["contractAddress"])
+        return Erc20Token(self.node, receipt["contractAddress"])

@@ -34,7 +34,7 @@ def word(value: int | str) -> str:
 
 
 @dataclass(frozen=True)
-class Node:
+class EthereumNode:
     """A node's JSON-RPC endpoint."""
 
     url: str
@@ -88,10 +88,10 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Token:
+class Erc20Token:
     """An ERC-20 contract with 18 decimals, at a 0x address."""
 
-    node: Node
+    node: EthereumNode
     address: str
 
     async def balance_of(self, address: str) -> Decimal:

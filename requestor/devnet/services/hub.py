@@ -19,29 +19,7 @@ from pathlib import Path
 from requestor.devnet.services.ports import ensure_free
 from requestor.devnet.services.process import ChildProcess
 from requestor.errors import DevnetError
-from requestor.golem.bus import (
-    BroadcastReply,
-    BroadcastRequest,
-    CallReply,
-    CallRequest,
-    Code,
-    FrameReader,
-    Hello,
-    Packet,
-    Ping,
-    Pong,
-    ProtocolError,
-    RegisterReply,
-    RegisterRequest,
-    ReplyType,
-    SubscribeReply,
-    SubscribeRequest,
-    UnregisterReply,
-    UnregisterRequest,
-    UnsubscribeReply,
-    UnsubscribeRequest,
-)
-from requestor.golem.bus import packets as gsb_protocol
+from requestor.golem.bus import packets
 
 MAX_HUB_PORT = 9999
 """The highest port of a hub: yagna's parser of CENTRAL_NET_HOST takes at most four digits."""
@@ -53,7 +31,7 @@ class Router:
     """Knows which client serves each address, and which clients listen to each topic."""
 
     def __init__(self) -> None:
-        self.hello = Hello("nima-golem-hub", "0.7.0", uuid.uuid4().bytes)
+        self.hello = packets.Hello("nima-golem-hub", "0.7.0", uuid.uuid4().bytes)
         self.services: dict[str, Client] = {}
         self.topics: dict[str, set[Client]] = {}
 
@@ -81,7 +59,7 @@ class Client(asyncio.Protocol):
         self.answers_due: dict[str, Client] = {}  # request id → the client that waits for this client's reply
         self.waits_for: set[tuple[Client, str]] = set()  # the replies that this client waits for
         self.held_back: set[Client] = set()  # not read until this client has read what is queued for it
-        self._frames = FrameReader()
+        self._frames = packets.FrameReader()
         self._full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,13 +70,13 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for frame in self._frames.feed(data):
-                self.received(gsb_protocol.decode(memoryview(frame)[4:]), frame)
-        except ProtocolError as error:
+                self.received(packets.decode(memoryview(frame)[4:]), frame)
+        except packets.ProtocolError as error:
             logger.warning("Dropping %s: %s.", self.name, error)
             self.transport.abort()
 
-    def send(self, packet: Packet) -> None:
-        self.transport.write(gsb_protocol.encode(packet))
+    def send(self, packet: packets.Packet) -> None:
+        self.transport.write(packets.encode(packet))
 
     def forward(self, frame: bytes, sender: Client) -> None:
         """Sends a frame on unchanged; stops reading from its sender while this client reads too slowly."""
@@ -126,70 +104,70 @@ class Client(asyncio.Protocol):
         self.resume_writing()
         for request_id, caller in self.answers_due.items():
             caller.waits_for.discard((self, request_id))
-            caller.send(_failure(request_id, Code.SERVICE_FAILURE, "lost connection"))
+            caller.send(_failure(request_id, packets.Code.SERVICE_FAILURE, "lost connection"))
         self.answers_due.clear()
         for callee, request_id in self.waits_for:
             callee.answers_due.pop(request_id, None)
         self.waits_for.clear()
 
-    def received(self, packet: Packet, frame: bytes) -> None:
-        if isinstance(packet, CallRequest):
+    def received(self, packet: packets.Packet, frame: bytes) -> None:
+        if isinstance(packet, packets.CallRequest):
             self.call(packet, frame)
-        elif isinstance(packet, CallReply):
+        elif isinstance(packet, packets.CallReply):
             self.reply(packet, frame)
-        elif isinstance(packet, BroadcastRequest):
-            self.send(BroadcastReply())
+        elif isinstance(packet, packets.BroadcastRequest):
+            self.send(packets.BroadcastReply())
             for listener in self.router.topics.get(packet.topic, set()):
                 listener.forward(frame, self)
-        elif isinstance(packet, RegisterRequest):
+        elif isinstance(packet, packets.RegisterRequest):
             taken = self.router.services.setdefault(packet.service_id, self) is not self
-            self.send(RegisterReply(Code.CONFLICT if taken else Code.OK))
+            self.send(packets.RegisterReply(packets.Code.CONFLICT if taken else packets.Code.OK))
             logger.info("%s %s (%s)", "! taken:" if taken else "+", packet.service_id, self.name)
-        elif isinstance(packet, UnregisterRequest):
+        elif isinstance(packet, packets.UnregisterRequest):
             owned = self.router.services.get(packet.service_id) is self
             if owned:
                 del self.router.services[packet.service_id]
-            self.send(UnregisterReply(Code.OK if owned else Code.NOT_FOUND))
-        elif isinstance(packet, SubscribeRequest):
+            self.send(packets.UnregisterReply(packets.Code.OK if owned else packets.Code.NOT_FOUND))
+        elif isinstance(packet, packets.SubscribeRequest):
             self.router.topics.setdefault(packet.topic, set()).add(self)
-            self.send(SubscribeReply())
-        elif isinstance(packet, UnsubscribeRequest):
+            self.send(packets.SubscribeReply())
+        elif isinstance(packet, packets.UnsubscribeRequest):
             listeners = self.router.topics.get(packet.topic, set())
-            self.send(UnsubscribeReply(Code.OK if self in listeners else Code.NOT_FOUND))
+            self.send(packets.UnsubscribeReply(packets.Code.OK if self in listeners else packets.Code.NOT_FOUND))
             listeners.discard(self)
-        elif isinstance(packet, Ping):
-            self.send(Pong())
-        elif isinstance(packet, Hello):
+        elif isinstance(packet, packets.Ping):
+            self.send(packets.Pong())
+        elif isinstance(packet, packets.Hello):
             self.name = packet.name
-        elif not isinstance(packet, Pong):
-            raise ProtocolError(f"an unexpected {type(packet).__name__} arrived")
+        elif not isinstance(packet, packets.Pong):
+            raise packets.ProtocolError(f"an unexpected {type(packet).__name__} arrived")
 
-    def call(self, request: CallRequest, frame: bytes) -> None:
+    def call(self, request: packets.CallRequest, frame: bytes) -> None:
         callee = self.router.find(request.address)
         if request.no_reply:
             if callee is not None:
                 callee.forward(frame, self)
         elif callee is None:
-            self.send(_failure(request.request_id, Code.BAD_REQUEST, "endpoint address not found"))
+            self.send(_failure(request.request_id, packets.Code.BAD_REQUEST, "endpoint address not found"))
         elif request.request_id in callee.answers_due:
-            self.send(_failure(request.request_id, Code.BAD_REQUEST, "duplicate request id"))
+            self.send(_failure(request.request_id, packets.Code.BAD_REQUEST, "duplicate request id"))
         else:
             callee.answers_due[request.request_id] = self
             self.waits_for.add((callee, request.request_id))
             callee.forward(frame, self)
 
-    def reply(self, reply: CallReply, frame: bytes) -> None:
+    def reply(self, reply: packets.CallReply, frame: bytes) -> None:
         caller = self.answers_due.get(reply.request_id)
         if caller is None:  # the caller has disconnected
             return
-        if reply.reply_type == ReplyType.FULL:
+        if reply.reply_type == packets.ReplyType.FULL:
             del self.answers_due[reply.request_id]
             caller.waits_for.discard((self, reply.request_id))
         caller.forward(frame, self)
 
 
-def _failure(request_id: str, code: Code, reason: str) -> CallReply:
-    return CallReply(request_id, code, ReplyType.FULL, reason.encode())
+def _failure(request_id: str, code: packets.Code, reason: str) -> packets.CallReply:
+    return packets.CallReply(request_id, code, packets.ReplyType.FULL, reason.encode())
 
 
 class Hub:

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.golem.gftp import client as client
-    from requestor.golem.gftp.messages import TOO_LARGE
+    from requestor.golem.gftp.client import download_over_gftp, upload_over_gftp
+    from requestor.golem.gftp.messages import FILE_TOO_LARGE
     from requestor.golem.gftp.program import gftp_on_path, our_gftp_on_path
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "client": [],
-            "messages": ["TOO_LARGE"],
+            "client": ["download_over_gftp", "upload_over_gftp"],
+            "messages": ["FILE_TOO_LARGE"],
             "program": ["gftp_on_path", "our_gftp_on_path"],
         },
     )
 
-__all__ = ["TOO_LARGE", "client", "gftp_on_path", "our_gftp_on_path"]
+__all__ = [
+    "FILE_TOO_LARGE",
+    "download_over_gftp",
+    "gftp_on_path",
+    "our_gftp_on_path",
+    "upload_over_gftp",
+]

@@ -22,7 +22,7 @@ IN_FLIGHT = 8
 """Messages that await their answers at a time."""
 
 
-async def download(
+async def download_over_gftp(
     bus: ServiceBus,
     url: str,
     destination: Path,
@@ -77,7 +77,7 @@ async def download(
     return size
 
 
-async def upload(
+async def upload_over_gftp(
     bus: ServiceBus,
     source: Path,
     url: str,

@@ -26,7 +26,7 @@ MAX_CHUNK = 4 * 1024 * 1024
 """Bytes of the largest chunk served."""
 MAX_FILE = 4 * 1024**3
 """Bytes of the largest file taken in where the caller names no cap."""
-TOO_LARGE = "the file would have more than"
+FILE_TOO_LARGE = "the file would have more than"
 """What a sender is told whose file is beyond that; it comes back in its error message."""
 MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
 """Environment variable that names `gftp server` another cap, in bytes."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from nima.safe_io import write_atomically
 from requestor.errors import RequestorError, TransferError
 from requestor.golem.bus import ServiceBus
-from requestor.golem.gftp.client import download, upload
+from requestor.golem.gftp.client import download_over_gftp, upload_over_gftp
 from requestor.golem.gftp.messages import MAX_FILE, MAX_RECEIVE_VARIABLE
 from requestor.golem.gftp.server import FileServer
 
@@ -77,12 +77,12 @@ async def _call(server: FileServer, gsb_url: str, request: dict[str, object]) ->
     if method == "download":
         file, url = parameters.text("output_file"), parameters.text("url")
         async with await ServiceBus.connect(gsb_url, name="gftp") as bus:
-            await download(bus, url, Path(file))
+            await download_over_gftp(bus, url, Path(file))
         return {"file": file, "url": url}
     if method == "upload":
         file, url = parameters.text("file"), parameters.text("url")
         async with await ServiceBus.connect(gsb_url, name="gftp") as bus:
-            await upload(bus, Path(file), url)
+            await upload_over_gftp(bus, Path(file), url)
         return {"file": file, "url": url}
     if method == "shutdown":
         return "ok"

@@ -12,9 +12,9 @@ from types import TracebackType
 from requestor.errors import TransferError
 from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault
 from requestor.golem.gftp.messages import (
+    FILE_TOO_LARGE,
     MAX_CHUNK,
     MAX_FILE,
-    TOO_LARGE,
     PartialFile,
     chunk,
     number,
@@ -77,7 +77,7 @@ class _Expected:
     def write(self, message: object) -> None:
         offset, content = chunk(message)
         if offset + len(content) > self.max_bytes:
-            raise TransferError(f"{TOO_LARGE} the {self.max_bytes} bytes that are allowed")
+            raise TransferError(f"{FILE_TOO_LARGE} the {self.max_bytes} bytes that are allowed")
         if self.checking.locked():
             raise TransferError("the file is being checked")
         if self.hash is None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cache
 
 from nima.safe_io import one_line
-from requestor.golem import ID_LENGTH, display_name
+from requestor.golem import SHOWN_ID_LENGTH, display_name
 from requestor.money import SECONDS_AN_HOUR, Price, show_glm
 from requestor.records import Hire, OutcomeEntry, RunRecord
 
@@ -73,7 +73,7 @@ class ProviderRow:
     @property
     def details(self) -> str:
         """What else is known of it, on one line."""
-        known = [] if self.provider_id == self.name else [one_line(self.provider_id)[:ID_LENGTH]]
+        known = [] if self.provider_id == self.name else [one_line(self.provider_id)[:SHOWN_ID_LENGTH]]
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
         known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []

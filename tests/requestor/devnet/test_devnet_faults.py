@@ -19,7 +19,7 @@ from golem_requestor import ACTIVITY, MARKET, Refused, Requestor
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.provider.pricing import LinearPricing
 from requestor.devnet.state import Devnet, NodeState
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.golem.gftp.server import FileServer
 
 pytestmark = pytest.mark.golem
@@ -35,9 +35,9 @@ def sh(script: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def faulty(devnets_home: Path) -> Iterator[Devnet]:
-    running = start_detached(NetworkOptions("faulty", providers=6, faults=",".join(FAULTS)))
+    running = start_devnet(NetworkOptions("faulty", providers=6, faults=",".join(FAULTS)))
     yield running
-    stop(running)
+    stop_devnet(running)
 
 
 def provider(devnet: Devnet, fault: str) -> NodeState:

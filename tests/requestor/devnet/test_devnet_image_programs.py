@@ -20,7 +20,7 @@ from nima.model.network import initial_model
 from nima.wire.jobs import EXIT_VERSION_MISMATCH
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.state import Devnet
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.image.labels import DEFAULT_PYTHON
 
 pytestmark = pytest.mark.golem
@@ -37,9 +37,9 @@ def imaged(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     config = {**CONFIG, "Volumes": {path: {} for path in ("/golem/work", "/golem/store", "/golem/jobs")}}
     config |= {"Labels": labels_of_this_version(), "WorkingDir": "/"}
     image = make_image(tmp_path_factory.mktemp("image"), config, {DEFAULT_PYTHON: OTHER_VERSION})
-    running = start_detached(NetworkOptions("imaged", providers=2, image=str(image.path)))
+    running = start_devnet(NetworkOptions("imaged", providers=2, image=str(image.path)))
     yield running
-    stop(running)
+    stop_devnet(running)
 
 
 def run(devnet: Devnet, folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -20,9 +20,9 @@ import pytest
 from golem_requestor import Requestor
 
 from requestor.devnet.network import NetworkOptions
-from requestor.devnet.services.ethereum import Node, Token
+from requestor.devnet.services.ethereum import Erc20Token, EthereumNode
 from requestor.devnet.state import Devnet, find_devnet, running_devnets
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.errors import DevnetError
 
 pytestmark = pytest.mark.golem
@@ -94,7 +94,7 @@ def run_program(devnet: Devnet, tmp_path: Path, *flags: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("chain_programs")
 def test_a_yapapi_program_runs_unchanged_and_its_invoices_are_paid_on_the_chain(devnet: Devnet, tmp_path: Path):
     assert devnet.chain is not None
-    token = Token(Node(devnet.chain.url), devnet.chain.token)
+    token = Erc20Token(EthereumNode(devnet.chain.url), devnet.chain.token)
 
     def wallets() -> dict[str, Decimal]:
         nodes = (devnet.requestor, *devnet.providers)
@@ -149,7 +149,7 @@ def test_what_env_exports(devnet: Devnet):
 
 def test_a_name_is_taken_while_its_devnet_runs(devnet: Devnet):
     with pytest.raises(DevnetError, match="runs already"):
-        start_detached(NetworkOptions(devnet.name, providers=1))
+        start_devnet(NetworkOptions(devnet.name, providers=1))
     assert devnet.running
 
 
@@ -160,7 +160,7 @@ def clean(devnets_home: Path) -> Iterator[None]:
     yield
     for started in running_devnets():
         if started.pid not in before:
-            stop(started)
+            stop_devnet(started)
 
 
 @pytest.mark.usefixtures("chain_programs")
@@ -190,19 +190,19 @@ def test_devnets_run_side_by_side_and_leave_nothing(devnet: Devnet, clean: None)
 
 
 def test_nothing_outlives_a_killed_supervisor(clean: None):
-    killed = start_detached(NetworkOptions("killed", providers=1))
+    killed = start_devnet(NetworkOptions("killed", providers=1))
     assert processes_of("killed")
     os.kill(killed.pid, signal.SIGKILL)
     assert gone("killed")
     assert find_devnet("killed") is None, "what it left behind is no devnet"
     ended = nima_golem("devnet", "down", "--name", "killed")
     assert "had been killed" in ended.stdout
-    again = start_detached(NetworkOptions("killed", providers=1))
+    again = start_devnet(NetworkOptions("killed", providers=1))
     assert again.running
 
 
 def test_a_provider_that_is_stopped_says_good_bye(clean: None):
-    leaving = start_detached(NetworkOptions("leaving", providers=1))
+    leaving = start_devnet(NetworkOptions("leaving", providers=1))
     agent = json.loads((Path(leaving.folder) / "agents" / leaving.providers[0].name / "agent.json").read_text())
 
     async def use() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from nima.wire.updates import UpdateError, decode_update, encode_update
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.files import OVERSIZED_BYTES, PICKLE_LOADED
 from requestor.devnet.faults.kinds import KINDS, make_fault, parse_faults
-from requestor.devnet.faults.work import Work
+from requestor.devnet.faults.work import ProgramRun
 from requestor.devnet.network import NetworkOptions
 from requestor.errors import DevnetError
 
@@ -51,7 +51,7 @@ class Provider:
             write()
             return 0
 
-        work = Work(argv or ("/bin/true",), {"/golem/jobs": self.jobs, "/golem/store": self.store})
+        work = ProgramRun(argv or ("/bin/true",), {"/golem/jobs": self.jobs, "/golem/store": self.store})
         assert asyncio.run(self.fault.run(work, execute)) == 0
 
     def train(self, job: str = "job", factor: float = 1.0) -> Path:
@@ -213,7 +213,7 @@ def test_hang_never_ends(tmp_path: Path):
     provider = Provider(tmp_path, "hang")
 
     async def wait() -> None:
-        await asyncio.wait_for(provider.fault.run(Work(("x",), {}), lambda: asyncio.sleep(0, 0)), 0.2)
+        await asyncio.wait_for(provider.fault.run(ProgramRun(("x",), {}), lambda: asyncio.sleep(0, 0)), 0.2)
 
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(wait())

@@ -13,11 +13,11 @@ from decimal import Decimal
 import pytest
 from aiohttp import web
 
-from requestor.devnet.provider.rest import Rest
+from requestor.devnet.provider.rest import ProviderRest
 from requestor.devnet.services.ports import Ports
 from requestor.errors import AppKeyMissing, DaemonRefused, DaemonUnreachable, WalletEmpty
 from requestor.golem.daemon import DaemonClient
-from requestor.golem.networks import Connection
+from requestor.golem.networks import GolemConnection
 from requestor.golem.wallet import Wallet
 
 ME = {"identity": f"0x{40 * 'a'}"}
@@ -143,7 +143,7 @@ def test_the_session_is_opened_first() -> None:
 @pytest.mark.parametrize(("status", "harmless"), [(404, True), (410, True), (409, False), (500, False)])
 def test_a_reservation_that_is_gone_is_released(status: int, harmless: bool) -> None:
     async def use(server: Server) -> None:
-        async with Wallet(Connection(server.url, "key", "hoodi")) as wallet:
+        async with Wallet(GolemConnection(server.url, "key", "hoodi")) as wallet:
             if harmless:
                 await wallet.release("one")
             else:
@@ -156,7 +156,7 @@ def test_a_reservation_that_is_gone_is_released(status: int, harmless: bool) -> 
 @pytest.mark.parametrize(("status", "harmless"), [(404, True), (409, True), (410, True), (500, False)])
 def test_an_agreement_that_has_ended_is_terminated(status: int, harmless: bool) -> None:
     async def use(server: Server) -> None:
-        async with Wallet(Connection(server.url, "key", "hoodi")) as wallet:
+        async with Wallet(GolemConnection(server.url, "key", "hoodi")) as wallet:
             if harmless:
                 await wallet.terminate("one", "done")
             else:
@@ -168,7 +168,7 @@ def test_an_agreement_that_has_ended_is_terminated(status: int, harmless: bool) 
 
 def test_a_wallet_that_holds_too_little() -> None:
     async def use(server: Server) -> None:
-        async with Wallet(Connection(server.url, "key", "polygon")) as wallet:
+        async with Wallet(GolemConnection(server.url, "key", "polygon")) as wallet:
             with pytest.raises(WalletEmpty, match=r"0xa+ on polygon holds less than .* 2 GLM: send GLM"):
                 await wallet.allocate(Decimal(2), timedelta(hours=1))
 
@@ -177,7 +177,7 @@ def test_a_wallet_that_holds_too_little() -> None:
 
 def test_a_provider_hears_of_nothing_when_nothing_has_happened() -> None:
     async def use(server: Server) -> None:
-        async with Rest(server.url, "key") as rest:
+        async with ProviderRest(server.url, "key") as rest:
             assert await rest.agreement_events("2026-01-01T00:00:00Z", 0.1) == []
 
     with_server(Server(408), use)

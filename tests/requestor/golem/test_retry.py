@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from requestor.golem.retrying import growing_pauses, retry
+from requestor.golem.retrying import growing_pauses, retry_until_success
 
 
 class Busy(Exception):
@@ -35,7 +35,7 @@ class Attempts:
 
     def run(self, pauses: Iterable[float]) -> str:
         say = lambda failure, pause: self.said.append((str(failure), pause))  # noqa: E731
-        return asyncio.run(retry(self.attempt, Busy, pauses, say, self.sleep))
+        return asyncio.run(retry_until_success(self.attempt, Busy, pauses, say, self.sleep))
 
 
 def test_what_succeeds_is_done_once() -> None:

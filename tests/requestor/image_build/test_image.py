@@ -28,10 +28,10 @@ from nima.wire.jobs import PROTOCOL, Job
 from requestor.commands.main import main
 from requestor.errors import ImageError, ImageMismatch
 from requestor.image.chosen import choose_image
-from requestor.image.contents import list_parts
+from requestor.image.contents import list_image_parts
 from requestor.image.gvmi import write_image
 from requestor.image.labels import DEFAULT_PYTHON
-from requestor.image.paths import JOBS, STORE
+from requestor.image.paths import JOBS_FOLDER, STORE_FOLDER
 from requestor.image.squashfs import list_files, make_squashfs
 from requestor.image_build.archive import unpack_archive
 from requestor.image_build.build import build_image, file_hashes, gather_models, gather_sources
@@ -44,7 +44,7 @@ PINS = dict(line.split("==") for line in REQUIREMENTS.splitlines() if line and n
 DOCKERFILE = (ROOT / "Dockerfile.provider").read_text()
 CONFIG = {
     "Entrypoint": [DEFAULT_PYTHON, "-m", "provider_image"],
-    "Volumes": {STORE: {}, JOBS: {}},
+    "Volumes": {STORE_FOLDER: {}, JOBS_FOLDER: {}},
     "Labels": labels_of_this_version(),
     "WorkingDir": "/",
 }
@@ -57,7 +57,7 @@ needs_squashfs = pytest.mark.skipif(
 
 def test_the_dockerfile_says_what_the_requestor_relies_on() -> None:
     said = dict(re.findall(r"^(VOLUME|ENTRYPOINT) (.*)$", DOCKERFILE, re.M))
-    assert set(json.loads(said["VOLUME"])) == {STORE, JOBS}
+    assert set(json.loads(said["VOLUME"])) == {STORE_FOLDER, JOBS_FOLDER}
     assert json.loads(said["ENTRYPOINT"])[0] == DEFAULT_PYTHON
     assert f'nima-golem.python="{DEFAULT_PYTHON}"' in DOCKERFILE
 
@@ -256,7 +256,7 @@ def test_an_image_is_listed_by_parts(tmp_path: Path) -> None:
     make_squashfs(tmp_path / "root", tmp_path / "root.squashfs")
     image = write_image(tmp_path / "root.squashfs", CONFIG, tmp_path / "image.gvmi")
     assert ("/usr/lib/a name with spaces", 20) in list_files(image.path)
-    assert [(part.kind, part.name, part.version, part.size) for part in list_parts(image.path)] == [
+    assert [(part.kind, part.name, part.version, part.size) for part in list_image_parts(image.path)] == [
         ("ours", "nima", "", 3000),
         ("ours", "provider_image", "", 2000),
         ("package", "torch", "2.13.0+cpu", 90_110),
@@ -266,7 +266,7 @@ def test_an_image_is_listed_by_parts(tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(main, ["image", "info", str(image.path), "--json"])
     facts = json.loads(done.stdout)
-    assert (facts["sha3_224"], facts["volumes"]) == (image.sha3_224, sorted([STORE, JOBS]))
+    assert (facts["sha3_224"], facts["volumes"]) == (image.sha3_224, sorted([STORE_FOLDER, JOBS_FOLDER]))
     assert facts["parts"][0] == {"kind": "ours", "name": "nima", "version": "", "size": 3000}
     done = CliRunner().invoke(main, ["image", "info", str(image.path)])
     assert "torch 2.13.0+cpu" in done.stdout
@@ -292,7 +292,7 @@ def test_a_damaged_squashfs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root.squashfs").write_bytes(content)
     image = write_image(tmp_path / "root.squashfs", CONFIG, tmp_path / "image.gvmi")
     with pytest.raises(ImageError, match="could not be listed"):
-        list_parts(image.path)
+        list_image_parts(image.path)
 
 
 # --- building
@@ -356,7 +356,7 @@ def verify(path: Path) -> list[Check]:
 UNUSABLE = {
     "no labels": ({"Labels": {}}, "no provider image of this program"),
     "another version": ({"Labels": {**labels_of_this_version(), "nima-golem.version": "0.0.1"}}, "0.0.1"),
-    "no volumes": ({"Volumes": {JOBS: {}}}, f"no VOLUME {STORE}"),
+    "no volumes": ({"Volumes": {JOBS_FOLDER: {}}}, f"no VOLUME {STORE_FOLDER}"),
     "a relative entrypoint": ({"Entrypoint": ["python3"]}, "absolute path"),
     "no entrypoint": ({"Entrypoint": None}, "absolute path"),
     "a user": ({"User": "1000:1000"}, "user 1000"),

@@ -24,9 +24,9 @@ from nima.model import checkpoint
 from nima.model.network import initial_model
 from nima.safe_io.cache import cache_folder
 from requestor.devnet.network import NetworkOptions
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.image.gvmi import ImageInfo, read_image
-from requestor.image.paths import MEMORY_GIB
+from requestor.image.paths import TASK_MEMORY_GIB
 from requestor.image.squashfs import list_files
 
 BASE = os.environ.get("NIMA_GOLEM_IMAGE_BUILD_BASE", "")
@@ -108,14 +108,14 @@ def test_a_run_in_the_image_gives_what_plain_subprocesses_give_bit_for_bit(folde
     """Compares features, a round of training and the evaluation, with the least memory that a provider must have."""
     make_ava_folder(folder / "ava")
     # As many threads as each of two local workers gets: sums in floating point depend on their number.
-    machine = {"threads": max(1, (os.cpu_count() or 1) // 2), "memory_gib": MEMORY_GIB}
+    machine = {"threads": max(1, (os.cpu_count() or 1) // 2), "memory_gib": TASK_MEMORY_GIB}
     options = NetworkOptions("in-the-image", providers=2, image=str(folder / "provider.gvmi"), agent=machine)
     train = "nima-golem train --ava ava --budget 2GLM --strategy fine-tune --rounds 1 --workers 2 --json"
-    devnet = start_detached(options)
+    devnet = start_devnet(options)
     try:
         there = run(f"{train} --backend golem --run-dir there", folder, **devnet.environment())
     finally:
-        stop(devnet)
+        stop_devnet(devnet)
     here = run(f"{train} --backend local --run-dir here", folder)
     there, here = (json.loads(output.splitlines()[-1]) for output in (there, here))
     assert (there["backend"], here["backend"]) == ("golem", "local")

@@ -23,7 +23,7 @@ from requestor.devnet.services.image_host import ImageHost
 from requestor.devnet.services.ports import Ports
 from requestor.image.gvmi import ImageInfo
 from requestor.vm.image_cache import ImageCache
-from requestor.vm.runtime import Machine
+from requestor.vm.runtime import TaskMachine
 
 FILES = {"/golem/work/baked": "hidden", "/opt/app/here": "", "/etc/motd": "of the image", "/etc/script": "echo"}
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,7 +56,7 @@ def in_image(tmp_path: Path, image: ImageInfo, cache: Path, use: Use, **settings
             assert result["result"] == "Ok", result
         await use(found)
 
-    with_activity(tmp_path, started, package(image), Machine(images=ImageCache(cache), **settings))
+    with_activity(tmp_path, started, package(image), TaskMachine(images=ImageCache(cache), **settings))
 
 
 async def output(found: Activity, script: str) -> str:
@@ -195,7 +195,7 @@ def test_processes_and_settings_of_the_host_are_out_of_reach(tmp_path: Path, ima
 
 def test_tasks_of_other_activities_are_out_of_reach(tmp_path: Path, image: ImageInfo, cache: Path):
     async def session() -> None:
-        machine = Machine(images=ImageCache(cache))
+        machine = TaskMachine(images=ImageCache(cache))
         async with (
             activity(tmp_path / "one", package(image), machine) as one,
             activity(tmp_path / "two", package(image), machine) as two,
@@ -253,7 +253,7 @@ def test_the_entrypoint_runs_only_if_asked_for(tmp_path: Path):
         await found.run({"terminate": {}}, DEPLOY, {"start": {"args": ["start-entrypoint"]}})
         assert await output(found, "until test -s /golem/work/ran; do sleep 0.05; done; cat /golem/work/ran") == "ran\n"
 
-    machine = Machine(images=ImageCache(tmp_path / "cache"))
+    machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
     serve_and(tmp_path, image, lambda url: with_activity_of(tmp_path, use, package(image, url), machine))
 
 
@@ -270,7 +270,7 @@ def serve_and(folder: Path, image: ImageInfo, use: Callable[[str], Awaitable[Non
     asyncio.run(session())
 
 
-async def with_activity_of(folder: Path, use: Use, task_package: str, machine: Machine) -> None:
+async def with_activity_of(folder: Path, use: Use, task_package: str, machine: TaskMachine) -> None:
     async with activity(folder / "provider", task_package, machine) as found:
         await use(found)
 
@@ -289,7 +289,7 @@ def test_the_download_is_billed(tmp_path: Path, image: ImageInfo):
         with Ports() as ports:
             port = ports.take()
             await web.TCPSite(runner, "127.0.0.1", port).start()
-            machine = Machine(images=ImageCache(tmp_path / "cache"))
+            machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
             task_package = package(image, f"http://127.0.0.1:{port}/tiny.gvmi")
             async with activity(tmp_path / "provider", task_package, machine) as found:
                 assert (await found.run_one(DEPLOY))["result"] == "Ok"
@@ -317,7 +317,7 @@ def test_an_image_is_downloaded_and_unpacked_once_for_all_providers(tmp_path: Pa
             await web.TCPSite(runner, "127.0.0.1", port).start()
 
             async def provider(name: str) -> str:
-                machine = Machine(images=ImageCache(tmp_path / "cache"))
+                machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
                 task_package = package(image, f"http://127.0.0.1:{port}/tiny.gvmi")
                 async with activity(tmp_path / name, task_package, machine) as found:
                     await found.run(DEPLOY, START)
@@ -349,7 +349,7 @@ def test_an_image_that_cannot_work_says_why(tmp_path: Path, config: dict[str, An
         results = await found.run(DEPLOY, START, sh("true"))
         assert message in results[-1]["message"]
 
-    machine = Machine(images=ImageCache(tmp_path / "cache"))
+    machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
     serve_and(tmp_path, image, lambda url: with_activity_of(tmp_path, use, package(image, url), machine))
     assert list(outside.iterdir()) == [], "a link in the image leads nowhere on the host"
 
@@ -364,7 +364,7 @@ def test_links_in_an_image_lead_nowhere_on_the_host(tmp_path: Path):
         await found.run(DEPLOY, START)
         await found.run_one(sh("echo x > /etc/hosts; echo x > /tmp/new; true"))
 
-    machine = Machine(images=ImageCache(tmp_path / "cache"))
+    machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
     serve_and(tmp_path, image, lambda url: with_activity_of(tmp_path, use, package(image, url), machine))
     assert target.read_text() == "the host's"
     assert not (tmp_path / "new").exists()
@@ -382,7 +382,7 @@ def test_a_file_that_is_no_image_is_refused_at_deploy(tmp_path: Path):
         assert "checksum of its container config is wrong" in result["stderr"]
         assert result["message"] == "ExeScript command exited with code 1"
 
-    machine = Machine(images=ImageCache(tmp_path / "cache"))
+    machine = TaskMachine(images=ImageCache(tmp_path / "cache"))
     serve_and(tmp_path, image, lambda url: with_activity_of(tmp_path, use, f"hash:sha3:{digest}:{url}", machine))
 
 
@@ -415,13 +415,13 @@ def test_it_works_without_root(image: ImageInfo):
 WITHOUT_ROOT = """
 import asyncio
 from pathlib import Path
-from requestor.vm.sandbox import Layout, Program, Sandbox
+from requestor.vm.sandbox import SandboxLayout, Program, Sandbox
 
 async def main():
     here = Path.cwd()
     (here / "mount").mkdir()
     (here / "volume").mkdir()
-    layout = Layout.of_image(here / "root", {"/golem/work": here / "volume"}, memory=2**28, threads=1)
+    layout = SandboxLayout.of_image(here / "root", {"/golem/work": here / "volume"}, memory=2**28, threads=1)
     sandbox = await Sandbox.boot(layout, here / "mount")
     script = (
         "id -u; pwd; echo changed > /etc/motd; cat /etc/motd > /golem/work/motd;"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from requestor.vm.sandbox import PYTHON, ExecutionError, Layout, Program, Sandbox, SandboxStopped
+from requestor.vm.sandbox import PYTHON_IN_SANDBOX, ExecutionError, Program, Sandbox, SandboxLayout, SandboxStopped
 
 
 @dataclass
@@ -33,7 +33,7 @@ def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]]) -> 
     volumes = {"/golem/work": folder / "work", "/tmp/scratch": folder / "scratch"}
 
     async def session() -> None:
-        sandbox = await Sandbox.boot(Layout.of_host(volumes), folder / "root")
+        sandbox = await Sandbox.boot(SandboxLayout.of_host(volumes), folder / "root")
 
         async def run(*argv: str) -> Ended:
             stdout, stderr = bytearray(), bytearray()
@@ -75,9 +75,11 @@ def test_the_hosts_files_are_not_there(tmp_path: Path):
 
 def test_of_this_project_only_the_providers_part_is_there(tmp_path: Path):
     async def use(run: Run, _: Sandbox) -> None:
-        ended = await run(PYTHON, "-c", "import provider_image, nima; print('found')")
+        ended = await run(PYTHON_IN_SANDBOX, "-c", "import provider_image, nima; print('found')")
         assert (ended.stdout, ended.status) == ("found\n", 0)
-        ended = await run(PYTHON, "-c", "import importlib.util as u; print(u.find_spec('requestor.commands.main'))")
+        ended = await run(
+            PYTHON_IN_SANDBOX, "-c", "import importlib.util as u; print(u.find_spec('requestor.commands.main'))"
+        )
         assert "ModuleNotFoundError" in ended.stderr
 
     in_sandbox(tmp_path, use)
@@ -111,17 +113,19 @@ def test_there_is_no_network(tmp_path: Path):
         connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
 
         async def use(run: Run, _: Sandbox) -> None:
-            assert "Connection refused" in (await run(PYTHON, "-c", connect)).stderr
+            assert "Connection refused" in (await run(PYTHON_IN_SANDBOX, "-c", connect)).stderr
             outside = "import socket; socket.create_connection(('1.1.1.1', 53), 2)"
-            assert "Network is unreachable" in (await run(PYTHON, "-c", outside)).stderr
+            assert "Network is unreachable" in (await run(PYTHON_IN_SANDBOX, "-c", outside)).stderr
             loopback = (
                 "import socket; s=socket.create_server(('127.0.0.1',7)); socket.create_connection(s.getsockname())"
             )
-            ended = await run(PYTHON, "-c", loopback.replace("',7)", "',7000)"))
+            ended = await run(PYTHON_IN_SANDBOX, "-c", loopback.replace("',7)", "',7000)"))
             assert ended.status == 0, "loopback works"
             assert (await shell(run, "cat /etc/resolv.conf")).stdout == "nameserver 1.1.1.1\nnameserver 8.8.8.8\n"
             unix = "import socket; print(len(open('/proc/net/unix').readlines()))"
-            assert int((await run(PYTHON, "-c", unix)).stdout) == 1, "abstract sockets of the host are not seen"
+            assert int((await run(PYTHON_IN_SANDBOX, "-c", unix)).stdout) == 1, (
+                "abstract sockets of the host are not seen"
+            )
 
         in_sandbox(tmp_path, use)
 
@@ -157,12 +161,12 @@ print(content.value, flush=True)
 WITH_A_KEY = f"""
 import asyncio, sys
 from pathlib import Path
-from requestor.vm.sandbox import PYTHON, Layout, Program, Sandbox
+from requestor.vm.sandbox import PYTHON_IN_SANDBOX, SandboxLayout, Program, Sandbox
 
 async def main(key):
-    sandbox = await Sandbox.boot(Layout.of_host({{}}), Path(sys.argv[1]))
+    sandbox = await Sandbox.boot(SandboxLayout.of_host({{}}), Path(sys.argv[1]))
     show = lambda data: print(data.decode(), end="")
-    await sandbox.run(Program((PYTHON, "-c", READ, str(key))), show, show)
+    await sandbox.run(Program((PYTHON_IN_SANDBOX, "-c", READ, str(key))), show, show)
     await sandbox.stop()
 
 import ctypes
@@ -262,7 +266,7 @@ def test_the_sandbox_ends_with_the_process_that_booted_it(tmp_path: Path):
     if pid == 0:
 
         async def boot_and_hang() -> None:
-            sandbox = await Sandbox.boot(Layout.of_host({"/golem/work": tmp_path / "work"}), tmp_path / "root")
+            sandbox = await Sandbox.boot(SandboxLayout.of_host({"/golem/work": tmp_path / "work"}), tmp_path / "root")
             asyncio.ensure_future(sandbox.run(Program(("/bin/sleep", marker)), bytes, bytes))  # noqa: RUF006
             while f"sleep\x00{marker}" not in _command_lines():
                 await asyncio.sleep(0.02)
@@ -288,7 +292,7 @@ def test_the_sandbox_ends_with_the_process_that_booted_it(tmp_path: Path):
 def test_where_there_are_no_user_namespaces_it_says_so(tmp_path: Path):
     code = (
         "import asyncio, sys; from pathlib import Path; from requestor.vm.sandbox import *\n"
-        "try: asyncio.run(Sandbox.boot(Layout.of_host({}), Path(sys.argv[1])))\n"
+        "try: asyncio.run(Sandbox.boot(SandboxLayout.of_host({}), Path(sys.argv[1])))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'  # it applies to the namespace in which it runs

@@ -15,12 +15,12 @@ from golem_requestor import PAYMENT, Refused, Requestor
 
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.provider.pricing import LinearPricing
-from requestor.devnet.provider.rest import Rest
-from requestor.devnet.settlement import settle
+from requestor.devnet.provider.rest import ProviderRest
+from requestor.devnet.settlement import settle_bills
 from requestor.devnet.state import NETWORK, Devnet
-from requestor.devnet.supervision import start_detached, stop
-from requestor.golem.networks import Connection
-from requestor.golem.properties import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
+from requestor.devnet.supervision import start_devnet, stop_devnet
+from requestor.golem.networks import GolemConnection
+from requestor.golem.property_names import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
 from requestor.golem.wallet import Wallet
 
 pytestmark = pytest.mark.golem
@@ -37,9 +37,9 @@ def strict(devnets_home: Path) -> Iterator[Devnet]:
     """
     terms = {"min_expiration": 5, "accept_timeout": ACCEPT, "debit_note_interval": INTERVAL}
     options = NetworkOptions("strict", providers=1, agent={"coefficients": PRICE, "idle_seconds": IDLE, "terms": terms})
-    devnet = start_detached(options)
+    devnet = start_devnet(options)
     yield devnet
-    stop(devnet)
+    stop_devnet(devnet)
 
 
 def state(devnet: Devnet) -> str:
@@ -138,7 +138,7 @@ def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
     (node,) = strict.providers
 
     async def paid() -> Decimal:
-        (account,) = await settle(strict, 30)
+        (account,) = await settle_bills(strict, 30)
         assert account.wallet is not None
         return account.wallet
 
@@ -158,9 +158,9 @@ def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
         accepted = Decimal(notes[0]["totalAmountDue"])
         assert Decimal(invoice["amount"]) > accepted > 0
         here = strict.requestor
-        async with Wallet(Connection(here.api_url, here.app_key, NETWORK)) as wallet:
+        async with Wallet(GolemConnection(here.api_url, here.app_key, NETWORK)) as wallet:
             await wallet.reject(invoice["invoiceId"], "BAD_SERVICE", "junk")
-        async with Rest(node.api_url, node.app_key) as rest:
+        async with ProviderRest(node.api_url, node.app_key) as rest:
             (theirs,) = (one for one in await rest.invoices() if one["invoiceId"] == invoice["invoiceId"])
         assert theirs["status"] == "REJECTED"
         while (now := await paid()) == before:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from requestor.devnet.exe_unit.capture import CapturedOutput
 from requestor.devnet.provider.names import provider_name, provider_prices
 from requestor.devnet.provider.pricing import COUNTERS, LinearPricing
-from requestor.golem.properties import CPU, DURATION
-from requestor.vm.usage import Usage, cpu_seconds
+from requestor.golem.property_names import CPU, DURATION
+from requestor.vm.usage import UsageCounters, cpu_seconds
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_cpu_time_counts_children_that_have_ended():
     async def burn() -> list[float]:
         busy = "i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done"
         process = await asyncio.create_subprocess_exec("/bin/sh", "-c", f"/bin/sh -c '{busy}'; read line", stdin=-1)
-        usage, seconds = Usage(), 0.0
+        usage, seconds = UsageCounters(), 0.0
         usage.watch(process.pid)
         try:
             while seconds < 1:

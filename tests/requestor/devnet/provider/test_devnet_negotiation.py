@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.devnet.provider.negotiation import Counter, Reject, Silence, Terms, negotiate, review
-from requestor.golem.properties import (
+from requestor.golem.property_names import (
     ACCEPT_TIMEOUT,
     CHOSEN_PLATFORM,
     DEBIT_NOTE_INTERVAL,

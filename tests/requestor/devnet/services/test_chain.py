@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.devnet.services.chain import ANVIL, CHAIN_ID, TOKEN, Chain, ChainUnavailable
-from requestor.devnet.services.ethereum import Node, from_units, to_units
+from requestor.devnet.services.ethereum import EthereumNode, from_units, to_units
 from requestor.devnet.services.npm import NpmUnavailable
 from requestor.devnet.services.ports import Ports
 from requestor.errors import DevnetError
@@ -125,4 +125,4 @@ def test_a_cached_file_needs_no_npm(npm: Path) -> None:
 
 def test_a_node_that_is_not_there_is_an_error() -> None:
     with pytest.raises(DevnetError, match="does not answer eth_chainId"):
-        asyncio.run(Node("http://127.0.0.1:1").call("eth_chainId"))
+        asyncio.run(EthereumNode("http://127.0.0.1:1").call("eth_chainId"))

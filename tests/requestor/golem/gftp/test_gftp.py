@@ -26,7 +26,7 @@ from requestor.devnet.services.ports import Ports
 from requestor.errors import TransferError
 from requestor.golem.bus.calls import ServiceBusError, ServiceBusFault
 from requestor.golem.bus.connection import ServiceBus
-from requestor.golem.gftp.client import download, upload
+from requestor.golem.gftp.client import download_over_gftp, upload_over_gftp
 from requestor.golem.gftp.messages import CHUNK, MAX_RECEIVE_VARIABLE, parse_url
 from requestor.golem.gftp.program import gftp_on_path, our_gftp_on_path
 from requestor.golem.gftp.server import FileServer
@@ -71,9 +71,9 @@ def test_files_arrive_as_they_were_sent(two_daemons: TwoDaemons, tmp_path: Path,
         async with both_ends(two_daemons) as ends:
             url = await ends.server.publish(tmp_path / "source")
             assert parse_url(url) == (ends.node_id, sha3_256(content).hexdigest())
-            assert await download(ends.provider, url, tmp_path / "new folder" / "fetched") == size
+            assert await download_over_gftp(ends.provider, url, tmp_path / "new folder" / "fetched") == size
             expected = await ends.server.receive(tmp_path / "received")
-            assert await upload(ends.provider, tmp_path / "source", expected) == size
+            assert await upload_over_gftp(ends.provider, tmp_path / "source", expected) == size
 
     asyncio.run(work())
     assert (tmp_path / "new folder" / "fetched").read_bytes() == content
@@ -88,9 +88,9 @@ def test_golems_own_way_of_asking_works_too(two_daemons: TwoDaemons, tmp_path: P
     async def work() -> None:
         async with both_ends(two_daemons) as ends:
             url = await ends.server.publish(tmp_path / "source")
-            await download(ends.provider, url, tmp_path / "fetched", chunk=40 * 1024, in_flight=12)
+            await download_over_gftp(ends.provider, url, tmp_path / "fetched", chunk=40 * 1024, in_flight=12)
             expected = await ends.server.receive(tmp_path / "received")
-            await upload(ends.provider, tmp_path / "source", expected, chunk=40 * 1024, in_flight=3)
+            await upload_over_gftp(ends.provider, tmp_path / "source", expected, chunk=40 * 1024, in_flight=3)
 
     asyncio.run(work())
     assert (tmp_path / "fetched").read_bytes() == (tmp_path / "received").read_bytes() == CONTENT
@@ -106,9 +106,9 @@ def test_a_closed_url_serves_no_more(two_daemons: TwoDaemons, tmp_path: Path) ->
             assert await ends.server.close(url)
             assert not await ends.server.close(url)
             with pytest.raises(TransferError, match="gave no answer"):
-                await download(ends.provider, url, tmp_path / "fetched")
+                await download_over_gftp(ends.provider, url, tmp_path / "fetched")
             assert await ends.server.publish(tmp_path / "source") == url
-            await download(ends.provider, url, tmp_path / "fetched")
+            await download_over_gftp(ends.provider, url, tmp_path / "fetched")
 
     asyncio.run(work())
 
@@ -122,7 +122,7 @@ def test_a_published_file_is_served_as_it_was_although_its_name_has_gone(
         async with both_ends(two_daemons) as ends:
             url = await ends.server.publish(tmp_path / "source")
             (tmp_path / "source").unlink()
-            await download(ends.provider, url, tmp_path / "fetched")
+            await download_over_gftp(ends.provider, url, tmp_path / "fetched")
 
     asyncio.run(work())
     assert (tmp_path / "fetched").read_bytes() == CONTENT
@@ -200,7 +200,7 @@ def serve_as(
         async with both_ends(daemons) as ends:
             await ends.requestor.register(f"/public/gftp/{NAME}", handle)
             url = f"gftp://{ends.node_id}/{NAME}"
-            await download(ends.provider, url, destination, chunk=1000, max_bytes=10**6)
+            await download_over_gftp(ends.provider, url, destination, chunk=1000, max_bytes=10**6)
 
     asyncio.run(work())
 
@@ -244,7 +244,7 @@ def test_chunks_may_come_in_any_order(two_daemons: TwoDaemons, tmp_path: Path) -
 def test_a_url_that_names_no_file_by_its_hash_is_refused(two_daemons: TwoDaemons, tmp_path: Path, url: str) -> None:
     async def work() -> None:
         async with both_ends(two_daemons) as ends:
-            await download(ends.provider, url, tmp_path / "fetched")
+            await download_over_gftp(ends.provider, url, tmp_path / "fetched")
 
     with pytest.raises(TransferError, match="gftp"):
         asyncio.run(work())
@@ -381,9 +381,9 @@ def test_yapapi_moves_files_through_our_program(
             await ServiceBus.connect(two_daemons.provider.gsb_url) as provider,
         ):
             source = await storage.upload_bytes(CONTENT)
-            await download(provider, source.download_url, tmp_path / "fetched")
+            await download_over_gftp(provider, source.download_url, tmp_path / "fetched")
             destination = await storage.new_destination(tmp_path / "received")
-            await upload(provider, tmp_path / "fetched", destination.upload_url)
+            await upload_over_gftp(provider, tmp_path / "fetched", destination.upload_url)
             await destination.download_file(tmp_path / "received")
 
     asyncio.run(work())

@@ -12,7 +12,7 @@ import pytest
 from ava_folder import make_ava_folder
 
 from requestor.devnet.network import NetworkOptions
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.training.providers.bans import ban_list
 
 pytestmark = pytest.mark.golem
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.golem
 
 def test_wrong_features_are_not_trained_on_and_their_sender_is_banned(devnets_home: Path, tmp_path: Path) -> None:
     ava, run = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
-    devnet = start_detached(NetworkOptions("wrong-features", providers=2, faults="bad-features"))
+    devnet = start_devnet(NetworkOptions("wrong-features", providers=2, faults="bad-features"))
     try:
         options = ["--budget", "2GLM", "--workers", "2", "--strategy", "embed", "--run-dir", str(run), "--json"]
         done = subprocess.run(
@@ -31,7 +31,7 @@ def test_wrong_features_are_not_trained_on_and_their_sender_is_banned(devnets_ho
             timeout=280,
         )
     finally:
-        stop(devnet)
+        stop_devnet(devnet)
     assert done.returncode == 0, done.stderr
     (line,) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     (wrong,) = (entry for entry in line["updates"] if entry["kind"] == "no work")

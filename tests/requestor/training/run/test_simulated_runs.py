@@ -21,7 +21,7 @@ from requestor.backends.base import Task
 from requestor.backends.golem import GolemBackend
 from requestor.backends.hiring import GolemSettings
 from requestor.errors import ConfigurationError
-from requestor.golem.networks import Connection
+from requestor.golem.networks import GolemConnection
 from requestor.money.accounts import Accounts
 from requestor.money.amounts import Price
 from requestor.records.ledger import Ledger
@@ -51,7 +51,7 @@ class SimulatedRun:
 
     def backend(self) -> GolemBackend:
         settings = GolemSettings(
-            Connection("http://127.0.0.1:1", "key", "hoodi"), "public", "hash:sha3:0:http://127.0.0.1/", True, (),
+            GolemConnection("http://127.0.0.1:1", "key", "hoodi"), "public", "hash:sha3:0:http://127.0.0.1/", True, (),
             "/usr/bin/python3", Decimal(1), {},
         )  # fmt: skip
         accounts = Accounts(self.budget, self.ledger, lambda: self.time.now)

@@ -18,10 +18,10 @@ from allocations import open_allocations
 from ava_folder import make_ava_folder
 
 from requestor.devnet.network import NetworkOptions
-from requestor.devnet.provider.rest import Rest
-from requestor.devnet.settlement import ProviderAccount, requestor_wallet, settle
+from requestor.devnet.provider.rest import ProviderRest
+from requestor.devnet.settlement import ProviderAccount, requestor_wallet, settle_bills
 from requestor.devnet.state import Devnet
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.records.ledger import Ledger
 from requestor.training.providers.bans import ban_list
 
@@ -54,7 +54,7 @@ class Trained:
 def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     folder = tmp_path_factory.mktemp("faults")
     ava, run = make_ava_folder(folder / "ava", images=96, tested=16), folder / "run"
-    devnet = start_detached(NetworkOptions("hostile", providers=6, faults=",".join(FAULTS)))
+    devnet = start_devnet(NetworkOptions("hostile", providers=6, faults=",".join(FAULTS)))
     try:
         before = asyncio.run(requestor_wallet(devnet))
         options = ["--budget", "2GLM", "--strategy", "federate", "--rounds", "2", "--workers", "6", "--json"]
@@ -77,19 +77,19 @@ def trained(devnets_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
         assert done.returncode == 0, done.stderr
         assert open_allocations(devnet) == []
-        accounts = asyncio.run(settle(devnet, 60))
+        accounts = asyncio.run(settle_bills(devnet, 60))
         by_fault = {fault: [one for one in accounts if one.fault == fault] for fault in ("", *FAULTS)}
         paid = before - asyncio.run(requestor_wallet(devnet))
         yield Trained(run, json.loads(done.stdout), paid, by_fault, asyncio.run(invoice_states(devnet)))
     finally:
-        stop(devnet)
+        stop_devnet(devnet)
 
 
 async def invoice_states(devnet: Devnet) -> dict[str, set[str]]:
     """Returns the states of all invoices, as the providers' own daemons know them: name → states."""
     states = {}
     for node in devnet.providers:
-        async with Rest(node.api_url, node.app_key) as rest:
+        async with ProviderRest(node.api_url, node.app_key) as rest:
             states[node.name] = {invoice["status"] for invoice in await rest.invoices()}
     return states
 

@@ -15,7 +15,7 @@ from ava_folder import make_ava_folder
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.services.ports import Ports
 from requestor.devnet.state import Devnet
-from requestor.devnet.supervision import start_detached, stop
+from requestor.devnet.supervision import start_devnet, stop_devnet
 
 pytestmark = pytest.mark.golem
 
@@ -28,9 +28,9 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def penniless(devnets_home: Path) -> Iterator[Devnet]:
     """Runs a devnet whose requestor has no GLM."""
-    running = start_detached(NetworkOptions("penniless", providers=1, funded=False))
+    running = start_devnet(NetworkOptions("penniless", providers=1, funded=False))
     yield running
-    stop(running)
+    stop_devnet(running)
 
 
 def train(ava: Path, run_dir: Path, environment: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:

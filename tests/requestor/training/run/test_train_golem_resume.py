@@ -16,7 +16,7 @@ import pytest
 from allocations import open_allocations
 from ava_folder import make_ava_folder
 
-from requestor.devnet.settlement import requestor_wallet, settle
+from requestor.devnet.settlement import requestor_wallet, settle_bills
 from requestor.devnet.state import Devnet
 from requestor.records.ledger import Ledger
 
@@ -43,7 +43,7 @@ def command(ava: Path, run_dir: Path) -> list[str]:
 def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path: Path, devnet: Devnet) -> None:
     ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
     environment = os.environ | devnet.environment()
-    asyncio.run(settle(devnet, 60))  # pays the debts of earlier tests
+    asyncio.run(settle_bills(devnet, 60))  # pays the debts of earlier tests
     before = asyncio.run(requestor_wallet(devnet))
     killed = subprocess.Popen(command(ava, run_dir), env=environment, stderr=subprocess.DEVNULL)
     ledger = Ledger(run_dir / "ledger.jsonl")
@@ -64,7 +64,7 @@ def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path:
     closed = {entry["agreement"]: entry["event"] for entry in ledger.entries() if "agreement" in entry}
     assert all(closed[agreement] in ("invoice", "agreement_ended") for agreement in orphans)
     assert open_allocations(devnet) == []
-    accounts = asyncio.run(settle(devnet, 60))
+    accounts = asyncio.run(settle_bills(devnet, 60))
     assert all(account.state == "idle" for account in accounts)
     left_the_wallet = before - asyncio.run(requestor_wallet(devnet))
     assert left_the_wallet == ledger.spent() == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
