@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from nima.errors import NimaError
+from nima.photos.colour import to_srgb
 from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
 from nima.photos.resizing import reduced
 
@@ -94,7 +95,7 @@ def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
     """Decode a photo: from its path, from the bytes of its file, or as Pillow has opened it.
 
     EXIF orientation is applied; transparency is laid over white; of an animation it is the first frame;
-    palettes, greys, CMYK and 16 bits a channel become 8-bit RGB.
+    palettes, greys, CMYK and 16 bits a channel become 8-bit RGB; colours become sRGB by the file's ICC profile.
 
     Args:
         source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000; by its path also RAW, of which it is the
@@ -209,6 +210,9 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
     size = _fitted(whole, long_side)
     if rgb.size != size:
         rgb = reduced(rgb, size)
+    # After the reduction, as fewer pixels are converted in less time.
+    rgb = to_srgb(rgb, image.info.get("icc_profile"), grey=image.mode in _GREY_MODES)
+    rgb.info.pop("icc_profile", None)  # it is no longer true, and would be written into thumbnails and pictures
     transpose = _UPRIGHT.get(_orientation(image) if orientation is None else orientation)
     if transpose is not None:
         rgb = rgb.transpose(transpose)
@@ -217,6 +221,7 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
     return Photo(rgb, *whole, _taken(image))
 
 
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _KEEP_SIDES = (
     Image.Transpose.FLIP_LEFT_RIGHT,
     Image.Transpose.ROTATE_180,
@@ -252,6 +257,8 @@ def _taken(image: Image.Image) -> datetime | None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "CMYK":
+        image = to_srgb(image, image.info.get("icc_profile"))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_grey_to_rgb(image)
     if "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
