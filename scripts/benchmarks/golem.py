@@ -46,7 +46,7 @@ from requestor.golem import chosen_network, chosen_subnet
 from requestor.records import RunFolder
 from requestor.setup import golem_environment
 from requestor.training.data import Dataset, RatedPhotos, make_shards
-from requestor.training.rounds import run_round
+from requestor.training.rounds import RoundSettings, run_round
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 2
@@ -137,16 +137,14 @@ class Work:
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(BLOCKS).items()}
         plan = default_plan(self.dataset.train_images // PROVIDERS, 0, BLOCKS)
         plan = replace(plan, steps=plan.steps * self.times)
+        settings = RoundSettings(self.dataset.clients, plan, self.base, BACKBONE, folder.path / "rounds")
         phases = Phases(backend) if isinstance(backend, GolemBackend) else None
         metered, began = MeteredBackend(backend), time.monotonic()
         rounds: list[float] = []
         async with metered:
             for number in range(1, self.rounds + 1):
                 started = time.monotonic()
-                report = await run_round(
-                    number, metered, self.dataset.clients, plan, self.base, BACKBONE, weights,
-                    folder.path / "rounds", lambda outcome, verdict: None,
-                )  # fmt: skip
+                report = await run_round(settings, metered, number, weights, lambda outcome, verdict: None)
                 assert report.admitted == PROVIDERS, report.failures()
                 rounds.append(time.monotonic() - started)
             done = time.monotonic()

@@ -48,10 +48,10 @@ from requestor.backends import Outcome
 from requestor.devnet.faults.kinds import KINDS
 from requestor.errors import RequestorError
 from requestor.training.data import Dataset, RatedPhotos, make_shards
-from requestor.training.embedding import embed_and_train
+from requestor.training.embedding import EmbeddingInputs, embed_and_train
 from requestor.training.embedding.head import head_plan
 from requestor.training.providers import Providers
-from requestor.training.rounds import History, Holdout, RoundReport, run_round
+from requestor.training.rounds import History, Holdout, RoundReport, RoundSettings, run_round
 from requestor.training.rounds.aggregation import MemoryUpdate, weighted_mean
 from requestor.training.rounds.assignment import Frame, assign
 from requestor.training.rounds.vectors import flatten, moved
@@ -144,11 +144,11 @@ async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> 
     model, weights = setting.start()
     gate = Holdout(model, read_shard(setting.dataset.holdout.path), 0)
     plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
+    settings = RoundSettings(setting.dataset.clients, plan, setting.base, BACKBONE, folder)
     providers, reports = Providers(backend=crowd), list[RoundReport]()
     for number in range(1, rounds + 1):
         report = await run_round(
-            number, crowd, setting.dataset.clients, plan, setting.base, BACKBONE, weights, folder, lambda *_: None,
-            evaluate=gate, providers=providers,
+            settings, crowd, number, weights, lambda *_: None, evaluate=gate, providers=providers,
             history=History.of(r.entry() for r in reports),
         )  # fmt: skip
         reports.append(report)
@@ -200,10 +200,8 @@ def _read(outcome: Outcome, weights: Weights) -> NDArray[np.float32] | None:
 
 async def embedded(setting: Setting, crowd: Crowd, folder: Path) -> Reached:
     """Trains as `nima-golem train` does by default."""
-    embedding = await embed_and_train(
-        crowd, setting.dataset, read_ratings(setting.ava), setting.base, folder / "embedding", setting.seed,
-        lambda *_: None,
-    )  # fmt: skip
+    inputs = EmbeddingInputs(setting.dataset, read_ratings(setting.ava), setting.base, setting.seed)
+    embedding = await embed_and_train(crowd, inputs, folder / "embedding", lambda *_: None)
     return Reached.by(setting, embedding.model)
 
 

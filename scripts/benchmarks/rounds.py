@@ -55,7 +55,7 @@ from requestor.money import Price, show_glm
 from requestor.records import Receipt
 from requestor.training.data import Client, RatedPhotos, make_shards
 from requestor.training.providers import Verdict
-from requestor.training.rounds import RULES, Holdout, run_round
+from requestor.training.rounds import RULES, Holdout, RoundSettings, run_round
 from requestor.training.rounds.admission import Admission
 from requestor.training.rounds.aggregation import StoredUpdate, weighted_mean
 from requestor.training.rounds.assignment import Frame, assign
@@ -283,14 +283,12 @@ def bench_clients(
     for stored in updates:
         stored.path.unlink()
 
+    settings = RoundSettings(
+        make_clients(count), plan, ("0" * 64, Path("base")), "mobilenet_v2", folder, limits=RoundLimits(seconds=3600)
+    )
     with meter.stage("a whole round, simulated", **facts) as row:
-        report = asyncio.run(
-            run_round(
-                1, crowd, make_clients(count), plan, ("0" * 64, Path("base")), "mobilenet_v2",
-                {name: tensor.clone() for name, tensor in weights.items()}, folder, ignore, evaluate=evaluate,
-                limits=RoundLimits(seconds=3600),
-            )
-        )  # fmt: skip
+        copies = {name: tensor.clone() for name, tensor in weights.items()}
+        report = asyncio.run(run_round(settings, crowd, 1, copies, ignore, evaluate=evaluate))
     row.update(admitted=report.admitted, moved=report.moved, providers_cost=show_glm(crowd.spent))
 
 

@@ -34,9 +34,9 @@ from nima.weights import fetch_weights
 from nima.wire import default_plan, read_shard
 from requestor.backends.local import LocalBackend
 from requestor.training.data import Dataset, RatedPhotos, make_shards
-from requestor.training.embedding import embed_and_train
+from requestor.training.embedding import EmbeddingInputs, embed_and_train
 from requestor.training.estimate import GOLEM_DEFAULT_PRICE
-from requestor.training.rounds import Holdout, run_round
+from requestor.training.rounds import Holdout, RoundSettings, run_round
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 4
@@ -111,9 +111,8 @@ class Bench:
         async with self._providers() as providers:
             folder = self._folder / "embedding"
             folder.mkdir()
-            embedding = await embed_and_train(
-                providers, self._dataset, self._ratings, self._base, folder, self._seed, lambda *_: None
-            )  # fmt: skip
+            inputs = EmbeddingInputs(self._dataset, self._ratings, self._base, self._seed)
+            embedding = await embed_and_train(providers, inputs, folder, lambda *_: None)
             rows = [self._row("embed + head", embedding.model, providers.cost)]
             rows += await self._rounds("embed + head, then", embedding.model, TUNED_BLOCKS, tuned_rounds, providers)
         return rows
@@ -141,12 +140,10 @@ class Bench:
         folder.mkdir()
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(blocks).items()}
         gate = Holdout(model, self._holdout, blocks)
+        settings = RoundSettings(self._dataset.clients, plan, self._base, BACKBONE, folder)
         what, rows = "the head" if blocks == 0 else f"the last {blocks} blocks", []
         for number in range(1, rounds + 1):
-            await run_round(
-                number, providers, self._dataset.clients, plan, self._base, BACKBONE, weights, folder, lambda *_: None,
-                evaluate=gate,
-            )  # fmt: skip
+            await run_round(settings, providers, number, weights, lambda *_: None, evaluate=gate)
             model.load_state_dict(weights, strict=False)
             plural = "" if number == 1 else "s"
             rows.append(self._row(f"{begun} {number} round{plural} of {what}".strip(), model, providers.cost))

@@ -35,7 +35,7 @@ from requestor.training.data.dataset import Client
 from requestor.training.providers.standing import Providers
 from requestor.training.rounds.admission import History
 from requestor.training.rounds.gate import Holdout
-from requestor.training.rounds.round import RoundReport, run_round
+from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
 
 CLIENTS, PHOTOS, HELD_OUT, ROUNDS = 8, 8, 64, 2
 PLAN = TrainingPlan(30, 8, 0.0, 0.01, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False, dropout=0.2)
@@ -143,13 +143,13 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
     weights = {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
     gate = Holdout(model, setting.holdout, 0) if guarded else None
     (folder / "rounds").mkdir(parents=True)
+    settings = RoundSettings(setting.clients, PLAN, setting.base, "mobilenet_v3_small", folder / "rounds")
 
     async def all_rounds() -> list[RoundReport]:
         backend, providers, reports = SimulatedBackend(Crowd(setting, folder, attackers)), Providers(), []
         for number in range(1, ROUNDS + 1):
             report = await run_round(
-                number, backend, setting.clients, PLAN, setting.base, "mobilenet_v3_small", weights, folder / "rounds",
-                lambda outcome, verdict: None, evaluate=gate, providers=providers,
+                settings, backend, number, weights, lambda outcome, verdict: None, evaluate=gate, providers=providers,
                 history=History.of(r.entry() for r in reports),
             )  # fmt: skip
             reports.append(report)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.training.embedding.collection import embed_and_train
+    from requestor.training.embedding.collection import EmbeddingInputs, embed_and_train
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "collection": ["embed_and_train"],
+            "collection": ["EmbeddingInputs", "embed_and_train"],
         },
     )
 
-__all__ = ["embed_and_train"]
+__all__ = ["EmbeddingInputs", "embed_and_train"]

@@ -48,48 +48,58 @@ class Embedding:
     holdout: Metrics
 
 
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """Holds the data and the model of an embedding.
+
+    dataset: its clients' shards are embedded, and are sent as they are.
+    ratings: the votes for all these photos, which stay on this machine.
+    base: hash and path of the base model, whose features are standardised.
+    seed: seed of the head's training.
+    """
+
+    dataset: Dataset
+    ratings: Ratings
+    base: tuple[str, Path]
+    seed: int
+
+
 async def embed_and_train(
     backend: Backend,
-    dataset: Dataset,
-    ratings: Ratings,
-    base: tuple[str, Path],
+    inputs: EmbeddingInputs,
     folder: Path,
-    seed: int,
     on_outcome: Callable[[Outcome, Verdict], None],
     *,
     providers: Providers | None = None,
     limits: RoundLimits | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Embedding:
-    """Have all training shards embedded, then train the head on the features.
+    """Has all training shards embedded by providers, then trains the head on the features.
 
-    It ends within bounds, whatever the backend does. Features that were checked are kept in the folder, and a call
-    that finds them there does not ask for them again; one that finds the finished model returns that.
+    The call ends within a bounded time, whatever the backend does. Features that were checked are kept in the folder:
+    a later call that finds them there does not ask for them again, and one that finds the finished model returns it.
 
     Args:
-        backend: entered.
-        dataset: its clients' shards are embedded, and sent as they are.
-        ratings: the votes of all these photos, which stay here.
-        base: hash and path of the base model, whose features are standardised.
-        folder: where there is none, it is made; otherwise it is of the same call before.
-        seed: of the head's training.
-        on_outcome: called as each outcome is judged.
-        providers: told whose features were wrong.
-        limits: how long to wait for one pass over the shards; more time is added for each shard.
-        stopping: asked after each outcome; once it says so, no other is waited for.
+        backend: an entered backend.
+        inputs: the data and the base model.
+        folder: is made if it does not exist; if it exists, it belongs to an earlier call with the same inputs.
+        on_outcome: called after each outcome is judged.
+        providers: is told whose features were wrong.
+        limits: how long to wait for one pass over the shards; time is added for each shard.
+        stopping: is asked after each outcome; if it returns True, no further outcome is waited for.
 
     Raises:
-        TrainingFailed: features of less than half of the photos came back.
-        RunStopped: it was stopped before all had.
+        TrainingFailed: Features of less than half of the photos came back.
+        RunStopped: `stopping` returned True before all features had come back.
     """
     finished = folder / "model.safetensors"
     if finished.exists():
         model, metadata = await asyncio.to_thread(checkpoint.load, finished)
         return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
-    model, _ = await asyncio.to_thread(checkpoint.load, base[1])
-    parts, kept = _parts(dataset), KeptFeatures(folder / "features")
+    model, _ = await asyncio.to_thread(checkpoint.load, inputs.base[1])
+    parts, kept = _parts(inputs.dataset), KeptFeatures(folder / "features")
     collection = _Collection(
-        model, base, parts, kept, providers or Providers(backend=backend), limits or LIMITS, on_outcome
+        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits or LIMITS, on_outcome
     )
     await collection.collect(backend, stopping)
     present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
@@ -100,8 +110,8 @@ async def embed_and_train(
     images, wanted = sum(part.images for part, _ in present), sum(part.images for part in parts)
     if images < LEAST_SHARE * wanted:
         raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
-    await asyncio.to_thread(train_on, model, present, ratings, seed)
-    holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
+    await asyncio.to_thread(train_on, model, present, inputs.ratings, inputs.seed)
+    holdout = await asyncio.to_thread(read_shard, inputs.dataset.holdout.path)
     metrics = await asyncio.to_thread(evaluate_on, model, holdout)
     checkpoint.save(finished, model, {"images": images, "holdout": metrics.as_dict()})
     return Embedding(model, finished, images, metrics)

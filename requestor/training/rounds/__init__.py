@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from requestor.training.rounds.admission import History
     from requestor.training.rounds.aggregation import RULES
     from requestor.training.rounds.gate import Holdout
-    from requestor.training.rounds.round import RoundReport, run_round
+    from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
     from requestor.training.rounds.server_optimizer import load_state, save_state
 else:
     __getattr__, __dir__ = attach(
@@ -19,9 +19,9 @@ else:
             "admission": ["History"],
             "aggregation": ["RULES"],
             "gate": ["Holdout"],
-            "round": ["RoundReport", "run_round"],
+            "round": ["RoundReport", "RoundSettings", "run_round"],
             "server_optimizer": ["load_state", "save_state"],
         },
     )
 
-__all__ = ["RULES", "History", "Holdout", "RoundReport", "load_state", "run_round", "save_state"]
+__all__ = ["RULES", "History", "Holdout", "RoundReport", "RoundSettings", "load_state", "run_round", "save_state"]

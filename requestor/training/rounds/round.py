@@ -69,66 +69,83 @@ class RoundReport:
         )
 
 
+@dataclass(frozen=True)
+class RoundSettings:
+    """Holds the settings that all rounds of a run share.
+
+    clients: each gets one task in a round.
+    plan: the training plan of every client; its seed is the run's seed.
+    base: hash and path of the base model, in which providers replace the trained parameters by the round's weights.
+    backbone: name of the base model's backbone.
+    folder: an existing folder, for the weights and the updates while a round runs.
+    rule: the aggregation rule, which makes a step of the updates.
+    limits: how long a round waits, and for how many updates.
+    """
+
+    clients: Sequence[Client]
+    plan: TrainingPlan
+    base: tuple[str, Path]
+    backbone: str
+    folder: Path
+    rule: Rule = RULES["mean"]
+    limits: RoundLimits = LIMITS
+
+
 async def run_round(
-    number: int,
+    settings: RoundSettings,
     backend: Backend,
-    clients: Sequence[Client],
-    plan: TrainingPlan,
-    base: tuple[str, Path],
-    backbone: str,
+    number: int,
     weights: dict[str, torch.Tensor],
-    folder: Path,
     on_outcome: Callable[[Outcome, Verdict], None],
     *,
-    rule: Rule = RULES["mean"],
     server: State | None = None,
     evaluate: Evaluate | None = None,
     history: History | None = None,
     providers: Providers | None = None,
-    limits: RoundLimits = LIMITS,
 ) -> RoundReport:
-    """Train every client once from `weights`, and move `weights` in place by what the rule makes of the updates.
+    """Trains every client once from `weights`, and changes `weights` in place by the step that the rule computes.
 
-    It ends within `limits.longest` and the time of judging, whatever the backend does.
+    The round ends within `settings.limits.longest` and the time of judging, whatever the backend does.
 
     Args:
-        number: of the round, from 1; goes into the seeds.
-        clients: one task each.
-        plan: for every client; its seed is the run's.
-        base: hash and path of the base model, over which providers lay the weights.
+        settings: the same in all rounds of a run.
+        backend: an entered backend, which has the tasks computed.
+        number: the round's number, from 1; it goes into the seeds.
         weights: the trained parameters, name → float32 tensor.
-        folder: existing, for the weights and the updates while the round goes on.
-        on_outcome: called as each outcome is judged.
-        rule: how updates become a step; server: its state after the last round that moved the model.
-        evaluate: the gate's eyes; None admits updates without a look at the hold-out, and never rolls back.
-        history: what was admitted before.
-        providers: told who brought what.
-        limits: how long to wait, and for how many.
+        on_outcome: called after each outcome is judged.
+        server: state of the server's optimiser after the last round that changed the model; None before that.
+        evaluate: computes the losses on the hold-out for the gate; None admits updates without the gate, and never
+            rolls back.
+        history: the updates that earlier rounds admitted.
+        providers: is told which provider brought what.
 
     Returns:
-        The report. Without a quorum of admitted updates, or where their combination worsens the hold-out,
-        `weights` are untouched, the server's state is the old one, and the report says why.
+        The report. If too few updates are admitted for a quorum, or if all together worsen the hold-out, `weights`
+        and the server's state stay as they were, and the report says why.
     """
     server, providers = server or {}, providers or Providers()
-    weights_file = folder / f"round-{number:04d}.safetensors"
-    updates_folder = folder / f"round-{number:04d}-updates"
+    weights_file = settings.folder / f"round-{number:04d}.safetensors"
+    updates_folder = settings.folder / f"round-{number:04d}-updates"
     shutil.rmtree(updates_folder, ignore_errors=True)  # of a run that was killed
     updates_folder.mkdir()
     encode_weights(weights_file, weights)
     largest = max_update_bytes(schema_of(weights))
-    frame = Frame(number, plan, base, backbone, (sha256_of(weights_file), weights_file), largest, limits.attempt)
+    frame = Frame(
+        number, settings.plan, settings.base, settings.backbone, (sha256_of(weights_file), weights_file), largest,
+        settings.limits.attempt,
+    )  # fmt: skip
     assignments = [
-        assign(frame, index, client, providers.relative_speed(index)) for index, client in enumerate(clients)
+        assign(frame, index, client, providers.relative_speed(index)) for index, client in enumerate(settings.clients)
     ]
     admission = await asyncio.to_thread(Admission, weights, evaluate, history)
     try:
-        collection = Collection(admission, providers, limits, updates_folder, on_outcome)
+        collection = Collection(admission, providers, settings.limits, updates_folder, on_outcome)
         await collection.collect(backend, assignments)
         report = RoundReport(number, len(collection.updates), collection.loss, collection.entries, server=server)
-        quorum = limits.quorum_of(len(assignments))
+        quorum = settings.limits.quorum_of(len(assignments))
         if report.admitted < quorum:
             return replace(report, reason=f"{report.admitted} updates of the {quorum} that it takes were admitted")
-        step, next_server = await asyncio.to_thread(_step, rule, collection.updates, server)
+        step, next_server = await asyncio.to_thread(_step, settings.rule, collection.updates, server)
         emd = None
         if gate := admission.gate:
             emd, good = await asyncio.to_thread(gate.try_step, step)

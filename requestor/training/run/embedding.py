@@ -10,7 +10,7 @@ from nima.model import checkpoint
 from requestor.backends import Backend, Outcome
 from requestor.records import OutcomeEntry, RoundEntry, TrainingState
 from requestor.training.data import Dataset
-from requestor.training.embedding import embed_and_train
+from requestor.training.embedding import EmbeddingInputs, embed_and_train
 from requestor.training.providers import Providers, Verdict, outcome_entry
 from requestor.training.report import write_report
 from requestor.training.run.context import RunContext
@@ -48,8 +48,8 @@ async def embed(
     shards = sum(len(client.shards) for client in dataset.clients)
     progress.stage("Embedding", shards, shards_done(), at_once=context.config.workers)
     embedding = await embed_and_train(
-        backend, dataset, ratings, base, kept, context.config.seed, on_outcome, providers=providers,
-        stopping=context.stopping.is_set,
+        backend, EmbeddingInputs(dataset, ratings, base, context.config.seed), kept, on_outcome,
+        providers=providers, stopping=context.stopping.is_set,
     )  # fmt: skip
     metrics = embedding.holdout
     folder.append_metrics(

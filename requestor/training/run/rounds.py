@@ -18,7 +18,16 @@ from requestor.training import RunConfig
 from requestor.training.data import Dataset
 from requestor.training.providers import Providers
 from requestor.training.report import write_report
-from requestor.training.rounds import RULES, History, Holdout, RoundReport, load_state, run_round, save_state
+from requestor.training.rounds import (
+    RULES,
+    History,
+    Holdout,
+    RoundReport,
+    RoundSettings,
+    load_state,
+    run_round,
+    save_state,
+)
 from requestor.training.run.context import RunContext
 
 FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
@@ -45,15 +54,17 @@ async def train(
     gate = await asyncio.to_thread(Holdout, model, holdout, plan.trainable_blocks)
     providers.resume(_rounds_done(folder, state.round))
     server = load_state(folder.server_state(state.round))
+    settings = RoundSettings(
+        dataset.clients, plan, base, config.backbone, folder.path / "rounds", RULES[config.aggregation]
+    )
     context.progress.stage("Training", config.rounds, state.round)
 
     failed = 0
     while state.round < config.rounds and not context.stopping.is_set():
         number = state.round + 1
         report = await run_round(
-            number, backend, dataset.clients, plan, base, config.backbone, weights, folder.path / "rounds",
-            partial(context.note_outcome, providers), rule=RULES[config.aggregation], server=server, evaluate=gate,
-            history=History.of(_rounds_done(folder, state.round)), providers=providers,
+            settings, backend, number, weights, partial(context.note_outcome, providers), server=server,
+            evaluate=gate, history=History.of(_rounds_done(folder, state.round)), providers=providers,
         )  # fmt: skip
         server = report.server
         if not report.moved:

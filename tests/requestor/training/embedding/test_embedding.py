@@ -29,7 +29,7 @@ from requestor.backends.local import LocalBackend, Worker
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.training.data.dataset import Dataset
 from requestor.training.data.sharding import RatedPhotos, make_shards
-from requestor.training.embedding.collection import Embedding, embed_and_train
+from requestor.training.embedding.collection import Embedding, EmbeddingInputs, embed_and_train
 from requestor.training.embedding.head import head_plan
 from requestor.training.providers.standing import Providers
 from requestor.training.providers.verdict import Verdict
@@ -46,6 +46,10 @@ class Setting:
     base: tuple[str, Path]
     folder: Path
 
+    @property
+    def inputs(self) -> EmbeddingInputs:
+        return EmbeddingInputs(self.dataset, self.ratings, self.base, seed=0)
+
     def run(self, backend: Backend, name: str, **options: object) -> tuple[Embedding, list[tuple[Outcome, Verdict]]]:
         """Embeds in a folder of that name."""
         folder, outcomes = self.folder / name, []
@@ -54,7 +58,7 @@ class Setting:
         async def run() -> Embedding:
             async with backend:
                 return await embed_and_train(
-                    backend, self.dataset, self.ratings, self.base, folder, 0,
+                    backend, self.inputs, folder,
                     lambda outcome, verdict: outcomes.append((outcome, verdict)), **options,  # type: ignore[arg-type]
                 )  # fmt: skip
 
@@ -293,8 +297,7 @@ def failing(setting: Setting, backend: Backend, folder: Path) -> list[Verdict]:
 def embed_in(folder: Path, setting: Setting, backend: Backend, verdicts: list[Verdict], **options: object) -> Embedding:
     async def run() -> Embedding:
         return await embed_and_train(
-            backend, setting.dataset, setting.ratings, setting.base, folder, 0,
-            lambda outcome, verdict: verdicts.append(verdict), **options,  # type: ignore[arg-type]
+            backend, setting.inputs, folder, lambda outcome, verdict: verdicts.append(verdict), **options,  # type: ignore[arg-type]
         )  # fmt: skip
 
     return asyncio.run(asyncio.wait_for(run(), 60))

@@ -28,7 +28,7 @@ from requestor.training.providers.verdict import Verdict
 from requestor.training.rounds.admission import History
 from requestor.training.rounds.aggregation import RULES
 from requestor.training.rounds.assignment import sized
-from requestor.training.rounds.round import RoundReport, run_round
+from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)
 SOON = RoundLimits(seconds=20, extension=10, grace=0.2)
@@ -73,12 +73,13 @@ def train_once(
 ) -> tuple[RoundReport, list[Verdict]]:
     verdicts: list[Verdict] = []
     backend = options.pop("backend", None) or SimulatedBackend(behave)
-    limits = options.pop("limits", SOON)
+    shared = {"limits": SOON} | {name: options.pop(name) for name in ("rule", "limits") if name in options}
+    settings = RoundSettings(clients(*images), PLAN, ("0" * 64, Path("base")), "mobilenet_v2", folder, **shared)
 
     async def run() -> RoundReport:
         return await run_round(
-            options.pop("number", 1), backend, clients(*images), PLAN, ("0" * 64, Path("base")), "mobilenet_v2",
-            weights, folder, lambda outcome, verdict: verdicts.append(verdict), limits=limits, **options,
+            settings, backend, options.pop("number", 1), weights,
+            lambda outcome, verdict: verdicts.append(verdict), **options,
         )  # fmt: skip
 
     # A round that hangs fails the test; the time limit of the round is much lower.
@@ -369,10 +370,10 @@ def test_the_steps_of_a_round_follow_the_speeds_of_the_last_one(answers: Answers
     backend = SimulatedBackend(lambda task: asyncio.sleep(0, Outcome(task, None, error="enough seen")))
 
     async def run() -> None:
-        await run_round(
-            2, backend, clients(800, 800, 800), FINE_TUNING, ("0" * 64, Path("base")), "mobilenet_v2", ones(), rounds,
-            lambda outcome, verdict: None, providers=providers, limits=SOON,
-        )  # fmt: skip
+        settings = RoundSettings(
+            clients(800, 800, 800), FINE_TUNING, ("0" * 64, Path("base")), "mobilenet_v2", rounds, limits=SOON
+        )
+        await run_round(settings, backend, 2, ones(), lambda outcome, verdict: None, providers=providers)
 
     asyncio.run(run())
     assert [task.job.plan and task.job.plan.steps for task in backend.tasks] == [100, 100, 25]
