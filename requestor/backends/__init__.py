@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.backends.base import Backend, Outcome, Provider, Task, renamed
-    from requestor.backends.closing import ATTEMPT_SECONDS, LIMITS, ROUND_SECONDS, RoundLimits, until
+    from requestor.backends.base import Backend, Outcome, Provider, Task, renamed_task
+    from requestor.backends.closing import ATTEMPT_SECONDS, DEFAULT_LIMITS, ROUND_SECONDS, RoundLimits, items_until
     from requestor.backends.hiring import HiringConfig, image_for, open_backend
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "base": ["Backend", "Outcome", "Provider", "Task", "renamed"],
-            "closing": ["ATTEMPT_SECONDS", "LIMITS", "ROUND_SECONDS", "RoundLimits", "until"],
+            "base": ["Backend", "Outcome", "Provider", "Task", "renamed_task"],
+            "closing": ["ATTEMPT_SECONDS", "DEFAULT_LIMITS", "ROUND_SECONDS", "RoundLimits", "items_until"],
             "hiring": ["image_for", "open_backend", "HiringConfig"],
         },
     )
 
 __all__ = [
     "ATTEMPT_SECONDS",
-    "LIMITS",
+    "DEFAULT_LIMITS",
     "ROUND_SECONDS",
     "Backend",
     "HiringConfig",
@@ -31,7 +31,7 @@ __all__ = [
     "RoundLimits",
     "Task",
     "image_for",
+    "items_until",
     "open_backend",
-    "renamed",
-    "until",
+    "renamed_task",
 ]

@@ -40,7 +40,7 @@ class Task:
     largest_output: int
 
 
-def renamed(task: Task) -> Task:
+def renamed_task(task: Task) -> Task:
     """The same work under another name, so that nothing late of an earlier attempt can be taken for it."""
     return replace(task, job=replace(task.job, job_id=f"{task.job.job_id}-again"))
 

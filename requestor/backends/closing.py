@@ -69,12 +69,12 @@ class RoundLimits:
         return min(self.seconds, since + max(times * since, self.grace))
 
 
-LIMITS = RoundLimits()
-ROUND_SECONDS = LIMITS.seconds
-ATTEMPT_SECONDS = LIMITS.attempt
+DEFAULT_LIMITS = RoundLimits()
+ROUND_SECONDS = DEFAULT_LIMITS.seconds
+ATTEMPT_SECONDS = DEFAULT_LIMITS.attempt
 
 
-async def until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:
+async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:
     """The items as they come, until the time is up; then `items` is closed.
 
     Args:

@@ -27,7 +27,7 @@ from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox, Junk
 from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
-from requestor.money import RESERVE, SHORTEST_ATTEMPT, Accounts, show_glm
+from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
 
 METER_SECONDS = 5.0  # between two looks at what providers have cost
 
@@ -205,11 +205,11 @@ class Crew:
 
     def _affordable(self, activity: str, task: Task) -> float | None:
         """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
-        reserve = Decimal(0) if task.job.kind == "evaluate" else RESERVE
+        reserve = Decimal(0) if task.job.kind == "evaluate" else EVALUATION_RESERVE
         seconds = task.seconds
         while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
             seconds /= 2
-            if seconds < SHORTEST_ATTEMPT:
+            if seconds < SHORTEST_ATTEMPT_SECONDS:
                 return None
         return seconds
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from requestor.errors import RunFolderError
-from requestor.records import Ledger, RunFiles, is_training_run, read_state
+from requestor.records import Ledger, RunFiles, is_training_run, read_run_state
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 _COLUMNS = (
@@ -59,7 +59,7 @@ def list_(root: Path, as_json: bool) -> None:
     folders = [path.parent for path in sorted(root.glob("*/run.json"))]
     found = [folder for folder in folders if is_training_run(folder)]
     rows = []
-    for run in map(read_state, found):
+    for run in map(read_run_state, found):
         if as_json:
             click.echo(json.dumps(asdict(run)))
         else:
@@ -82,7 +82,7 @@ def show(run: Path, as_json: bool) -> None:
     Examples:
         nima-golem runs show runs/tiny-ava-mobilenet_v2-0
     """
-    state = read_state(run)
+    state = read_run_state(run)
     if as_json:
         click.echo(json.dumps({**asdict(state), "summary": RunFiles(run).read("summary.json")}))
         return
@@ -127,7 +127,7 @@ def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
     """
     from requestor.commands.train import train
 
-    read_state(run)
+    read_run_state(run)
     options = RunFiles(run).read("options.json")
     if options is None:
         raise RunFolderError(f"{run} does not tell its options: give the `nima-golem train` command again.")
@@ -147,7 +147,7 @@ def rm(run: Path, force: bool) -> None:
     Examples:
         nima-golem runs rm runs/tiny-ava-mobilenet_v2-0
     """
-    state = read_state(run)
+    state = read_run_state(run)
     if (state.open_agreements or state.open_allocations) and not force:
         raise RunFolderError(
             f"{run} may still owe money ({len(state.open_agreements)} agreements, "

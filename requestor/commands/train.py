@@ -14,8 +14,8 @@ import click
 from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.terminal import Amount, Column, confirm_real_money, table_lines, terminal_width
-from requestor.training import DEFAULT, STRATEGIES
-from requestor.training.rounds import RULES
+from requestor.training import DEFAULT_STRATEGY, STRATEGIES
+from requestor.training.rounds import AGGREGATION_RULES
 
 if TYPE_CHECKING:
     from requestor.terminal import RunProgress
@@ -35,12 +35,12 @@ _WORTH_WAITING_FOR = {
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
               help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="Network of torchvision to start from.")
-@click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT, show_default=True,
+@click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT_STRATEGY, show_default=True,
               help="embed: providers compute features once, the head is trained here. federate: the head is trained in "
                    "federated rounds. fine-tune: embed, then rounds of the last blocks and the head.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Number of federated rounds. [default: "
               + ", ".join(f"{s.rounds} for {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
-@click.option("--aggregation", type=click.Choice(list(RULES)), default="mean", show_default=True,
+@click.option("--aggregation", type=click.Choice(list(AGGREGATION_RULES)), default="mean", show_default=True,
               help="Rule that combines the updates of a round.")  # fmt: skip
 @click.option("--proximal", type=click.FloatRange(0, 10), default=0.0, show_default=True,
               help="FedProx's mu: keeps the clients' models similar if their photos differ much.")  # fmt: skip

@@ -19,7 +19,7 @@ from nima.photos import PhotoError, open_photo
 from nima.safe_io import sha256_of
 from nima.training import predict
 from nima.wire import PROTOCOL, Job, decode_predictions, max_predictions_bytes, read_shard, write_shard
-from requestor.backends import ATTEMPT_SECONDS, ROUND_SECONDS, Backend, Provider, Task, renamed
+from requestor.backends import ATTEMPT_SECONDS, ROUND_SECONDS, Backend, Provider, Task, renamed_task
 from requestor.errors import TrainingFailed
 
 PASSES = 5  # over what was refused
@@ -127,7 +127,7 @@ async def collect_predictions(
                     backend.reject(outcome.task.job.job_id, str(error))
             finally:
                 outcome.output.unlink(missing_ok=True)
-        waiting = [renamed(task) for task, _ in refused]
+        waiting = [renamed_task(task) for task, _ in refused]
         if not waiting:
             break
     in_order = [parts[task.store[1]] for task in tasks if task.store[1] in parts]

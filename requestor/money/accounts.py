@@ -14,9 +14,9 @@ from decimal import Decimal
 from requestor.money.amounts import Price, show_glm
 from requestor.records import Ledger
 
-RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
+EVALUATION_RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
 BILLING_SLACK = 15.0  # seconds that may be billed beyond the time seen here: start-up, last report, clocks
-SHORTEST_ATTEMPT = 60.0  # seconds; money that lasts for less than this is not enough for a task
+SHORTEST_ATTEMPT_SECONDS = 60.0  # no task starts with money for less time
 FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth keeping
 
 
@@ -63,8 +63,11 @@ class Accounts:
 
     def room_for(self, price: Price, threads: int) -> bool:
         """Returns whether one more provider can be hired for the shortest task, beside all that others may bill."""
-        until = self.clock() + SHORTEST_ATTEMPT
-        return self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, threads) <= self.budget
+        until = self.clock() + SHORTEST_ATTEMPT_SECONDS
+        return (
+            self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, threads)
+            <= self.budget
+        )
 
     def hire(self, agreement: str, price: Price, threads: int) -> bool:
         """Returns whether an activity may be created under an agreement; if so, it counts from now on.

@@ -9,8 +9,8 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.records.folder import RunFiles, RunFolder, log_to
     from requestor.records.ledger import Ledger, Receipt
-    from requestor.records.overview import Hire, RunRecord, is_training_run, read_record, read_state
-    from requestor.records.round_record import ADMITTED, OutcomeEntry, RoundEntry, finite
+    from requestor.records.overview import HireTerms, RunRecord, is_training_run, read_run_record, read_run_state
+    from requestor.records.round_record import ADMITTED, OutcomeEntry, RoundEntry, finite_or_none
     from requestor.records.state import TrainingState
 else:
     __getattr__, __dir__ = attach(
@@ -18,15 +18,15 @@ else:
         {
             "folder": ["RunFiles", "RunFolder", "log_to"],
             "ledger": ["Ledger", "Receipt"],
-            "overview": ["Hire", "RunRecord", "is_training_run", "read_record", "read_state"],
-            "round_record": ["ADMITTED", "OutcomeEntry", "RoundEntry", "finite"],
+            "overview": ["HireTerms", "RunRecord", "is_training_run", "read_run_record", "read_run_state"],
+            "round_record": ["ADMITTED", "OutcomeEntry", "RoundEntry", "finite_or_none"],
             "state": ["TrainingState"],
         },
     )
 
 __all__ = [
     "ADMITTED",
-    "Hire",
+    "HireTerms",
     "Ledger",
     "OutcomeEntry",
     "Receipt",
@@ -35,9 +35,9 @@ __all__ = [
     "RunFolder",
     "RunRecord",
     "TrainingState",
-    "finite",
+    "finite_or_none",
     "is_training_run",
     "log_to",
-    "read_record",
-    "read_state",
+    "read_run_record",
+    "read_run_state",
 ]

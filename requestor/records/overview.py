@@ -37,7 +37,7 @@ def is_training_run(folder: Path) -> bool:
     return _is_training(RunFiles(folder).read("run.json"))
 
 
-def read_state(folder: Path) -> RunState:
+def read_run_state(folder: Path) -> RunState:
     """Reads how far a run has come. Raises RunFolderError where the folder holds no run, or a file of it is damaged."""
     files = RunFiles(folder)
     identity, options = _identity(files), files.read("options.json") or {}
@@ -57,7 +57,7 @@ def read_state(folder: Path) -> RunState:
 
 
 @dataclass(frozen=True)
-class Hire:
+class HireTerms:
     """The terms that a provider works on; the price as text, as `requestor.money.amounts.Price` reads it."""
 
     price: str
@@ -84,7 +84,7 @@ class RunRecord:
     attempts: list[RoundEntry]
     rounds: list[RoundEntry]
     receipts: list[Receipt]
-    hires: dict[str, Hire]
+    hires: dict[str, HireTerms]
     rejected: dict[str, Decimal]
     evaluation: dict[str, Any] | None
     model: dict[str, Any] | None
@@ -104,7 +104,7 @@ class RunRecord:
         return Decimal(self.options["budget"]) if self.options.get("budget") else None
 
 
-def read_record(folder: Path) -> RunRecord:
+def read_run_record(folder: Path) -> RunRecord:
     """Reads all that the folder of a run says.
 
     Raises RunFolderError where the folder holds no training run, or a file of it is damaged.
@@ -124,7 +124,7 @@ def read_record(folder: Path) -> RunRecord:
         # Local workers have no ledger, and their receipts come with the end.
         receipts=[_receipt(entry) for entry in receipt["providers"]] if receipt else files.ledger.receipts(),
         hires={
-            entry["provider"]: Hire(entry["price"], entry["threads"])
+            entry["provider"]: HireTerms(entry["price"], entry["threads"])
             for entry in files.ledger.entries()
             if entry["event"] == "agreement"
         },

@@ -128,7 +128,7 @@ def latest(attempts: Iterable[RoundEntry]) -> list[RoundEntry]:
     return [by_round[number] for number in sorted(by_round)]
 
 
-def finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Returns the value, or None for what JSON has no word for: infinity, and what is no number."""
     return value if math.isfinite(value) else None
 

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from requestor.training import estimate as estimate
     from requestor.training.config import RunConfig
     from requestor.training.estimate import Assumptions, market_assumptions
-    from requestor.training.strategies import DEFAULT, STRATEGIES
+    from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "config": ["RunConfig"],
             "estimate": ["Assumptions", "market_assumptions"],
-            "strategies": ["DEFAULT", "STRATEGIES"],
+            "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
     )
 
-__all__ = ["DEFAULT", "STRATEGIES", "Assumptions", "RunConfig", "estimate", "market_assumptions"]
+__all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "Assumptions", "RunConfig", "estimate", "market_assumptions"]

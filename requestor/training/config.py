@@ -22,7 +22,7 @@ class RunConfig(HiringConfig):
         strategy: what providers compute, and what is trained from it.
         rounds: federated rounds; 0 where the strategy has none.
         aggregation: how a round's updates become a step of the model, a name of
-            `requestor.training.rounds.aggregation.RULES`.
+            `requestor.training.rounds.aggregation.AGGREGATION_RULES`.
         proximal: FedProx's mu, at least 0.
         seed: of everything that is random.
     """

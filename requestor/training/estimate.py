@@ -19,7 +19,7 @@ from nima.wire import max_features_bytes as max_feature_bytes
 from requestor.errors import GolemError
 from requestor.evaluation import test_split
 from requestor.golem import GolemConnection, Offer, chosen_subnet, scan_offers
-from requestor.money import BILLING_SLACK, RESERVE, SHORTEST_ATTEMPT, Price, show_glm
+from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Price, show_glm
 from requestor.setup import golem_environment
 from requestor.terminal import Column, duration, table_lines, terminal_width
 from requestor.training.data import SHARD_IMAGES, holdout_images
@@ -203,8 +203,8 @@ def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -
 
 def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
     """GLM without which not every provider is given a task: the worst that the shortest attempt of all may cost."""
-    worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT + BILLING_SLACK, assumptions.threads)
-    return workers * worst / (1 - RESERVE)
+    worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, assumptions.threads)
+    return workers * worst / (1 - EVALUATION_RESERVE)
 
 
 def for_people(

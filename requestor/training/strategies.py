@@ -42,4 +42,4 @@ STRATEGIES = {
         Strategy("fine-tune", embeds=True, rounds=2, blocks=3),
     )
 }
-DEFAULT = "embed"
+DEFAULT_STRATEGY = "embed"

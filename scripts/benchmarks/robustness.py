@@ -51,7 +51,7 @@ from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.embedding import EmbeddingInputs, embed_and_train
 from requestor.training.embedding.head import head_plan
 from requestor.training.providers import Providers
-from requestor.training.rounds import History, Holdout, RoundReport, RoundSettings, run_round
+from requestor.training.rounds import AdmissionHistory, HoldoutEvaluator, RoundReport, RoundSettings, run_round
 from requestor.training.rounds.aggregation import MemoryUpdate, weighted_mean
 from requestor.training.rounds.assignment import Frame, assign
 from requestor.training.rounds.vectors import flatten, moved
@@ -142,14 +142,14 @@ NOTHING = Reached(0.0, None)
 async def guarded(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -> Reached:
     """Trains as `nima-golem train --strategy federate` does."""
     model, weights = setting.start()
-    gate = Holdout(model, read_shard(setting.dataset.holdout.path), 0)
+    gate = HoldoutEvaluator(model, read_shard(setting.dataset.holdout.path), 0)
     plan = default_plan(setting.dataset.train_images // PROVIDERS, setting.seed)
     settings = RoundSettings(setting.dataset.clients, plan, setting.base, BACKBONE, folder)
     providers, reports = Providers(backend=crowd), list[RoundReport]()
     for number in range(1, rounds + 1):
         report = await run_round(
             settings, crowd, number, weights, lambda *_: None, evaluate=gate, providers=providers,
-            history=History.of(r.entry() for r in reports),
+            history=AdmissionHistory.of(r.entry() for r in reports),
         )  # fmt: skip
         reports.append(report)
     model.load_state_dict(weights, strict=False)

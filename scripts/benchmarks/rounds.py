@@ -55,7 +55,7 @@ from requestor.money import Price, show_glm
 from requestor.records import Receipt
 from requestor.training.data import Client, RatedPhotos, make_shards
 from requestor.training.providers import Verdict
-from requestor.training.rounds import RULES, Holdout, RoundSettings, run_round
+from requestor.training.rounds import AGGREGATION_RULES, HoldoutEvaluator, RoundSettings, run_round
 from requestor.training.rounds.admission import Admission
 from requestor.training.rounds.aggregation import StoredUpdate, weighted_mean
 from requestor.training.rounds.assignment import Frame, assign
@@ -276,7 +276,7 @@ def bench_clients(
         weighted_mean(updates)
     row["of_numpys_speed"] = round(min(seconds["numpy"]) / min(seconds["ours"]), 2)
     row["above_the_model"] = max(0.0, round(row["megabytes"] - 8 * values / 1e6, 1))
-    for name, rule in RULES.items():
+    for name, rule in AGGREGATION_RULES.items():
         if name != "mean":
             with meter.stage(f"aggregate: {name}", **facts):
                 rule.server(rule.combine(updates), {})
@@ -303,12 +303,12 @@ def read_and_add(updates: Sequence[StoredUpdate], values: int) -> NDArray[np.flo
     return total
 
 
-def bench_gate(meter: Meter, model: Nima, size: str, blocks: int) -> Holdout:
+def bench_gate(meter: Meter, model: Nima, size: str, blocks: int) -> HoldoutEvaluator:
     """Measures one check on the hold-out, as every update gets it."""
     jpeg = model.preparation.store(Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)))
     votes = np.random.default_rng(0).integers(1, 50, (PHOTOS, 10)).astype(np.int32)
     with meter.stage("gate: cache the hold-out", size=size, photos=PHOTOS):
-        gate = Holdout(model, Shard(np.arange(PHOTOS), votes, [jpeg] * PHOTOS), blocks)
+        gate = HoldoutEvaluator(model, Shard(np.arange(PHOTOS), votes, [jpeg] * PHOTOS), blocks)
     weights = trained(model, blocks)
     with meter.stage("gate: judge one update", size=size, photos=PHOTOS):
         gate(weights)

@@ -36,7 +36,7 @@ from requestor.backends.local import LocalBackend
 from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.embedding import EmbeddingInputs, embed_and_train
 from requestor.training.estimate import GOLEM_DEFAULT_PRICE
-from requestor.training.rounds import Holdout, RoundSettings, run_round
+from requestor.training.rounds import HoldoutEvaluator, RoundSettings, run_round
 
 BACKBONE = "mobilenet_v2"
 PROVIDERS = 4
@@ -139,7 +139,7 @@ class Bench:
         folder = self._folder / f"rounds-{begun}-{blocks}"
         folder.mkdir()
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(blocks).items()}
-        gate = Holdout(model, self._holdout, blocks)
+        gate = HoldoutEvaluator(model, self._holdout, blocks)
         settings = RoundSettings(self._dataset.clients, plan, self._base, BACKBONE, folder)
         what, rows = "the head" if blocks == 0 else f"the last {blocks} blocks", []
         for number in range(1, rounds + 1):

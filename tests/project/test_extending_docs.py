@@ -30,7 +30,7 @@ def add(module: types.ModuleType, name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    tables = (backbones.BACKBONES, aggregation.RULES, kinds.KINDS)
+    tables = (backbones.BACKBONES, aggregation.AGGREGATION_RULES, kinds.KINDS)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):
@@ -49,7 +49,7 @@ def test_an_aggregation_rule() -> None:
     add(aggregation, "requestor/training/rounds/aggregation.py")
     honest = [aggregation.MemoryUpdate(np.array([3.0, -4.0], np.float32), samples) for samples in (1, 2)]
     hostile = aggregation.MemoryUpdate(np.array([-300.0, 400.0], np.float32), 9)
-    combined = aggregation.RULES["sign-majority"].combine([*honest, hostile])
+    combined = aggregation.AGGREGATION_RULES["sign-majority"].combine([*honest, hostile])
     assert combined == pytest.approx([5 / 2**0.5, -5 / 2**0.5])
 
 

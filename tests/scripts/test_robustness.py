@@ -33,8 +33,8 @@ from requestor.devnet.faults.kinds import make_fault
 from requestor.devnet.faults.work import ProgramRun
 from requestor.training.data.dataset import Client
 from requestor.training.providers.standing import Providers
-from requestor.training.rounds.admission import History
-from requestor.training.rounds.gate import Holdout
+from requestor.training.rounds.admission import AdmissionHistory
+from requestor.training.rounds.gate import HoldoutEvaluator
 from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
 
 CLIENTS, PHOTOS, HELD_OUT, ROUNDS = 8, 8, 64, 2
@@ -141,7 +141,7 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
     """Runs rounds with these providers; without a guard, updates are not judged on the hold-out."""
     model, _ = checkpoint.load(setting.base[1])
     weights = {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
-    gate = Holdout(model, setting.holdout, 0) if guarded else None
+    gate = HoldoutEvaluator(model, setting.holdout, 0) if guarded else None
     (folder / "rounds").mkdir(parents=True)
     settings = RoundSettings(setting.clients, PLAN, setting.base, "mobilenet_v3_small", folder / "rounds")
 
@@ -150,7 +150,7 @@ def train(setting: Setting, folder: Path, attackers: Mapping[int, str], guarded:
         for number in range(1, ROUNDS + 1):
             report = await run_round(
                 settings, backend, number, weights, lambda outcome, verdict: None, evaluate=gate, providers=providers,
-                history=History.of(r.entry() for r in reports),
+                history=AdmissionHistory.of(r.entry() for r in reports),
             )  # fmt: skip
             reports.append(report)
         return reports
@@ -170,7 +170,7 @@ def honest(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Traine
 
 def test_honest_providers_are_all_admitted_and_teach_the_model_something(setting: Setting, honest: Trained) -> None:
     model, _ = checkpoint.load(setting.base[1])
-    untrained = float(Holdout(model, setting.test, 0)(dict(model.trainable_parameters(0))).mean())
+    untrained = float(HoldoutEvaluator(model, setting.test, 0)(dict(model.trainable_parameters(0))).mean())
     assert set(honest.verdicts.values()) == {"admitted"}
     assert honest.emd < untrained / 2
 

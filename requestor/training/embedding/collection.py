@@ -20,7 +20,7 @@ from nima.model import Nima, checkpoint
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import PROTOCOL, Job, Shard, decode_features, max_features_bytes, read_shard
-from requestor.backends import LIMITS, Backend, Outcome, RoundLimits, Task, until
+from requestor.backends import DEFAULT_LIMITS, Backend, Outcome, RoundLimits, Task, items_until
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.training.data import Dataset
 from requestor.training.embedding.feature_store import KeptFeatures, Part
@@ -99,7 +99,7 @@ async def embed_and_train(
     model, _ = await asyncio.to_thread(checkpoint.load, inputs.base[1])
     parts, kept = _parts(inputs.dataset), KeptFeatures(folder / "features")
     collection = _Collection(
-        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits or LIMITS, on_outcome
+        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits or DEFAULT_LIMITS, on_outcome
     )
     await collection.collect(backend, stopping)
     present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
@@ -169,7 +169,7 @@ class _Collection:
         def closes() -> float:
             return started if stopping() else started + limits.closing_time(len(tasks), answered, admitted)
 
-        async with aclosing(until(backend.run(tasks, limits.longest), closes)) as arriving:
+        async with aclosing(items_until(backend.run(tasks, limits.longest), closes)) as arriving:
             async for outcome in arriving:
                 arrived = time.monotonic() - started
                 part = waiting.pop(outcome.task.job.job_id, None)

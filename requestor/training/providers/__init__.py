@@ -9,15 +9,15 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.training.providers.bans import ban_list
     from requestor.training.providers.standing import Providers
-    from requestor.training.providers.verdict import Kind, Verdict, outcome_entry
+    from requestor.training.providers.verdict import Verdict, VerdictKind, outcome_entry
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "bans": ["ban_list"],
             "standing": ["Providers"],
-            "verdict": ["Kind", "Verdict", "outcome_entry"],
+            "verdict": ["VerdictKind", "Verdict", "outcome_entry"],
         },
     )
 
-__all__ = ["Kind", "Providers", "Verdict", "ban_list", "outcome_entry"]
+__all__ = ["Providers", "Verdict", "VerdictKind", "ban_list", "outcome_entry"]

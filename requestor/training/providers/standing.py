@@ -10,13 +10,13 @@ from statistics import median
 from requestor.backends import Backend, Outcome, Provider
 from requestor.records import RoundEntry
 from requestor.training.providers.bans import BanList
-from requestor.training.providers.verdict import Kind, Verdict
+from requestor.training.providers.verdict import Verdict, VerdictKind
 
 DEAREST = 10  # times what the others' work costs a sample, beyond which there are better uses for the budget
 ENOUGH_KNOWN = 3  # others, before anybody's price is held against theirs
 OUT = 6  # penalty points in a row, without an admitted update between them, at which a provider is given no more
 # An honest update is harmful about once in six times; nobody sends a copy, or no work, by mistake.
-PENALTIES: Mapping[Kind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
+PENALTIES: Mapping[VerdictKind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
 
 
 @dataclass

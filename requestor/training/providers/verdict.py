@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from requestor.backends import Outcome
-from requestor.records import ADMITTED, OutcomeEntry, finite
+from requestor.records import ADMITTED, OutcomeEntry, finite_or_none
 
-Kind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
+VerdictKind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Verdict:
     content: hash of the update's values, None where there were none.
     """
 
-    kind: Kind
+    kind: VerdictKind
     reason: str
     norm: float = math.nan
     emd: float = math.nan
@@ -46,8 +46,8 @@ def outcome_entry(outcome: Outcome, verdict: Verdict, samples: int, client: int 
         client=client,
         provider=outcome.provider.name if outcome.provider else None,
         provider_id=outcome.provider.id if outcome.provider else None,
-        norm=finite(verdict.norm),
-        emd=finite(verdict.emd),
+        norm=finite_or_none(verdict.norm),
+        emd=finite_or_none(verdict.emd),
         content=verdict.content,
         samples=samples,
         loss=outcome.result.loss if outcome.result else None,

@@ -15,7 +15,7 @@ from nima.ratings import confusion_counts, metric_rows
 from nima.safe_io import one_line, write_atomically
 from requestor.html_templates import templates_of
 from requestor.money import show_glm
-from requestor.records import RunRecord, read_record
+from requestor.records import RunRecord, read_run_record
 from requestor.terminal import duration
 from requestor.training.report.charts import Point, Series, line_chart
 from requestor.training.report.heat_map import heat_map
@@ -55,7 +55,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         RunFolderError: the folder holds no training run, or a file of it is damaged.
     """
-    record = read_record(folder)
+    record = read_run_record(folder)
     tested, missing = None, ""
     if record.evaluation is not None:
         try:

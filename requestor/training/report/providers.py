@@ -14,7 +14,7 @@ from functools import cache
 from nima.safe_io import one_line
 from requestor.golem import SHOWN_ID_LENGTH, display_name
 from requestor.money import SECONDS_AN_HOUR, Price, show_glm
-from requestor.records import Hire, OutcomeEntry, RunRecord
+from requestor.records import HireTerms, OutcomeEntry, RunRecord
 
 NOBODY = "nobody"
 
@@ -52,7 +52,7 @@ class ProviderRow:
     tasks: int = 0
     paid: Decimal = Decimal(0)
     rejected: Decimal = Decimal(0)
-    hire: Hire | None = None
+    hire: HireTerms | None = None
     judged: list[Judged] = field(default_factory=list)
     samples: int = 0
     seconds: float = 0.0

@@ -7,21 +7,30 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.training.rounds.admission import History
-    from requestor.training.rounds.aggregation import RULES
-    from requestor.training.rounds.gate import Holdout
+    from requestor.training.rounds.admission import AdmissionHistory
+    from requestor.training.rounds.aggregation import AGGREGATION_RULES
+    from requestor.training.rounds.gate import HoldoutEvaluator
     from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
-    from requestor.training.rounds.server_optimizer import load_state, save_state
+    from requestor.training.rounds.server_optimizer import load_server_state, save_server_state
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "admission": ["History"],
-            "aggregation": ["RULES"],
-            "gate": ["Holdout"],
+            "admission": ["AdmissionHistory"],
+            "aggregation": ["AGGREGATION_RULES"],
+            "gate": ["HoldoutEvaluator"],
             "round": ["RoundReport", "RoundSettings", "run_round"],
-            "server_optimizer": ["load_state", "save_state"],
+            "server_optimizer": ["load_server_state", "save_server_state"],
         },
     )
 
-__all__ = ["RULES", "History", "Holdout", "RoundReport", "RoundSettings", "load_state", "run_round", "save_state"]
+__all__ = [
+    "AGGREGATION_RULES",
+    "AdmissionHistory",
+    "HoldoutEvaluator",
+    "RoundReport",
+    "RoundSettings",
+    "load_server_state",
+    "run_round",
+    "save_server_state",
+]

@@ -23,7 +23,7 @@ from nima.safe_io import sha256_of
 from nima.wire import decode_update, schema_of
 from requestor.backends import Outcome
 from requestor.records import RoundEntry
-from requestor.training.providers import Kind, Verdict
+from requestor.training.providers import Verdict, VerdictKind
 from requestor.training.rounds.aggregation import Update
 from requestor.training.rounds.gate import Evaluate, Gate
 from requestor.training.rounds.vectors import Directions, flatten, norm
@@ -38,7 +38,7 @@ CLOCK_SLACK = 1.05  # between a provider's clock and ours
 
 
 @dataclass(frozen=True)
-class History:
+class AdmissionHistory:
     """What rounds that moved the model admitted: all contents, and norms and speeds (samples/s) of the last of them."""
 
     contents: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ class History:
     speeds: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, rounds: Iterable[RoundEntry]) -> History:
+    def of(cls, rounds: Iterable[RoundEntry]) -> AdmissionHistory:
         """From the lines of `metrics.jsonl`, so that a resumed run knows all that it knew.
 
         A round that left the model as it was does not count: its updates fit the next one as well.
@@ -61,9 +61,9 @@ class History:
 
 
 class _Refused(Exception):
-    def __init__(self, kind: Kind, reason: str) -> None:
+    def __init__(self, kind: VerdictKind, reason: str) -> None:
         super().__init__(reason)
-        self.kind: Kind = kind
+        self.kind: VerdictKind = kind
 
 
 class Admission:
@@ -76,9 +76,9 @@ class Admission:
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: History | None = None
+        self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: AdmissionHistory | None = None
     ) -> None:
-        history = history or History()
+        history = history or AdmissionHistory()
         self._schema = schema_of(weights)
         self._weights_norm = norm(flatten(weights))
         self.gate = Gate(weights, evaluate) if evaluate else None

@@ -177,7 +177,7 @@ class Rule:
     server: Callable[[Vector, State], tuple[Vector, State]] = plain
 
 
-RULES: Mapping[str, Rule] = {
+AGGREGATION_RULES: Mapping[str, Rule] = {
     rule.name: rule
     for rule in (
         Rule("mean", "weighted mean (FedAvg)", weighted_mean),

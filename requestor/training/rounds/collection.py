@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from requestor.backends import Backend, Outcome, Provider, RoundLimits, renamed, until
+from requestor.backends import Backend, Outcome, Provider, RoundLimits, items_until, renamed_task
 from requestor.records import OutcomeEntry
 from requestor.training.providers import Providers, Verdict, outcome_entry
 from requestor.training.rounds.admission import Admission
@@ -83,7 +83,7 @@ class Collection:
             enough_came = len(self._arrivals) >= self._limits.needed(tasks)
             if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
-            waiting = [replace(assignment, task=renamed(assignment.task)) for assignment in refused]
+            waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
         self._look_again()
         # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
         if self._arrivals:
@@ -110,7 +110,7 @@ class Collection:
         waiting = {assignment.task.job.job_id: assignment for assignment in assignments}
         refused = []
         outcomes = backend.run([a.task for a in assignments], self._limits.longest - self._elapsed())
-        async with aclosing(until(outcomes, lambda: self._started + self._closes(tasks))) as arriving:
+        async with aclosing(items_until(outcomes, lambda: self._started + self._closes(tasks))) as arriving:
             async for outcome in arriving:
                 assignment = waiting.pop(outcome.task.job.job_id, None)
                 if assignment is None:

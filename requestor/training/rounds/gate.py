@@ -50,7 +50,7 @@ class Gate:
         return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
 
 
-class Holdout:
+class HoldoutEvaluator:
     """Evaluates weights on the first photos of the hold-out, which is shuffled.
 
     What the frozen blocks make of the photos is computed once: with the head alone to train, an evaluation is one

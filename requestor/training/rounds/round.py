@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import TrainingPlan, encode_weights, max_update_bytes, schema_of
-from requestor.backends import LIMITS, Backend, Outcome, RoundLimits
-from requestor.records import OutcomeEntry, RoundEntry, finite
+from requestor.backends import DEFAULT_LIMITS, Backend, Outcome, RoundLimits
+from requestor.records import OutcomeEntry, RoundEntry, finite_or_none
 from requestor.training.data import Client
 from requestor.training.providers import Providers, Verdict
-from requestor.training.rounds.admission import Admission, History
-from requestor.training.rounds.aggregation import RULES, Rule, StoredUpdate
+from requestor.training.rounds.admission import Admission, AdmissionHistory
+from requestor.training.rounds.aggregation import AGGREGATION_RULES, Rule, StoredUpdate
 from requestor.training.rounds.assignment import Frame, assign
 from requestor.training.rounds.collection import Collection
 from requestor.training.rounds.gate import Evaluate
@@ -63,7 +63,7 @@ class RoundReport:
             round=self.number,
             moved=self.moved,
             updates=self.updates,
-            loss=finite(self.loss) if self.moved else None,
+            loss=finite_or_none(self.loss) if self.moved else None,
             holdout=None if holdout is None else holdout.as_dict(),
             spent_glm=spent,
         )
@@ -87,8 +87,8 @@ class RoundSettings:
     base: tuple[str, Path]
     backbone: str
     folder: Path
-    rule: Rule = RULES["mean"]
-    limits: RoundLimits = LIMITS
+    rule: Rule = AGGREGATION_RULES["mean"]
+    limits: RoundLimits = DEFAULT_LIMITS
 
 
 async def run_round(
@@ -100,7 +100,7 @@ async def run_round(
     *,
     server: State | None = None,
     evaluate: Evaluate | None = None,
-    history: History | None = None,
+    history: AdmissionHistory | None = None,
     providers: Providers | None = None,
 ) -> RoundReport:
     """Trains every client once from `weights`, and changes `weights` in place by the step that the rule computes.

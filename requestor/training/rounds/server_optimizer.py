@@ -58,12 +58,12 @@ def _adaptive(delta: Vector, state: State, variance: Vector) -> tuple[Vector, St
     return SERVER_RATE * mean / (np.sqrt(variance) + ADAPTIVITY), {"momentum": mean, "variance": variance}
 
 
-def save_state(path: Path, state: State) -> None:
+def save_server_state(path: Path, state: State) -> None:
     """Write the state to a safetensors file, atomically. Raises OSError."""
     write_atomically(path, save(dict(state)))
 
 
-def load_state(path: Path) -> State:
+def load_server_state(path: Path) -> State:
     """Read a state; the empty one where there is no file. Raises RunFolderError where the file is damaged."""
     try:
         state: dict[str, Vector] = load(path.read_bytes())

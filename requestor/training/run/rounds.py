@@ -19,14 +19,14 @@ from requestor.training.data import Dataset
 from requestor.training.providers import Providers
 from requestor.training.report import write_report
 from requestor.training.rounds import (
-    RULES,
-    History,
-    Holdout,
+    AGGREGATION_RULES,
+    AdmissionHistory,
+    HoldoutEvaluator,
     RoundReport,
     RoundSettings,
-    load_state,
+    load_server_state,
     run_round,
-    save_state,
+    save_server_state,
 )
 from requestor.training.run.context import RunContext
 
@@ -51,11 +51,11 @@ async def train(
     begun = state.best_emd is not None
     model, _ = checkpoint.load(folder.checkpoint(state.round) if begun else base[1])
     weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
-    gate = await asyncio.to_thread(Holdout, model, holdout, plan.trainable_blocks)
+    gate = await asyncio.to_thread(HoldoutEvaluator, model, holdout, plan.trainable_blocks)
     providers.resume(_rounds_done(folder, state.round))
-    server = load_state(folder.server_state(state.round))
+    server = load_server_state(folder.server_state(state.round))
     settings = RoundSettings(
-        dataset.clients, plan, base, config.backbone, folder.path / "rounds", RULES[config.aggregation]
+        dataset.clients, plan, base, config.backbone, folder.path / "rounds", AGGREGATION_RULES[config.aggregation]
     )
     context.progress.stage("Training", config.rounds, state.round)
 
@@ -64,7 +64,7 @@ async def train(
         number = state.round + 1
         report = await run_round(
             settings, backend, number, weights, partial(context.note_outcome, providers), server=server,
-            evaluate=gate, history=History.of(_rounds_done(folder, state.round)), providers=providers,
+            evaluate=gate, history=AdmissionHistory.of(_rounds_done(folder, state.round)), providers=providers,
         )  # fmt: skip
         server = report.server
         if not report.moved:
@@ -86,7 +86,7 @@ async def train(
         metrics = compute_metrics(predicted, holdout.votes)
         about = {"round": number, "split": context.split.as_json(), "holdout": metrics.as_dict()}
         checkpoint.save(folder.checkpoint(number), model, about)
-        save_state(folder.server_state(number), server)
+        save_server_state(folder.server_state(number), server)
         _note_round(context, report, metrics, backend)
         state.reach(number, metrics.emd_r1)
         state.write(folder)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.backends import closing
-from requestor.backends.closing import RoundLimits, until
+from requestor.backends.closing import RoundLimits, items_until
 
 LIMITS = RoundLimits(seconds=100, extension=50, quorum=0.5, spare=1.3, grace=10)
 
@@ -62,7 +62,7 @@ async def numbers(pause: float, count: int) -> AsyncIterator[int]:
 def collect(items: AsyncIterator[int], seconds: float) -> list[int]:
     async def run() -> list[int]:
         end = time.monotonic() + seconds
-        return [item async for item in until(items, lambda: end)]
+        return [item async for item in items_until(items, lambda: end)]
 
     return asyncio.run(asyncio.wait_for(run(), 30))
 
@@ -79,7 +79,7 @@ def test_what_has_arrived_when_the_time_is_up_still_counts() -> None:
     async def run() -> list[int]:
         end = time.monotonic() + 0.1
         received = []
-        async for item in until(numbers(0, 3), lambda: end):
+        async for item in items_until(numbers(0, 3), lambda: end):
             received.append(item)
             await asyncio.sleep(0.1)  # judging an update takes longer than the round
         return received
@@ -101,7 +101,7 @@ def test_who_refuses_to_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> N
 
     async def run() -> list[int]:
         end = time.monotonic() + 0.1
-        received = [item async for item in until(stubborn(), lambda: end)]
+        received = [item async for item in items_until(stubborn(), lambda: end)]
         freed.set()
         return received
 
@@ -129,7 +129,7 @@ def test_a_consumer_that_breaks_off_closes_the_items() -> None:
 
     async def run() -> None:
         end = time.monotonic() + 20
-        arriving = until(items(), lambda: end)
+        arriving = items_until(items(), lambda: end)
         assert await anext(arriving) == 0
         await arriving.aclose()
 

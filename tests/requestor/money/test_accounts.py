@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from requestor.money.accounts import BILLING_SLACK, FAREWELL, RESERVE, SHORTEST_ATTEMPT, Accounts
+from requestor.money.accounts import BILLING_SLACK, EVALUATION_RESERVE, FAREWELL, SHORTEST_ATTEMPT_SECONDS, Accounts
 from requestor.money.amounts import Price
 from requestor.records.ledger import Ledger
 
@@ -55,7 +55,7 @@ def test_a_refused_promise_changes_nothing(accounts: Accounts) -> None:
 def test_training_leaves_the_reserve_to_the_evaluation(accounts: Accounts) -> None:
     hire(accounts, "a")
     everything = 10 / 0.01 - BILLING_SLACK
-    assert not accounts.promise("a", "job", everything - 1, RESERVE)
+    assert not accounts.promise("a", "job", everything - 1, EVALUATION_RESERVE)
     assert accounts.promise("a", "job", everything - 1)
 
 
@@ -145,7 +145,7 @@ def test_nobody_is_hired_whose_start_does_not_fit(accounts: Accounts) -> None:
 
 def test_hiring_counts_what_the_others_may_bill_meanwhile(accounts: Accounts) -> None:
     hire(accounts, "a")
-    most = 10 / 0.01 - SHORTEST_ATTEMPT - 2 * BILLING_SLACK
+    most = 10 / 0.01 - SHORTEST_ATTEMPT_SECONDS - 2 * BILLING_SLACK
     assert accounts.promise("a", "job", most + 1)
     assert not accounts.hire("agreement-b", WALL_ONLY, threads=1)
 

@@ -5,9 +5,9 @@ import pytest
 
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFolder
-from requestor.records.overview import read_record
+from requestor.records.overview import read_run_record
 from requestor.records.round_record import OutcomeEntry, RoundEntry
-from requestor.training.rounds.admission import History
+from requestor.training.rounds.admission import AdmissionHistory
 
 IDENTITY = {"ava": "/photos", "backbone": "mobilenet_v2", "rounds": 3, "seed": 0}
 
@@ -80,8 +80,8 @@ def test_whatever_is_torn_all_whole_rounds_are_kept_and_their_updates_known_agai
         assert list(folder.attempts()) == [first, second][: 1 + (size >= len(content) - 1)]
         folder.append_metrics(second)
         assert folder.metrics() == [first, second]
-        assert History.of(folder.metrics()).contents == {"update 1", "update 2"}
-        assert [line.round for line in read_record(tmp_path).rounds] == [1, 2], "in the report"
+        assert AdmissionHistory.of(folder.metrics()).contents == {"update 1", "update 2"}
+        assert [line.round for line in read_run_record(tmp_path).rounds] == [1, 2], "in the report"
 
 
 def test_a_damaged_round_before_others_is_named(tmp_path: Path) -> None:

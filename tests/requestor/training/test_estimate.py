@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from requestor.golem.market import Offer
-from requestor.money.accounts import RESERVE, SHORTEST_ATTEMPT, Accounts
+from requestor.money.accounts import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts
 from requestor.money.amounts import Price
 from requestor.records.ledger import Ledger
 from requestor.training.estimate import Assumptions, Sizes, as_json, estimate_stages, for_people, least_budget
@@ -98,5 +98,7 @@ def test_the_least_budget_is_the_least_with_which_all_are_given_a_task(tmp_path:
         for name in "abc":
             accounts.hire(name, price, threads)
             accounts.open(f"activity-{name}", name)
-        promised = [accounts.promise(f"activity-{name}", "job", SHORTEST_ATTEMPT, RESERVE) for name in "abc"]
+        promised = [
+            accounts.promise(f"activity-{name}", "job", SHORTEST_ATTEMPT_SECONDS, EVALUATION_RESERVE) for name in "abc"
+        ]
         assert all(promised) == enough

@@ -21,7 +21,7 @@ from requestor.errors import ConfigurationError
 from requestor.records.round_record import OutcomeEntry, RoundEntry
 from requestor.training.providers.bans import BanList, ban_list
 from requestor.training.providers.standing import Providers
-from requestor.training.providers.verdict import Kind, Verdict
+from requestor.training.providers.verdict import Verdict, VerdictKind
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
 
@@ -29,7 +29,7 @@ FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provid
 @pytest.mark.parametrize(
     ("kind", "until_out"), [("malformed", 2), ("implausible", 2), ("harmful", 3), ("no work", 1), ("replay", 1)]
 )
-def test_how_often_in_a_row_something_is_forgiven(kind: Kind, until_out: int) -> None:
+def test_how_often_in_a_row_something_is_forgiven(kind: VerdictKind, until_out: int) -> None:
     providers = Providers()
     for _ in range(until_out):
         assert not providers.is_banned(FOX.id)
@@ -47,8 +47,8 @@ def test_good_work_makes_up_for_bad() -> None:
     assert not providers.is_banned(FOX.id)
 
 
-@given(st.lists(st.sampled_from(sorted({*get_args(Kind)} - {"no update"})), max_size=30))
-def test_nobody_comes_back_in_the_same_run(events: list[Kind]) -> None:
+@given(st.lists(st.sampled_from(sorted({*get_args(VerdictKind)} - {"no update"})), max_size=30))
+def test_nobody_comes_back_in_the_same_run(events: list[VerdictKind]) -> None:
     providers = Providers()
     was_out = False
     for event in events:

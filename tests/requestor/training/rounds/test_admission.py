@@ -23,7 +23,7 @@ from nima.wire.updates import encode_update, max_update_bytes, schema_of
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.records.round_record import OutcomeEntry, RoundEntry
 from requestor.training.providers.verdict import Verdict
-from requestor.training.rounds.admission import Admission, History
+from requestor.training.rounds.admission import Admission, AdmissionHistory
 from requestor.training.rounds.aggregation import MemoryUpdate
 from requestor.training.rounds.gate import Gate
 
@@ -195,13 +195,13 @@ def line(verdict: Verdict, moved: bool = True) -> RoundEntry:
 @pytest.mark.parametrize(("moved", "kind"), [(True, "replay"), (False, "admitted")])
 def test_an_older_rounds_update_is_stale_once_the_model_has_moved(moved: bool, kind: str, tmp_path: Path) -> None:
     first = judge(arrival(tmp_path, delta()))
-    history = History.of([line(first, moved), RoundEntry(2, False, ())])
+    history = AdmissionHistory.of([line(first, moved), RoundEntry(2, False, ())])
     assert judge(arrival(tmp_path, delta()), Admission(WEIGHTS, history=history)).kind == kind
 
 
 def test_norms_and_speeds_of_the_last_round_are_remembered(tmp_path: Path) -> None:
     first = judge(arrival(tmp_path, delta()))
-    history = History.of([line(first), line(dataclasses.replace(first, norm=7.0)), RoundEntry(3, False, ())])
+    history = AdmissionHistory.of([line(first), line(dataclasses.replace(first, norm=7.0)), RoundEntry(3, False, ())])
     assert history.norms == (7.0,)
     assert history.speeds == (SAMPLES / SECONDS,)
 

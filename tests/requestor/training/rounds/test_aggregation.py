@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from requestor.training.rounds import aggregation
 from requestor.training.rounds.aggregation import (
-    RULES,
+    AGGREGATION_RULES,
     MemoryUpdate,
     StoredUpdate,
     Update,
@@ -161,7 +161,7 @@ def test_the_norm_is_exact_where_float32_would_overflow() -> None:
     assert math.isclose(aggregation.norm(values), 2 * float(np.float32(3e38)), rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize("rule", AGGREGATION_RULES.values(), ids=AGGREGATION_RULES.keys())
 def test_every_rule_steps_towards_where_all_updates_point(rule: aggregation.Rule) -> None:
     given_updates = [update(0.1, -0.2), update(0.1, -0.2, samples=3)]
     step, _ = rule.server(rule.combine(given_updates), {})

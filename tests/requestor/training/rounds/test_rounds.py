@@ -25,8 +25,8 @@ from requestor.backends.closing import RoundLimits
 from requestor.training.data.dataset import Client
 from requestor.training.providers.standing import Providers
 from requestor.training.providers.verdict import Verdict
-from requestor.training.rounds.admission import History
-from requestor.training.rounds.aggregation import RULES
+from requestor.training.rounds.admission import AdmissionHistory
+from requestor.training.rounds.aggregation import AGGREGATION_RULES
 from requestor.training.rounds.assignment import sized
 from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
 
@@ -273,7 +273,7 @@ def test_what_the_updates_do_together_must_pass_the_gate_too(answers: Answers, r
 
     weights, server = ones(), {"momentum": np.full(3, 20.0)}  # the step goes far beyond 2
     report, verdicts = train_once(
-        behave, weights, rounds, [8] * 2, evaluate=far_from_two, rule=RULES["momentum"], server=server
+        behave, weights, rounds, [8] * 2, evaluate=far_from_two, rule=AGGREGATION_RULES["momentum"], server=server
     )
     assert [verdict.kind for verdict in verdicts] == ["admitted"] * 2
     assert not report.moved
@@ -307,8 +307,10 @@ def test_the_servers_state_goes_from_round_to_round(answers: Answers, rounds: Pa
         return answers.update(task, [0.1, 0.1, 0.1 * task.job.plan.seed / 1e6])  # type: ignore[union-attr]
 
     weights = ones()
-    first, _ = train_once(behave, weights, rounds, [8], rule=RULES["momentum"])
-    second, _ = train_once(behave, weights, rounds, [8], rule=RULES["momentum"], server=first.server, number=2)
+    first, _ = train_once(behave, weights, rounds, [8], rule=AGGREGATION_RULES["momentum"])
+    second, _ = train_once(
+        behave, weights, rounds, [8], rule=AGGREGATION_RULES["momentum"], server=first.server, number=2
+    )
     assert second.moved
     assert weights["w"][0].item() == pytest.approx(1 + 0.1 + (0.05 + 0.1), abs=1e-3)
 
@@ -319,7 +321,7 @@ def test_a_stale_update_is_refused_in_the_next_round(answers: Answers, rounds: P
 
     weights = ones()
     report, _ = train_once(behave, weights, rounds, [8])
-    history = History.of([report.entry()])
+    history = AdmissionHistory.of([report.entry()])
     report, verdicts = train_once(behave, weights, rounds, [8], history=history, number=2)
     assert {verdict.kind for verdict in verdicts} == {"replay"}
     assert not report.moved

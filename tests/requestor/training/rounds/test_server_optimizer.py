@@ -12,7 +12,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from requestor.errors import RunFolderError
-from requestor.training.rounds.server_optimizer import State, adam, load_state, momentum, plain, save_state, yogi
+from requestor.training.rounds.server_optimizer import (
+    State,
+    adam,
+    load_server_state,
+    momentum,
+    plain,
+    save_server_state,
+    yogi,
+)
 
 deltas = st.lists(hnp.arrays(np.float64, 3, elements=st.floats(-10, 10)), min_size=2, max_size=6)
 OPTIMISERS = [plain, momentum, adam, yogi]
@@ -62,8 +70,8 @@ def test_a_resumed_run_steps_as_one_that_never_stopped(
     resumed: State = {}
     for number, delta in enumerate(rounds):
         if number == stop:
-            save_state(path, resumed)
-            resumed = load_state(path)
+            save_server_state(path, resumed)
+            resumed = load_server_state(path)
         step, state = optimiser(delta, state)
         again, resumed = optimiser(delta, resumed)
         assert step.tolist() == again.tolist()
@@ -81,8 +89,8 @@ def test_a_damaged_state_is_said_to_be(tmp_path: Path) -> None:
     path = tmp_path / "server.safetensors"
     path.write_bytes(b"half a file")
     with pytest.raises(RunFolderError, match=r"server\.safetensors is damaged"):
-        load_state(path)
+        load_server_state(path)
 
 
 def test_the_first_round_begins_without_a_state(tmp_path: Path) -> None:
-    assert load_state(tmp_path / "0000.server.safetensors") == {}
+    assert load_server_state(tmp_path / "0000.server.safetensors") == {}

@@ -18,7 +18,7 @@ from run_commands import runs, wait_for
 
 from nima.model import checkpoint
 from nima.wire.shards import read_shard
-from requestor.training.strategies import DEFAULT, STRATEGIES
+from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 
 ROOT = Path(__file__).resolve().parents[4]
 PAGE = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
@@ -170,5 +170,7 @@ def test_what_the_page_on_strategies_shows_can_be_typed(example: str, ava: Path,
 
 
 def test_the_page_shows_every_strategy() -> None:
-    assert all(any(f"--strategy {name}" in example for example in EXAMPLES) for name in STRATEGIES if name != DEFAULT)
+    assert all(
+        any(f"--strategy {name}" in example for example in EXAMPLES) for name in STRATEGIES if name != DEFAULT_STRATEGY
+    )
     assert all(f"- **{name}**" in PAGE for name in STRATEGIES)
