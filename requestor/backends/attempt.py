@@ -1,4 +1,4 @@
-"""One provider's try at one task: how it ended is told to the board, and to the ledger for the bill."""
+"""Reports how one provider's attempt at one task ended: to the board, and to the ledger for the bill."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Attempt:
-    """It begins now; exactly one of its methods ends it.
+    """One provider's attempt at one task. It begins with the constructor; exactly one of its methods ends it.
 
     Args:
-        agreement: under which it is billed.
+        agreement: the agreement under which it is billed.
     """
 
     def __init__(self, board: Board, ledger: Ledger, agreement: str, provider: Provider, task: Task) -> None:
@@ -31,29 +31,29 @@ class Attempt:
         self._started = time.monotonic()
 
     def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
-        """`cost`: GLM, None where it is not known."""
+        """Ends the attempt with a result. `cost`: GLM; None if it is not known."""
         self._record(ok=True)
         self._board.complete(Outcome(self._task, self._provider, result, output, seconds=self._seconds, cost=cost))
 
     def fail(self, error: str) -> None:
-        """Another provider gets the task."""
+        """Ends the attempt with a failure; the board gives the task to another provider."""
         logger.warning("%s failed %s: %s", self._provider.name, self._task.job.job_id, error)
         self._record(ok=False)
         self._board.fail(self._task, self._provider, error, self._seconds)
 
     def fail_by_junk(self, error: str) -> None:
-        """A failure that is not paid, if everything under this agreement was so."""
+        """Ends the attempt with a failure that is not paid, if everything under this agreement failed like this."""
         self._ledger.record("rejected", agreement=self._agreement, job=self._task.job.job_id, reason=error)
         self.fail(error)
 
     def refuse(self, error: str) -> None:
-        """The provider's program says that it is of another version."""
+        """Ends the attempt because the provider's program says that it is of another version."""
         logger.error("%s refused %s: %s", self._provider.name, self._task.job.job_id, error)
         self._record(ok=False)
         self._board.refuse(self._task, self._provider, error, self._seconds)
 
     def give_back(self) -> None:
-        """It was stopped from here: not the provider's fault."""
+        """Ends the attempt because this side stopped it; the provider is not blamed."""
         self._board.give_back(self._task)
 
     @property

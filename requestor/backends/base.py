@@ -1,4 +1,4 @@
-"""The seam between the pipeline and whoever computes: run tasks before a deadline → outcomes."""
+"""Defines the interface between a run and the providers: a backend runs tasks before a deadline and yields outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from requestor.records import Receipt
 
 @dataclass(frozen=True)
 class Provider:
-    """Who computed: the node id on Golem, or the number of the local subprocess."""
+    """Identifies a provider: by the node id on Golem, or by the name of the local worker."""
 
     id: str
     name: str
@@ -23,14 +23,14 @@ class Provider:
 
 @dataclass(frozen=True)
 class Task:
-    """One job for one provider, and the files it needs.
+    """One job for one provider, and the files that it needs.
 
     Attributes:
-        job: what to do; `store` and `threads` are filled in by the backend, who knows the provider.
-        store: content-addressed files (`<sha256>.safetensors`) that the job names; sent once to each provider.
-        weights: the round's weights, put beside the job; None where the base model is all it needs.
+        job: the work; the backend fills in `store` and `threads`, because it knows the provider.
+        store: content-addressed files (`<sha256>.safetensors`) that the job names; each is sent once to each provider.
+        weights: the round's weights, a file that is put beside the job; None if the job needs only the base model.
         seconds: time limit of one attempt, transfers included.
-        largest_output: bytes that the job's output file may have.
+        largest_output: the most bytes that the job's output file may have.
     """
 
     job: Job
@@ -41,21 +41,21 @@ class Task:
 
 
 def renamed_task(task: Task) -> Task:
-    """The same work under another name, so that nothing late of an earlier attempt can be taken for it."""
+    """Returns the same task under another job id, so that a late result of the first one is not taken for its own."""
     return replace(task, job=replace(task.job, job_id=f"{task.job.job_id}-again"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. `result` and `output` are unchecked claims of a provider.
+    """Holds the end of a task. `result` and `output` are claims of a provider, which nobody has checked yet.
 
     Attributes:
-        provider: who did it; None if nobody took it in time.
-        output: the file that came back, on this machine; None where there is none.
-        error: why there is no result; None if there is one.
-        seconds: wall time from issuing the attempt to its end.
-        cost: GLM that the provider's usage came to since its last outcome, waiting included; None where nobody is paid
-            or the daemon does not say.
+        provider: the provider that did the task; None if no provider took it in time.
+        output: the output file, on this machine; None if there is none.
+        error: the reason why there is no result; None if there is one.
+        seconds: wall time from the start of the attempt to its end.
+        cost: GLM for the provider's usage since its last outcome, waiting included; None if nobody is paid, or if the
+            daemon does not know it.
     """
 
     task: Task
@@ -69,12 +69,13 @@ class Outcome:
 
 @dataclass
 class BackendStatus:
-    """What is known of a backend at work.
+    """Describes a backend while it works.
 
     Attributes:
-        providers: names of those that are hired.
-        spent: GLM.
-        at_work: who took which job and has neither ended it nor given it back, after its round is over, too.
+        providers: names of the hired providers.
+        spent: GLM that are owed or paid so far.
+        at_work: the provider of each job, by job id, from the moment when it takes the job until it ends the job or
+            gives it back, even after the round is over.
     """
 
     providers: set[str] = field(default_factory=set)
@@ -83,7 +84,7 @@ class BackendStatus:
 
 
 class Backend(Protocol):
-    """Providers that stay warm from `__aenter__` to `__aexit__`, over all rounds."""
+    """Has tasks computed by providers, which stay hired from `__aenter__` to `__aexit__`, over all rounds."""
 
     name: str
 
@@ -94,26 +95,26 @@ class Backend(Protocol):
     ) -> None: ...
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        """Run all tasks; yields exactly one outcome a task, as they end, within `seconds` from now.
+        """Runs all tasks, and yields exactly one outcome for each when it ends, at the latest after `seconds`.
 
-        Raises ImageMismatch where providers run another version of this program.
+        Raises ImageMismatch if the providers run another version of this program.
         """
         ...
 
     async def settle(self) -> None:
-        """End and pay what an earlier process of the same run left behind, without hiring anybody; not entered."""
+        """Ends and pays what an earlier process of the same run left open, and hires nobody. Needs no `__aenter__`."""
         ...
 
     def dismiss(self, provider_id: str) -> None:
-        """Give a provider no more tasks: what it brought was no good."""
+        """Gives a provider no more tasks, because its results were refused."""
         ...
 
     def reject(self, job_id: str, reason: str) -> None:
-        """What a job brought is worth nothing. Who brought nothing else under the same agreement is not paid for it."""
+        """Marks a job's result as worthless. An agreement with no other result is not paid."""
         ...
 
     def status(self) -> BackendStatus: ...
 
     def receipts(self) -> list[Receipt]:
-        """Who did what, and what each is paid; complete only after `__aexit__`."""
+        """Returns the work and the payment of each provider; complete only after `__aexit__`."""
         ...

@@ -1,4 +1,4 @@
-"""The board on which tasks wait for providers: who gets what, how often it is tried, and what came of it."""
+"""Gives the tasks of a round to providers, tries failed ones again, and yields the outcomes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from requestor.backends.base import Outcome, Provider, Task
 from requestor.errors import ImageMismatch
 
 ATTEMPTS = 3  # of one task
-STRIKES = 2  # failed tasks after which a provider is given no more
-DESERTED_SECONDS = 120.0  # that pass without anybody at work, after some were out, until nobody is waited for any more
-GLANCE_SECONDS = 5.0  # between two looks whether that is so
-GATHERING_SECONDS = 30.0  # for which the first providers to come leave the others their share
+STRIKES = 2  # failed tasks after which a provider is given no more tasks
+DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for so long and at least one provider is banned
+GLANCE_SECONDS = 5.0  # between two checks for that
+GATHERING_SECONDS = 30.0  # in which no provider takes a second task, if others are still expected
 
 
 class Board:
-    """Tasks of the present round, pulled by providers one at a time.
+    """Holds the tasks of the present round, which providers take one at a time.
 
-    A provider is given a task that it has not failed before, if there is one, and of those the one whose files
-    it already holds most of, so that each shard travels once. Every task of a round ends in exactly one outcome,
+    A provider gets a task that it has not failed before, if there is one; among these, it gets the one of which it
+    already holds the most files, so that each shard is sent once. Every task of a round ends in exactly one outcome,
     at the latest at the round's deadline.
 
-    Whose work is no good is decided elsewhere (`requestor.training.providers.standing`), and the board is told to
-    dismiss it. What it counts itself is another thing: attempts that failed and brought nothing to be judged, of which
-    it alone sees each.
+    `requestor.training.providers.standing` decides which provider's results are bad, and tells the board to dismiss
+    it. The board itself counts only attempts that failed without a result, because nothing else sees all of them.
 
     Args:
-        crew: how many providers are expected. Until so many have come, or for a while, nobody takes a second task:
-            the first to be hired would do the work of those who come seconds later.
-        proven: whether the program that providers run is known to be of this version.
+        crew: the expected number of providers. Until so many have come, but not longer than `GATHERING_SECONDS`, no
+            provider takes a second task: otherwise the first ones would do the work of those that come seconds later.
+        proven: True if the program that providers run is known to be of this version.
     """
 
     def __init__(self, crew: int = 1, proven: bool = False) -> None:
@@ -55,16 +54,16 @@ class Board:
         self._posted = asyncio.Event()
 
     def is_banned(self, provider_id: str) -> bool:
-        """Whether a provider is given no more tasks: it was dismissed, or has failed too often."""
+        """Returns whether a provider is given no more tasks, because it was dismissed or has failed too often."""
         return provider_id in self._dismissed or self._strikes.get(provider_id, 0) >= STRIKES
 
     def dismiss(self, provider_id: str) -> None:
-        """A provider is given no more tasks, whatever it did so far."""
+        """Gives a provider no more tasks, whatever it did so far."""
         self._dismissed.add(provider_id)
         self._notify()
 
     def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
-        """The task that suits this provider best, or None. `held`: names of the store files it has."""
+        """Takes the task that suits this provider best; None if there is none. `held`: names of its store files."""
         if self.is_banned(provider.id) or not self._pending or self._must_wait(provider):
             return None
         names = set(held)
@@ -84,26 +83,26 @@ class Board:
     async def wait_for_task(
         self, provider: Provider, held: Iterable[str], can_wait: Callable[[], bool] = lambda: True
     ) -> Task | None:
-        """Like `take`, but waits until there is one.
+        """Takes a task as `take` does, but waits until there is one.
 
-        None once the provider is banned, the board closed, or waiting costs more than `can_wait` allows.
+        Returns None as soon as the provider is banned, the board is closed, or `can_wait` returns False.
         """
         while not self._closed and not self.is_banned(provider.id) and can_wait():
             posted = self._posted
             if task := self.take(provider, held):
                 return task
-            # Looked at again from time to time, as the gathering ends without a notice.
+            # Look again from time to time, because nothing is notified when `GATHERING_SECONDS` are over.
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(posted.wait(), 1.0)
         return None
 
     def close(self) -> None:
-        """No more tasks will come: everybody who waits may go."""
+        """Ends all waiting, because no more tasks will come."""
         self._closed = True
         self._notify()
 
     def _notify(self) -> None:
-        """Wake all who wait; who comes later waits for the next notice."""
+        """Wakes all providers that wait; those that come later wait for the next call."""
         self._posted.set()
         self._posted = asyncio.Event()
 
@@ -112,23 +111,23 @@ class Board:
         return gathering and provider.id in self._seen and len(self._seen) < self._crew
 
     def complete(self, outcome: Outcome) -> None:
-        """A provider brought a result. Ignored where the round is over."""
+        """Ends a task with the result of a provider; ignored if the round is over."""
         self._proven = True
         self.at_work.pop(outcome.task.job.job_id, None)
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
 
     def give_back(self, task: Task) -> None:
-        """The task was not started (no money, the worker was stopped): nobody's fault, next one please."""
+        """Offers a task again that was not started (no money, or the worker was stopped); no provider is blamed."""
         self.at_work.pop(task.job.job_id, None)
         if self._running.pop(task.job.job_id, None) is not None:
             self._pending.append(task)
             self._notify()
 
     def fail(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
-        """An attempt failed: another provider gets the task, until it has been tried often enough."""
+        """Records a failed attempt; another provider gets the task, until `ATTEMPTS` have failed."""
         self._strikes[provider.id] = self._strikes.get(provider.id, 0) + 1
-        self._notify()  # a banned provider's worker must learn of it
+        self._notify()  # the worker of a provider that is banned now must stop waiting
         job_id = task.job.job_id
         self.at_work.pop(job_id, None)
         if self._running.pop(job_id, None) is None:
@@ -142,9 +141,10 @@ class Board:
             self._pending.append(task)
 
     def refuse(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
-        """A provider's program says that it is of another version than this one: the run ends.
+        """Ends the run, because a provider's program says that it is of another version than this one.
 
-        All providers run the same image, so all would say so. Where one has shown that the image fits, it is a lie.
+        All providers run the same image, so all would say so. If one has shown that the image fits, it is a lie, and
+        counts as a failed attempt.
         """
         if self._proven:
             self.fail(task, provider, error, seconds)
@@ -157,30 +157,33 @@ class Board:
         self.close()
 
     def withdraw(self, reason: str) -> None:
-        """No further task can be started: those that wait end now, those that run go on."""
+        """Ends all tasks that wait, because no further task can be started; tasks that run go on."""
         for task in self._pending:
             error = self._errors.get(task.job.job_id, reason)
             self._outcomes.put_nowait(Outcome(task, None, error=error))
         self._pending.clear()
 
     def abandon(self, reason: str) -> None:
-        """There is no provider left and none will come: every open task ends now, and every later one at once."""
+        """Ends every open task now, and every later one at once, because no provider is left and none will come."""
         self._given_up = reason
         self._pending.extend(self._running.values())
         self._running.clear()
         self.withdraw(reason)
 
     def _deserted(self) -> bool:
-        """Whether all who came are out, and nobody has come for long. Before anybody came at all, it is waited on."""
+        """Returns whether a provider is banned and nobody has worked for `DESERTED_SECONDS`.
+
+        While no provider is banned, the round goes on waiting.
+        """
         if self._running:
             self._busy_at = time.monotonic()
         out = any(map(self.is_banned, {*self._strikes, *self._dismissed}))
         return out and time.monotonic() - self._busy_at > DESERTED_SECONDS
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        """Post the tasks; yield one outcome a task as they end; close the round after `seconds`.
+        """Posts the tasks, yields one outcome for each when it ends, and closes the round after `seconds`.
 
-        Raises ImageMismatch.
+        Raises ImageMismatch if the providers run another version of this program.
         """
         if self._mismatch is not None:
             raise self._mismatch
@@ -202,12 +205,12 @@ class Board:
                     if remaining <= 0:
                         break
                     if self._deserted():
-                        self.abandon("who came failed, and nobody else came")
+                        self.abandon("providers failed or were dismissed, and no other came")
                     continue
                 if isinstance(outcome, ImageMismatch):
                     raise outcome
                 if outcome.task.job.job_id not in left:
-                    continue  # of a round that was closed while this one was on its way
+                    continue  # it belongs to an earlier round, which is closed
                 del left[outcome.task.job.job_id]
                 yield outcome
             for job_id, task in left.items():
@@ -219,5 +222,5 @@ class Board:
 
 
 def with_place(task: Task, store: str, threads: int) -> Task:
-    """The task as one provider runs it: where its store lies, how many threads it may use."""
+    """Returns the task for one provider: with the path of its store, and the number of threads that it may use."""
     return replace(task, job=replace(task.job, store=store, threads=threads))

@@ -1,4 +1,4 @@
-"""When a round closes. Every wait has a bound, whatever providers and backends do."""
+"""Decides when a round closes. Every wait has a bound, whatever providers and backends do."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LAST_CALL = 0.05  # seconds for what has already arrived to be handed over when the time is up
-FAREWELL = 10.0  # seconds for a backend to tidy up behind a round that was closed
+LAST_CALL = 0.05  # seconds in which an item that has already arrived is handed over when the time is up
+FAREWELL = 10.0  # seconds that a backend has to clean up after a round was closed
 
 
 @dataclass(frozen=True)
 class RoundLimits:
-    """How long a round waits, and for how many.
+    """Holds how long a round waits, and for how many updates.
 
-    seconds: after which it closes if it has a quorum …
-    extension: … and for which it waits, once, if it has not.
-    attempt: seconds of one task on one provider, its first transfers included.
-    quorum: share of the tasks without whose updates the model stays as it is.
-    spare: by how much more clients are asked than are needed (production federated learning asks for 1.3 times as
-        many: Bonawitz et al. 2019, arXiv 1902.01046). As soon as the needed number has answered, the rest get as much
-        time again, and are not waited for after that.
-    patience: how many times as long as the quorum took the others get where fewer than needed answer: some hang.
-    grace: seconds that they get at least.
+    seconds: the round closes after this time if it has a quorum.
+    extension: seconds that the round waits longer, once, if it has no quorum by then.
+    attempt: time limit in seconds of one task on one provider, its first transfers included.
+    quorum: share of the tasks; with fewer admitted updates, the model stays as it is.
+    spare: number of clients that are asked, relative to the number that is needed (production federated learning asks
+        1.3 times as many: Bonawitz et al. 2019, arXiv 1902.01046). As soon as the needed number has answered, the rest
+        get as much time again; after that, the round closes without them.
+    patience: if the quorum is there but fewer than needed answer, because some hang, the rest get so many times the
+        time that the quorum took.
+    grace: the least time in seconds that the rest get.
     """
 
     seconds: float = 1800.0
@@ -41,7 +42,7 @@ class RoundLimits:
 
     @property
     def longest(self) -> float:
-        """Seconds after which a round is over whatever happened."""
+        """Returns the seconds after which a round is over, whatever happens."""
         return self.seconds + self.extension
 
     def quorum_of(self, tasks: int) -> int:
@@ -51,12 +52,12 @@ class RoundLimits:
         return max(self.quorum_of(tasks), math.floor(tasks / self.spare))
 
     def closing_time(self, tasks: int, answered: Sequence[float], admitted: Sequence[float]) -> float:
-        """Seconds from the round's start at which it closes, as far as can be said now.
+        """Returns when the round closes, in seconds from its start, by what is known now.
 
         Args:
-            tasks: that were issued.
-            answered: seconds from the start at which updates came in, in order.
-            admitted: the same, of those that were admitted.
+            tasks: number of tasks in the round.
+            answered: times at which updates came in, in seconds from the start, in order.
+            admitted: the same for the updates that were admitted.
         """
         quorum = self.quorum_of(tasks)
         if len(admitted) < quorum:
@@ -75,11 +76,11 @@ ATTEMPT_SECONDS = DEFAULT_LIMITS.attempt
 
 
 async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:
-    """The items as they come, until the time is up; then `items` is closed.
+    """Yields the items as they come, until the time is up; then closes `items`.
 
     Args:
         items: may take for ever, and may refuse to end.
-        closes: when, on the clock of `time.monotonic`; asked again after every item.
+        closes: returns the end time, on the clock of `time.monotonic`; is asked again after every item.
     """
     following: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
     try:
@@ -91,7 +92,7 @@ async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> A
             item = following.result()
             if item is None:
                 return
-            following = asyncio.ensure_future(anext(items, None))  # goes on while this one is being looked at
+            following = asyncio.ensure_future(anext(items, None))  # is awaited while the caller handles `item`
             yield item
     finally:
         following.cancel()

@@ -1,4 +1,4 @@
-"""Hired providers at work: each takes task after task from the board, inside the budget, and is metered meanwhile."""
+"""Runs the hired providers: each takes task after task from the board, within the budget, and is metered meanwhile."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
 from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
 
-METER_SECONDS = 5.0  # between two looks at what providers have cost
+METER_SECONDS = 5.0  # between two requests for the cost of each activity
 
 
 class WorkContext(Protocol):
-    """What is used of yapapi's: one activity, which runs scripts."""
+    """Describes the part of yapapi's `WorkContext` that is used: one activity, which runs scripts."""
 
     @property
     def id(self) -> str:
-        """Of the activity."""
+        """Returns the id of the activity."""
 
     def new_script(self, timeout: timedelta) -> Any:
-        """A script, to which commands are added and which is then yielded to yapapi."""
+        """Returns a new script; commands are added to it, then it is yielded to yapapi."""
 
     async def get_cost(self) -> float | None:
-        """GLM, as the provider says; None where it does not."""
+        """Returns the cost so far in GLM, as the provider reports it; None if it reports none."""
 
 
 class Seat(Protocol):
-    """What yapapi takes for a task: the place of one provider, from its first task of ours to its last."""
+    """Describes what yapapi calls a task: the place of one provider, from the first of our tasks to the last."""
 
     def accept_result(self) -> None:
-        """The provider has left it for good."""
+        """Tells yapapi that the provider has finished with it."""
 
 
 @dataclass(frozen=True)
 class CommandFailure:
-    """A command of a script ended badly, but the activity is still good: the daemon's message, the program's stderr."""
+    """A failed command of a script whose activity can still be used: the daemon's message, and the program's stderr."""
 
     message: str
     stderr: str
@@ -77,11 +77,11 @@ class Dismissed(Exception):
 
 @dataclass
 class Hired:
-    """A warm provider.
+    """A hired provider, whose activity runs.
 
     Attributes:
-        deployed: whether our image runs there by now.
-        accounted: GLM that its outcomes so far were said to have cost.
+        deployed: True if our image runs there by now.
+        accounted: GLM that its outcomes so far have cost, as it reported.
         held: names of the store files that it has.
     """
 
@@ -95,11 +95,11 @@ class Hired:
 
 
 class Crew:
-    """All providers that work now.
+    """Runs all providers that work now.
 
     Args:
-        accounts: asked before every task, told of every cost.
-        failure_of: the failure of a command that an exception of yapapi's stands for, None for any other.
+        accounts: is asked before every task, and told every cost.
+        failure_of: returns the failed command that an exception of yapapi means; None for any other exception.
     """
 
     def __init__(
@@ -116,20 +116,20 @@ class Crew:
         self._inbox = inbox
         self._failure_of = failure_of
         self._hired: dict[str, Hired] = {}
-        self._agreement_of: dict[str, str] = {}  # a job that was delivered → under which agreement
+        self._agreement_of: dict[str, str] = {}  # id of a job with a result → its agreement
 
     @property
     def names(self) -> set[str]:
         return {hired.provider.name for hired in self._hired.values()}
 
     def agreement_of(self, job_id: str) -> str | None:
-        """Under which a job was delivered; None where it was not."""
+        """Returns the agreement under which a job's result came; None if none came."""
         return self._agreement_of.get(job_id)
 
     async def work(self, hired: Hired, seats: AsyncIterable[Seat]) -> AsyncGenerator[Any, Any]:
-        """One provider, from its first task to its last: the scripts that it is to run.
+        """Yields the scripts that one provider runs, from its first task to its last.
 
-        Raising makes yapapi end the agreement and give the seat to another.
+        An exception makes yapapi end the agreement and give the seat to another provider.
         """
         activity, provider = hired.context.id, hired.provider
         hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
@@ -188,14 +188,14 @@ class Crew:
             self._accounts.close(activity)
 
     async def meter_all(self) -> None:
-        """Ask time and again what every activity has cost so far. Where no answer comes, the worst is assumed."""
+        """Asks for the cost of every activity, again and again. If no answer comes, the accounts assume the worst."""
         while True:
             await asyncio.gather(*map(self._meter, list(self._hired)))
             await asyncio.sleep(METER_SECONDS)
 
     async def _meter(self, activity: str) -> Decimal | None:
-        """GLM that an activity says it has cost so far. The provider may not answer: None then."""
-        with suppress(Exception):  # a stranger's answer, which may be anything
+        """Returns the GLM that an activity has cost so far, as its provider reports it; None if it does not answer."""
+        with suppress(Exception):  # the answer comes from a stranger, and may be anything
             answer = await asyncio.wait_for(self._hired[activity].context.get_cost(), METER_SECONDS)
             if answer is not None and activity in self._hired:
                 cost = Decimal(repr(answer))
@@ -204,7 +204,7 @@ class Crew:
         return None
 
     def _affordable(self, activity: str, task: Task) -> float | None:
-        """Promise the worst cost of this attempt; its time limit in seconds, or None if the budget has no room."""
+        """Promises an attempt's worst cost; returns its time limit in seconds, or None if the budget has no room."""
         reserve = Decimal(0) if task.job.kind == "evaluate" else EVALUATION_RESERVE
         seconds = task.seconds
         while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
@@ -214,7 +214,7 @@ class Crew:
         return seconds
 
     def _script(self, hired: Hired, task: Task, seconds: float) -> Any:
-        """Send what the provider lacks (the image first of all), run the program, fetch what it wrote."""
+        """Makes a script that sends what the provider lacks (the image first), runs the program, fetches its files."""
         job_id, folder = task.job.job_id, f"{JOBS_FOLDER}/{task.job.job_id}"
         script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         if not hired.deployed:

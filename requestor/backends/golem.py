@@ -1,4 +1,4 @@
-"""The Golem backend, which hires through yapapi: one warm job over all rounds, inside a budget."""
+"""Runs tasks on Golem: hires providers through yapapi in one job over all rounds, within a budget."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
 JOB_ATTEMPTS = 5  # to publish the demand
-CLOSING_SECONDS = 60.0  # for providers to end their activities and send their bills, before we go without
+CLOSING_SECONDS = 60.0  # that providers have to end their activities and send their bills
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ logger = logging.getLogger(__name__)
 class GolemBackend:
     """Runs tasks on hired providers through yapapi.
 
-    yapapi hands its tasks to workers blindly, forgets why one failed and retries it for ever. So what it knows as
-    tasks are only the seats of our crew: each is taken by one provider, who takes task after task from our board
-    until the end, and is given to another when that provider fails.
+    yapapi gives its tasks to any worker, does not keep why one failed, and retries it for ever. So each task of yapapi
+    is only a seat of our crew: one provider takes it, and then takes task after task from our board until the end. If
+    that provider fails, another one gets the seat.
 
     Args:
-        accounts: asked before every task, told of every cost.
-        workers: providers to hire.
-        inbox: existing folder for the files that come back.
+        accounts: is asked before every task, and told every cost.
+        workers: number of providers to hire.
+        inbox: existing folder for the files of results.
     """
 
     name = "golem"
@@ -111,7 +111,7 @@ class GolemBackend:
                 if error is not None:
                     self._job.cancel()
                 await self._end_job()
-                # A job that yapapi failed to end would keep it waiting for ever.
+                # Without a bound, yapapi would wait for ever for a job that it failed to end.
                 await asyncio.wait_for(self._golem.stop(wait_for_payments=True), CLOSING_SECONDS)
             except asyncio.TimeoutError:
                 logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
@@ -146,9 +146,10 @@ class GolemBackend:
         return self._ledger.receipts()
 
     async def _run_job(self) -> None:
-        """The one yapapi job. yapapi gives it up for a single request to the market that fails; it is begun anew then.
+        """Runs the one yapapi job, and starts it again if yapapi gave it up, as it does after one failed request to the
+        market.
 
-        Its time limit, too, ends it without a word.
+        Its time limit ends the job, too, and yapapi reports nothing then.
         """
         reason = f"the Golem job has ended (its time limit is {LONGEST_RUN})"
         try:
@@ -179,13 +180,13 @@ class GolemBackend:
             payload=_ProviderImage(self._settings.image),
             max_workers=self._count,
             timeout=LONGEST_RUN,
-            implicit_init=False,  # it has no time limit, and nobody would be asked for the money
+            implicit_init=False,  # the implicit script has no time limit, and does not ask the accounts
         ):
             pass
 
     async def _hire(self, agreement: Agreement, create: CreateActivity) -> Activity:
-        """Creates an activity with `create`, but not before the budget was asked: it costs from then on."""
-        self._note_agreement(agreement)  # yapapi's own word of it may come later
+        """Creates an activity with `create`, if the budget has room for it: an activity costs as soon as it exists."""
+        self._note_agreement(agreement)  # yapapi's own event may come later
         offer = _offer(agreement)
         if not self._accounts.hire(agreement.id, offer.price, offer.threads):
             raise _TooDear("the budget has no room for one more provider")
@@ -196,7 +197,7 @@ class GolemBackend:
             raise
 
     def _note_agreement(self, agreement: Agreement) -> None:
-        """Into the ledger, once."""
+        """Writes an agreement into the ledger, once."""
         if agreement.id in self._noted:
             return
         self._noted.add(agreement.id)
@@ -207,7 +208,7 @@ class GolemBackend:
         )  # fmt: skip
 
     async def _end_job(self) -> None:
-        """Wait until every seat has been left. Where nobody works, nobody leaves the seats, so the job is cancelled."""
+        """Waits until every provider has left its seat. If no provider works, none would leave one: cancels the job."""
         if self.status().providers:
             await asyncio.wait([self._job], timeout=CLOSING_SECONDS)
         self._job.cancel()
@@ -222,7 +223,7 @@ class GolemBackend:
         return self._crew.work(hired, seats)
 
     def _on_event(self, event: events.Event) -> None:
-        """Costs into the ledger. yapapi calls this for everything that happens."""
+        """Writes costs into the ledger. yapapi calls this for every event."""
         if isinstance(event, events.AgreementConfirmed):
             self._note_agreement(event.agreement)
         elif isinstance(event, events.DebitNoteAccepted):
@@ -241,12 +242,14 @@ class GolemBackend:
 
 
 class _TooDear(Exception):
-    """Keeps yapapi from hiring somebody whom the budget cannot pay."""
+    """Keeps yapapi from hiring a provider that the budget cannot pay."""
 
 
 class _Strategy(MarketStrategy):
-    """Cheapest first, nobody above the price cap or too dear for what is left of the budget, nobody banned; no bill
-    beyond time and price, none for junk. yapapi leaves a bill alone unless it is accepted in full."""
+    """Hires the cheapest providers first, but none above `--max-price`, beyond the rest of the budget, or banned.
+
+    Accepts no bill beyond time and price, and none for junk. yapapi leaves a bill open unless it is accepted in full.
+    """
 
     def __init__(self, max_price: Decimal, board: Board, accounts: Accounts, wallet: Wallet) -> None:
         self._max_price = max_price
@@ -273,7 +276,7 @@ class _Strategy(MarketStrategy):
         return Decimal(0)
 
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        # Notes that are due are paid apart from the invoice. We never agree to that: runs are too short for it.
+        # A debit note with a due date is paid apart from the invoice. We never accept one: runs are too short for it.
         amount = Decimal(debit_note.total_amount_due)
         in_order = debit_note.payment_due_date is None and self._accounts.allows(debit_note.agreement_id, amount)
         return amount if in_order else Decimal(0)
@@ -281,7 +284,7 @@ class _Strategy(MarketStrategy):
 
 @dataclass
 class _ProviderImage(Payload):
-    """Our image as a demand. yapapi's own `vm.repo` would look the image up over HTTP on every start."""
+    """Demands our image. yapapi's own `vm.repo` would look the image up over HTTP at every start."""
 
     image: str
 
@@ -293,11 +296,11 @@ class _ProviderImage(Payload):
 
 
 def _offer(agreement: Agreement) -> Offer:
-    """What the provider signed. Raises ValueError where that cannot be read, which nobody is hired for."""
+    """Returns the offer that the provider signed. Raises ValueError if it cannot be read; then nobody is hired."""
     provider = str(agreement.details.raw_details.offer.provider_id)
     offer = read_offer(provider, agreement.details.provider_view.properties)
     if offer is None:
-        raise ValueError(f"the agreement {agreement.id} is not on an offer that can be read")
+        raise ValueError(f"the offer of the agreement {agreement.id} cannot be read: the provider is not hired")
     return offer
 
 

@@ -23,17 +23,17 @@ LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; th
 
 @dataclass(frozen=True, kw_only=True)
 class HiringConfig:
-    """Who computes, and for how much.
+    """Holds the options about who computes, and for how much.
 
     Attributes:
-        backend: Golem, or subprocesses of this machine.
-        workers: providers that work at a time.
-        budget: GLM that may leave the wallet, at most.
-        max_price: GLM that the first hour of one provider may cost at full load.
+        backend: `golem` for hired providers, `local` for subprocesses of this machine.
+        workers: number of providers that work at a time.
+        budget: the most GLM that may leave the wallet.
+        max_price: the most GLM that the first hour of one provider may cost at full load.
         network: payment network.
-        subnet: Golem subnet whose providers are asked.
+        subnet: only providers of this Golem subnet are hired.
 
-    Raises ConfigurationError for a network that does not exist.
+    Raises ConfigurationError if the network does not exist.
     """
 
     backend: BackendName
@@ -50,16 +50,16 @@ class HiringConfig:
 
 @dataclass(frozen=True)
 class GolemSettings:
-    """What the Golem backend asks of the market, and with whose money.
+    """Holds what the Golem backend demands on the market, and the account that pays.
 
     Attributes:
         connection: the requestor's daemon and payment network.
-        subnet: only providers of this subnet.
+        subnet: only providers of this subnet are hired.
         image: the task package, `hash:sha3:<hash>:<url>`.
-        image_checked: whether its labels are known to be of this version.
-        image_models: SHA-256 of models that lie in the image, so that nobody sends them.
+        image_checked: True if the image's labels are known to be of this version.
+        image_models: SHA-256 of models that the image contains, which are therefore not sent.
         python: absolute path of the image's Python, which can import `provider_image`.
-        max_price: GLM that the first hour of one provider may cost at full load, start fee included.
+        max_price: the most GLM that the first hour of one provider may cost at full load, start fee included.
         environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
     """
 
@@ -76,7 +76,7 @@ class GolemSettings:
 def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
     """Chooses the image that a backend hires providers for; None for a backend that hires nobody.
 
-    Raises AppKeyMissing and ConfigurationError where variables are missing or wrong; ImageMismatch for an image of
+    Raises AppKeyMissing or ConfigurationError if variables are missing or wrong, and ImageMismatch if the image is of
     another version.
     """
     if backend != "golem":
@@ -93,13 +93,13 @@ def open_backend(
     Args:
         run: the run's folder; its `inbox` takes the files that providers send.
         ledger: the run's ledger, for what providers are paid.
-        environment: the variables that say which Golem to use.
-        image: what to hire for; None where nobody is hired.
+        environment: the variables that tell which Golem to use.
+        image: the image that hired providers run; None for a backend that hires nobody.
     """
     inbox = run / "inbox"
     if image is None:
         return LocalBackend(config.workers, inbox)
-    # yapapi takes seconds to import, and needs to be there for this backend only.
+    # yapapi takes seconds to import, and only this backend needs it.
     from requestor.backends.golem import GolemBackend
 
     settings = GolemSettings(
@@ -116,7 +116,8 @@ def open_backend(
 
 
 def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
-    """Returns what yapapi's `gftp` process needs: the service bus, and our gftp on PATH, as Golem's own takes in files
-    of any size."""
+    """Returns the variables for yapapi's `gftp` process: the service bus, and a PATH with our gftp first, because
+    Golem's own accepts files of any size.
+    """
     variables = {name: environment[name] for name in ("GSB_URL", "YAGNA_DATADIR") if name in environment}
     return variables | our_gftp_on_path(folder, LARGEST_UPLOAD)

@@ -1,4 +1,4 @@
-"""What comes back from providers: its place on this machine, and sizes that are checked before anything is read."""
+"""Takes in the files that providers send: to a fixed place, and only after their size was checked."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from requestor.backends.base import Task
 
 
 class Junk(Exception):
-    """What came back, or what is asked for it, breaks the rules: no failure, and not this program's output either."""
+    """A provider's result, or its bill, breaks the rules: it is neither a failure nor the output of this program."""
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """`folder` exists. Each job has two files there: its result, and its output if its kind has one."""
+    """A folder with up to two files a job: its result, and its output if its kind has one. `folder` exists."""
 
     folder: Path
 
@@ -26,10 +26,13 @@ class Inbox:
         return self.folder / f"{job_id}.safetensors"
 
     def take(self, task: Task) -> tuple[JobResult, Path | None]:
-        """What came back for a task; the output is None where there is none.
+        """Reads the result of a task, and returns it with the path of its output; None if there is no output.
 
-        Raises Junk on a result that is none and on what is larger than it may be, VersionMismatch on the result of
-        another version, JobError where the program says why it failed, OSError where no result came.
+        Raises:
+            Junk: the result is malformed, or a file is larger than allowed.
+            VersionMismatch: the result is of another version.
+            JobError: the program failed, with its own reason.
+            OSError: no result came.
         """
         result_file, output = self.result_file(task.job.job_id), self.output_file(task.job.job_id)
         _check_size("result.json", result_file, MAX_RESULT_BYTES)
@@ -53,4 +56,4 @@ def _check_size(what: str, path: Path, largest: int) -> None:
     size = path.stat().st_size
     if size > largest:
         path.unlink()
-        raise Junk(f"{what} has {size} bytes; at most {largest} are allowed.")
+        raise Junk(f"{what} has {size} bytes; at most {largest} are allowed")

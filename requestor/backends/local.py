@@ -1,4 +1,4 @@
-"""The provider program as subprocesses on this machine: for development, simulation, and people without GLM."""
+"""Runs the provider program in subprocesses on this machine: for development, simulation, and people without GLM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from requestor.records import Receipt
 
 @dataclass
 class Worker:
-    """One simulated provider: a folder with its own store, and what it has done."""
+    """One simulated provider: a folder with its own store, the names of the files there, and its number of tasks."""
 
     provider: Provider
     folder: Path
@@ -36,8 +36,8 @@ class LocalBackend:
     """Runs every task as `python -m provider_image job.json`, as a provider would, with an empty environment.
 
     Args:
-        workers: how many run at a time; the machine's cores are shared out among them.
-        inbox: existing folder for the files that come back.
+        workers: number of subprocesses at a time; each gets an equal share of the machine's cores.
+        inbox: existing folder for the files of results.
     """
 
     name = "local"
@@ -71,13 +71,13 @@ class LocalBackend:
         return self._board.run(tasks, seconds)
 
     async def settle(self) -> None:
-        """Nobody is paid here."""
+        """Does nothing, because nobody is paid here."""
 
     def dismiss(self, provider_id: str) -> None:
         self._board.dismiss(provider_id)
 
     def reject(self, job_id: str, reason: str) -> None:
-        """Nobody is paid here."""
+        """Does nothing, because nobody is paid here."""
 
     def status(self) -> BackendStatus:
         return BackendStatus({worker.provider.name for worker in self._workers}, Decimal(0), self._board.at_work)
@@ -102,7 +102,7 @@ class LocalBackend:
             self._board.abandon("every local worker has failed too often")
 
     async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None]:
-        """Bring the files, run the program, collect what it wrote."""
+        """Copies the files to the worker, runs the program, and takes what it wrote into the inbox."""
         for path in task.store:
             if path.name not in worker.held:
                 _link_or_copy(path, worker.folder / "store" / path.name)
@@ -136,7 +136,7 @@ class _AttemptFailed(Exception):
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:
-    """Hard links spare the disk; across file systems there are none."""
+    """Makes a hard link, which needs no disk space; copies if the paths are on two file systems."""
     try:
         os.link(source, destination)
     except OSError:
@@ -144,7 +144,7 @@ def _link_or_copy(source: Path, destination: Path) -> None:
 
 
 async def _run_program(argv: list[str], seconds: float) -> tuple[int | None, str]:
-    """Run to its end; the exit code, and stderr. Kill it after `seconds`, and on cancellation."""
+    """Runs a program to its end, and returns its exit code and stderr. Kills it after `seconds`, or on cancellation."""
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         env={}, start_new_session=True,

@@ -1,8 +1,8 @@
-"""What we use of yapapi although it is private there: everything that another release may change without a word.
+"""Wraps the private names of yapapi that we use: another release may change them without notice.
 
-yapapi has no public way to pay from an allocation that is there already, to ask before an activity is created, and to
-say under which agreement a worker works. `tests/requestor/backends/test_yapapi_private.py` holds each of these against
-the installed release.
+yapapi has no public way to pay from an allocation that exists already, to ask before an activity is created, or to
+tell under which agreement a worker works. `tests/requestor/backends/test_yapapi_private.py` checks each of these names
+against the installed release.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ CreateActivity = Callable[[], Awaitable["Activity"]]
 
 
 def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str, address: str) -> None:
-    """Makes `golem`, which is not started yet, pay from an allocation of ours instead of making its own.
+    """Makes `golem`, which is not started yet, pay from an allocation that exists already, and not make its own.
 
     Args:
-        amount: GLM of the allocation.
+        amount: GLM that are in the allocation.
         platform: payment platform, such as `erc20-hoodi-tglm`.
-        address: of the wallet that pays, 0x and 40 hex digits.
+        address: address of the wallet that pays, 0x and 40 hex digits.
     """
     from yapapi.rest.payment import Allocation
 
     golem._engine._budget_allocations.append(
         Allocation(
-            _api=cast(Any, None),  # only asked for its details and to delete it, which yapapi does with its own alone
+            _api=cast(Any, None),  # yapapi uses it for its own allocations only, for details and to delete them
             id=allocation_id,
             amount=amount,
             payment_platform=platform,

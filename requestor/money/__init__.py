@@ -1,4 +1,15 @@
-"""Computes with GLM as exact decimals, with prices, and with the promise that a budget is."""
+"""Computes with amounts of GLM as exact decimals, with prices, and with a run's budget.
+
+Example:
+    >>> from decimal import Decimal
+    >>> from requestor.money import Price, parse_glm, show_glm
+    >>> budget = parse_glm("2GLM")
+    >>> price = Price(start=Decimal("0.01"), wall_second=Decimal("0.00001"), cpu_second=Decimal("0.00002"))
+    >>> show_glm(price.first_hour(threads=4))
+    '0.334 GLM'
+    >>> price.first_hour(threads=4) <= budget
+    True
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from requestor.money.amounts import Price, show_glm
 from requestor.records import Ledger
 
 EVALUATION_RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
-BILLING_SLACK = 15.0  # seconds that may be billed beyond the time seen here: start-up, last report, clocks
+BILLING_SLACK = 15.0  # seconds that may be billed beyond the time measured here: start-up, last report, clocks
 SHORTEST_ATTEMPT_SECONDS = 60.0  # no task starts with money for less time
 FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth keeping
 
@@ -45,11 +45,12 @@ class Activity:
 
 @dataclass
 class Accounts:
-    """All activities of a run, and the bills for them.
+    """Keeps account of all activities of a run, and of the bills for them.
 
     Args:
-        budget: GLM that may be paid, earlier sessions of the same run included.
+        budget: the most GLM that may be paid, earlier sessions of the same run included.
         ledger: every accepted bill is written there before it counts.
+        clock: returns the time in seconds.
     """
 
     budget: Decimal
@@ -59,7 +60,7 @@ class Accounts:
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._earlier = self.ledger.costs()  # of earlier sessions
+        self._earlier = self.ledger.costs()  # costs of earlier sessions, by agreement
 
     def room_for(self, price: Price, threads: int) -> bool:
         """Returns whether one more provider can be hired for the shortest task, beside all that others may bill."""

@@ -16,7 +16,7 @@ _AMOUNT = re.compile(r"\s*(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Z
 def parse_glm(text: str) -> Decimal:
     """Reads an amount such as `2GLM`, `0.5 tGLM` or `2`, exactly.
 
-    Raises ConfigurationError if it is no number, not positive, finer than 1e-18, or in another currency.
+    Raises ConfigurationError if it is not a number, not positive, finer than 1e-18, or in another currency.
     """
     match = _AMOUNT.fullmatch(text)
     if match is None:
@@ -28,7 +28,7 @@ def parse_glm(text: str) -> Decimal:
     if amount <= 0:
         raise ConfigurationError(f"'{text}' is not above zero; write an amount like 2GLM.")
     if -int(amount.as_tuple().exponent) > GLM_DECIMALS:
-        raise ConfigurationError(f"'{text}' is finer than GLM's {GLM_DECIMALS} decimals.")
+        raise ConfigurationError(f"'{text}' has more than GLM's {GLM_DECIMALS} decimals; write fewer, like 0.25GLM.")
     return amount
 
 
@@ -43,7 +43,7 @@ def show_glm(amount: Decimal) -> str:
 
 @dataclass(frozen=True)
 class Price:
-    """A provider's linear price, in GLM: a fee per activity, per second of wall time, per second of CPU time."""
+    """A provider's linear price in GLM: a fee for each activity, for each second of wall time, and of CPU time."""
 
     start: Decimal
     wall_second: Decimal

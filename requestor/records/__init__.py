@@ -1,4 +1,18 @@
-"""Keeps what a run knows on disk: folder and lock, ledger, state, journal, overview."""
+"""Keeps a run's records on disk: folder and lock, ledger, state, journal, overview.
+
+Example:
+    >>> import tempfile
+    >>> from decimal import Decimal
+    >>> from pathlib import Path
+    >>> from requestor.records import Ledger
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ledger = Ledger(Path(folder) / "ledger.jsonl")
+    ...     ledger.record("agreement", agreement="a1", provider="0x1", name="alice", price="0 0 0.00002", threads=4)
+    ...     ledger.record("task", agreement="a1", job="round-0001-client-0000", ok=True)
+    ...     ledger.record("invoice", agreement="a1", amount=Decimal("0.25"))
+    ...     ledger.receipts()
+    [Receipt(name='alice', provider_id='0x1', agreements=1, tasks=1, paid_glm=Decimal('0.25'))]
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A run's folder: everything that a run knows is here, written so that a kill at any moment leaves it readable.
+"""Reads and writes a run's folder, which holds everything that a run knows, and stays readable after any kill.
 
-run.json         what this run is (data, backbone, seed, …); fixed when the folder is made
+run.json         the identity of the run (data, backbone, seed, …); fixed when the folder is made
 options.json     the options of the last command, for `nima-golem runs resume`
 dataset.json     shards and split, once sharding is done
 store/           content-addressed files that providers are sent: shards and the base model
@@ -8,11 +8,11 @@ holdout/         the shard that never leaves this machine
 embedding/       features that providers computed, and the head that was trained on them
 state.json       the last round that counts, and the best one
 rounds/          a checkpoint after every round, and the state of the server's optimiser; round 0 is the embedding
-inbox/           what providers sent, until it is admitted
+inbox/           files that providers sent, until they are admitted
 metrics.jsonl    one line a round, verdicts included; round 0 is the embedding
-ledger.jsonl     every coin
-predictions.csv  what the providers predicted for the test photos
-report.html      all of this for people, written after every round
+ledger.jsonl     agreements, tasks, bills and allocations
+predictions.csv  the predictions of the providers for the test photos
+report.html      the report for people, written after every round
 model.safetensors, receipt.json, summary.json   the result
 """
 
@@ -40,7 +40,7 @@ class RunFiles:
         self.ledger = Ledger(path / "ledger.jsonl")
 
     def read(self, name: str) -> Any:
-        """The content of a JSON file of this folder; None where it does not exist yet."""
+        """Returns the content of a JSON file of this folder; None if it does not exist yet."""
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -49,15 +49,15 @@ class RunFiles:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def attempts(self) -> Iterator[RoundEntry]:
-        """Every line of metrics.jsonl, oldest first: a round that was done again has several.
+        """Reads every line of metrics.jsonl, oldest first: a round that was done again has several.
 
-        What a kill left of a line that was never finished is left out; that round is done again.
-        Raises RunFolderError where any other line is damaged.
+        Leaves out a last line that a kill cut off; that round is done again. Raises RunFolderError if any other line
+        is damaged.
         """
         return lines(self.path / "metrics.jsonl", RoundEntry.from_json)
 
     def metrics(self) -> list[RoundEntry]:
-        """One entry a round, in order; of a round that was done again after a kill, the last."""
+        """Returns one entry a round, in order: the last one of a round that was done again after a kill."""
         return latest(self.attempts())
 
     def stored(self, sha256: str) -> Path:
@@ -74,11 +74,11 @@ class RunFolder(RunFiles):
     """Opens a run's folder, or makes it, and locks it as long as this process lives.
 
     Args:
-        path: the folder; may exist if it is empty or holds the same run.
-        identity: what makes a run this run and no other; JSON values by the option's name.
+        path: the folder; it may exist if it is empty or holds the same run.
+        identity: the options that distinguish this run from any other; JSON values by the option's name.
 
     Raises:
-        RunFolderError: the folder holds another run or other files, or a process works in it.
+        RunFolderError: the folder holds another run or other files, or another process works in it.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class RunFolder(RunFiles):
             raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
 
     def close(self) -> None:
-        """Give the lock back; the end of the process does so, too."""
+        """Releases the lock; the end of the process does so, too."""
         self._lock.close()
 
     def write(self, name: str, content: Any) -> None:
@@ -118,7 +118,7 @@ class RunFolder(RunFiles):
 
 
 def log_to(path: Path) -> None:
-    """Writes everything that yapapi and we log to a file of the run's folder, as the terminal is for people."""
+    """Writes everything that yapapi and we log to a file, because the terminal is for people."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger()

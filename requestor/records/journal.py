@@ -1,8 +1,7 @@
-"""Append-only files of one JSON object a line, which a kill or a power cut in the middle of a line does not spoil.
+"""Reads and appends to files of one JSON object a line, which survive a kill or a power cut in the middle of a line.
 
-A line counts from the moment at which its object is whole, whether the newline behind it was still written or not. What
-was left of an object that is not whole can only be the end of the file: readers leave it out, and the next line that is
-appended takes its place.
+A line counts as soon as its object is whole, even if the newline after it was not written. A part of an object can only
+be at the end of the file: readers leave it out, and the next line that is appended replaces it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Adds one line, which is on disk when this returns. Raises OSError."""
+    """Adds one line, which is on disk when this returns. Raises OSError if it cannot be written."""
     with path.open("a+b") as file:
         size = file.tell()
         if size > 0:
@@ -37,13 +36,13 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def lines(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-    """Reads the lines, oldest first; there are none where there is no file.
+    """Reads the lines, oldest first; there are none if the file does not exist.
 
     Args:
-        parse: makes a value of a line's object; raises ValueError where the object is malformed.
+        parse: makes a value of a line's object; raises ValueError if the object is malformed.
 
     Raises:
-        RunFolderError: a line is damaged, and is not the rest of one that a kill left at the end.
+        RunFolderError: a line is damaged, and it is not a last line that a kill cut off.
         OSError: the file could not be read.
     """
     try:
@@ -56,7 +55,7 @@ def lines(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
         try:
             entry = json.loads(line)
             if not isinstance(entry, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
             yield parse(entry)
         except ValueError as error:
             raise RunFolderError(
@@ -71,7 +70,7 @@ def _unfinished(content: bytes) -> tuple[int, bytes]:
 
 
 def _is_object(text: bytes) -> bool:
-    """Whether this is one whole JSON object; no part of one is."""
+    """Returns whether this is one whole JSON object; a part of an object never is."""
     try:
         return isinstance(json.loads(text), dict)
     except ValueError:

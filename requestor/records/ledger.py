@@ -1,4 +1,4 @@
-"""The ledger: one JSON object per line, appended and flushed to disk before the event takes effect."""
+"""Records a run's events that concern money: each is appended to a file, and on disk before it takes effect."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Receipt:
 
 
 class Ledger:
-    """Append-only record of agreements, tasks, debit notes, invoices and allocations of one run.
+    """Records the agreements, tasks, debit notes, invoices and allocations of one run, one JSON object a line.
 
     Events and their fields:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
-        activity {agreement}   (about to be created: from here on it may cost) · activity_created {agreement, activity}
-        promise {agreement, job, seconds, committed}   (about to be issued: the most that all may bill by its deadline)
+        activity {agreement}   (before it is created: from now on it may cost) · activity_created {agreement, activity}
+        promise {agreement, job, seconds, committed}   (before the task; committed: the most that all may bill by then)
         task {agreement, job, ok} · rejected {agreement, job, reason}   (the task's result was refused)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by the requestor)
         invoice_rejected {agreement, amount, reason}
@@ -53,7 +53,7 @@ class Ledger:
     def entries(self) -> Iterator[dict[str, Any]]:
         """Returns all events, oldest first.
 
-        An incomplete last line (after a power failure) is left out; any other malformed line is an error.
+        Leaves out an incomplete last line (after a kill). Raises RunFolderError if any other line is damaged.
         """
         return lines(self.path, dict)
 
@@ -90,7 +90,7 @@ class Ledger:
         """Returns the reason why nothing is owed under an agreement: all its results were rejected. None if any was of
         use.
 
-        A failed task is not worthless: nobody can tell whose fault it is, and its time was used.
+        A failed task is not worthless: nobody knows whose fault it is, and its time was used.
         """
         useful: set[str] = set()
         reason = None

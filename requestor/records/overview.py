@@ -1,4 +1,4 @@
-"""What the folder of a run tells without being opened for work: in a few words for lists, or all of it for a report."""
+"""Summarises the folder of a run without locking it: in a few words for lists, or in full for a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from requestor.records.round_record import RoundEntry, latest
 
 @dataclass(frozen=True)
 class RunState:
-    """A run in a few words, as `nima-golem runs` shows it."""
+    """Summarises a run in a few words, as `nima-golem runs` shows it."""
 
     run: str
     state: str
@@ -30,15 +30,15 @@ class RunState:
 
 
 def is_training_run(folder: Path) -> bool:
-    """Whether a folder holds a training run; the folder of an evaluation holds none.
+    """Returns whether a folder holds a training run; the folder of an evaluation holds none.
 
-    Raises RunFolderError where its `run.json` cannot be read.
+    Raises RunFolderError if its `run.json` cannot be read.
     """
     return _is_training(RunFiles(folder).read("run.json"))
 
 
 def read_run_state(folder: Path) -> RunState:
-    """Reads how far a run has come. Raises RunFolderError where the folder holds no run, or a file of it is damaged."""
+    """Reads how far a run has come. Raises RunFolderError if the folder holds no run, or a file of it is damaged."""
     files = RunFiles(folder)
     identity, options = _identity(files), files.read("options.json") or {}
     state, summary = files.read("state.json") or {"round": 0}, files.read("summary.json")
@@ -58,7 +58,7 @@ def read_run_state(folder: Path) -> RunState:
 
 @dataclass(frozen=True)
 class HireTerms:
-    """The terms that a provider works on; the price as text, as `requestor.money.amounts.Price` reads it."""
+    """The terms of a provider's agreement; the price is text that `requestor.money.Price.from_text` reads."""
 
     price: str
     threads: int
@@ -66,17 +66,19 @@ class HireTerms:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run.
+    """Holds everything that the folder of one run tells.
 
     Attributes:
-        identity: what the run is (`run.json`); options: of its last command.
-        attempts: lines of `metrics.jsonl`, of rounds done again all.
-        rounds: the last of each round, in order.
-        receipts: by provider, so far; hires: by provider id, the last terms.
+        identity: the options that distinguish the run from others (`run.json`).
+        options: the options of its last command.
+        attempts: all lines of `metrics.jsonl`; a round that was done again has several.
+        rounds: the last line of each round, in order.
+        receipts: one for each provider, so far.
+        hires: the last terms of each provider, by its id.
         rejected: GLM of the bills that were rejected, by provider id.
-        evaluation: `metrics` and `intervals` on the test photos; None before them.
-        model: metadata of the finished model; None before it.
-        seconds: that the run has taken; 0 while its first process works.
+        evaluation: `metrics` and `intervals` on the test photos; None before the evaluation.
+        model: metadata of the finished model; None before it exists.
+        seconds: time that the run has taken; 0 while its first process works.
     """
 
     identity: dict[str, Any]
@@ -92,7 +94,7 @@ class RunRecord:
 
     @property
     def rounds_done(self) -> int:
-        """The number of the last round that moved the model."""
+        """Returns the number of the last round that changed the model."""
         return max((entry.round for entry in self.rounds if entry.moved), default=0)
 
     @property
@@ -105,11 +107,11 @@ class RunRecord:
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Reads all that the folder of a run says.
+    """Reads everything that the folder of a run tells.
 
-    Raises RunFolderError where the folder holds no training run, or a file of it is damaged.
+    Raises RunFolderError if the folder holds no training run, or a file of it is damaged.
     """
-    from nima.model import checkpoint  # here, as it imports torch
+    from nima.model import checkpoint  # here, because it imports torch
 
     files = RunFiles(folder)
     identity = _identity(files)
@@ -121,7 +123,7 @@ def read_run_record(folder: Path) -> RunRecord:
         options=files.read("options.json") or {},
         attempts=attempts,
         rounds=latest(attempts),
-        # Local workers have no ledger, and their receipts come with the end.
+        # A run with local workers writes nothing into the ledger; its receipts are written at the end.
         receipts=[_receipt(entry) for entry in receipt["providers"]] if receipt else files.ledger.receipts(),
         hires={
             entry["provider"]: HireTerms(entry["price"], entry["threads"])

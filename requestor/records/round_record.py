@@ -1,6 +1,6 @@
-"""The lines of `metrics.jsonl`: one a round, with an entry for each outcome of a task in it.
+"""Defines the lines of `metrics.jsonl`: one a round, with an entry for each outcome of a task.
 
-What an older version of this program did not write yet has a default, and what a newer one adds is ignored.
+A field that an older version of this program did not write has a default; fields that a newer one adds are ignored.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ ADMITTED = "admitted"
 
 @dataclass(frozen=True)
 class OutcomeEntry:
-    """One outcome and its verdict.
+    """The record of one outcome and its verdict.
 
     Attributes:
-        kind, verdict: what was found, as in `requestor.training.providers.verdict`, and the sentence for people.
+        kind, verdict: the verdict's kind, as in `requestor.training.providers.verdict`, and its sentence for people.
         job: id of the job.
-        client: number of the client whose work it was; None in the embedding, which has no clients.
-        provider, provider_id: name and id of who did it; None where nobody did.
-        norm: of the update; emd: of the hold-out with half of it; both None where they were not reached.
+        client: number of the client whose task it was; None in the embedding, which has no clients.
+        provider, provider_id: name and id of the provider; None if no provider took the task.
+        norm: norm of the update; None if it was refused before it was computed.
+        emd: EMD on the hold-out with half of the update; None if it was refused before it was computed.
         content: hash of the update's values.
-        samples: that were assigned; photos in the embedding.
+        samples: number of assigned samples; in the embedding, of photos.
         loss: mean training loss, as the provider claims it.
-        seconds: from issuing the task to its end.
-        cost_glm: GLM that the provider's usage came to; None where nobody knows.
+        seconds: time from the start of the task to its end.
+        cost_glm: GLM for the provider's usage; None if it is not known.
     """
 
     kind: str
@@ -58,9 +59,9 @@ class OutcomeEntry:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> OutcomeEntry:
-        """Raises ValueError where a field is missing, or has a wrong type."""
+        """Reads an entry. Raises ValueError if a field is missing, or has a wrong type."""
         known = {f.name: content[f.name] for f in dataclasses.fields(cls) if f.name in content}
-        # The first versions did not say of what kind a verdict was.
+        # The first versions did not write the kind of a verdict.
         known.setdefault("kind", ADMITTED if content.get("admitted") is True else "no update")
         known["cost_glm"] = _amount(known.get("cost_glm"))
         try:
@@ -73,15 +74,15 @@ class OutcomeEntry:
 
 @dataclass(frozen=True)
 class RoundEntry:
-    """One round; 0 is the embedding.
+    """The record of one round; round 0 is the embedding.
 
     Attributes:
-        moved: whether the model was.
-        updates: one entry an outcome.
-        loss: mean of the training losses that were admitted, as the providers claim them; None without any.
-        holdout: metrics on the hold-out by their names in `nima.ratings.metrics.Metrics`; None where the model did not
-            move.
-        spent_glm: by the run so far.
+        moved: True if the round changed the model.
+        updates: one entry for each outcome.
+        loss: mean training loss of the admitted updates, as the providers claim it; None if there are none.
+        holdout: metrics on the hold-out by their names in `nima.ratings.metrics.Metrics`; None if the model did not
+            change.
+        spent_glm: GLM that the run has spent so far.
     """
 
     round: int
@@ -93,7 +94,7 @@ class RoundEntry:
 
     @property
     def admitted(self) -> int:
-        """How many updates were."""
+        """Returns the number of updates that were admitted."""
         return sum(update.admitted for update in self.updates)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,30 +107,30 @@ class RoundEntry:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> RoundEntry:
-        """Raises ValueError where a field is missing, or has a wrong type."""
+        """Reads an entry. Raises ValueError if a field is missing, or has a wrong type."""
         number, updates, holdout = content.get("round"), content.get("updates"), content.get("holdout")
-        # The first versions did not say whether the model moved, but wrote hold-out metrics where it did.
+        # The first versions did not write whether the model changed, but wrote hold-out metrics if it did.
         moved, loss = content.get("moved", holdout is not None), content.get("loss")
         if not isinstance(number, int) or isinstance(number, bool) or not isinstance(moved, bool):
-            raise ValueError("it lacks the number of its round, or does not tell whether the model moved")
+            raise ValueError("it lacks the number of its round, or does not tell whether the model changed")
         if loss is not None and not _is_number(loss):
-            raise ValueError("its loss is no number")
+            raise ValueError("its loss is not a number")
         if not isinstance(updates, list) or not all(isinstance(update, dict) for update in updates):
             raise ValueError("it has no list of updates")
         if holdout is not None and not (isinstance(holdout, dict) and all(map(_is_number, holdout.values()))):
-            raise ValueError("its hold-out metrics are no numbers")
+            raise ValueError("its hold-out metrics are not numbers")
         entries = tuple(OutcomeEntry.from_json(update) for update in updates)
         return cls(number, moved, entries, loss, holdout, _amount(content.get("spent_glm")))
 
 
 def latest(attempts: Iterable[RoundEntry]) -> list[RoundEntry]:
-    """Returns one entry a round, in order; of a round that was done again, the last."""
+    """Returns one entry a round, in order: the last one of a round that was done again."""
     by_round = {attempt.round: attempt for attempt in attempts}
     return [by_round[number] for number in sorted(by_round)]
 
 
 def finite_or_none(value: float) -> float | None:
-    """Returns the value, or None for what JSON has no word for: infinity, and what is no number."""
+    """Returns the value; None if it is infinite or NaN, which JSON cannot express."""
     return value if math.isfinite(value) else None
 
 
@@ -138,7 +139,7 @@ def _is_number(value: object) -> bool:
 
 
 def _amount(text: object) -> Decimal | None:
-    """An amount of GLM, which files hold as text, exactly."""
+    """Reads an amount of GLM, which files hold as text, exactly. Raises ValueError if it is not one."""
     if text is None:
         return None
     try:
@@ -146,5 +147,5 @@ def _amount(text: object) -> Decimal | None:
     except InvalidOperation:
         amount = None
     if amount is None or not amount.is_finite():
-        raise ValueError(f"{text!r} is no amount of GLM")
+        raise ValueError(f"{text!r} is not an amount of GLM")
     return amount

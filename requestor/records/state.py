@@ -1,4 +1,4 @@
-"""How far a run's training has come."""
+"""Keeps how far a run's training has come."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _FILE = "state.json"
 
 @dataclass
 class TrainingState:
-    """Kept in `state.json`.
+    """The progress of a run's training, kept in `state.json`.
 
-    round: the last one that counts.
-    best_round: whose model is best on the hold-out; 0 is the head that was trained on features, before any round.
+    round: number of the last round that counts.
+    best_round: the round whose model is best on the hold-out; 0 means the head that was trained on features, before
+        any round.
     best_emd: that model's EMD on the hold-out; None while there is no trained model.
-    seconds: that the run has taken.
+    seconds: time that the run has taken.
     """
 
     round: int = 0
@@ -32,7 +33,7 @@ class TrainingState:
         folder.write(_FILE, asdict(self))
 
     def reach(self, number: int, emd: float) -> None:
-        """The model after this round has this EMD on the hold-out."""
+        """Records that the model after this round has this EMD on the hold-out."""
         self.round = number
         if self.best_emd is None or emd < self.best_emd:
             self.best_emd, self.best_round = emd, number

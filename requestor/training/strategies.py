@@ -1,4 +1,4 @@
-"""The strategies: the work of the providers in a run, and the training from it. docs/strategies.md compares them."""
+"""Defines the strategies: the work of the providers in a run, and the training. docs/strategies.md compares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of one run, as shards: who trains on which, what stays at home, and what is tested on."""
+"""Describes the data of one run as shards: those of each client, the hold-out, and the test photos."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nima.wire import ShardInfo
 
 @dataclass(frozen=True)
 class Client:
-    """A part of the training images that is trained on as one: the shards' hashes, paths and image counts."""
+    """A part of the training images on which one client trains: hashes, paths and image counts of its shards."""
 
     shards: tuple[str, ...]
     paths: tuple[Path, ...]
     images: tuple[int, ...]
 
     def for_round(self, number: int, samples: int) -> Client:
-        """The shards that a round needs for so many samples: the next ones in turn, at least one."""
+        """Returns the shards that a round needs for so many samples: at least one, and the next ones in each round."""
         start = number % len(self.shards)
         order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
         chosen: list[int] = []
@@ -35,7 +35,13 @@ class Client:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The sharded data set of one run. Every `Client` is a list of shards."""
+    """The sharded data set of one run.
+
+    clients: the shards of each client.
+    holdout: the shard that never leaves this machine.
+    test: the shards of the test photos, without votes.
+    skipped: the reasons why photos were left out, one for each.
+    """
 
     clients: list[Client]
     holdout: ShardInfo

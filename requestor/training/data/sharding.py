@@ -1,4 +1,4 @@
-"""From an AVA folder to shards: who trains on what, what stays at home, and which photos had to be left out."""
+"""Makes shards of an AVA folder: for the clients, for the hold-out and for the test; leaves out unreadable photos."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from nima.photos import PhotoError, open_photo
 from nima.wire import ShardInfo, write_shard
 from requestor.training.data.dataset import Client, Dataset
 
-HOLDOUT_SHARE = 0.1  # of the training photos, which never leaves the laptop …
-HOLDOUT_LIMIT = 2000  # … and no more than these
+HOLDOUT_SHARE = 0.1  # share of the training photos that never leaves this machine …
+HOLDOUT_LIMIT = 2000  # … but never more photos than this
 SHARD_IMAGES = 600  # about 10 MB at 256 px
 UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA itself lacks 6 of 255,530
 SHOWN_IDS = 5
 
 
 def holdout_images(images: int) -> int:
-    """How many of so many training photos never leave this machine."""
+    """Returns how many of so many training photos never leave this machine."""
     return min(HOLDOUT_LIMIT, max(1, round(HOLDOUT_SHARE * images)))
 
 
 @dataclass(frozen=True)
 class RatedPhotos:
-    """The photos of a run before they are shards.
+    """The photos of a run, before shards are made of them.
 
     ava: folder with `images/<id>.jpg`.
-    ratings: of all its images.
-    test_ids: images that nobody trains on; their shards carry no votes.
+    ratings: the ratings of all its images.
+    test_ids: ids of the test images, on which nobody trains; their shards hold no votes.
     """
 
     ava: Path
@@ -58,39 +58,41 @@ def make_shards(
 ) -> Dataset:
     """Shuffles and splits an AVA folder, and writes it as shards.
 
-    The shuffle is global and comes first: shards that were sorted by anything would train apart.
+    The shuffle is global and comes first: if shards were sorted by anything, their updates would differ too much.
 
     Args:
-        photos: the folder, its ratings, and what is tested on.
-        clients: into how many parts the training images go.
-        backbone: decides how the images are stored.
-        store, home: folders for what is sent, and for the hold-out.
-        progress: called with (photos done, photos in all).
-        votes: whether the clients' shards hold them; the hold-out always does.
+        photos: the folder, its ratings, and the test images.
+        clients: number of parts into which the training images are split.
+        backbone: name of the backbone, which decides how the images are stored.
+        store, home: folders for the shards that are sent, and for the hold-out.
+        progress: is called with (photos done, photos in all).
+        votes: True if the clients' shards hold votes; the hold-out always does.
 
     Raises:
-        NimaError: too many photos missing or unreadable, or too few left to train on.
+        NimaError: Too many photos are missing or unreadable, or too few are left to train on.
     """
     ava, ratings = photos.ava, photos.ratings
     tested = np.isin(ratings.image_ids, photos.test_ids)
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(~tested))
     test_rows = np.flatnonzero(tested)
     if len(test_rows) == 0:
-        raise NimaError(f"None of the test ids has a rating in {ava / 'AVA.txt'}: nothing to evaluate on.")
+        raise NimaError(f"None of the test ids has a rating in {ava / 'AVA.txt'}: choose ids from that list.")
     kept_home = holdout_images(len(rows))
     if len(rows) - kept_home < clients:
-        raise NimaError(f"{ava} has {len(rows)} photos to train on, too few for {clients} workers.")
+        raise NimaError(
+            f"{ava} has {len(rows)} photos to train on, too few for {clients} workers: take fewer --workers."
+        )
     reader = _Reader(photos, find_backbone(backbone).preparation, progress)
     holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
     parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
-    # Several shards even of few photos, so that all workers take part in the evaluation.
+    # Several shards even for few photos, so that all workers take part in the evaluation.
     size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
     test = _client(reader.shards(test_rows, store, votes=False, size=size))
     return Dataset(parts, holdout, test, reader.skipped)
 
 
 class _Reader:
-    """Reads photos on all cores and remembers which could not be read."""
+    """Reads photos on all cores, and remembers the reasons why some could not be read."""
 
     def __init__(self, photos: RatedPhotos, preparation: Preparation, progress: Callable[[int, int], None]) -> None:
         self._ava = photos.ava
@@ -104,7 +106,7 @@ class _Reader:
     def shards(
         self, rows: NDArray[np.int64], folder: Path, votes: bool, size: int = SHARD_IMAGES
     ) -> Iterator[ShardInfo]:
-        """Write the photos of `rows` as shards of about equal size."""
+        """Writes the photos of `rows` as shards of about equal size."""
         for part in np.array_split(rows, max(1, -(-len(rows) // size))):
             readable: list[int] = []
             jpegs: list[bytes] = []
@@ -118,7 +120,7 @@ class _Reader:
             yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
 
     def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
-        """(row, stored JPEG or None), in order; decoding and encoding release the interpreter's lock."""
+        """Yields (row, stored JPEG or None), in order; threads help, as decoding releases the interpreter's lock."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = iter(rows)
             running = [(row, pool.submit(self._stored, row)) for row in islice(waiting, 64)]

@@ -1,8 +1,9 @@
-"""Embed first: providers compute what a frozen backbone sees in each photo, and the head is trained here, in seconds.
+"""Collects features: providers compute the frozen backbone's features of each photo; the head is trained here, in
+seconds.
 
-Nothing is approximate about it: the head sees the features of all photos at once, as if one machine had computed
-them, however many providers did. They need no votes. And unlike an update, a feature can be checked: a few photos
-of every shard are computed again on this machine.
+This is exact: the head is trained on the features of all photos at once, as if one machine had computed them, whatever
+the number of providers. Providers need no votes for it. And unlike an update, a feature can be checked: a few photos of
+every shard are computed again on this machine.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ from requestor.training.embedding.head import evaluate_on, train_on
 from requestor.training.embedding.spot_check import spot_check
 from requestor.training.providers import Providers, Verdict
 
-PASSES = 3  # over the shards that are still missing
-LEAST_SHARE = 0.5  # of the photos without whose features no head is trained
+PASSES = 3  # number of passes over the shards whose features are still missing
+LEAST_SHARE = 0.5  # share of the photos; with features of fewer, no head is trained
 SHARD_SECONDS = 30.0  # that a shard may take on average, transfers included
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What came of it.
+    """The result of an embedding.
 
-    model: the base model with a trained head; path: its checkpoint.
-    images: whose features it was trained on, of all that were to be embedded.
-    holdout: metrics on the photos that stayed at home.
+    model: the base model with a trained head.
+    path: the checkpoint of this model.
+    images: number of photos on whose features the head was trained.
+    holdout: metrics on the photos that never left this machine.
     """
 
     model: Nima
@@ -124,7 +126,7 @@ class _Refused(Exception):
 
 
 class _Collection:
-    """Gets the features of all parts, and lets nobody's into the folder that were not checked."""
+    """Collects the features of all parts, and keeps only those that were checked."""
 
     def __init__(
         self,
@@ -147,13 +149,13 @@ class _Collection:
         self._brought: dict[str, list[str]] = {}  # jobs whose features were admitted, by provider
 
     def reasons(self) -> str:
-        """Why shards were not embedded: the first three reasons."""
+        """Returns the first three reasons why shards were not embedded."""
         return "; ".join(list(dict.fromkeys(self._reasons))[:3])
 
     async def collect(self, backend: Backend, stopping: Callable[[], bool]) -> None:
-        """What one provider failed to do, or did wrong, is asked for again in the next pass."""
+        """Makes up to `PASSES` passes; each asks for the features that are still missing, from any provider."""
         for provider_id in filter(self._providers.is_banned, self._providers.standings()):
-            self._kept.forget(provider_id)  # of a run that was killed before it could
+            self._kept.forget(provider_id)  # a killed run may have left them
         for number in range(PASSES):
             missing = [part for part in self._parts if self._kept.of(part.sha256) is None]
             if not missing or stopping():
@@ -161,7 +163,7 @@ class _Collection:
             await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing}, stopping)
 
     async def _pass(self, backend: Backend, waiting: dict[str, Part], stopping: Callable[[], bool]) -> None:
-        """One run of the backend; it closes as a round does, and leaves stragglers to the next pass."""
+        """Runs the backend once; closes as a round does, and leaves features that are late to the next pass."""
         started, answered, admitted = time.monotonic(), list[float](), list[float]()
         limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
         tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
@@ -174,7 +176,7 @@ class _Collection:
                 arrived = time.monotonic() - started
                 part = waiting.pop(outcome.task.job.job_id, None)
                 if part is None:
-                    continue  # of a pass that is over
+                    continue  # it belongs to an earlier pass
                 verdict = await asyncio.to_thread(self._judge, outcome, part)
                 if verdict.kind != "no update":
                     answered.append(arrived)
@@ -189,7 +191,7 @@ class _Collection:
         for task in tasks:
             if task.job.job_id in waiting and not stopping():
                 late = backend.status().at_work.get(task.job.job_id)
-                outcome = Outcome(task, late, error="others were done long before")
+                outcome = Outcome(task, late, error="it took much longer than the others")
                 self._disbelieve(outcome, verdict := Verdict("no update", str(outcome.error)))
                 self._on_outcome(outcome, verdict)
 
@@ -202,14 +204,14 @@ class _Collection:
         return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
 
     def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
-        """Remember why there are no features; what a provider sent before it was caught is not believed either."""
+        """Keeps the reason for missing features; if they were wrong, deletes all earlier features of the provider."""
         name = outcome.provider.name if outcome.provider else "nobody"
         self._reasons.append(f"{name}: {verdict.reason}")
         if outcome.provider is not None and verdict.kind != "no update":
             self._kept.forget(outcome.provider.id)
 
     def _put_out(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
-        """Who was caught gets no more tasks, and is not paid for what it sent before."""
+        """Gives a provider that sent wrong features no more tasks, and rejects what it sent before."""
         if outcome.provider is None or verdict.kind in ("admitted", "no update"):
             return
         self._providers.refused(outcome.provider, verdict)
@@ -218,7 +220,7 @@ class _Collection:
             backend.reject(job_id, verdict.reason)
 
     def _judge(self, outcome: Outcome, part: Part) -> Verdict:
-        """Check what came back; move it to its place if it is good, and delete it otherwise."""
+        """Checks the features of an outcome; keeps the file if they are right, and deletes it otherwise."""
         try:
             if outcome.provider is not None and self._providers.is_banned(outcome.provider.id):
                 return Verdict("no update", "what it sent before was refused")
@@ -234,7 +236,7 @@ class _Collection:
                 outcome.output.unlink(missing_ok=True)
 
     def _check(self, outcome: Outcome, shard: Shard) -> None:
-        """Raise `_Refused` unless these are the features of the shard, as far as a few photos can tell."""
+        """Raises `_Refused` if these are not the features of the shard, as far as a few photos can tell."""
         result = outcome.result
         if outcome.error is not None or result is None or outcome.output is None or outcome.provider is None:
             raise _Refused(Verdict("no update", outcome.error or "no features came back"))

@@ -1,6 +1,6 @@
-"""The shards to be embedded, and the features that were checked and are kept, by who computed them.
+"""Keeps the features that were checked, in one folder a provider.
 
-What a liar sent before it was caught is deleted, too.
+So all earlier features of a provider can be deleted when it is found to lie.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Part:
-    """A shard, and its place among them all."""
+    """A shard that is to be embedded, and its index among all."""
 
     index: int
     sha256: str
@@ -21,9 +21,9 @@ class Part:
 
 
 class KeptFeatures:
-    """A folder with `<provider id>/<hash of the shard>.safetensors`.
+    """Keeps features in a folder, as `<provider id>/<hash of the shard>.safetensors`.
 
-    A provider's id is the daemon's word, no name that somebody chose for himself.
+    The ids come from the daemon, so providers cannot choose them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,14 +31,14 @@ class KeptFeatures:
         folder.mkdir(parents=True, exist_ok=True)
 
     def of(self, shard: str) -> Path | None:
-        """The file of a shard's features; None while nobody has sent any that were good."""
+        """Returns the file of a shard's features; None while no right ones have come."""
         return next(self._folder.glob(f"*/{shard}.safetensors"), None)
 
     def keep(self, provider_id: str, shard: str, file: Path) -> None:
-        """Move a file to its place."""
+        """Moves a file with features to its place."""
         (self._folder / provider_id).mkdir(exist_ok=True)
         file.replace(self._folder / provider_id / f"{shard}.safetensors")
 
     def forget(self, provider_id: str) -> None:
-        """Delete all that a provider sent."""
+        """Deletes all features that a provider sent."""
         shutil.rmtree(self._folder / provider_id, ignore_errors=True)

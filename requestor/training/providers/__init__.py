@@ -1,4 +1,4 @@
-"""Remembers how fast and how honest providers are, and who gets no more work."""
+"""Remembers how fast and how honest providers are, and which get no more work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers that no run hires any more: a list on disk, which all runs of a user share."""
+"""Keeps the list of providers that no run hires any more: a file, which all runs of a user share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from requestor.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Ban:
-    """Why a provider is not hired, and since when (ISO 8601, UTC)."""
+    """One provider's ban: its name, the reason, and the time since which it holds (ISO 8601, UTC)."""
 
     name: str
     reason: str
@@ -25,9 +25,9 @@ class Ban:
 
 
 class BanList:
-    """The bans that outlive a run: a JSON file, `{provider id: {name, reason, since}}`.
+    """Reads and writes the bans that outlast a run: a JSON file, `{provider id: {name, reason, since}}`.
 
-    Raises ConfigurationError, from every method, where the file is no such list.
+    Every method raises ConfigurationError if the file is not such a list.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,22 +40,22 @@ class BanList:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise ConfigurationError(f"{self.path} is no list of bans ({error}): repair or delete it.") from error
+            raise ConfigurationError(f"{self.path} is not a list of bans ({error}): repair or delete it.") from error
 
     def add(self, provider: Provider, reason: str) -> None:
         with self._locked() as bans:
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            # Both are a stranger's words, and will be shown on a terminal.
+            # Both texts come from a stranger, and are shown on a terminal later.
             bans.setdefault(provider.id, Ban(one_line(provider.name), one_line(reason), since))
 
     def pardon(self, provider_id: str) -> bool:
-        """Take a provider off the list; False if it was not on it."""
+        """Takes a provider off the list; returns False if it was not on it."""
         with self._locked() as bans:
             return bans.pop(provider_id, None) is not None
 
     @contextmanager
     def _locked(self) -> Iterator[dict[str, Ban]]:
-        """The bans to be changed, while no other run can."""
+        """Yields the bans, which may be changed, and writes them back; no other run can change them meanwhile."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

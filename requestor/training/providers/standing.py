@@ -1,4 +1,4 @@
-"""What is known of the providers: how fast they are, and who is not to be hired again."""
+"""Remembers what is known of the providers, and decides which get no more work."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from requestor.records import RoundEntry
 from requestor.training.providers.bans import BanList
 from requestor.training.providers.verdict import Verdict, VerdictKind
 
-DEAREST = 10  # times what the others' work costs a sample, beyond which there are better uses for the budget
-ENOUGH_KNOWN = 3  # others, before anybody's price is held against theirs
-OUT = 6  # penalty points in a row, without an admitted update between them, at which a provider is given no more
-# An honest update is harmful about once in six times; nobody sends a copy, or no work, by mistake.
+DEAREST = 10  # a provider whose samples cost more than so many times the others' median is put out
+ENOUGH_KNOWN = 3  # number of other prices that are needed before a provider's price is compared with them
+OUT = 6  # penalty points without an admitted update between them, at which a provider gets no more tasks
+# About one in six honest updates is harmful; nobody sends a copy, or no work, by mistake.
 PENALTIES: Mapping[VerdictKind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
 
 
 @dataclass
 class Standing:
-    """One provider in this run.
+    """One provider's record in this run.
 
-    client: number of the client that it trained last, and so the one whose shards it holds; None before the first.
-    cost: GLM that its usage came to, where that is known.
-    banned: why it is out, None while it is not.
-    harmful: ids of jobs in which it sent what was harmful, by chance or not, and the reasons.
+    client: number of the client that it trained last, whose shards it holds therefore; None before the first.
+    penalty: penalty points since its last admitted update.
+    samples, seconds: sums over its admitted updates.
+    cost: GLM for its usage, as far as it is known.
+    banned: the reason why it gets no more work; None while it does.
+    harmful: ids of the jobs in which it sent a harmful update, by chance or not, with the reasons.
     """
 
     name: str
@@ -40,25 +42,25 @@ class Standing:
 
     @property
     def speed(self) -> float | None:
-        """Samples a second, transfers included, over all updates that were admitted; None before the first."""
+        """Returns the samples a second, transfers included, over all admitted updates; None before the first."""
         return self.samples / self.seconds if self.seconds > 0 else None
 
     @property
     def sample_price(self) -> Decimal | None:
-        """GLM a sample; None while it is not known."""
+        """Returns the GLM that a sample costs; None while it is not known."""
         return self.cost / self.samples if self.samples and self.cost else None
 
 
 class Providers:
-    """Decides who gets no more work in this run, and tells the backend; everybody else asks this, or tells it.
+    """Decides which providers get no more work in this run, and tells the backend. No other part decides that.
 
-    Those who are put out by what they sent are remembered in the list of bans. Failing to send anything is an accident
-    or worse: the backend counts it, for this run alone.
+    A provider that is put out because of a result goes into the list of bans. Attempts without any result may be
+    accidents: the backend counts them, and only for this run.
 
     Args:
-        bans: None where providers have no identity that outlives the run.
-        backend: gives no more tasks to those who are put out; None where nobody gives out tasks.
-        note: is called with a line for people when somebody is put out.
+        bans: the list of bans; None if providers have no identity that outlasts the run.
+        backend: gives no more tasks to a provider that is put out; None if no backend is used.
+        note: is called with a line for people when a provider is put out.
     """
 
     def __init__(
@@ -74,14 +76,14 @@ class Providers:
                 backend.dismiss(provider_id)
 
     def standings(self) -> dict[str, Standing]:
-        """By provider id, in the order in which they were first heard of."""
+        """Returns the standings by provider id, in the order in which the providers became known."""
         return dict(self._standings)
 
     def is_banned(self, provider_id: str) -> bool:
         return provider_id in self._standings and self._standings[provider_id].banned is not None
 
     def relative_speed(self, client: int) -> float | None:
-        """Speed of the provider that trained this client last, relative to the median provider's; None if unknown."""
+        """Returns the speed of the provider that trained this client last, relative to the median; None if unknown."""
         speeds = [standing.speed for standing in self._standings.values() if standing.speed]
         for standing in self._standings.values():
             if standing.client == client and standing.speed:
@@ -91,9 +93,13 @@ class Providers:
     def admitted(
         self, provider: Provider, client: int, samples: int, seconds: float, cost: Decimal | None = None
     ) -> None:
-        """Its update for this client, of so many assigned samples, was admitted after `seconds` on our clock.
+        """Records an admitted update; puts the provider out, for this run, if its work costs far more than others'.
 
-        Who takes far more for its work than others is out, for this run. cost: GLM, None where it is not known.
+        Args:
+            client: number of the client that it trained.
+            samples: number of assigned samples.
+            seconds: time that it took, on our clock.
+            cost: GLM; None if it is not known.
         """
         standing = self._standing(provider)
         for other in self._standings.values():
@@ -111,7 +117,7 @@ class Providers:
             self.put_out(provider, f"it costs {own / median(known):.0f} times as much as others")
 
     def refused(self, provider: Provider, verdict: Verdict) -> None:
-        """It brought a result that was not admitted."""
+        """Records a result that was not admitted; puts the provider out if it has too many penalty points."""
         standing = self._standing(provider)
         standing.penalty += PENALTIES[verdict.kind]
         if standing.penalty >= OUT and standing.banned is None:
@@ -120,9 +126,9 @@ class Providers:
                 self._bans.add(provider, verdict.reason)
 
     def reject(self, outcome: Outcome, verdict: Verdict) -> None:
-        """What the outcome's task brought was refused, and is not paid for.
+        """Tells the backend that a refused result is not paid.
 
-        What was harmful is paid for until its sender is put out, as an honest update is harmful from time to time.
+        A harmful update is paid until its provider is put out, because an honest update is harmful from time to time.
         """
         job_id = outcome.task.job.job_id
         if verdict.kind == "harmful" and outcome.provider is not None:
@@ -131,7 +137,7 @@ class Providers:
             self._backend.reject(job_id, verdict.reason)
 
     def put_out(self, provider: Provider, reason: str) -> None:
-        """Give a provider no more work in this run, and reject what it sent that was harmful."""
+        """Gives a provider no more work in this run, and rejects the harmful updates that it sent."""
         standing = self._standing(provider)
         if standing.banned is not None:
             return
@@ -144,9 +150,9 @@ class Providers:
             self._note(f"  {standing.name} gets no more work")
 
     def resume(self, rounds: Iterable[RoundEntry]) -> None:
-        """Learn the speeds again from the lines of `metrics.jsonl` that were written before this process started.
+        """Learns the speeds again from the lines of `metrics.jsonl` that were written before this process started.
 
-        Penalties are not: who is in the list of bans is out, and anybody else gets another chance.
+        Penalties are not learnt again: banned providers stay out, and every other one gets another chance.
         """
         for update in (update for line in rounds for update in line.updates if update.admitted):
             if update.provider_id is not None and update.client is not None:

@@ -1,4 +1,4 @@
-"""What was found of a provider's work: a value with a reason."""
+"""Defines the verdict on a provider's result: a kind with a reason."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ VerdictKind = Literal["admitted", "no update", "malformed", "implausible", "no w
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found, and a sentence for people.
+    """The judgement of a provider's result.
 
-    norm: of the update; emd: on the hold-out, of the round's model with half of this update; both NaN where they were
-        not reached.
-    content: hash of the update's values, None where there were none.
+    kind: what was found.
+    reason: a sentence for people.
+    norm: norm of the update; NaN if it was refused before it was computed.
+    emd: EMD on the hold-out of the round's model with half of the update; NaN if it was refused before it was computed.
+    content: hash of the update's values; None if there are none.
     """
 
     kind: VerdictKind
@@ -36,8 +38,8 @@ def outcome_entry(outcome: Outcome, verdict: Verdict, samples: int, client: int 
     """Makes the entry of an outcome for the run's record.
 
     Args:
-        samples: that were assigned.
-        client: whose work it was; None in the embedding.
+        samples: number of assigned samples; in the embedding, of photos.
+        client: number of the client whose task it was; None in the embedding.
     """
     return OutcomeEntry(
         kind=verdict.kind,

@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn to be read at the width of a phone: one unit is about one CSS pixel there."""
+"""Draws line charts as SVG that can be read on a phone: one unit is about one CSS pixel there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 50, 14, 34  # margins; the last value of each line stands in the right one
-MARKED = 30  # points beyond which only the last is marked
+LEFT, RIGHT, TOP, BOTTOM = 46, 50, 14, 34  # margins; the right one holds the last value of each line
+MARKED = 30  # a line with more points has only its last one marked
 LINE_HEIGHT = 14
-SAME = 1e-6  # relative difference of values that are drawn as one …
-TINY = 1e-9  # … and what is drawn as nothing
+SAME = 1e-6  # values whose relative difference is smaller are drawn as equal …
+TINY = 1e-9  # … and so are values whose difference is smaller than this
 COLOURS = ("first", "second")
 
 Point = tuple[int, float]
@@ -21,14 +21,14 @@ Point = tuple[int, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its name, and values by round, in order."""
+    """A line of a chart: its name, and its values by round, in order."""
 
     name: str
     points: Sequence[Point]
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """Round numbers, evenly spaced, from at most `low` to at least `high`; about `wanted` steps of 1, 2 or 5 · 10ⁿ."""
+    """Returns evenly spaced numbers from at most `low` to at least `high`: about `wanted` steps of 1, 2 or 5 · 10ⁿ."""
     largest = max(abs(low), abs(high))
     if high - low <= max(SAME * largest, TINY):
         room = largest / 10 if largest > TINY else 1.0
@@ -41,14 +41,14 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def line_chart(name: str, title: str, series: Sequence[Series], digits: int, constant: float | None = None) -> Markup:
-    """A chart of values by round.
+    """Draws a chart of values by round.
 
     Args:
-        name: of the chart in its page, unique, letters and hyphens.
-        title: what a screen reader says first; the figures follow.
-        series: one or two, at least one with a point.
-        digits: after the point, of the last values.
-        constant: a dashed line of comparison.
+        name: the chart's name, unique in its page: letters and hyphens.
+        title: a screen reader says it before the figures.
+        series: one or two lines; at least one has a point.
+        digits: number of decimals of the last values.
+        constant: value of a dashed line for comparison; None for no such line.
     """
     drawn = [line for line in series if line.points]
     values = [value for line in drawn for _, value in line.points] + ([] if constant is None else [constant])
@@ -75,7 +75,7 @@ def line_chart(name: str, title: str, series: Sequence[Series], digits: int, con
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where rounds and values lie in the picture."""
+    """Maps rounds and values to coordinates in the picture."""
 
     first: int
     last: int
@@ -123,7 +123,7 @@ def _line(frame: _Frame, series: Series, colour: str, digits: int) -> Markup:
 
 
 def _last_values(frame: _Frame, drawn: Sequence[Series], digits: int) -> list[Markup]:
-    """The last value of each line beside its end, moved apart where two would overlap."""
+    """Draws the last value of each line beside its end, and moves two apart if they would overlap."""
     label = Markup('<text class="last {}" x="{:.1f}" y="{:.1f}">{}</text>')
     ends = [(frame.y(line.points[-1][1]) + 4, line, colour) for line, colour in zip(drawn, COLOURS, strict=False)]
     ends.sort(key=lambda end: end[0])

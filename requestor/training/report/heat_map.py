@@ -1,4 +1,4 @@
-"""The confusion of the ten buckets as SVG: each row a rated bucket, darker where more of its photos are predicted."""
+"""Draws the confusion of the ten buckets as SVG: one row a rated bucket; a darker cell has more of its photos."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nima.ratings import BUCKETS
 CELL, GAP = 32, 2
 LEFT, TOP, BOTTOM = 34, 4, 38
 WIDTH, HEIGHT = LEFT + BUCKETS * CELL + 4, TOP + BUCKETS * CELL + BOTTOM
-STRONG = 0.74  # share from which a cell is so dark that its count is drawn light
+STRONG = 0.74  # from this opacity on, a cell is so dark that its count is drawn in a light colour
 
 
 def heat_map(counts: NDArray[np.int64]) -> Markup:
-    """`counts` `[10, 10]` as `nima.ratings.confusion_matrix` has them; the row of rating 10 is drawn at the top."""
+    """Draws `counts`, `[10, 10]` from `nima.ratings.confusion`; the row of rating 10 is at the top."""
     rated = counts.sum(axis=1)
     cells = Markup("").join(
         _cell(row, column, int(counts[row, column]), int(rated[row]))
@@ -41,7 +41,7 @@ def heat_map(counts: NDArray[np.int64]) -> Markup:
 def _cell(row: int, column: int, count: int, rated: int) -> Markup:
     kind = "cell same" if row == column else "cell"
     share = count / rated if rated else 0.0
-    # Even a single photo among thousands is to be seen.
+    # A single photo among thousands must be visible, too.
     opacity = 0.08 + 0.92 * share if count else 0.0
     text = Markup('<text class="count{}" x="{}" y="{}" text-anchor="middle">{}</text>')
     number = text.format(
@@ -66,5 +66,5 @@ def _y(row: int) -> float:
 
 
 def _short(count: int) -> str:
-    """A count of at most four characters: 9999, 12k."""
+    """Writes a count in at most four characters: 9999, 12k."""
     return str(count) if count < 10_000 else f"{count / 1000:.0f}k"

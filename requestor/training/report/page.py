@@ -1,4 +1,4 @@
-"""The page: what a run's folder says, brought into the order in which a person asks."""
+"""Writes the page of the report, with everything that a run's folder tells, the most important first."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from requestor.training.report.photos import gallery
 from requestor.training.report.providers import provider_rows, refusals
 from requestor.training.report.record import Tested, read_tested
 
-SHOWN_PROVIDERS = 100  # a report is read; the rest is in receipt.json …
+SHOWN_PROVIDERS = 100  # people read a report; the rest is in receipt.json …
 SHOWN_REFUSALS = 100  # … and in metrics.jsonl
-SHOWN_VERDICTS = 30  # marks a provider, of the latest outcomes
+SHOWN_VERDICTS = 30  # marks for each provider, of its latest outcomes
 _FILE = "report.html"
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure, its name, and what it is to be held against."""
+    """One figure, its name, and a note for comparison."""
 
     name: str
     value: str
@@ -40,7 +40,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its heading and the lines that are in it."""
+    """A drawing with its heading, and the names of its lines."""
 
     heading: str
     lines: list[str]
@@ -48,9 +48,9 @@ class Chart:
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run's folder from the other files in it; returns its path.
+    """Writes `report.html` into a run's folder, from the other files there, and returns its path.
 
-    A run need not be finished: the page shows what there is, and reloads itself once a minute until it is.
+    The run may be unfinished: then the page shows what there is so far, and reloads itself once a minute.
 
     Raises:
         RunFolderError: the folder holds no training run, or a file of it is damaged.
@@ -68,7 +68,7 @@ def write_report(folder: Path) -> Path:
 
 
 def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
-    """The page. `tested`: None without an evaluation, or where the photos are gone, for the reason `missing`."""
+    """Renders the page. `tested`: None before the evaluation, or if it cannot be read, for the reason `missing`."""
     providers, refused = provider_rows(record), refusals(record)
     counts = None if tested is None else confusion_counts(tested.predicted, tested.rated)
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
@@ -106,7 +106,7 @@ def _environment() -> Environment:
 
 
 def _tiles(record: RunRecord) -> list[Tile]:
-    """The run in figures: of the test photos where it is finished, of the hold-out before."""
+    """Returns the most important figures: on the test photos after the evaluation, on the hold-out before it."""
     held = [entry.holdout for entry in record.rounds if entry.holdout is not None]
     tiles = []
     if record.evaluation is not None:
@@ -135,7 +135,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
 
 
 def _charts(record: RunRecord) -> list[Chart]:
-    """Curves over the rounds; none while there are no two points to draw a line through."""
+    """Draws the curves over the rounds; none while there are fewer than two points."""
     held = {entry.round: entry.holdout for entry in record.rounds if entry.holdout is not None}
     if len(held) < 2:
         return []
@@ -164,13 +164,13 @@ def _charts(record: RunRecord) -> list[Chart]:
 
 
 def _cost(record: RunRecord) -> Markup | None:
-    """GLM spent after each round, and last in all; None where nothing was, or there is no line to draw."""
+    """Draws the GLM spent after each round, and in all; None if nothing was spent, or for fewer than two points."""
     spent = [(entry.round, entry.spent_glm) for entry in record.rounds if entry.spent_glm is not None]
     if len(spent) < 2 or not spent[-1][1]:
         return None
     if spent[0][0] == 1:
         spent = [(0, Decimal(0)), *spent]
-    if record.evaluation is not None:  # after which the last bills come in
+    if record.evaluation is not None:  # the last bills come in after it
         spent.append((spent[-1][0] + 1, record.spent))
     digits = max(0, 2 - spent[-1][1].adjusted())
     points = [(number, float(amount)) for number, amount in spent]
@@ -178,5 +178,5 @@ def _cost(record: RunRecord) -> Markup | None:
 
 
 def _amount(glm: Decimal | str) -> str:
-    """An amount for a column that says GLM."""
+    """Writes an amount for a column whose heading says GLM."""
     return show_glm(Decimal(glm)).removesuffix(" GLM")

@@ -1,4 +1,4 @@
-"""Test photos that show what the model has learnt: the highest and lowest predictions, and the largest misses."""
+"""Chooses test photos that show what the model has learnt: the highest and lowest predictions, the largest errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nima.photos import PhotoError, open_photo
 from nima.ratings import BUCKETS, mean_rating
 from requestor.training.report.record import Tested
 
-SHOWN = 6  # photos a row of them
-SIDE, QUALITY = 320, 74  # of an embedded photo: twice the pixels that it is shown in
+SHOWN = 6  # photos in a row
+SIDE, QUALITY = 320, 74  # of an embedded photo: twice as many pixels as it is shown with
 BARS = (100, 28)  # size of the drawing of two distributions
 
 
 @dataclass(frozen=True)
 class ShownPhoto:
-    """A photo with its means: the picture as a `data:` URI, None where it cannot be read any more."""
+    """A photo with its mean ratings; the picture is a `data:` URI, or None if it cannot be read any more."""
 
     image_id: int
     picture: str | None
@@ -34,7 +34,7 @@ class ShownPhoto:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Photos by what they show."""
+    """Photos with the highest predictions, the lowest predictions, and the largest errors."""
 
     highest: list[ShownPhoto]
     lowest: list[ShownPhoto]
@@ -42,7 +42,7 @@ class Gallery:
 
 
 def gallery(tested: Tested) -> Gallery:
-    """Six photos of each kind, or as many as there are; of equals those with the lower ids come first."""
+    """Chooses six photos of each kind, or fewer if there are fewer; of equal ones, lower ids come first."""
     by_id = np.argsort(tested.image_ids, kind="stable")
     predicted, rated = mean_rating(tested.predicted)[by_id], mean_rating(tested.rated)[by_id]
 
@@ -71,7 +71,7 @@ def _data_uri(image: Image.Image) -> str:
 
 
 def _bars(rated: NDArray[np.float64], predicted: NDArray[np.float64]) -> Markup:
-    """Two distributions `[10]` over each other: bars as it was rated, a line as it is predicted."""
+    """Draws two distributions `[10]`: bars for the ratings, a line for the prediction."""
     (width, height), highest = BARS, max(rated.max(), predicted.max())
     column = width / BUCKETS
     bars = Markup("").join(

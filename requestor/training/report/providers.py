@@ -1,6 +1,6 @@
-"""Who computed: how fast, for how much, and what was found in what they sent.
+"""Lists the providers of a run: their speeds, costs and verdicts.
 
-Names and reasons come from providers. They are brought to one printable line here, and escaped by the template.
+Names and reasons come from providers. They are reduced to one printable line here, and escaped by the template.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Judged:
-    """One outcome: its round, whose it was, and the verdict. `kind` as in `requestor.training.providers.verdict`."""
+    """One outcome: its round, provider and verdict; `kind` as in `requestor.training.providers.verdict`."""
 
     round: int
     provider: str
@@ -30,20 +30,21 @@ class Judged:
 
     @property
     def group(self) -> str:
-        """How it is drawn."""
+        """Returns the group that decides how the outcome is drawn."""
         return {"admitted": "admitted", "no update": "missing"}.get(self.kind, "refused")
 
 
 @dataclass
 class ProviderRow:
-    """One provider.
+    """One provider, for the table of the report.
 
     Attributes:
-        agreements, tasks, paid: of its receipt, tasks of the evaluation among them; for local workers in progress
-            there is none yet.
-        rejected: GLM that it billed and is not paid.
-        hire: its terms, None for local workers.
-        samples, seconds: of all updates that were admitted.
+        agreements, tasks, paid: as on its receipt, which counts tasks of the evaluation, too; local workers have no
+            receipt before the run ends.
+        rejected: GLM of its rejected bills.
+        hire: the terms of its agreement; None for local workers.
+        judged: its outcomes, in order.
+        samples, seconds: sums over its admitted updates.
     """
 
     name: str
@@ -59,12 +60,12 @@ class ProviderRow:
 
     @property
     def speed(self) -> float | None:
-        """Samples a second, transfers included; None before the first update that was admitted."""
+        """Returns the samples a second, transfers included; None before the first admitted update."""
         return self.samples / self.seconds if self.seconds > 0 else None
 
     @property
     def hour(self) -> Decimal | None:
-        """GLM for an hour at full load, without the fee for the start."""
+        """Returns the GLM for an hour at full load, without the start fee; None for local workers."""
         if self.hire is None:
             return None
         price = Price.from_text(self.hire.price)
@@ -72,7 +73,7 @@ class ProviderRow:
 
     @property
     def details(self) -> str:
-        """What else is known of it, on one line."""
+        """Returns further facts about the provider, on one line."""
         known = [] if self.provider_id == self.name else [one_line(self.provider_id)[:SHOWN_ID_LENGTH]]
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
@@ -85,7 +86,7 @@ class ProviderRow:
 
 
 def provider_rows(record: RunRecord) -> list[ProviderRow]:
-    """Everybody who was paid or sent something: who was paid most first, then by name."""
+    """Returns a row for every provider that was paid or sent a result: the best paid first, then by name."""
     rows: dict[str, ProviderRow] = {}
     for receipt in record.receipts:
         rows[receipt.provider_id] = ProviderRow(
@@ -111,7 +112,7 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
 
 
 def refusals(record: RunRecord) -> list[tuple[Judged, int]]:
-    """What was not admitted, newest first, and how often the same was."""
+    """Returns the outcomes that were not admitted, newest first, each with the number of equal ones."""
     judged = [_judged(number, update) for number, update in _updates(record) if not update.admitted]
     return list(Counter(reversed(judged)).items())
 
@@ -132,7 +133,7 @@ def _counted(number: int, thing: str) -> str:
 
 @cache
 def _line(text: str) -> str:
-    """A long run says the same of the same providers thousands of times."""
+    """Reduces a text to one line; cached, because a long run repeats the same texts thousands of times."""
     return one_line(text)
 
 

@@ -1,4 +1,4 @@
-"""The test photos of a run, as they were predicted and as they were rated."""
+"""Reads the test photos of a run, with predicted and rated distributions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nima.ratings import normalise_votes
 
 @dataclass(frozen=True)
 class Tested:
-    """The test photos: ids int64 `[n]`, distributions as predicted and as rated `[n, 10]`, and the AVA folder."""
+    """The test photos: ids int64 `[n]`, predicted and rated distributions `[n, 10]`, and the AVA folder."""
 
     image_ids: NDArray[np.int64]
     predicted: NDArray[np.float64]
@@ -23,9 +23,9 @@ class Tested:
 
 
 def read_tested(folder: Path, ava: Path) -> Tested:
-    """Predictions from the run's folder, ratings from AVA's list.
+    """Reads the predictions from the run's folder, and the ratings from AVA's list.
 
-    Raises NimaError where either is missing or malformed.
+    Raises NimaError if either is missing or malformed.
     """
     table = read_prediction_table(folder / "predictions.csv")
     votes = read_ratings(ava).select(table.image_ids).votes

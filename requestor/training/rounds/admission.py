@@ -1,9 +1,9 @@
-"""Admission: whether what a provider sent may touch the model. A verdict is a value with a reason.
+"""Judges updates: decides for each whether it may be aggregated. A verdict is a value with a reason.
 
-The checks go from cheap to dear, and each can rely on those before it: the claims in the result, then the file (its
+The checks go from cheap to expensive, and each relies on those before it: the claims in the result, then the file (its
 size before anything is read, safetensors header, names, shapes and types, finiteness), then the norm, then whether it
-has been seen before, and last what it does to the model. What came before there were others to hold it against is
-looked at once more when all are there.
+is a copy, and last its effect on the hold-out. The first updates of a round cannot be compared with others on arrival,
+so all are judged once more at the end.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ from requestor.training.rounds.aggregation import Update
 from requestor.training.rounds.gate import Evaluate, Gate
 from requestor.training.rounds.vectors import Directions, flatten, norm
 
-ALONE = 0.5  # part of an update that is tried: in an average of two or more none weighs more
-LONGEST_STEP = 10.0  # relative to the norm of the trained parameters: beyond any training, before there are others
-LONGEST, SHORTEST = 10.0, 0.01  # norms relative to the median of the known ones
-AGAINST = -0.1  # cosine with the others, below which what worsens the hold-out is no accident: honest ones have > -0.06
-FASTEST = 30.0  # speed relative to the median of the known ones
-ENOUGH_KNOWN = 3  # values that a median needs before anybody is held against it
-CLOCK_SLACK = 1.05  # between a provider's clock and ours
+ALONE = 0.5  # part of an update that is tried on the hold-out, as in an average of two
+LONGEST_STEP = 10.0  # largest norm of an update, relative to that of the trained parameters: no training reaches it
+LONGEST, SHORTEST = 10.0, 0.01  # limits of an update's norm, relative to the median of the known ones
+AGAINST = -0.1  # an update below this cosine with the others that worsens the hold-out is refused; honest: > -0.06
+FASTEST = 30.0  # highest speed, relative to the median of the known ones
+ENOUGH_KNOWN = 3  # number of values that a median needs before updates are compared with it
+CLOCK_SLACK = 1.05  # a provider's clock may be faster than ours by this factor
 
 
 @dataclass(frozen=True)
 class AdmissionHistory:
-    """What rounds that moved the model admitted: all contents, and norms and speeds (samples/s) of the last of them."""
+    """The updates that were admitted in the rounds that changed the model.
+
+    contents: hashes of the updates of all these rounds.
+    norms, speeds: norms and speeds (samples/s) of the updates of the last of these rounds.
+    """
 
     contents: frozenset[str] = frozenset()
     norms: tuple[float, ...] = ()
@@ -47,9 +51,9 @@ class AdmissionHistory:
 
     @classmethod
     def of(cls, rounds: Iterable[RoundEntry]) -> AdmissionHistory:
-        """From the lines of `metrics.jsonl`, so that a resumed run knows all that it knew.
+        """Makes the history from the lines of `metrics.jsonl`, so that a resumed run knows all that it knew before.
 
-        A round that left the model as it was does not count: its updates fit the next one as well.
+        A round that did not change the model does not count: its updates are as good for the next one.
         """
         admitted = [[update for update in line.updates if update.admitted] for line in rounds if line.moved]
         last = admitted[-1] if admitted else []
@@ -70,9 +74,9 @@ class Admission:
     """Judges the updates of one round, as they arrive.
 
     Args:
-        weights: the round's trained parameters, name → float32 tensor; must not change while the round goes on.
-        evaluate: None admits without a look at the hold-out.
-        history: of the rounds before.
+        weights: the round's trained parameters, name → float32 tensor; must not change during the round.
+        evaluate: computes the losses on the hold-out; None admits updates without this check.
+        history: the updates of earlier rounds.
     """
 
     def __init__(
@@ -88,9 +92,12 @@ class Admission:
         self._directions = Directions()
 
     def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
-        """The verdict on the outcome of a task of so many samples, and the update `[values]` where it is admitted.
+        """Judges the outcome of a task of so many samples.
 
         The file is read twice, for its values and for its hash, and may be deleted afterwards.
+
+        Returns:
+            The verdict, and the update, float32 `[values]`; None if it is not admitted.
         """
         length, emd, content = math.nan, math.nan, None
         try:
@@ -117,9 +124,9 @@ class Admission:
         return Verdict("admitted", "admitted", length, emd, content), values
 
     def look_again(self, verdict: Verdict, update: Update, norms: Sequence[float]) -> Verdict:
-        """The verdict on an update that was admitted, now that all are there: the first were held against nobody.
+        """Judges an admitted update again at the end of the round, compared with all others.
 
-        norms: of all that were admitted.
+        norms: the norms of all admitted updates.
         """
         try:
             _check_beside(verdict.norm, norms)
@@ -166,9 +173,10 @@ class Admission:
         _check_beside(length, self._norms)
 
     def _check_direction(self, values: NDArray[np.float32], emd: float, *, added: bool = False) -> None:
-        """What the choice of photos would excuse, alone, is not excused where it also goes against all others.
+        """Refuses an update that worsens the hold-out a little and also goes against the direction of the others.
 
-        Each of the two alone may be chance, and an honest minority that goes against the others helps the hold-out.
+        Each of the two alone may be chance. The update of an honest minority, which goes against the others, improves
+        the hold-out.
         """
         assert self.gate is not None
         agreement = self._directions.agreement(values, added=added)
@@ -186,5 +194,5 @@ def _check_beside(length: float, norms: Sequence[float]) -> None:
 
 
 def _typical(known: Sequence[float]) -> float | None:
-    """The median, which a minority of liars cannot move far; None while too few are known."""
+    """Returns the median, which a minority of liars cannot change much; None while too few values are known."""
     return median(known) if len(known) >= ENOUGH_KNOWN else None

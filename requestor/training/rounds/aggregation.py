@@ -1,10 +1,10 @@
-"""Federated aggregation: pure functions from the updates of a round to one step, in float64.
+"""Aggregates the updates of a round into one step, by pure functions in float64.
 
-An update is the flat float32 vector of all trained parameters' changes; BatchNorm's statistics are frozen and no
-part of it. It lies in memory or on disk, and is looked at block by block: means need the memory of one float64 model
-however many updates come, medians that and one block of every update.
+An update is the flat float32 vector of all trained parameters' changes; BatchNorm's statistics are frozen and not part
+of it. It is in memory or on disk, and is read block by block: means need the memory of one float64 model, for any
+number of updates; medians need in addition one block of every update.
 
-A `Rule` joins two choices: how the updates are combined (here), and what the server does with the combination
+A `Rule` consists of two functions: one combines the updates (here), the other makes the step of the combination
 (`requestor.training.rounds.server_optimizer`).
 """
 
@@ -23,16 +23,16 @@ from requestor.errors import RunFolderError
 from requestor.training.rounds.server_optimizer import State, adam, momentum, plain, yogi
 from requestor.training.rounds.vectors import BLOCK, Vector, blocks, norm
 
-STACK = 1 << 24  # values of all updates together that are sorted at a time: 64 MB
+STACK = 1 << 24  # values that are sorted at a time, of all updates together: 64 MB
 TRIM = 0.25  # share of the updates that the trimmed mean leaves out at either end
 
 
 class Update(Protocol):
-    """What one client changed.
+    """One client's change of the trained parameters.
 
     size: number of values.
-    samples: that *we* assigned for it, > 0; what a provider claims counts for nothing.
-    values: finite, float32 `[size]`.
+    samples: number of samples that *we* assigned for it, > 0; a provider's claim is never used.
+    values: finite values, float32 `[size]`.
     """
 
     @property
@@ -59,7 +59,7 @@ class MemoryUpdate:
 
 @dataclass(frozen=True)
 class StoredUpdate:
-    """An update in a file of this machine: its float32 values and nothing else, mapped only while it is looked at."""
+    """An update in a file on this machine: only its float32 values, which are mapped only while they are read."""
 
     path: Path
     size: int
@@ -67,11 +67,11 @@ class StoredUpdate:
 
     @classmethod
     def write(cls, path: Path, values: NDArray[np.float32], samples: int) -> StoredUpdate:
-        """Raises RunFolderError where the disk does not take it."""
+        """Writes an update to a file. Raises RunFolderError if it cannot be written."""
         try:
             values.tofile(path)
         except OSError as error:
-            raise RunFolderError(f"{path} could not be written: {error}.") from error
+            raise RunFolderError(f"{path} could not be written ({error}): free disk space, and start again.") from error
         return cls(path, len(values), samples)
 
     @property
@@ -80,45 +80,46 @@ class StoredUpdate:
 
 
 def weighted_mean(updates: Sequence[Update]) -> Vector:
-    """FederatedAveraging on deltas: Σ nᵢ·δᵢ / Σ nᵢ (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
+    """Averages deltas by FederatedAveraging: Σ nᵢ·δᵢ / Σ nᵢ (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
 
-    Like all combinations: takes one update or more of equal size, gives float64 `[size]`, and raises ValueError
-    where there is none, sizes differ, or a weight is not positive.
+    Like all combinations, takes one or more updates of equal size, and returns float64 `[size]`. Raises ValueError if
+    there is no update, sizes differ, or a weight is not positive.
     """
     return _scaled_mean(updates, [1.0] * len(updates))
 
 
 def median(updates: Sequence[Update]) -> Vector:
-    """The median of each coordinate (Yin et al. 2018, arXiv 1803.01498, algorithm 1, option I).
+    """Computes the median of each coordinate (Yin et al. 2018, arXiv 1803.01498, algorithm 1, option I).
 
-    Unweighted. Fewer than half of the updates, whatever they hold, cannot move a coordinate out of the others' range.
+    Updates are not weighted. Fewer than half of them, whatever they contain, cannot move a coordinate out of the range
+    of the others.
     """
     return _mean_without_extremes(updates, (len(updates) - 1) // 2)
 
 
 def trimmed_mean(updates: Sequence[Update]) -> Vector:
-    """The mean of each coordinate without its largest and smallest values (Yin et al. 2018, option II).
+    """Computes the mean of each coordinate without its largest and smallest values (Yin et al. 2018, option II).
 
-    Unweighted. As many hostile updates as are `trimmed` at either end cannot move a coordinate out of the range of the
-    others.
+    Updates are not weighted. As many hostile updates as are `trimmed` at either end cannot move a coordinate out of the
+    range of the others.
     """
     return _mean_without_extremes(updates, trimmed(len(updates)))
 
 
 def trimmed(updates: int) -> int:
-    """How many of so many updates the trimmed mean leaves out at either end.
+    """Returns how many of so many updates the trimmed mean leaves out at either end.
 
-    A quarter, rounded down, but one at least as soon as there are three: few clients need the protection, too.
+    It is a quarter, rounded down, but at least one of three or more: few clients need the protection, too.
     """
     return min(max(1, math.floor(TRIM * updates)), (updates - 1) // 2)
 
 
 def clipped_mean(updates: Sequence[Update]) -> Vector:
-    """The weighted mean of updates whose norm is clipped to the median norm (norm clipping: Sun et al. 2019,
+    """Computes the weighted mean of updates whose norm is clipped to the median norm (norm clipping: Sun et al. 2019,
     arXiv 1911.07963; the adaptive bound: Andrew et al. 2021, arXiv 1905.03871, with quantile ½).
 
-    Reads every update twice. While fewer than half of the updates are hostile, none of them is longer than the longest
-    honest one.
+    Reads every update twice. If fewer than half of the updates are hostile, none of them is longer than the longest
+    honest one after clipping.
     """
     norms = [norm(update.values) for update in updates]
     limit = float(np.median(norms)) if norms else 0.0
@@ -126,7 +127,7 @@ def clipped_mean(updates: Sequence[Update]) -> Vector:
 
 
 def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
-    """Σ nᵢ·fᵢ·δᵢ / Σ nᵢ."""
+    """Computes Σ nᵢ·fᵢ·δᵢ / Σ nᵢ."""
     total = np.zeros(_common_size(updates))
     buffer = np.empty(BLOCK)
     for update, factor in zip(updates, factors, strict=True):
@@ -141,12 +142,12 @@ def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
 
 
 def _mean_without_extremes(updates: Sequence[Update], trim: int) -> Vector:
-    """The mean of each coordinate's values but its `trim` largest and smallest; needs the memory of `STACK`."""
+    """Computes the mean of each coordinate without its `trim` largest and smallest values, in the memory of `STACK`."""
     result = np.empty(_common_size(updates))
     for start, stop in blocks(len(result), max(1, STACK // len(updates))):
         stack = np.empty((len(updates), stop - start), np.float32)
         for row, update in zip(stack, updates, strict=True):
-            row[:] = update.values[start:stop]  # one by one: what is mapped counts as memory, and in large pieces
+            row[:] = update.values[start:stop]  # one by one, because mapped pages count as memory
         stack.sort(axis=0)
         result[start:stop] = stack[trim : len(updates) - trim].mean(axis=0, dtype=np.float64)
     return result
@@ -165,10 +166,10 @@ def _common_size(updates: Sequence[Update]) -> int:
 
 @dataclass(frozen=True)
 class Rule:
-    """How a round's updates become the step of the model.
+    """Makes the step of the model from a round's updates.
 
-    combine: one update or more → their combination, float64 `[size]`.
-    server: combination and server state → step and next state; both plain values.
+    combine: one or more updates → their combination, float64 `[size]`.
+    server: combination and server state → step and next state.
     """
 
     name: str
@@ -189,4 +190,4 @@ AGGREGATION_RULES: Mapping[str, Rule] = {
         Rule("yogi", "weighted mean, then Yogi on the server (FedYogi)", weighted_mean, yogi),
     )
 }
-"""Every rule by the name that a user chooses it with."""
+"""Every rule by its name for `--aggregation`."""

@@ -1,4 +1,4 @@
-"""Who trains on what in a round, and how long."""
+"""Assigns each client's work in a round: the shards, and the number of training steps."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from nima.wire import PROTOCOL, Job, TrainingPlan
 from requestor.backends import Task
 from requestor.training.data import Client
 
-MOST_HALVINGS = 2  # of the steps, for a slow provider
+MOST_HALVINGS = 2  # a slow provider's number of steps is halved at most so many times
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What all assignments of a round share.
+    """Holds the values that all assignments of a round share.
 
+    number: number of the round, from 1.
     base, weights: hash and path of each file.
-    largest: bytes that an update may have; seconds: of one attempt.
+    largest: the most bytes that an update may have.
+    seconds: time limit of one attempt.
     """
 
     number: int
@@ -32,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One client's work in a round: a task, and the samples that we weigh its update by."""
+    """One client's work in a round: its task, and the number of samples by which its update is weighted."""
 
     client: int
     task: Task
@@ -40,7 +42,7 @@ class Assignment:
 
 
 def assign(frame: Frame, index: int, client: Client, speed: float | None = None) -> Assignment:
-    """The work of one client in a round. speed: of its provider, for `sized`."""
+    """Returns the work of one client in a round. `speed`: its provider's relative speed, for `sized`."""
     number = frame.number
     plan = replace(sized(frame.plan, speed), seed=frame.plan.seed + 1_000_003 * number + index)
     part = client.for_round(number - 1, plan.steps * plan.batch_size)
@@ -53,11 +55,11 @@ def assign(frame: Frame, index: int, client: Client, speed: float | None = None)
 
 
 def sized(plan: TrainingPlan, speed: float | None) -> TrainingPlan:
-    """The plan for a provider of this speed, relative to the typical one; None where it is not known.
+    """Returns the plan for a provider of this speed, relative to the typical one; None means that it is not known.
 
-    A provider that is half as fast gets half of the steps, one that is four times as slow or slower a quarter, so that
-    all end at about the same time. Nobody gets more than the plan says: it is what the round was reckoned with. Where
-    the head alone is trained on features that are computed once, steps take no time, and fewer would save none.
+    A provider that is half as fast gets half of the steps, and one that is four times as slow or slower gets a quarter,
+    so that all end at about the same time. No provider gets more steps than the plan says: the round's estimate rests
+    on it. If only the head is trained, on features that are computed once, steps take almost no time: all get the same.
     """
     free = plan.trainable_blocks == 0 and not plan.augment
     if speed is None or free:

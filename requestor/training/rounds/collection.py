@@ -1,4 +1,4 @@
-"""What comes back in a round until it closes: judged on arrival, given out again if refused, and looked at twice."""
+"""Collects a round's updates: judges each on arrival, reassigns refused work once, re-judges all at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from requestor.training.rounds.admission import Admission
 from requestor.training.rounds.aggregation import StoredUpdate
 from requestor.training.rounds.assignment import Assignment
 
-ATTEMPTS = 2  # of a client's work in one round: what one provider did badly another does again, if there is time
+ATTEMPTS = 2  # of a client's work in one round: after a refusal, another provider does it, if there is time
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class _Arrival:
 
 
 class Collection:
-    """The updates of one round, judged as they come in until the round closes.
+    """Collects and judges the updates of one round, until the round closes.
 
     Args:
-        admission: the round's judge; providers: told who brought what.
-        folder: existing, for the updates that were admitted.
-        on_outcome: called as each outcome is judged, before the providers are told.
+        admission: judges the updates of this round.
+        providers: is told which provider brought what.
+        limits: how long to wait, and for how many updates.
+        folder: an existing folder, for the updates that are admitted.
+        on_outcome: called after each outcome is judged, before `providers` is told.
     """
 
     def __init__(
@@ -61,22 +63,22 @@ class Collection:
 
     @property
     def entries(self) -> tuple[OutcomeEntry, ...]:
-        """One an outcome, in the order in which they came."""
+        """Returns one entry for each outcome, in the order of arrival."""
         return tuple(self._entries.values())
 
     @property
     def updates(self) -> list[StoredUpdate]:
-        """Those that were admitted, in an order that is not chance: sums in floating point depend on it."""
+        """Returns the admitted updates, in an order that does not depend on arrival, because floating-point sums do."""
         return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
 
     @property
     def loss(self) -> float:
-        """Mean training loss of those that were admitted, as the providers claim it; NaN without any."""
+        """Returns the mean training loss of the admitted updates, as the providers claim it; NaN if there are none."""
         losses = [arrival.entry.loss for arrival in self._arrivals if arrival.entry.loss is not None]
         return sum(losses) / len(losses) if losses else math.nan
 
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
-        """Run all assignments; what was refused is given to another provider, if it is needed and there is time."""
+        """Runs all assignments; gives refused ones to other providers, if they are needed and there is time."""
         tasks, waiting = len(assignments), list(assignments)
         for _ in range(ATTEMPTS):
             refused = await self._attempt(backend, waiting, tasks)
@@ -85,13 +87,13 @@ class Collection:
                 break
             waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
         self._look_again()
-        # Where nobody's update helps, the plan does not fit the photos, or too many are hostile to tell who is not.
+        # If no update helps, the plan does not fit the photos, or too many providers are hostile to tell who is honest.
         if self._arrivals:
             for provider, verdict in self._harmful:
                 self._providers.refused(provider, verdict)
 
     def _look_again(self) -> None:
-        """Take back what is implausible or harmful now that all are there."""
+        """Judges the admitted updates again, compared with all others, and removes those that fail."""
         norms = [arrival.verdict.norm for arrival in self._arrivals]
         kept = []
         for arrival in self._arrivals:
@@ -106,7 +108,7 @@ class Collection:
         self._arrivals = kept
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
-        """One run of the backend; returns the assignments whose results were refused."""
+        """Runs the backend once; returns the assignments whose results were refused."""
         waiting = {assignment.task.job.job_id: assignment for assignment in assignments}
         refused = []
         outcomes = backend.run([a.task for a in assignments], self._limits.longest - self._elapsed())
@@ -114,7 +116,7 @@ class Collection:
             async for outcome in arriving:
                 assignment = waiting.pop(outcome.task.job.job_id, None)
                 if assignment is None:
-                    continue  # of a round that is over
+                    continue  # it belongs to an earlier round
                 verdict = await self._take(outcome, assignment)
                 if verdict.kind not in ("admitted", "no update"):
                     refused.append(assignment)
@@ -142,7 +144,7 @@ class Collection:
 
     def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:
         if verdict.kind == "no update":
-            return  # failed attempts are counted by the backend, which sees each of them
+            return  # the backend counts failed attempts, because it sees all of them
         if not verdict.admitted:
             self._refuse(outcome.provider, verdict)
         elif outcome.provider is not None:
@@ -154,7 +156,7 @@ class Collection:
         if provider is None:
             return
         if verdict.kind == "harmful":
-            self._harmful.append((provider, verdict))  # until all are there
+            self._harmful.append((provider, verdict))  # decided at the end of the round
         else:
             self._providers.refused(provider, verdict)
 

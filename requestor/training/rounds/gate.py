@@ -1,4 +1,4 @@
-"""The gate: what weights make of photos that never left this machine, by which every update is judged."""
+"""Judges updates by their effect on the predictions for the hold-out, whose photos never leave this machine."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nima.ratings import normalise_votes
 from nima.wire import Shard
 from requestor.training.rounds.vectors import moved
 
-WORSE = 0.02  # by which the hold-out EMD may grow, relative to the round's model …
-DEVIATIONS = 2.0  # … and beyond that, in standard errors of the growth: what the choice of photos may do by chance,
-CHANCE = 0.25  # but never more than this, relative to the round's model: a few photos would excuse anything
-PHOTOS = 256  # enough to tell a few per cent apart, as the same photos are compared; each costs time for every update
+WORSE = 0.02  # the hold-out EMD may grow by this, relative to the round's model …
+DEVIATIONS = 2.0  # … and by so many standard errors of the growth, because the choice of photos is random,
+CHANCE = 0.25  # but the second part is never more than this, relative to the round's model: with few photos it is large
+PHOTOS = 256  # enough to see a few per cent, because the same photos are compared; each costs time for every update
 BATCH = 16
 
 Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
-"""Trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
+"""A function: trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
 
 
 class Gate:
-    """Judges weights by what they make of the hold-out, relative to the round's model and to nothing else.
+    """Judges weights by their EMD on the hold-out, compared with the round's model only.
 
-    An absolute bound holds however many providers are hostile, where one relative to the other updates fails at half.
-    Honest updates of small data sets overfit: at full length most of them worsen the hold-out although their average
-    improves it. So a half of each is tried, in which drift counts for a quarter, and flipped or mislabelled work still
-    for most.
+    This bound holds for any number of hostile providers; a comparison with the other updates fails if half are hostile.
+    Honest updates of small data sets overfit: at full length, most of them worsen the hold-out, although their average
+    improves it. So half of each update is tried: it has a quarter of the overfitting's effect, but flipped or
+    mislabelled work still shows.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], evaluate: Evaluate) -> None:
@@ -42,22 +42,22 @@ class Gate:
         self.before = float(self._before.mean())
 
     def try_step(self, step: NDArray[np.floating]) -> tuple[float, bool]:
-        """Mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
+        """Returns the mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
         after = self._evaluate(moved(self._weights, step))
         growth = after - self._before
         chance = min(DEVIATIONS * float(growth.std()) / math.sqrt(len(growth)), CHANCE * self.before)
-        # Written so that NaN fails.
+        # This comparison is False for NaN.
         return float(after.mean()), float(growth.mean()) <= WORSE * self.before + chance
 
 
 class HoldoutEvaluator:
     """Evaluates weights on the first photos of the hold-out, which is shuffled.
 
-    What the frozen blocks make of the photos is computed once: with the head alone to train, an evaluation is one
-    small matrix product, and at worst (all blocks trained) the cache holds 150 MB of pixels.
+    The output of the frozen blocks is computed once for all photos: if only the head is trained, an evaluation is one
+    small matrix product. At worst, if all blocks are trained, the cache holds 150 MB of pixels.
 
     Args:
-        model: with the frozen parameters; is copied.
+        model: holds the frozen parameters; it is copied.
         shard: the hold-out, with votes.
         trainable_blocks: see `nima.wire.jobs.TrainingPlan`.
     """
@@ -77,7 +77,7 @@ class HoldoutEvaluator:
             ]
 
     def __call__(self, weights: Mapping[str, Tensor]) -> NDArray[np.float64]:
-        """EMD (r = 1, in 0..1) of each photo `[photos]` with these trained parameters; NaN where the model breaks."""
+        """Returns the EMD (r = 1, in 0..1) of each photo, `[photos]`; NaN if these weights predict nothing finite."""
         self._model.load_state_dict(weights, strict=False)
         with torch.inference_mode():
             predicted = torch.cat([self._model.after_frozen(batch).softmax(dim=1) for batch in self._batches])

@@ -1,4 +1,4 @@
-"""One federated round: send the weights out, judge the updates that come in, and step the model by what is admitted."""
+"""Runs one federated round: sends the weights, has the updates judged, and changes the model by the admitted ones."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ from requestor.training.rounds.vectors import moved
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a round did.
+    """The result of a round.
 
-    admitted: updates that were.
-    loss: their mean training loss, as the providers claim it; NaN without any.
-    updates: one entry an outcome.
-    moved: whether the model was; reason: why, or why not.
-    emd: of the new model on the gate's hold-out photos; None where the model did not move, or there is no gate.
+    number: number of the round.
+    admitted: number of admitted updates.
+    loss: mean training loss of the admitted updates, as the providers claim it; NaN if there are none.
+    updates: one entry for each outcome.
+    moved: True if the round changed the model.
+    reason: why the model changed, or why not.
+    emd: EMD of the new model on the gate's hold-out photos; None without a gate, or if the model did not change.
     server: state of the server's optimiser after the round.
     """
 
@@ -57,7 +59,8 @@ class RoundReport:
         """Makes the round's line for the run's record.
 
         Args:
-            holdout: of the new model; spent: GLM, by the run so far. Both None where the model did not move.
+            holdout: metrics of the new model on the hold-out; None if the model did not change.
+            spent: GLM that the run has spent so far; None if the model did not change.
         """
         return RoundEntry(
             round=self.number,
@@ -126,7 +129,7 @@ async def run_round(
     server, providers = server or {}, providers or Providers()
     weights_file = settings.folder / f"round-{number:04d}.safetensors"
     updates_folder = settings.folder / f"round-{number:04d}-updates"
-    shutil.rmtree(updates_folder, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(updates_folder, ignore_errors=True)  # a killed run may have left it
     updates_folder.mkdir()
     encode_weights(weights_file, weights)
     largest = max_update_bytes(schema_of(weights))
@@ -144,7 +147,9 @@ async def run_round(
         report = RoundReport(number, len(collection.updates), collection.loss, collection.entries, server=server)
         quorum = settings.limits.quorum_of(len(assignments))
         if report.admitted < quorum:
-            return replace(report, reason=f"{report.admitted} updates of the {quorum} that it takes were admitted")
+            return replace(
+                report, reason=f"{report.admitted} of the {quorum} updates that a quorum needs were admitted"
+            )
         step, next_server = await asyncio.to_thread(_step, settings.rule, collection.updates, server)
         emd = None
         if gate := admission.gate:

@@ -1,8 +1,8 @@
-"""What the server does with a round's combined update Δ: it may take it as it is, or as a pseudo-gradient.
+"""Makes the model's step from a round's combined update Δ, which is used as it is, or as a pseudo-gradient.
 
-An optimiser is a pure function (Δ, state) → (step, next state), with float64 vectors `[size]` by name as its state;
-the first round begins with the empty one. The state of a run is a plain file, so that a resumed run steps on as if it
-had never stopped.
+An optimiser is a pure function (Δ, state) → (step, next state). Its state is a mapping of names to float64 vectors
+`[size]`, which is empty before the first round. It is kept in a file, so that a resumed run goes on as if it had never
+stopped.
 """
 
 from __future__ import annotations
@@ -20,31 +20,34 @@ from requestor.training.rounds.vectors import Vector
 
 State = Mapping[str, Vector]
 
-OUTER_MOMENTUM = 0.5  # more than this loses to none at all in runs of few rounds
+OUTER_MOMENTUM = 0.5  # in runs of few rounds, more is worse than none
 BETA1, BETA2 = 0.9, 0.99  # as in the paper's experiments
 ADAPTIVITY = 1e-3  # the paper's τ: small means more adaptive
 SERVER_RATE = 0.01  # the paper's η
 
 
 def plain(delta: Vector, state: State) -> tuple[Vector, State]:
-    """x ← x + Δ."""
+    """Takes Δ as the step: x ← x + Δ."""
     return delta, state
 
 
 def momentum(delta: Vector, state: State) -> tuple[Vector, State]:
-    """FedAvgM: m ← β·m + Δ, x ← x + m (Hsu et al. 2019, arXiv 1909.06335, section 4.3)."""
+    """Computes FedAvgM: m ← β·m + Δ, x ← x + m (Hsu et al. 2019, arXiv 1909.06335, section 4.3)."""
     velocity = OUTER_MOMENTUM * state.get("momentum", np.zeros_like(delta)) + delta
     return velocity, {"momentum": velocity}
 
 
 def adam(delta: Vector, state: State) -> tuple[Vector, State]:
-    """FedAdam: x ← x + η·m / (√v + τ), with v ← β₂·v + (1 − β₂)·Δ² (Reddi et al. 2021, arXiv 2003.00295, alg. 2)."""
+    """Computes FedAdam: x ← x + η·m / (√v + τ), with v ← β₂·v + (1 − β₂)·Δ².
+
+    Reddi et al. 2021, arXiv 2003.00295, algorithm 2.
+    """
     variance = _variance(delta, state)
     return _adaptive(delta, state, BETA2 * variance + (1 - BETA2) * delta**2)
 
 
 def yogi(delta: Vector, state: State) -> tuple[Vector, State]:
-    """FedYogi: as FedAdam, with v ← v − (1 − β₂)·Δ²·sign(v − Δ²)."""
+    """Computes FedYogi: as FedAdam, with v ← v − (1 − β₂)·Δ²·sign(v − Δ²)."""
     variance, square = _variance(delta, state), delta**2
     return _adaptive(delta, state, variance - (1 - BETA2) * square * np.sign(variance - square))
 
@@ -59,12 +62,12 @@ def _adaptive(delta: Vector, state: State, variance: Vector) -> tuple[Vector, St
 
 
 def save_server_state(path: Path, state: State) -> None:
-    """Write the state to a safetensors file, atomically. Raises OSError."""
+    """Writes the state to a safetensors file, atomically. Raises OSError if it cannot be written."""
     write_atomically(path, save(dict(state)))
 
 
 def load_server_state(path: Path) -> State:
-    """Read a state; the empty one where there is no file. Raises RunFolderError where the file is damaged."""
+    """Reads a state; it is empty if there is no file. Raises RunFolderError if the file is damaged."""
     try:
         state: dict[str, Vector] = load(path.read_bytes())
     except FileNotFoundError:

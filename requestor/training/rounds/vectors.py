@@ -1,6 +1,6 @@
-"""The trained parameters as one vector, of which updates are differences: its norm, its direction, a step along it.
+"""Treats the trained parameters, and updates of them, as flat vectors: norms, directions, steps.
 
-What travels has names and shapes; what is averaged and judged has not.
+Files hold tensors with names and shapes; updates are averaged and judged as vectors.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # the rules of aggregation are listed by --help, which need not wait for torch
+if TYPE_CHECKING:  # --help lists the aggregation rules, and shall not wait for torch
     from torch import Tensor
 
 Vector = NDArray[np.float64]
 
-BLOCK = 1 << 16  # values added at a time: what they need stays in the processor's cache
-FEWEST = 3  # others that an update is held against
+BLOCK = 1 << 16  # values that are added at a time: they stay in the processor's cache
+FEWEST = 3  # number of other updates that are needed for a comparison
 
 
 def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
-    """All values one after another, float32 `[values]`, in the order of the mapping."""
+    """Returns all values one after another, float32 `[values]`, in the order of the mapping."""
     import torch
 
     return torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors.values()]).numpy()
 
 
 def moved(tensors: Mapping[str, Tensor], step: NDArray[np.floating]) -> dict[str, Tensor]:
-    """New float32 tensors, `tensors` plus `step` `[values]`, added in float64."""
+    """Returns new float32 tensors: `tensors` plus `step` `[values]`, added in float64."""
     import torch
 
     result, start = {}, 0
@@ -41,7 +41,7 @@ def moved(tensors: Mapping[str, Tensor], step: NDArray[np.floating]) -> dict[str
 
 
 def norm(values: NDArray[np.float32]) -> float:
-    """The Euclidean norm of a vector, summed in float64."""
+    """Computes the Euclidean norm of a vector, summed in float64."""
     parts = (values[start:stop].astype(np.float64) for start, stop in blocks(len(values), BLOCK))
     return math.sqrt(sum(float(np.square(part).sum()) for part in parts))
 
@@ -53,11 +53,11 @@ def blocks(size: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 class Directions:
-    """The sum of the directions of updates, each of length 1, so that a long one counts no more than others.
+    """Sums the directions of updates, each of length 1, so that a long update counts no more than others.
 
-    Updates are finite, not zero, and float32 `[values]`. What clients learn from different photos has enough in common
-    to agree in direction until a model has converged, and what is trained against them shows as a negative cosine
-    (as in FLTrust, Cao et al. 2021, arXiv 2012.13995, where the server's own update takes the others' place).
+    Updates are finite, not zero, and float32 `[values]`. Until a model has converged, updates from different photos
+    have enough in common to agree in direction, and an update that is trained against them has a negative cosine
+    (as in FLTrust, Cao et al. 2021, arXiv 2012.13995, which compares with the server's own update).
     """
 
     def __init__(self) -> None:
@@ -69,9 +69,10 @@ class Directions:
         self._count += 1
 
     def agreement(self, values: NDArray[np.float32], *, added: bool = False) -> float | None:
-        """Cosine, in -1..1, between an update and the others' sum; None while they are too few, or cancel out.
+        """Returns the cosine, in -1..1, between an update and the sum of the others; None if they are too few or cancel
+        out.
 
-        added: the update is one of those that were added.
+        added: True if the update itself was added before; it is left out of the sum then.
         """
         own = _direction(values)
         others = self._sum - own if added else self._sum
@@ -80,6 +81,6 @@ class Directions:
 
 
 def _direction(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    # By the largest first: squares of float32 overflow and underflow.
+    # Divide by the largest value first, because squares of float32 overflow and underflow.
     scaled = values / np.abs(values).max()
     return np.asarray(scaled / np.linalg.norm(scaled), np.float32)

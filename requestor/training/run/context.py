@@ -1,4 +1,4 @@
-"""What every stage of a run works with."""
+"""Holds the objects that every stage of a run uses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from requestor.training.providers import Providers, Verdict
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run of `nima-golem train`.
+    """The context of one run of `nima-golem train`.
 
-    stopping: set where no further work is to be begun.
+    stopping: is set when no further work shall begin.
     """
 
     config: RunConfig
@@ -27,7 +27,7 @@ class RunContext:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def note_outcome(self, providers: Providers, outcome: Outcome, verdict: Verdict) -> None:
-        """Say why what came back was no good, and that it is not to be paid for."""
+        """Shows the reason why an outcome was not admitted, and rejects it, so that it is not paid."""
         if verdict.admitted:
             return
         who = outcome.provider.name if outcome.provider else "nobody"

@@ -1,4 +1,4 @@
-"""The head, trained on features that providers compute: what the run has after this counts as its round 0."""
+"""Trains the head on features that providers compute; the result counts as the run's round 0."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def embed(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """Embed, and train the head. Raises what `embed_and_train` does."""
+    """Embeds the photos and trains the head, unless it was done before. Raises the same as `embed_and_train`."""
     if state.best_emd is not None:
         return
     folder, progress = context.folder, context.progress

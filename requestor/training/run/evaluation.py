@@ -1,4 +1,4 @@
-"""Providers predict the test photos with the best model; the metrics are computed here, over all of them."""
+"""Evaluates the best model: providers predict the test photos, and the metrics are computed here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ async def evaluate(
     providers: Providers,
     state: TrainingState,
 ) -> dict[str, Any]:
-    """What `evaluation.json` holds: split, metrics, intervals. Raises TrainingFailed where predictions are missing."""
+    """Writes and returns `evaluation.json`: split, metrics, intervals.
+
+    Raises TrainingFailed if predictions are missing.
+    """
     folder = context.folder
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     sha256, path = store_model(folder, model)

@@ -1,4 +1,4 @@
-"""A training run from the AVA folder to the finished model: shard, embed, federated rounds, evaluation, report."""
+"""Carries out a training run, from the AVA folder to the finished model: shards, features, rounds, evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 30.0  # seconds without any provider after which the user is told wha
 
 
 class TrainingRun:
-    """One run of `nima-golem train`. `stop()` ends it after the present round; the same command goes on from there."""
+    """Runs `nima-golem train` once. `stop()` ends it after the present round; the same command continues it."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class TrainingRun:
         self._backend = backend
 
     def stop(self) -> bool:
-        """Begin no further work. Returns whether providers are at some that is worth waiting for."""
+        """Lets no further work begin. Returns whether providers are hired, whose work is worth waiting for."""
         self._context.stopping.set()
         return bool(self._backend.status().providers)
 
     async def run(self) -> dict[str, Any]:
-        """All stages that are still to be done.
+        """Carries out all stages that are not done yet, and returns the summary that `--json` prints.
 
-        Returns the summary that `--json` prints. Raises TrainingFailed if no model came out, RunStopped after
-        `stop()`, and what the stages raise on bad input.
+        Raises TrainingFailed if there is no trained model at the end, RunStopped after `stop()`, and the errors of the
+        stages for bad input.
         """
         context, folder = self._context, self._context.folder
         ledger = folder.ledger
@@ -78,7 +78,7 @@ class TrainingRun:
                     ticker.cancel()
                     if self.config.backend == "golem":
                         context.progress.stage("Ending agreements, waiting for bills")
-        elif owing:  # killed while the bills came in, or some came later
+        elif owing:  # the run was killed while bills came in, or some came later
             context.progress.note("The model is finished; settling the bills that are open.")
             await self._backend.settle()
         state.seconds += time.monotonic() - started
@@ -91,7 +91,7 @@ class TrainingRun:
         return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
 
     async def _show_cost(self, backend: Backend) -> None:
-        """Once a second: who works, what it has cost; and a word where nobody turns up."""
+        """Shows once a second how many providers work, and the cost; tells the user if no provider comes."""
         progress = self._context.progress
         waiting_since = time.monotonic()
         warned = False

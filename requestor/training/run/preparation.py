@@ -1,4 +1,4 @@
-"""Before any provider is hired: shards, and the model that all work starts from."""
+"""Prepares a run before any provider is hired: makes the shards, and the model from which all work starts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from requestor.records import RunFolder
 from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.run.context import RunContext
 
-STANDARDISED = 64  # photos that the scale of the features is taken from
+STANDARDISED = 64  # number of photos that determine the scale of the features
 
 
 def shard(context: RunContext, ratings: Ratings) -> Dataset:
-    """The photos as shards. Votes leave this machine only where rounds are to train on them."""
+    """Makes shards of the photos, or reads those made before. They hold votes only if the run has rounds."""
     config, folder, progress = context.config, context.folder, context.progress
     store, home = folder.path / "store", folder.path / "holdout"
     if content := folder.read("dataset.json"):
@@ -48,9 +48,9 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
 
 def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
-    """Hash and path of the model that providers are sent: pre-trained, with standardised features.
+    """Returns hash and path of the model that is sent to providers: pre-trained, with standardised features.
 
-    It is the same for any number of workers.
+    It is made if it does not exist yet, and is the same for any number of workers.
     """
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
@@ -72,7 +72,7 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
 
 
 def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
-    """The hold-out's, and where it has too few, those to train on, in the order of the shuffle."""
+    """Returns the first photos of the hold-out, then of the clients, in the order of the shuffle."""
     jpegs = holdout.jpegs[:count]
     for client in dataset.clients:
         for path in client.paths:
@@ -83,7 +83,7 @@ def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
 
 
 def store_model(folder: RunFolder, model: Nima) -> tuple[str, Path]:
-    """A model as a content-addressed file for providers: no metadata, so that equal models have equal names."""
+    """Writes a model to a content-addressed file for providers, without metadata: equal models have equal names."""
     draft = folder.path / "store" / "draft.safetensors"
     checkpoint.save(draft, model, {})
     sha256 = sha256_of(draft)

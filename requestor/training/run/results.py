@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: the model with its card, the predictions, the receipt, the report."""
+"""Writes the results of a run into its folder: the model with its card, the predictions, the receipt, the report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_results(
     evaluation: dict[str, Any],
     receipts: Sequence[Receipt],
 ) -> dict[str, Any]:
-    """Write everything, the summary last: a folder that has it is finished. Returns the summary."""
+    """Writes all results and returns the summary, which is written last: a run that has one is finished."""
     spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
     metrics = evaluation["metrics"]
     providers = [receipt.to_json() for receipt in receipts]
@@ -84,7 +84,7 @@ def write_results(
 
 
 def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
-    """CSV with image_id, p1..p10, by id: what `nima-golem evaluate --predictions` reads."""
+    """Writes a CSV file with image_id, p1..p10, sorted by id, which `nima-golem evaluate --predictions` reads."""
     table = pd.DataFrame(predicted, columns=PREDICTION_COLUMNS[1:])
     table.insert(0, PREDICTION_COLUMNS[0], image_ids)
     write_atomically(path, table.sort_values(PREDICTION_COLUMNS[0]).to_csv(index=False).encode())

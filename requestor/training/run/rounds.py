@@ -1,4 +1,4 @@
-"""Federated rounds, from the model that is there to the last round or a reason to end before it."""
+"""Runs the federated rounds, from the present model to the last round, or to a reason to end before it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from requestor.training.rounds import (
 )
 from requestor.training.run.context import RunContext
 
-FAILED_ROUNDS = 2  # in a row, after which something is wrong that a third will not mend
+FAILED_ROUNDS = 2  # after so many failed rounds in a row, the training ends: another one would fail, too
 
 
 async def train(
@@ -41,7 +41,7 @@ async def train(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """The rounds that are still to be done. Raises TrainingFailed where there is no trained model after them."""
+    """Runs the rounds that are not done yet. Raises TrainingFailed if there is no trained model after them."""
     config, folder = context.config, context.folder
     if state.round == config.rounds or context.stopping.is_set():
         return
@@ -71,7 +71,7 @@ async def train(
             failed += 1
             _note_failure(context, report)
             await asyncio.to_thread(write_report, folder.path)
-            # What fails for everybody at once fails for the next ones, too.
+            # If the first round fails for all providers, later rounds would, too.
             if state.best_emd is None and not report.admitted:
                 raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
             if failed < FAILED_ROUNDS:
@@ -95,13 +95,13 @@ async def train(
 
 
 def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
-    """How clients train."""
+    """Returns the training plan of every client."""
     per_client = dataset.train_images // len(dataset.clients)
     return replace(default_plan(per_client, config.seed, config.strategy.blocks), proximal=config.proximal)
 
 
 def _rounds_done(folder: RunFolder, done: int) -> list[RoundEntry]:
-    """The lines of metrics.jsonl that count; a round that was killed before its end is done again."""
+    """Returns the lines of metrics.jsonl that count; a round that was killed before its end is done again."""
     return [line for line in folder.metrics() if 1 <= line.round <= done]
 
 

@@ -72,7 +72,7 @@ def test_when_all_who_came_are_out_nobody_is_waited_for_for_ever(monkeypatch: py
 
     first, later = asyncio.run(scenario())
     assert {outcome.error for outcome in first} == {"it broke"}
-    assert {outcome.error for outcome in later} == {"who came failed, and nobody else came"}
+    assert {outcome.error for outcome in later} == {"providers failed or were dismissed, and no other came"}
 
 
 def test_a_task_that_fails_too_often_ends_with_its_last_error() -> None:

@@ -183,7 +183,7 @@ def test_runs_that_ban_at_the_same_time_do_not_forget_each_others_bans(tmp_path:
 def test_a_damaged_list_is_said_to_be(content: str, tmp_path: Path) -> None:
     path = tmp_path / "bans.json"
     path.write_text(content)
-    with pytest.raises(ConfigurationError, match=r"bans\.json is no list of bans"):
+    with pytest.raises(ConfigurationError, match=r"bans\.json is not a list of bans"):
         BanList(path).read()
 
 

@@ -155,7 +155,7 @@ def test_without_a_quorum_the_round_is_extended_once_and_then_skipped(answers: A
     weights, server = ones(), {"momentum": np.ones(3)}
     report, _ = train_once(behave, weights, rounds, [8] * 4, limits=VERY_SOON, server=server)
     assert not report.moved
-    assert report.reason == "1 updates of the 2 that it takes were admitted"
+    assert report.reason == "1 of the 2 updates that a quorum needs were admitted"
     assert torch.equal(weights["w"], torch.ones(3))
     assert report.server is server
 
