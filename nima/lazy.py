@@ -1,4 +1,4 @@
-"""Lets a package name what it offers without importing it: loads a module when a name of it is asked for.
+"""Lets a package list its names without importing them: loads a module when one of its names is used.
 
 `import torch` takes seconds, and most of what a package offers does without it. So `--help` need not wait for torch,
 and the provider's program can read its job before it. This is PEP 562, in the form of Scientific Python's SPEC 1.

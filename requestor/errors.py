@@ -1,4 +1,4 @@
-"""The requestor's error tree. Every message is a whole sentence for the user: what, where, and the way out.
+"""Defines the requestor's errors. Every message is a whole sentence for the user: what is wrong, and what to do.
 
 RequestorError            anything below; the command line prints it and exits with `exit_code`
 ├── ConfigurationError    a bad option, file or environment variable
@@ -13,12 +13,12 @@ RequestorError            anything below; the command line prints it and exits w
 ├── ImageError            a provider image that is broken, or could not be built, verified or pushed
 ├── ImageMismatch         providers run another version of this program
 ├── TrainingFailed        the run ended without a model
-└── RunStopped            Ctrl-C; the same command goes on
+└── RunStopped            Ctrl-C; the same command continues the run
 """
 
 
 class RequestorError(Exception):
-    """Base of everything that the command line turns into one message and an exit code."""
+    """The base of all errors that the command line turns into one message and an exit code."""
 
     exit_code = 1
 

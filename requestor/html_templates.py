@@ -1,4 +1,4 @@
-"""HTML pages from jinja's templates, which lie in the folder `templates` beside the module that fills them in."""
+"""Makes HTML pages from jinja's templates, which are in the folder `templates` beside the module that fills them."""
 
 from __future__ import annotations
 

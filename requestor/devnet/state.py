@@ -1,4 +1,4 @@
-"""What is known of a running devnet outside its supervisor: one file, `devnet.json`, in the devnet's folder."""
+"""Describes a running devnet to other programs, in one file in the devnet's folder: `devnet.json`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from requestor.vm import PYTHON_IN_SANDBOX
 
 DEVNET_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_DEVNET = "default"
-NETWORK = "hoodi"  # which the devnet's chain stands in for
+NETWORK = "hoodi"  # the devnet's chain replaces this network
 PLATFORM = payment_platform(NETWORK)
 
 
 @dataclass(frozen=True)
 class NodeState:
-    """One daemon: where it listens and who it is. `fault`: what is wrong with the provider on it; empty if nothing."""
+    """One daemon: its addresses, id, key and folder. `fault`: name of its provider's fault; empty if it has none."""
 
     name: str
     node_id: str
@@ -44,13 +44,14 @@ class ChainState:
 
 @dataclass(frozen=True)
 class Devnet:
-    """A devnet that is ready, or was.
+    """A devnet that is ready, or was ready before it ended.
 
     Attributes:
-        pid, pid_started: its supervisor, and when that was started (clock ticks since boot), against reused ids.
-        chain: None where the machine has no chain: allocations are not checked then, and nothing settles.
-        image_url, image_hash: the image, or a placeholder; its sha3-224 in hex.
-        image_file: the image that tasks run in; empty where they run on this machine's own system.
+        pid, pid_started: process id of its supervisor, and the start of that process in clock ticks since boot, because
+            ids are used again.
+        chain: None if the machine has no chain; then allocations are not checked, and nothing is settled.
+        image_url, image_hash: address and SHA3-224 (hexadecimal) of the image, or of a placeholder.
+        image_file: the image in which tasks run; empty if they run on this machine's own system.
         python: absolute path of the Python that tasks have.
     """
 
@@ -73,11 +74,11 @@ class Devnet:
 
     @property
     def running(self) -> bool:
-        """Whether its supervisor lives."""
+        """Returns whether its supervisor still runs."""
         return process_started(self.pid) == self.pid_started
 
     def environment(self) -> dict[str, str]:
-        """What a program exports to use this devnet: yapapi's variables, and ours."""
+        """Returns the variables that a program needs to use this devnet: yapapi's, and those of this project."""
         return {
             "YAGNA_APPKEY": self.requestor.app_key,
             "YAGNA_API_URL": self.requestor.api_url,
@@ -100,7 +101,7 @@ class Devnet:
 
     @classmethod
     def load(cls, path: Path) -> Devnet:
-        """Raises DevnetError where the file is none of ours."""
+        """Reads the file of a devnet. Raises DevnetError if it is no such file."""
         try:
             value: dict[str, Any] = json.loads(path.read_text())
             return cls(
@@ -121,7 +122,7 @@ def devnets_folder() -> Path:
 
 
 def devnet_folder(name: str) -> Path:
-    """Raises DevnetError where `name` is no name for a folder."""
+    """Returns the folder of the devnet `name`. Raises DevnetError if `name` cannot be the name of a folder."""
     if not name or not all(letter.isalnum() or letter in "-_" for letter in name) or len(name) > 40:
         raise DevnetError(f"{name!r} is no name for a devnet: use up to 40 letters, digits, - and _.")
     return devnets_folder() / name
@@ -132,7 +133,7 @@ def devnet_state_file(name: str) -> Path:
 
 
 def running_devnets() -> list[Devnet]:
-    """All that run, by name. What a killed devnet, or another version of this program, left behind is passed over."""
+    """Returns all running devnets, by name. Skips files of killed devnets and of other versions of this program."""
     found = []
     for path in sorted(devnets_folder().glob("*/devnet.json")):
         with contextlib.suppress(DevnetError):
@@ -141,9 +142,9 @@ def running_devnets() -> list[Devnet]:
 
 
 def find_devnet(name: str | None = None) -> Devnet | None:
-    """The running devnet called `name`, or by NIMA_GOLEM_DEVNET, or the only one; None where there is none.
+    """Returns the running devnet `name`, or the one that NIMA_GOLEM_DEVNET names, or the only one; None without one.
 
-    Raises DevnetError where several run and nothing says which is meant.
+    Raises DevnetError if several run, none of them is named, and none is called `default`.
     """
     name = name or os.environ.get(DEVNET_VARIABLE)
     running = running_devnets()
@@ -153,13 +154,13 @@ def find_devnet(name: str | None = None) -> Devnet | None:
         default = next((devnet for devnet in running if devnet.name == DEFAULT_DEVNET), None)
         if default is None:
             names = ", ".join(devnet.name for devnet in running)
-            raise DevnetError(f"Several devnets run ({names}): say which one with --name or {DEVNET_VARIABLE}.")
+            raise DevnetError(f"Several devnets run ({names}): name one with --name or {DEVNET_VARIABLE}.")
         return default
     return running[0] if running else None
 
 
 def process_started(pid: int) -> int | None:
-    """When the process `pid` was started, in clock ticks since boot; None where there is none, or only a zombie."""
+    """Returns the start of the process `pid` in clock ticks since boot; None if it does not run or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The yagna daemon over REST: one client for requestors, providers and the devnet, JSON in and out."""
+"""Talks to a yagna daemon over REST, in JSON: one client for requestors, providers and the devnet."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LONGEST_ANSWER = 1000  # characters of a refusal that go into its message
 
 
 class DaemonClient:
-    """One daemon, as the identity of one app key. Use it with `async with`, which holds its one HTTP session.
+    """A client of one daemon, with the identity of one app key. Use it with `async with`, which opens its HTTP session.
 
     Every method raises DaemonUnreachable if no daemon answers, AppKeyMissing if it does not know the app key, and
     DaemonRefused if it answers with any other HTTP error.
 
     Args:
-        api_url: of the daemon's REST interface; a slash at its end makes no difference.
+        api_url: URL of the daemon's REST interface; a slash at its end makes no difference.
         timeout: seconds that one request may take.
     """
 
@@ -57,10 +57,10 @@ class DaemonClient:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str | int | float] | None = None,
     ) -> Any:
-        """Sends one request, and returns what the daemon answers, parsed; None if the answer is empty.
+        """Sends one request, and returns the parsed answer of the daemon; None if the answer is empty.
 
         Args:
-            path: below `api_url`, from its slash on.
+            path: the part of the URL after `api_url`; begins with a slash.
         """
         if self._session is None:
             raise RuntimeError("a DaemonClient is used with `async with`")
@@ -79,7 +79,7 @@ class DaemonClient:
             ) from error
         except ValueError as error:
             raise DaemonUnreachable(
-                f"What answers at {self.api_url} is no yagna daemon: set YAGNA_API_URL to where yours listens."
+                f"The program at {self.api_url} is no yagna daemon: set YAGNA_API_URL to the address of yours."
             ) from error
 
     def _refusal(self, method: str, path: str, status: int, answer: str) -> AppKeyMissing | DaemonRefused:
@@ -88,10 +88,10 @@ class DaemonClient:
                 f"The yagna daemon at {self.api_url} does not know this app key: set YAGNA_APPKEY to one that "
                 "`yagna app-key list` shows."
             )
-        said = answer.strip()[:_LONGEST_ANSWER] or "it did not say why"
+        said = answer.strip()[:_LONGEST_ANSWER] or "it gave no reason"
         return DaemonRefused(
             f"The yagna daemon at {self.api_url} answered {status} to {method} {path}: {said.rstrip('.')}. "
-            "Its own log says more.",
+            "See its log for the cause.",
             status,
             answer,
         )

@@ -1,4 +1,4 @@
-"""A look at the market: who offers to compute, how large and how dear they are. Nothing is signed."""
+"""Looks at the market: which providers offer to compute, their size and their price. Nothing is signed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ from requestor.money import SECONDS_AN_HOUR, Price
 class Offer:
     """One provider's offer.
 
-    threads, memory_gib: of the whole offer. price: of one activity.
+    Attributes:
+        threads, memory_gib: the size of the whole offer.
+        price: the price of one activity.
     """
 
     provider_id: str
@@ -43,7 +45,7 @@ class Offer:
 
     @property
     def first_hour(self) -> Decimal:
-        """GLM for one hour at full load, start fee included: what `--max-price` is held against."""
+        """Returns the GLM for one hour at full load with the start fee; `--max-price` is compared with it."""
         return self.price.first_hour(self.threads)
 
     @property
@@ -56,9 +58,9 @@ class Offer:
 
 
 async def scan_offers(connection: GolemConnection, subnet: str, seconds: float) -> list[Offer]:
-    """Listens to the market for `seconds`, and returns one offer a provider, the cheapest first hour first.
+    """Listens to the market for `seconds`, and returns one offer per provider, sorted by the price of the first hour.
 
-    Offers that are no linear price for time and CPU are left out. Raises what `DaemonClient` raises.
+    Offers without a linear price for time and CPU are left out. Raises what `DaemonClient` raises.
     """
     expiration = datetime.now(timezone.utc) + timedelta(hours=1)
     demand = {
@@ -86,10 +88,10 @@ async def scan_offers(connection: GolemConnection, subnet: str, seconds: float) 
 
 
 def read_offer(provider_id: str, properties: Mapping[str, Any]) -> Offer | None:
-    """Returns the offer that these properties describe.
+    """Returns the offer that these properties describe; None if they are not valid.
 
-    It is None if a stranger's properties are not what they should be: no linear price for time and CPU alone, prices
-    that are negative or no numbers, no size.
+    A stranger's properties are not valid if they have no linear price for time and CPU alone, prices that are negative
+    or no numbers, or no size.
     """
     try:
         *coefficients, start = (Decimal(repr(value)) for value in properties[PRICES])

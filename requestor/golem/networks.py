@@ -1,6 +1,7 @@
-"""The Golem that a command uses: the payment networks of yagna's erc20 driver, and where the requestor's daemon is.
+"""Chooses the Golem that a command uses: payment network, subnet, and the address of the requestor's daemon.
 
-The environment variables are yagna's and yapapi's own; their default values stand here and nowhere else.
+The networks are those of yagna's erc20 driver. The environment variables are yagna's and yapapi's own; only this module
+has their default values.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ def required_app_key(environment: Mapping[str, str]) -> str:
     if app_key := environment.get("YAGNA_APPKEY"):
         return app_key
     raise AppKeyMissing(
-        "No app key: set YAGNA_APPKEY (make one with `yagna app-key create nima-golem`), or start a local "
+        "No app key: set YAGNA_APPKEY (make a key with `yagna app-key create nima-golem`), or start a local "
         "Golem with `nima-golem devnet up --detach`."
     )
 
 
 @dataclass(frozen=True)
 class GolemConnection:
-    """The daemon's address and the way to pay: all that a run needs to know of Golem.
+    """The daemon's address and the way to pay: all that a run needs to know about Golem.
 
     Attributes:
-        api_url: of the daemon's REST interface, without a slash at the end (one that is given is removed).
+        api_url: URL of the daemon's REST interface; a slash at the end is removed.
         app_key: the daemon's key for one of its identities.
         network: payment network, a key of `TOKEN_OF_NETWORK`.
         driver: payment driver.
@@ -75,7 +76,7 @@ class GolemConnection:
     driver: str = PAYMENT_DRIVER
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "api_url", self.api_url.rstrip("/"))  # paths, and yapapi's, begin with one
+        object.__setattr__(self, "api_url", self.api_url.rstrip("/"))  # paths begin with a slash
 
     @classmethod
     def from_environment(
@@ -98,5 +99,5 @@ class GolemConnection:
 
     @property
     def platform(self) -> str:
-        """The payment platform's name, such as `erc20-hoodi-tglm`."""
+        """Returns the payment platform's name, such as `erc20-hoodi-tglm`."""
         return payment_platform(self.network, self.driver)

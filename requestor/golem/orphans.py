@@ -1,4 +1,4 @@
-"""Agreements that are still open: those of a killed process are ended, and what was done under them is paid for."""
+"""Ends the agreements that a killed process left open, and pays for the work that was done under them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from requestor.errors import GolemError
 from requestor.golem.wallet import Wallet
 from requestor.money import Accounts, Price
 
-PATIENCE = 15.0  # seconds for the invoices; who takes longer is asked again when the run is resumed next
+PATIENCE = 15.0  # seconds to wait for the invoices; later ones are taken when the run is resumed next
 
 logger = logging.getLogger(__name__)
 
 
 async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, longest: float) -> None:
-    """End every agreement of the ledger that is still open, and accept the invoice that follows, if anything was run.
+    """Ends every agreement of the ledger that is still open, and accepts its invoice if an activity was begun.
 
-    `longest`: seconds after which agreements end by themselves. Raises what `Wallet` raises.
+    `longest`: seconds after which agreements end by themselves. Raises the errors of `Wallet`.
     """
     orphans = accounts.ledger.open_agreements()
     for entry in orphans:
@@ -34,14 +34,14 @@ async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, lo
         accounts.adopt(agreement, Price.from_text(entry["price"]), entry["threads"], min(age, longest))
     await collect_bills(wallet, accounts, allocation, PATIENCE)
     for entry in accounts.ledger.open_agreements():
-        if not accounts.ledger.has_begun(entry["agreement"]):  # killed while it was created: there was nothing to bill
+        if not accounts.ledger.has_begun(entry["agreement"]):  # killed before anything was billed
             accounts.ledger.record("agreement_ended", agreement=entry["agreement"])
 
 
 async def collect_bills(wallet: Wallet, accounts: Accounts, allocation: str, patience: float) -> None:
-    """Accept, if they are in order, the invoices of all agreements that are open, once or for so many seconds.
+    """Accepts the valid invoices of all open agreements; waits up to `patience` seconds for them, with 0 not at all.
 
-    Raises what `Wallet` raises.
+    Raises the errors of `Wallet`.
     """
     waiting = {entry["agreement"] for entry in accounts.ledger.open_agreements()}
     deadline = time.monotonic() + patience
@@ -60,9 +60,12 @@ async def collect_bills(wallet: Wallet, accounts: Accounts, allocation: str, pat
 
 async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement: str, invoice: dict[str, Any]) -> None:
     amount = Decimal(invoice["amount"])
-    if invoice["status"] in ("ACCEPTED", "SETTLED"):  # killed after accepting, before writing it down
+    if invoice["status"] in (
+        "ACCEPTED",
+        "SETTLED",
+    ):  # killed before it wrote that it accepted
         accounts.invoice(agreement, amount)
-    elif invoice["status"] == "REJECTED":  # killed after rejecting, before writing it down
+    elif invoice["status"] == "REJECTED":  # killed before it wrote that it rejected
         accounts.reject_invoice(agreement, amount, "it was rejected")
     elif accounts.approve(agreement, amount):
         if amount > 0:
@@ -73,15 +76,15 @@ async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement
 
 
 async def reject_invoice(wallet: Wallet, accounts: Accounts, agreement: str, invoice_id: str, amount: Decimal) -> None:
-    """Refuse a bill that is not to be paid, as `Accounts.approve` found: yagna tells its sender.
+    """Rejects an invoice that `Accounts.approve` refused; yagna tells its sender.
 
-    Yagna can refuse invoices as a whole, and debit notes not at all; those are only left alone.
+    Yagna can only reject whole invoices. It cannot reject debit notes, so these stay unanswered.
     """
     worthless = accounts.ledger.worthless(agreement)
     reason = "it is beyond what time and price allow" if worthless is None else f"nothing was of use: {worthless}"
     logger.warning("the invoice of %s GLM for agreement %s is rejected: %s", amount, agreement, reason)
     try:
         await wallet.reject(invoice_id, "INCORRECT_AMOUNT" if worthless is None else "BAD_SERVICE", reason)
-    except GolemError as error:  # it is not paid all the same
+    except GolemError as error:  # the invoice is not paid in this case either
         logger.warning("the daemon did not take the rejection: %s", error)
     accounts.reject_invoice(agreement, amount, reason)

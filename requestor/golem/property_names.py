@@ -1,4 +1,4 @@
-"""The names of Golem's properties in demands, offers and agreements, and of the counters that are paid for.
+"""Lists the names of Golem's properties in demands, offers and agreements, and of the counters that are paid for.
 
 Golem's specification: https://github.com/golemfactory/golem-architecture/tree/master/standards. Only names that this
 program reads or sets in several places stand here.
@@ -6,11 +6,11 @@ program reads or sets in several places stand here.
 
 from __future__ import annotations
 
-# who
+# the node
 NODE_NAME = "golem.node.id.name"
 SUBNET = "golem.node.debug.subnet"
 
-# what is offered, what is asked for
+# the offered machine, the requested task
 RUNTIME = "golem.runtime.name"
 THREADS = "golem.inf.cpu.threads"
 MEMORY = "golem.inf.mem.gib"
@@ -19,9 +19,9 @@ PACKAGE_FORMAT = "golem.srv.comp.vm.package_format"
 MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 EXPIRATION = "golem.srv.comp.expiration"  # milliseconds since 1970
 
-# what is paid, how and when; the question mark is part of three of these names
+# prices and payment; the question mark is part of two of these names
 PRICING_MODEL = "golem.com.pricing.model"
-PRICES = "golem.com.pricing.model.linear.coeffs"  # GLM: one a counter of the usage vector, then the start price
+PRICES = "golem.com.pricing.model.linear.coeffs"  # GLM: a price per counter of the usage vector, then the start price
 USAGE_VECTOR = "golem.com.usage.vector"  # the names of the counters that are paid for
 CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"

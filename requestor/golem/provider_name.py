@@ -1,4 +1,4 @@
-"""Names of providers. Providers choose them, so a name can hold any text, or none."""
+"""Makes the names of providers printable. Providers choose them, so a name can hold any text, or none."""
 
 from __future__ import annotations
 

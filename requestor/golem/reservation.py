@@ -1,4 +1,4 @@
-"""The money that a run has set aside with yagna: an allocation of what is left of its budget, and what it settles."""
+"""Reserves the rest of a run's budget with yagna, and pays from it what a killed process left open."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LONGEST_RUN = timedelta(hours=4)
 
 
 class Reservation:
-    """Our own allocation: yapapi's would live for ten years if this process were killed.
+    """The allocation of a run. One that yapapi makes would exist for ten years if this process were killed.
 
-    Every method raises what `Wallet` raises.
+    Every method raises the errors of `Wallet`.
     """
 
     def __init__(self, wallet: Wallet, accounts: Accounts) -> None:
@@ -27,14 +27,14 @@ class Reservation:
 
     @property
     def allocation(self) -> str:
-        """Its id."""
+        """Returns the id of the allocation."""
         assert self._allocation is not None, "nothing is reserved"
         return self._allocation
 
     async def make(self) -> tuple[Decimal, str]:
-        """Reserve what is left of the budget. Returns the amount, GLM, and the wallet's address.
+        """Reserves the rest of the budget. Returns the amount in GLM, and the wallet's address.
 
-        What a killed process of this run had reserved is released. Raises ConfigurationError where nothing is left.
+        Releases what a killed process of this run had reserved. Raises ConfigurationError if nothing is left.
         """
         accounts = self._accounts
         for leaked in accounts.ledger.open_allocations():
@@ -44,18 +44,18 @@ class Reservation:
         if left <= 0:
             raise ConfigurationError(
                 f"--budget {show_glm(accounts.budget)}: this run has cost {show_glm(accounts.spent)} already, so that "
-                "nothing is left; give the command again with a larger one."
+                "nothing is left. Give the command again with a larger budget."
             )
         self._allocation, address = await self._wallet.allocate(left, LONGEST_RUN + timedelta(hours=1))
         accounts.ledger.record("allocation", id=self._allocation, amount=left)
         return left, address
 
     async def settle_orphans(self) -> None:
-        """End and pay what a killed process of this run had hired."""
+        """Ends the agreements that a killed process of this run left open, and pays for them."""
         await settle_orphans(self._wallet, self._accounts, self.allocation, LONGEST_RUN.total_seconds())
 
     async def collect_bills(self) -> None:
-        """Pay the invoices that are there, without waiting for others."""
+        """Pays the invoices that have arrived, and does not wait for others."""
         await collect_bills(self._wallet, self._accounts, self.allocation, patience=0)
 
     async def release(self) -> None:

@@ -1,4 +1,4 @@
-"""Trying again what may fail for a while, with pauses in between that grow."""
+"""Repeats an action that may fail for a while, with growing pauses between the attempts."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ async def retry_until_success(
     """Awaits `attempt()` until it does not fail, and returns its result.
 
     Args:
-        on: the failures after which it is tried again; any other is raised at once.
-        pauses: seconds between two attempts; where they end, the next attempt is the last.
-        before_pause: told of each failure, and of the pause that follows.
-        sleep: what a pause is spent with.
+        on: the failures after which `attempt` is repeated; any other failure is raised at once.
+        pauses: seconds between two attempts; after the last pause comes the last attempt.
+        before_pause: called with each failure and the pause that follows.
+        sleep: waits for the seconds of a pause.
 
     Raises:
-        Exception: what the last attempt raised.
+        Exception: the failure of the last attempt.
     """
     for pause in pauses:
         try:

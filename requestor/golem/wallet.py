@@ -1,4 +1,4 @@
-"""The requestor's money and agreements, as its own daemon holds them: allocations that cap the spending, invoices."""
+"""Manages the requestor's money and agreements through its own daemon: allocations, invoices, terminations."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ENDED = 409
 
 
 class Wallet(DaemonClient):
-    """The requestor's daemon, its allocations and what they pay. Used and failing as `DaemonClient`."""
+    """The requestor's daemon with its allocations and payments. It is used, and fails, as `DaemonClient`."""
 
     def __init__(self, connection: GolemConnection) -> None:
         super().__init__(connection.api_url, connection.app_key)
         self._connection = connection
 
     async def allocate(self, amount: Decimal, lifetime: timedelta) -> tuple[str, str]:
-        """Reserves `amount` GLM: nothing beyond it can be paid. The reservation expires if nobody releases it.
+        """Reserves `amount` GLM: nothing beyond that can be paid. The allocation expires if nobody releases it.
 
         Returns (allocation id, wallet address). Raises WalletEmpty if the wallet holds less.
         """
@@ -52,7 +52,7 @@ class Wallet(DaemonClient):
         return str(allocation["allocationId"]), address
 
     async def release(self, allocation_id: str) -> None:
-        """Gives a reservation back. One that is gone already is no error."""
+        """Releases an allocation. It is no error if the allocation does not exist any more."""
         try:
             await self.request("DELETE", f"/payment-api/v1/allocations/{allocation_id}")
         except DaemonRefused as error:
@@ -60,7 +60,7 @@ class Wallet(DaemonClient):
                 raise
 
     async def terminate(self, agreement_id: str, reason: str) -> None:
-        """Ends an agreement. One that has ended already, or is unknown by now, is no error."""
+        """Ends an agreement. It is no error if the agreement has ended already or is unknown by now."""
         body = {"message": reason, "golem.requestor.code": "Cancelled"}
         try:
             await self.request("POST", f"/market-api/v1/agreements/{agreement_id}/terminate", body)

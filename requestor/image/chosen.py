@@ -1,4 +1,4 @@
-"""The provider image that a run uses: reads it from the environment, and checks it before anybody is paid."""
+"""Reads from the environment which provider image a run uses, and checks it before any provider is paid."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from requestor.errors import ConfigurationError, ImageError
 from requestor.image.gvmi import ImageInfo, read_image, read_labels
 from requestor.image.labels import DEFAULT_PYTHON, check_image_versions, models_in_labels, python_in_labels
 
-_END_BYTES = 64 * 1024  # of the end of an image; more than any container config of this project has
+_END_BYTES = 64 * 1024  # the end of an image that is read; it is longer than any container config of this project
 _SECONDS = 10.0
 _PACKAGE = re.compile(r"hash:sha3:(?P<digest>[0-9a-f]+):(?P<url>https?://\S+)")
 
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """The image that providers are asked to run.
+    """The image that providers have to run.
 
     Attributes:
         package: the demand's task package, `hash:sha3:<sha3-224>:<url>`.
         python: absolute path of the image's Python.
-        info: of the image's file on this machine; None if there is none.
+        info: description of the image's file on this machine; None if there is no such file.
         labels: those of the file, or else of the file at the URL; None if neither can be read.
     """
 
@@ -37,17 +37,17 @@ class ChosenImage:
 
     @property
     def digest(self) -> str:
-        """The SHA3 of the image, in hexadecimal digits: 56 of them for SHA3-224."""
+        """Returns the SHA3 of the image, in hexadecimal digits: 56 digits for SHA3-224."""
         return self._parts()["digest"]
 
     @property
     def url(self) -> str:
-        """The URL from which providers download it."""
+        """Returns the URL from which providers download the image."""
         return self._parts()["url"]
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The SHA-256 of the models that are known to lie in the image."""
+        """Returns the SHA-256 of each model that is known to be in the image."""
         return models_in_labels(self.info.labels) if self.info else ()
 
     def _parts(self) -> re.Match[str]:
@@ -85,8 +85,8 @@ def choose_image(environment: Mapping[str, str]) -> ChosenImage:
 
 
 def _labels_at(url: str) -> dict[str, str] | None:
-    """Returns the labels of the image at `url`; None if this machine cannot get it or it is no image: providers will
-    tell.
+    """Returns the labels of the image at `url`; None if this machine cannot read an image there. Then providers find
+    out.
 
     Does not download the whole file from a server that cannot send the end alone.
     """

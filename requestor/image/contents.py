@@ -1,4 +1,4 @@
-"""Lists what takes room in an image: this project, each package that it needs, Python, and the system below."""
+"""Lists what uses space in an image: this project, each package that it needs, Python, and the system below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golem's image format, `.gvmi`, read and written as the VM runtime reads it.
+"""Reads and writes Golem's image format, `.gvmi`, as the VM runtime reads it.
 
     squashfs | CRC-32 (IEEE) of the JSON, u32 little-endian | container config as JSON | length of the JSON
 
@@ -49,14 +49,14 @@ _SETS = ("Volumes", "ExposedPorts")  # path → {}
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a `.gvmi` file is.
+    """The description of a `.gvmi` file.
 
     Attributes:
-        config: the container config, checked; what the runtime takes from it are the properties below.
+        config: the checked container config; the properties below are what the runtime takes from it.
         size: bytes of the file.
         squashfs_size: bytes of the squashfs at its beginning.
-        compression: of the squashfs: gzip, lzo, xz, lz4, lzma or zstd.
-        sha3_224: of the whole file, 56 hexadecimal digits, which the demand names.
+        compression: compression of the squashfs: gzip, lzo, xz, lz4, lzma or zstd.
+        sha3_224: hash of the whole file, 56 hexadecimal digits; the demand names it.
     """
 
     path: Path
@@ -76,23 +76,23 @@ class ImageInfo:
 
     @property
     def env(self) -> tuple[str, ...]:
-        """`NAME=value`. Runtimes from 0.5.0 on start programs with an empty environment all the same."""
+        """Returns the variables as `NAME=value`. Runtimes from 0.5.0 on ignore them: programs get no environment."""
         return tuple(self.config.get("Env") or ())
 
     @property
     def working_dir(self) -> str:
-        """Where programs start; `/` where the config does not say."""
+        """Returns the folder in which programs start; `/` if the config names none."""
         folder: str = self.config.get("WorkingDir") or ""
         return folder if folder.strip() else "/"
 
     @property
     def volumes(self) -> tuple[str, ...]:
-        """Sorted paths that become empty folders of the host, the only places that files can be sent to."""
+        """Returns the sorted paths that become empty folders of the host. Files can be sent only to these."""
         return tuple(sorted(self.config.get("Volumes") or ()))
 
     @property
     def user(self) -> tuple[int, int]:
-        """(uid, gid) of programs: the config's `User` where that is two numbers, and root for anything else."""
+        """Returns (uid, gid) of programs: the config's `User` if it is two numbers, otherwise root."""
         match = re.fullmatch(r"\+?([0-9]+):\+?([0-9]+)", (self.config.get("User") or "").strip(), re.ASCII)
         if match is None or any(int(number[-20:]) >= 2**32 for number in match.groups()):
             return 0, 0
@@ -104,7 +104,7 @@ class ImageInfo:
 
 
 def read_image(path: Path) -> ImageInfo:
-    """Read and check an image. Raises ImageError for a file that is none, or that the runtime would refuse."""
+    """Reads and checks an image. Raises ImageError if it is no image, or if the runtime would refuse it."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -118,13 +118,13 @@ def read_image(path: Path) -> ImageInfo:
 
 
 def read_labels(end: bytes) -> dict[str, str]:
-    """The labels of an image of which only these last bytes are there. Raises ImageError where they hold no config."""
+    """Returns the labels of an image from its last bytes. Raises ImageError if these bytes hold no config."""
     config, _ = _read_config(Path("image"), io.BytesIO(end), len(end))
     return dict(config.get("Labels") or {})
 
 
 def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> ImageInfo:
-    """Make an image of a squashfs file and a container config; the same bytes for the same input.
+    """Makes an image of a squashfs file and a container config; the same input gives the same bytes.
 
     `output` appears when it is complete, and replaces what was there. Raises ImageError.
     """
@@ -148,7 +148,7 @@ def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> Imag
 
 
 def _read_config(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
-    """The config, and how many bytes lie before its checksum."""
+    """Returns the config, and the number of bytes before its checksum."""
     if size < _TRAILER_BYTES:
         raise ImageError(f"{path} is no Golem image: it has {size} bytes.")
     file.seek(size - _LENGTH_DIGITS)
@@ -174,7 +174,7 @@ def _read_config(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any],
 
 
 def _read_superblock(path: Path, file: BinaryIO, squashfs_size: int) -> str:
-    """The compression of the squashfs, which must be whole."""
+    """Returns the compression of the squashfs. Raises ImageError if the squashfs is not whole."""
     file.seek(0)
     block = file.read(_SUPERBLOCK.size)
     if squashfs_size < _SUPERBLOCK.size or len(block) < _SUPERBLOCK.size:
@@ -190,7 +190,7 @@ def _read_superblock(path: Path, file: BinaryIO, squashfs_size: int) -> str:
 
 
 def _check_config(config: Any) -> None:
-    """Raise ValueError where the runtime's deserialisation would fail."""
+    """Raises ValueError if the runtime's deserialisation would fail."""
     if not isinstance(config, dict):
         raise ValueError("it is no object")
     for name, value in config.items():
@@ -217,14 +217,14 @@ def _check_config(config: Any) -> None:
 
 
 def _to_json(config: Mapping[str, Any]) -> bytes:
-    """Always the same bytes for the same config. Raises ValueError for half of a surrogate pair, or no number."""
+    """Returns the same bytes for the same config. Raises ValueError for half of a surrogate pair, and for NaN."""
     return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("it has a key twice")
     return data
 
 
@@ -233,7 +233,7 @@ def _no_constant(name: str) -> None:
 
 
 def _digest(file: BinaryIO) -> hashlib._Hash:
-    """`hashlib.file_digest`, which Python 3.10 has not."""
+    """Does the work of `hashlib.file_digest`, which Python 3.10 does not have."""
     digest = hashlib.sha3_224()
     while block := file.read(1 << 20):
         digest.update(block)

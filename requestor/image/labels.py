@@ -1,9 +1,9 @@
-"""What an image says of itself, in labels of its container config that are set where it is built:
+"""Reads the labels that describe an image. The build writes them into its container config:
 
-- `nima-golem.version`: of the package in it
-- `nima-golem.protocol`: of the jobs that its program takes
+- `nima-golem.version`: version of the package in the image
+- `nima-golem.protocol`: version of the jobs that its program accepts
 - `nima-golem.python`: absolute path of the Python that runs the program
-- `nima-golem.models`: SHA-256 of the models that lie in it, with blanks between them
+- `nima-golem.models`: SHA-256 of the models in the image, separated by blanks
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULT_PYTHON = "/usr/local/bin/python3"
 
 
 def check_image_versions(labels: Mapping[str, str], image: str) -> None:
-    """Raises ImageMismatch unless an image with these labels takes this program's jobs. `image`: what to call it."""
+    """Raises ImageMismatch if an image with these labels does not accept this program's jobs. `image`: its name."""
     version, protocol = labels.get(VERSION_LABEL), labels.get(PROTOCOL_LABEL)
     if version is None or protocol is None:
         raise ImageMismatch(
@@ -36,10 +36,10 @@ def check_image_versions(labels: Mapping[str, str], image: str) -> None:
 
 
 def python_in_labels(labels: Mapping[str, str]) -> str:
-    """Absolute path of the Python in an image with these labels."""
+    """Returns the absolute path of the Python in an image with these labels."""
     return labels.get(PYTHON_LABEL, DEFAULT_PYTHON)
 
 
 def models_in_labels(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """SHA-256 of the models that nobody has to send to an image with these labels."""
+    """Returns the SHA-256 of each model in an image with these labels; nobody has to send these models."""
     return tuple(labels.get(MODELS_LABEL, "").split())

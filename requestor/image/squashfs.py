@@ -1,4 +1,4 @@
-"""The file system in an image: made with `mksquashfs`, listed with `unsquashfs`."""
+"""Makes the file system of an image with `mksquashfs`, and lists it with `unsquashfs`."""
 
 from __future__ import annotations
 

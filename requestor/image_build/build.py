@@ -1,4 +1,4 @@
-"""Dockerfile.provider → container image → `.gvmi`. What was built of the same ingredients before is taken as it is."""
+"""Builds Dockerfile.provider to a container image, and this to a `.gvmi`. Uses the last result if nothing changed."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _SOURCES = ("nima", "provider_image")
 
 Report = Callable[[str], None]
-"""Called with what is being done now."""
+"""Is called with the name of each step when it begins."""
 
 
 def build_image(output: Path, base: str, models: Sequence[str], report: Report) -> ImageInfo:
-    """Build the provider image of this checkout on the container image `base`, as `output`.
+    """Builds the provider image of this checkout on the container image `base`, as `output`.
 
-    models: files or names of models to put into it. Raises ImageError, or NimaError for a model that is none.
+    models: files or names of models to put into the image. Raises ImageError; NimaError if one is no model.
     """
     if not (REPOSITORY / DOCKERFILE).is_file():
         raise ImageError(
@@ -74,7 +74,7 @@ def build_image(output: Path, base: str, models: Sequence[str], report: Report) 
 
 
 def gather_sources(context: Path) -> None:
-    """Copy into the new folder `context` what the Dockerfile takes, with the same modes on every machine."""
+    """Copies what the Dockerfile needs into the new folder `context`, with the same modes on every machine."""
     context.mkdir()
     shutil.copyfile(REPOSITORY / DOCKERFILE, context / DOCKERFILE)
     for name in _SOURCES:
@@ -85,7 +85,7 @@ def gather_sources(context: Path) -> None:
 
 
 def gather_models(models: Sequence[str], folder: Path) -> list[str]:
-    """Write `models` into the new `folder` as runs send them to providers; their sorted hashes."""
+    """Writes `models` into the new `folder` as runs send them to providers; returns their sorted hashes."""
     from nima.model import checkpoint
     from nima.safe_io import sha256_of
     from nima.weights import find_model
@@ -99,7 +99,7 @@ def gather_models(models: Sequence[str], folder: Path) -> list[str]:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """Path below `folder` → SHA-256, of every file."""
+    """Returns the SHA-256 of every file below `folder`, by its path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
@@ -108,12 +108,12 @@ def _build(builder: Builder, context: Path, arguments: Mapping[str, str], kept: 
     kept.parent.mkdir(parents=True, exist_ok=True)
     report(f"Building with {builder.name} (minutes)")
     image = builder.build(context, context / DOCKERFILE, arguments)
-    # Beside the result: /tmp may be in memory.
+    # The scratch folder is beside the result, because /tmp may be in memory.
     with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as scratch:
         archive, root, squashfs = (Path(scratch) / name for name in ("archive.tar", "root", "root.squashfs"))
         report("Saving")
         builder.save(image, archive)
-        builder.remove(image)  # it takes a gigabyte, and nobody needs it any more
+        builder.remove(image)  # it uses a gigabyte, and nothing needs it any more
         report("Unpacking")
         config = unpack_archive(archive, root)
         archive.unlink()
@@ -131,7 +131,7 @@ def _kept(ingredients: Mapping[str, object]) -> Path:
 
 
 def _hard_copies(source: Path, target: Path) -> None:
-    """Copies that take no room where the file system allows it."""
+    """Copies files as hard links, which use no space, if the file system allows it."""
     target.mkdir()
     for path in source.iterdir():
         try:

@@ -1,7 +1,7 @@
-"""The self-test of an image: every kind of job, done by the program in it as Golem's VM would start it.
+"""Tests an image: its program does every kind of job, started as Golem's VM would start it.
 
-That is: from the unpacked squashfs, with no network and no privilege, in volumes that are empty before, in the memory
-that a provider must have at least; without an environment, and once with the image's, as runtimes before 0.5 gave it.
+The program runs from the unpacked squashfs, without network and privileges, with empty volumes and with the least
+memory that a provider must have. It gets no environment, and once that of the image, as from runtimes before 0.5.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ _PLAN = TrainingPlan(
 
 @dataclass(frozen=True)
 class Check:
-    """Something that holds, and what was found."""
+    """A check that has passed, and what it found."""
 
     name: str
     found: str
 
 
 async def verify_image(path: Path) -> AsyncIterator[Check]:
-    """Check the image `path` step by step.
+    """Checks the image `path` step by step.
 
-    Raises ImageError, or ImageMismatch for one of another version, at the first thing that does not hold.
+    Raises ImageError at the first check that fails, or ImageMismatch if the image is of another version.
     """
     info = await asyncio.to_thread(read_image, path)
     yield Check("format", f"{info.size} bytes, SHA3-224 {info.sha3_224}")
@@ -119,7 +119,7 @@ def _check_config(info: ImageInfo) -> None:
     elif info.user != (0, 0):
         problem = f"its programs run as user {info.user[0]}, who may not write to volumes"
     if problem:
-        raise ImageError(f"{info.path} is of no use: {problem}.")
+        raise ImageError(f"{info.path} cannot be used: {problem}.")
 
 
 class _Booted:
@@ -130,7 +130,7 @@ class _Booted:
         self.root, self.store, self.jobs = image.root, volumes[STORE_FOLDER], volumes[JOBS_FOLDER]
 
     async def work(self, kind: JobKind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
-        """Have the program do the job `name` of `kind`. Raises ImageError unless it succeeded."""
+        """Lets the program do the job `name` of `kind`. Raises ImageError if it fails."""
         plan, name = _PLAN if kind == "train" else None, name or kind
         job = Job(PROTOCOL, kind, name, backbone, STORE_FOLDER, base, (shard,), plan, threads=0)
         folder = self.jobs / name
@@ -158,7 +158,7 @@ class _Booted:
 
 @asynccontextmanager
 async def _unpacked(info: ImageInfo) -> AsyncIterator[tuple[UnpackedImage, Path]]:
-    """The image, and a folder for what is done with it."""
+    """Yields the unpacked image, and a scratch folder."""
     with tempfile.TemporaryDirectory(prefix="nima-golem-verify-", ignore_cleanup_errors=True) as scratch:
         try:
             image = await ImageCache(Path(scratch) / "images").unpack(info.path)
@@ -186,7 +186,7 @@ async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool
 
 @dataclass(frozen=True)
 class _Expected:
-    """What this machine computes: image_ids int64 `[n]`, features float16 `[n, d]`, probabilities float32 `[n, 10]`."""
+    """This machine's results: image_ids int64 `[n]`, features float16 `[n, d]`, probabilities float32 `[n, 10]`."""
 
     image_ids: NDArray[np.int64]
     features: NDArray[np.float16]
@@ -194,7 +194,7 @@ class _Expected:
 
 
 def _prepare(store: Path) -> tuple[str, str, _Expected]:
-    """Put a model and a shard of drawn photos into `store`; their hashes, and what is to come of them."""
+    """Puts a model and a shard of drawn photos into `store`; returns their hashes and the expected results."""
     import numpy as np
 
     from nima.model import checkpoint, initial_model
@@ -223,7 +223,7 @@ def _backbone_of(path: Path) -> str:
 
 
 def _drawn_photos() -> list[bytes]:
-    """JPEGs of gradients, each with another colour and direction."""
+    """Draws gradients as JPEGs, each with another colour and direction."""
     import numpy as np
     from PIL import Image
 

@@ -105,12 +105,12 @@ class Figures:
 
     @property
     def start(self) -> float:
-        """The seconds until the first batch can be computed."""
+        """Returns the seconds until the first batch can be computed."""
         return sum(self.seconds[name] for name in STARTING)
 
     @property
     def saved(self) -> float:
-        """The seconds saved per photo, in every round but the first."""
+        """Returns the seconds saved per photo, in every round but the first."""
         return (self.seconds["first round"] - self.seconds["second round"]) / self.photos
 
     def as_json(self) -> dict[str, object]:

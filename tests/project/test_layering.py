@@ -329,7 +329,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
 
 
 def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether click calls the function: its parameters are options."""
+    """Returns whether click calls the function, so that its parameters are options."""
     return any(isinstance(one, ast.Call) and ast.unparse(one.func).endswith(".command") for one in node.decorator_list)
 
 

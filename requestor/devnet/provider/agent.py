@@ -1,7 +1,7 @@
-"""A provider's agent: offers its machine on the market of its daemon, signs agreements, and serves them.
+"""Is a provider's agent: offers its machine on the market of its daemon, signs agreements, and serves them.
 
 `python -m requestor.devnet.provider.agent CONFIG.json` runs it until SIGTERM; `CONFIG.json` is an `AgentSettings`. It
-ends with an error where the daemon goes away.
+ends with an error if the daemon ends.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """Who the provider is and what it asks for.
+    """The provider's identity, prices and limits.
 
     Attributes:
-        folder: its working folder: activities, cache, and `agent.json`, its `AgentReport`.
+        folder: its working folder: activities, cache, and `agent.json`, which tells its state.
         coefficients: prices in GLM: per CPU second, per second, per activity.
-        fault: what is wrong with it, as `faults.kinds.parse_faults` names it; empty for an honest provider.
-        images: the folder of the `ImageCache` that tasks' images come from; empty: they run on the host's own system.
-        image_environment: whether programs get the image's ENV.
-        threads, memory_gib: what it offers instead of what the host has; 0: that.
+        fault: name of its fault, as `parse_faults` returns it; empty for an honest provider.
+        images: folder of the `ImageCache` with the images of tasks; if empty, tasks run on the host's own system.
+        image_environment: True if programs get the image's ENV.
+        threads, memory_gib: the resources that it offers; 0 for those of the host.
     """
 
     name: str
@@ -115,13 +115,13 @@ class Agent:
         )
         self._constraints = constraints(settings.subnet, time.time())
         self._offer_id = ""
-        self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id, as templates of the next
-        self._refused: dict[str, Mapping[str, Any]] = {}  # demands to look at again when a slot is free
+        self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id; the next proposal begins with the last one
+        self._refused: dict[str, Mapping[str, Any]] = {}  # demands that are answered again when a slot is free
         self._agreements: dict[str, AgreementTask] = {}
         self._looking_again: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises GolemError where the daemon is gone."""
+        """Serves until it is cancelled. Raises GolemError if the daemon is gone."""
         self._offer_id = await self._rest.publish_offer(self._properties, self._constraints)
         self._tell()
         loops = [
@@ -168,7 +168,7 @@ class Agent:
 
     @staticmethod
     async def _pause(error: GolemError) -> None:
-        """A single request may fail. Where the daemon is gone for good, the service bus says so."""
+        """Waits after a request that failed. If the daemon is gone for good, the service bus reports it."""
         logger.warning("%s", error)
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -228,7 +228,7 @@ class Agent:
             task_again.add_done_callback(self._looking_again.discard)
 
     async def _look_again(self, proposal: Mapping[str, Any]) -> None:
-        with contextlib.suppress(GolemError):  # the requestor may be gone for long
+        with contextlib.suppress(GolemError):  # the requestor may have ended long ago
             await self._on_proposal(proposal)
 
     # ---- what happens to agreements
@@ -259,7 +259,7 @@ class Agent:
         timeout: float,
         handle: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        """Hand every event from now on to `handle`, once."""
+        """Passes every event from now on to `handle`, once."""
         after, seen = datetime.now(timezone.utc).isoformat(), set[str]()
         while True:
             try:
@@ -275,7 +275,7 @@ class Agent:
                 after = max(after, event["eventDate"])
 
     def _tell(self) -> None:
-        """Leave word for `devnet status`, and for the network that waits for us."""
+        """Writes the state for `devnet status`, and for the network, which waits until the provider offers itself."""
         states = [task.state for task in self._active()]
         report = {
             "state": states[0].lower() if states else "idle",

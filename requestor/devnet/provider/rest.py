@@ -1,4 +1,4 @@
-"""The provider's half of yagna's REST API, and what the devnet asks of a daemon."""
+"""Calls the provider's half of yagna's REST API, and what else the devnet asks of a daemon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIMEOUT = 90.0  # seconds, longer than any event is waited for
 
 
 class ProviderRest(DaemonClient):
-    """One provider's daemon. Used and failing as `DaemonClient`."""
+    """One provider's daemon. It is used, and fails, as `DaemonClient`."""
 
     def __init__(self, api_url: str, app_key: str) -> None:
         super().__init__(api_url, app_key, timeout=_TIMEOUT)

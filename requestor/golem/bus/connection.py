@@ -1,4 +1,4 @@
-"""A native client of Golem's service bus (GSB), the message router inside a yagna daemon.
+"""Connects to Golem's service bus (GSB), the message router inside a yagna daemon.
 
 Addresses are paths: `/local/…` are the daemon's own services, `/public/…` what this node offers to others,
 and `/net/<node id>/…` the `/public/…` of another node. The last segment of an address is the message's name.
@@ -37,10 +37,10 @@ from requestor.golem.bus.packets import (
 )
 
 Handler: TypeAlias = Callable[[str, str, object], Awaitable[object] | AsyncIterator[object]]
-"""`handler(caller, address, message)`: a coroutine returning the reply, or an async generator of parts."""
+"""`handler(caller, address, message)`: a coroutine that returns the reply, or an async generator of its parts."""
 
 MAX_RUNNING_HANDLERS = 1024
-"""Calls served at a time; more are refused, so that a flood of requests cannot take the memory."""
+"""Number of calls that are served at a time; more are refused, so that many requests cannot use up the memory."""
 
 _Reply = TypeVar("_Reply")
 
@@ -50,8 +50,8 @@ logger = logging.getLogger(__name__)
 class ServiceBus(asyncio.Protocol):
     """One connection to a daemon's bus: `async with await ServiceBus.connect(url) as bus`.
 
-    Calls and handlers run concurrently on the connection. It does not reconnect: once it is lost every call
-    fails with `ServiceBusError`, and `wait_closed` returns.
+    Calls and handlers run concurrently on the connection. It does not reconnect: after it is lost, every
+    call fails with `ServiceBusError`, and `wait_closed` returns.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -66,7 +66,7 @@ class ServiceBus(asyncio.Protocol):
         self._handlers: dict[str, Handler] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._calls: dict[str, Replies] = {}
-        # The router answers these in order, without naming what it answers.
+        # The router answers these requests in order, and its answers do not name the request.
         self._registering: deque[asyncio.Future[RegisterReply]] = deque()
         self._unregistering: deque[asyncio.Future[UnregisterReply]] = deque()
 
@@ -150,7 +150,7 @@ class ServiceBus(asyncio.Protocol):
             raise
 
     def serves(self, prefix: str) -> bool:
-        """Whether `prefix` is registered on this connection."""
+        """Returns whether `prefix` is registered on this connection."""
         return prefix in self._handlers
 
     async def unregister(self, prefix: str, *, timeout: float = 10.0) -> None:
@@ -181,7 +181,7 @@ class ServiceBus(asyncio.Protocol):
         finally:
             conversation.close()
         if not reply.data:
-            # A daemon that cannot forward a call to another node says no more than this.
+            # A daemon that cannot forward a call to another node sends an empty answer.
             reason = "its node or service is not there, or it failed"
             raise ServiceBusError(f"{address} gave no answer: {reason}.", Code.SERVICE_FAILURE)
         return unwrap(address, reply.data)
@@ -189,7 +189,7 @@ class ServiceBus(asyncio.Protocol):
     async def stream(
         self, address: str, message: object, *, timeout: float = 30.0, caller: str = ""
     ) -> AsyncIterator[object]:
-        """As `call`, for services that answer in parts; `timeout` bounds the wait for each part."""
+        """Does the same as `call` for services that answer in parts; `timeout` bounds the wait for each part."""
         conversation = Conversation(self._calls, address, timeout)
         try:
             await self._send(conversation.request(message, caller))
@@ -229,7 +229,7 @@ class ServiceBus(asyncio.Protocol):
         if isinstance(packet, CallRequest):
             self._serve(packet)
         elif isinstance(packet, CallReply):
-            if packet.request_id in self._calls:  # else the caller has stopped waiting
+            if packet.request_id in self._calls:  # otherwise the caller has stopped waiting
                 self._calls[packet.request_id].put_nowait(packet)
         elif isinstance(packet, RegisterReply) and self._registering:
             _settle(self._registering.popleft(), packet)
@@ -255,7 +255,7 @@ class ServiceBus(asyncio.Protocol):
         for waiting in waiters:
             if not waiting.done():
                 waiting.set_exception(self._lost())
-                waiting.exception()  # nobody may be waiting any more
+                waiting.exception()  # marks it as seen, because possibly nobody waits any more
 
     def _lost(self) -> ServiceBusError:
         reason = self._closed.result() if self._closed.done() else "it was never made"
@@ -280,7 +280,7 @@ class ServiceBus(asyncio.Protocol):
         self._write(request)
         queue.append(answer)
         try:
-            # Shielded, because an answer that comes too late must still find its place in the queue.
+            # Shielded, because an answer that comes too late must still take its place in the queue.
             return await asyncio.wait_for(asyncio.shield(answer), timeout)
         except asyncio.TimeoutError as error:
             raise ServiceBusError(f"The bus at {self.url} did not answer within {timeout:g} s.") from error
@@ -301,7 +301,7 @@ class ServiceBus(asyncio.Protocol):
                 await self._answer(request)
             except ServiceBusFault as fault:
                 await self._reply(request, {"Err": fault.payload})
-        except Exception as error:  # a handler's failure is its caller's answer, no more
+        except Exception as error:  # the failure of a handler becomes the answer to its caller, and nothing else
             logger.debug("The call to %s failed.", request.address, exc_info=True)
             if not self.closed and not request.no_reply:
                 await self._send(_failure(request, f"{error}"))

@@ -1,11 +1,11 @@
-"""FlexBuffers, the schema-less binary format of Golem's service bus payloads.
+"""Reads and writes FlexBuffers, the schema-less binary format of Golem's service bus payloads.
 
 Source: https://flatbuffers.dev/internals/#flexbuffers. Reads every type; writes null, bool, integers, float,
-str, bytes, lists and string-keyed dicts. The writer stores everything 8 bytes wide, which any reader accepts
-and which needs one pass; blobs are copied whole, so a 40 KiB file chunk costs microseconds.
+str, bytes, lists and string-keyed dicts. The writer stores every value 8 bytes wide: any reader accepts
+this, and it needs one pass. Blobs are copied whole, so a 40 KiB file chunk costs microseconds.
 
 Buffers come from strangers. Their values may point at one another, so that a few hundred bytes can stand for
-terabytes: reading spends a budget proportional to the buffer's size, and ends with `FlexBufferError` past it.
+terabytes. So reading has a budget in proportion to the buffer's size, and ends with `FlexBufferError` beyond it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _OFFSET = {width: _SCALAR[UINT, width] for width in (1, 2, 4, 8)}
 
 
 class FlexBufferError(ValueError):
-    """The buffer is not FlexBuffers, or is one that asks for far more than it holds."""
+    """The buffer is not a FlexBuffer, or describes far more data than it holds."""
 
 
 def decode(buffer: bytes | memoryview) -> object:
     """Returns the value in `buffer`: None, bool, int, float, str, bytes, list or dict[str, …].
 
     Raises:
-        FlexBufferError: anything but a well-formed buffer, nested at most 64 deep.
+        FlexBufferError: the buffer is malformed, or nested more than 64 deep.
     """
     try:
         return _Reader(bytes(buffer)).root()
@@ -48,8 +48,8 @@ def encode(value: object) -> bytes:
     """Returns `value` as a FlexBuffer.
 
     Raises:
-        FlexBufferError: a type that FlexBuffers cannot hold, an integer beyond 64 bits, a key that is no
-            string or holds a NUL.
+        FlexBufferError: `value` has a type that FlexBuffers cannot hold, an integer beyond 64 bits, or a key that
+            is no string or holds a NUL.
     """
     writer = _Writer()
     try:
@@ -160,7 +160,7 @@ class _Writer:
         self.buffer += bytes(-len(self.buffer) % 8)
 
     def word(self, kind: int, word: int | float) -> None:
-        """Appends a stored value: a scalar as it is, anything else as the distance back to where it lies."""
+        """Appends a stored value: a scalar as it is, any other value as the distance back to its position."""
         if kind == FLOAT:
             self.buffer += struct.pack("<d", word)
         elif kind in (NULL, INT, BOOL):
@@ -171,7 +171,7 @@ class _Writer:
             self.buffer += struct.pack("<Q", len(self.buffer) - word)
 
     def put(self, value: object, depth: int) -> tuple[int, int | float]:
-        """Writes what does not fit a word and returns the type and the scalar or position to store."""
+        """Writes a value that does not fit into a word; returns the type, and the scalar or the position to store."""
         if depth > MAX_DEPTH:
             raise FlexBufferError(f"The message is nested more than {MAX_DEPTH} deep.")
         if value is None:

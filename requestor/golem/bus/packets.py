@@ -1,4 +1,4 @@
-"""Packets of Golem's service bus (GSB): their fields, and their bytes.
+"""Defines the packets of Golem's service bus (GSB): their fields and their bytes.
 
 On the wire a packet is a u32 big-endian length and a protobuf message with one field, the packet itself.
 Every packet numbers its fields from 1 without gaps, so the order of the classes' fields is the schema.
@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 MAX_PACKET = 32 * 1024 * 1024
-"""Bytes of the largest packet sent or accepted; Golem's own messages stay far below."""
+"""Bytes of the largest packet that is sent or accepted; Golem's own messages are far smaller."""
 
 
 class Code(IntEnum):
-    """What a reply says; 0 is success everywhere."""
+    """The code of a reply; 0 is success in every kind of reply."""
 
     OK = 0
     BAD_REQUEST = 400
@@ -130,7 +130,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class ProtocolError(ValueError):
-    """The peer sent bytes that are no service-bus packet."""
+    """The other side sent bytes that are no service-bus packet."""
 
 
 @lru_cache(maxsize=1024)
@@ -165,7 +165,7 @@ def encode(packet: Packet) -> bytes:
     parts: list[bytes] = []
     fields: tuple[int | str | bytes, ...] = packet
     for number, value in enumerate(fields, 1):
-        if not value:  # protobuf leaves out what equals the default
+        if not value:  # protobuf leaves out values that equal the default
             continue
         if isinstance(value, int):
             parts += (_varint(number << 3 | _VARINT), _varint(int(value)))

@@ -1,7 +1,7 @@
-"""Golem's file transfer (gftp), the provider's end: fetching a published file, and sending one.
+"""Fetches and sends files as a provider does, by Golem's file transfer protocol (gftp).
 
-Nothing from the other side is trusted: chunks must be the ones asked for, sizes stay under a cap, and a file takes
-its name only when it is complete and its hash is right. Messages and limits: `gftp_protocol`.
+Nothing from the other side is trusted: chunks must be the requested ones, sizes stay under a limit, and a file gets
+its name only when it is complete and its hash is right. `messages` has the messages and limits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from requestor.golem.gftp import messages as gftp_protocol
 from requestor.golem.gftp.messages import CHUNK, MAX_FILE, PartialFile, number, parse_url, sha3_256
 
 IN_FLIGHT = 8
-"""Messages that await their answers at a time."""
+"""Number of messages that wait for their answers at the same time."""
 
 
 async def download_over_gftp(
@@ -37,16 +37,16 @@ async def download_over_gftp(
     Args:
         url: gftp://NODE_ID/SHA3_256; the file must have this hash.
         max_bytes: a larger file is refused before anything is written.
-        chunk: bytes asked for in one message.
-        in_flight: messages awaiting their answers at a time.
+        chunk: bytes that one message asks for.
+        in_flight: number of messages that wait for their answers at the same time.
         timeout: seconds to wait for each answer.
 
     Raises:
-        TransferError: a malformed URL, a node that is gone, a file that is too large or is not what the URL says.
+        TransferError: the URL is malformed, the node is gone, or the file is too large or has another hash.
     """
     node, name = parse_url(url)
     if not re.fullmatch("[0-9a-f]{64}", name):
-        raise TransferError(f"{url} does not name a file by its hash, so what it serves cannot be checked.")
+        raise TransferError(f"{url} does not name a file by its hash, so its content cannot be checked.")
     address = f"/transfer/net/{node}/gftp/{name}"
     with _explained(f"{url} cannot be downloaded"):
         size = number(await bus.call(f"{address}/GetMetadata", None, timeout=timeout), "fileSize")
@@ -54,7 +54,7 @@ async def download_over_gftp(
             raise TransferError(f"it has {size} bytes, more than the {max_bytes} that are allowed")
         partial = PartialFile(destination)
         try:
-            offsets = iter(range(0, size, chunk))  # shared by all who fetch
+            offsets = iter(range(0, size, chunk))  # all workers take their offsets from it
 
             async def fetch() -> None:
                 for offset in offsets:
@@ -70,7 +70,7 @@ async def download_over_gftp(
 
             await _together([fetch() for _ in range(in_flight)])
             if await asyncio.to_thread(sha3_256, partial.file) != name:
-                raise TransferError("what it serves has another hash than its name says")
+                raise TransferError("the content has another hash than its name says")
             partial.keep()
         finally:
             partial.discard()
@@ -88,10 +88,10 @@ async def upload_over_gftp(
 ) -> int:
     """Sends a file to a URL that a requestor has opened for it, and returns its size in bytes.
 
-    Args: as of `download`.
+    The other arguments are those of `download_over_gftp`.
 
     Raises:
-        TransferError: a malformed URL, an unreadable file, a node that is gone or refuses.
+        TransferError: the URL is malformed, the file cannot be read, or the node is gone or refuses.
     """
     node, name = parse_url(url)
     address = f"/net/{node}/gftp/{name}"

@@ -1,4 +1,4 @@
-"""What both ends of Golem's file transfer (gftp) share: its messages, its limits, and files that appear whole.
+"""Defines what both ends of Golem's file transfer (gftp) use: messages, limits, and files that appear whole.
 
 A requestor publishes a file as `gftp://<node id>/<sha3-256 of the file>` and takes one in at
 `gftp://<node id>/<random name>`; providers pull and push chunks through their own daemon. Messages, at
@@ -18,18 +18,18 @@ from nima.safe_io import AtomicFile
 from requestor.errors import TransferError
 
 GOLEM_CHUNK = 40 * 1024
-"""Bytes that Golem's own programs move in one message."""
+"""Bytes that Golem's own programs send in one message."""
 CHUNK = 256 * 1024
-"""Bytes that this project's provider end moves in one message. Any gftp takes them, and at Golem's own size the two
-daemons on the way spend most of the time on counting messages."""
+"""Bytes that this project's provider end sends in one message. Any gftp accepts them. With `GOLEM_CHUNK`, the two
+daemons on the way would spend most of their time on the number of messages."""
 MAX_CHUNK = 4 * 1024 * 1024
-"""Bytes of the largest chunk served."""
+"""Bytes of the largest chunk that is served."""
 MAX_FILE = 4 * 1024**3
-"""Bytes of the largest file taken in where the caller names no cap."""
+"""Bytes of the largest file that is received if the caller names no limit."""
 FILE_TOO_LARGE = "the file would have more than"
-"""What a sender is told whose file is beyond that; it comes back in its error message."""
+"""Begins the message to the sender of a file that is too large; the sender's error message repeats it."""
 MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
-"""Environment variable that names `gftp server` another cap, in bytes."""
+"""Environment variable with another limit for `gftp server`, in bytes."""
 
 _URL = re.compile(r"gftp://(0x[0-9a-fA-F]{40})/([0-9A-Za-z]{1,128})")
 
@@ -38,16 +38,16 @@ def parse_url(url: str) -> tuple[str, str]:
     """Returns the node id and the name in a gftp URL.
 
     Raises:
-        TransferError: it is none.
+        TransferError: `url` is no gftp URL.
     """
     match = _URL.fullmatch(url)
     if match is None:
-        raise TransferError(f"{url!r:.200} is no gftp URL; they read gftp://NODE_ID/NAME.")
+        raise TransferError(f"{url!r:.200} is no gftp URL: write gftp://NODE_ID/NAME.")
     return match[1], match[2]
 
 
 def sha3_256(file: BinaryIO) -> str:
-    """The sha3-256 of a whole open file, 64 hex digits."""
+    """Returns the SHA3-256 of a whole open file, as 64 hex digits."""
     digest = hashlib.sha3_256()
     file.seek(0)
     while block := file.read(1 << 20):
@@ -56,10 +56,10 @@ def sha3_256(file: BinaryIO) -> str:
 
 
 def number(message: object, name: str) -> int:
-    """A field of a message from the other side that must be an integer of at least 0.
+    """Returns a field of a message from the other side that must be an integer of at least 0.
 
     Raises:
-        TransferError: it is not there, or something else.
+        TransferError: the field is missing, or no such integer.
     """
     value = message.get(name) if isinstance(message, dict) else None
     if type(value) is not int or value < 0:
@@ -68,7 +68,7 @@ def number(message: object, name: str) -> int:
 
 
 def chunk(message: object) -> tuple[int, bytes]:
-    """The offset and the bytes of a chunk from the other side.
+    """Returns the offset and the bytes of a chunk from the other side.
 
     Raises:
         TransferError: the message is no chunk.
@@ -88,8 +88,8 @@ class PartialFile(AtomicFile):
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Readable for the programs of a VM, which may run as somebody else. Not durable: the disk would hold up all
-        # other messages, and what a power cut takes is sent again.
+        # Readable for the programs of a VM, which may run as another user. Not durable: a wait for the disk would delay
+        # all other messages, and a file that a power cut destroys is sent again.
         super().__init__(path, mode=0o644, durable=False, buffering=0)
 
     def write(self, offset: int, content: bytes) -> None:

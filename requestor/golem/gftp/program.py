@@ -1,4 +1,4 @@
-"""The program `gftp`, which yapapi starts, for where Golem's own is absent; and how yapapi finds it.
+"""Is the program `gftp` for machines without Golem's own one, and makes yapapi find it.
 
 `gftp server` is file transfer as JSON-RPC 2.0 on stdin and stdout, one message a line.
 
@@ -25,7 +25,7 @@ from requestor.golem.gftp.messages import MAX_FILE, MAX_RECEIVE_VARIABLE
 from requestor.golem.gftp.server import FileServer
 
 VERSION = "0.17.6 (nima-golem)"
-"""The release of Golem's gftp whose behaviour this has. yapapi wants a semantic version first."""
+"""The release of Golem's gftp that this program behaves like. yapapi needs a semantic version at the beginning."""
 
 _DEFAULT_GSB_URL = "unix:/tmp/yagna.sock"  # yagna's own default
 _MAX_LINE = 16 * 1024 * 1024
@@ -112,18 +112,18 @@ async def _answer(server: FileServer, gsb_url: str, line: bytes) -> tuple[dict[s
 def _max_receive() -> int:
     text = os.environ.get(MAX_RECEIVE_VARIABLE, str(MAX_FILE))
     if not text.isdecimal():
-        raise TransferError(f"{MAX_RECEIVE_VARIABLE} is {text!r}, not a number of bytes.")
+        raise TransferError(f"{MAX_RECEIVE_VARIABLE} is {text!r}: it must be a number of bytes.")
     return int(text)
 
 
 async def serve_standard_streams() -> None:
-    """Answers requests until `shutdown` or the end of stdin. The daemon is the one that GSB_URL names.
+    """Answers requests until `shutdown` or the end of stdin. GSB_URL names the daemon.
 
-    Raises TransferError where NIMA_GOLEM_GFTP_MAX_RECEIVE is no number of bytes.
+    Raises TransferError if NIMA_GOLEM_GFTP_MAX_RECEIVE is no number of bytes.
     """
     gsb_url = os.environ.get("GSB_URL") or _DEFAULT_GSB_URL
     if "://" not in gsb_url and not gsb_url.startswith("unix:"):
-        gsb_url = f"tcp://{gsb_url}"  # yagna takes a bare HOST:PORT, too
+        gsb_url = f"tcp://{gsb_url}"  # yagna accepts HOST:PORT without a scheme, too
     # Every published file stays open, and a long run publishes thousands.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -143,7 +143,7 @@ async def serve_standard_streams() -> None:
         async def read() -> None:
             while line := await lines.readline():
                 if line.strip():
-                    task = asyncio.create_task(respond(line))  # a download must not hold up the rest
+                    task = asyncio.create_task(respond(line))  # a download must not delay the other requests
                     running.add(task)
                     task.add_done_callback(running.discard)
 
@@ -156,20 +156,20 @@ async def serve_standard_streams() -> None:
 
 
 def gftp_on_path(folder: Path) -> dict[str, str]:
-    """Makes sure that yapapi finds a program `gftp`: returns the variables to export, if any.
+    """Makes sure that yapapi finds a program `gftp`; returns the variables to export.
 
-    Where Golem's own is on PATH, none. Otherwise PATH, led by `folder`, as `our_gftp_on_path` makes it.
+    There are none if Golem's own program is on PATH. Otherwise `our_gftp_on_path` gives them.
     """
     return {} if shutil.which("gftp") is not None else our_gftp_on_path(folder)
 
 
 def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, str]:
-    """Makes yapapi start this program, even where Golem's own is on PATH: returns the variables to export.
+    """Makes yapapi start this program, even if Golem's own is on PATH; returns the variables to export.
 
-    PATH is led by `folder`, into which an executable named `gftp` is written.
+    Writes an executable named `gftp` into `folder`, and puts `folder` at the beginning of PATH.
 
     Args:
-        max_receive: bytes that any file taken in may have, which Golem's own does not limit; None: `MAX_FILE`.
+        max_receive: bytes that a received file may have at most (Golem's own program has no limit); None: `MAX_FILE`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     program = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp.program "$@"\n'

@@ -1,4 +1,4 @@
-"""The requestor's end of Golem's file transfer: files that providers may read, and files that they are to send."""
+"""Serves the requestor's end of Golem's file transfer: files that providers may read, and files that they send."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Published:
     """A file that others may read."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("rb", buffering=0)  # kept open: the name may soon be somebody else's
+        self.file = path.open("rb", buffering=0)  # kept open, because another file may soon have this name
         self.size = os.fstat(self.file.fileno()).st_size
 
     async def handle(self, kind: str, message: object) -> object:
@@ -49,9 +49,9 @@ class _Published:
 
 
 class _Expected:
-    """A file that somebody is to send. It appears under its name when it is complete and has the hash that was said.
+    """A file that a provider sends. It appears under its name when it is complete and has the hash from the sender.
 
-    The sender may start over, after a reply that it missed, too: what is complete stays as it is.
+    The sender may begin again, for example if it missed a reply. A complete file does not change any more.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -87,7 +87,7 @@ class _Expected:
     async def finish(self, expected: object) -> None:
         if self.hash is None:
             file = self.partial.file
-            # Fewer bytes than the file is long are holes, which need no reading to be refused.
+            # If fewer bytes came than the file is long, it has holes. It is refused without reading it.
             complete = self.received >= os.fstat(file.fileno()).st_size
             if not complete or await asyncio.to_thread(sha3_256, file) != expected:
                 self.received = 0
@@ -103,11 +103,11 @@ class _Expected:
 
 
 class FileServer:
-    """Publishes and takes in files on a daemon's service bus; outlives a restart of the daemon.
+    """Publishes and receives files on a daemon's service bus; continues after a restart of the daemon.
 
     Args:
         url: the daemon's GSB_URL.
-        max_bytes: cap of each file taken in.
+        max_bytes: bytes that each received file may have at most.
     """
 
     def __init__(self, url: str, *, max_bytes: int = MAX_FILE) -> None:
@@ -136,7 +136,7 @@ class FileServer:
         """Offers a file for download and returns its URL.
 
         Raises:
-            TransferError: the file cannot be read, or the daemon not reached.
+            TransferError: the file cannot be read, or the daemon cannot be reached.
         """
         try:
             file = _Published(path)
@@ -146,10 +146,10 @@ class FileServer:
         return await self._offer(name, file)
 
     async def receive(self, path: Path) -> str:
-        """Opens a URL to which one file may be uploaded, which then appears at `path`.
+        """Opens a URL to which one file may be uploaded; the file then appears at `path`.
 
         Raises:
-            TransferError: the file cannot be written, or the daemon not reached.
+            TransferError: the file cannot be written, or the daemon cannot be reached.
         """
         try:
             file = _Expected(path, self._max_bytes)
@@ -161,7 +161,7 @@ class FileServer:
         """Takes a file off the bus; returns whether it was there.
 
         Raises:
-            TransferError: a malformed URL.
+            TransferError: the URL is malformed.
         """
         _, name = parse_url(url)
         file = self._files.pop(name, None)
@@ -175,7 +175,7 @@ class FileServer:
 
     async def _offer(self, name: str, file: _Published | _Expected) -> str:
         replaced = self._files.pop(name, None)
-        if replaced is not None:  # published twice: it has the same content
+        if replaced is not None:  # the file was published before; it has the same content
             replaced.close()
         self._files[name] = file
         try:
@@ -195,7 +195,7 @@ class FileServer:
         return await file.handle(kind, message)
 
     async def _connected(self) -> ServiceBus:
-        """The connection to the daemon, made or made again where it is missing, with all files on it."""
+        """Returns the connection to the daemon. If there is none, connects and registers all files again."""
         async with self._connecting:
             if self._bus is not None and not self._bus.closed:
                 return self._bus
@@ -203,7 +203,7 @@ class FileServer:
             try:
                 identity = await bus.call("/local/identity/Get", "byDefault")
                 if not isinstance(identity, dict) or not isinstance(identity.get("nodeId"), str):
-                    raise TransferError(f"The daemon at {self._url} does not say who it is.")
+                    raise TransferError(f"The daemon at {self._url} does not tell its node id.")
                 self._node = identity["nodeId"]
                 for name in self._files:
                     await bus.register(_prefix(name), self._handle)

@@ -1,4 +1,4 @@
-"""How a photo becomes a network's input: spelled out once more, step by step, and compared to the last bit."""
+"""Compares the preparation of a photo, bit by bit, with a second one that is written out step by step."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ def test_a_strange_archive_is_refused(tmp_path: Path, make: Callable[[Path], Any
 
 def make_tree(root: Path, date: float) -> None:
     files = {
-        "opt/nima-golem/nima/jobs.py": 3000,
+        "opt/nima-golem/nima/wire/jobs.py": 3000,
         "opt/nima-golem/provider_image/work.py": 2000,
         "opt/nima-golem/torch/lib/libtorch.so": 90_000,
         "opt/nima-golem/torch-2.13.0+cpu.dist-info/RECORD": 100,

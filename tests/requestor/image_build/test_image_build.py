@@ -80,7 +80,7 @@ def test_it_is_small(image: ImageInfo) -> None:
 
 def test_it_holds_the_program_and_nothing_that_installs_or_compiles(image: ImageInfo) -> None:
     paths = [path for path, _ in list_files(image.path)]
-    assert {"/opt/nima-golem/nima/jobs.py", "/opt/nima-golem/provider_image/__main__.py"} <= set(paths)
+    assert {"/opt/nima-golem/nima/wire/jobs.py", "/opt/nima-golem/provider_image/__main__.py"} <= set(paths)
     folders = r"/(requestor|yapapi|pip|setuptools|ensurepip|include)/"
     programs = r"/bin/(\S+-)?(gcc|g\+\+|cc|c\+\+|ld|as|make|pip)[0-9.-]*$"
     assert [path for path in paths if re.search(f"{folders}|{programs}", path)] == []
