@@ -99,7 +99,7 @@ def test_an_empty_answer_is_none() -> None:
 def test_a_refusal_has_its_status_and_says_what_was_asked_and_answered() -> None:
     async def use(server: Server) -> None:
         async with DaemonClient(server.url, "secret") as daemon:
-            with pytest.raises(DaemonRefused, match=r"answered 503 to GET /thing: try later\. Its own log") as refused:
+            with pytest.raises(DaemonRefused, match=r"answered 503 to GET /thing: try later\. See its log") as refused:
                 await daemon.request("GET", "/thing")
         assert (refused.value.status, refused.value.answer) == (503, "try later")
 
