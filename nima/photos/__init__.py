@@ -8,29 +8,15 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.photos.appearance import DIFFERENCE_HASH_BITS, Appearance, appearance_of
-    from nima.photos.reading import (
-        AVA_LONG_SIDE,
-        PHOTO_SUFFIXES,
-        PhotoError,
-        PhotoSource,
-        open_photo,
-        photo_size,
-        read_photo,
-    )
+    from nima.photos.formats import PHOTO_SUFFIXES, PhotoError
+    from nima.photos.reading import AVA_LONG_SIDE, PhotoSource, open_photo, photo_size, read_photo
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "appearance_of"],
-            "reading": [
-                "AVA_LONG_SIDE",
-                "PhotoError",
-                "PHOTO_SUFFIXES",
-                "PhotoSource",
-                "open_photo",
-                "photo_size",
-                "read_photo",
-            ],
+            "formats": ["PHOTO_SUFFIXES", "PhotoError"],
+            "reading": ["AVA_LONG_SIDE", "PhotoSource", "open_photo", "photo_size", "read_photo"],
         },
     )
 

@@ -17,31 +17,19 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from nima.errors import NimaError
 from nima.photos.colour import to_srgb
+from nima.photos.formats import MAX_PIXELS, PhotoError, TooLarge, check_decoded_size, explained, open_image
+from nima.photos.jpeg import with_end
 from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
 from nima.photos.resizing import reduced
-
-MAX_PIXELS = 178_956_970
-"""Pillow's own limit against decompression bombs, and above what cameras make."""
 
 AVA_LONG_SIDE = 800
 """The longer side of AVA's largest photos, in pixels: models that learnt from them want no more."""
 
 _FAIR_PREVIEW = 480  # pixels on the longer side, from which on a RAW file's preview does for the whole
-
-# fmt: off
-PHOTO_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm",
-    ".jp2", ".mpo",
-}) | RAW_SUFFIXES
-# fmt: on
-"""What the names of photos end in, in lower case."""
-
-# The first five are what Pillow knows at once; the others make it import all of its plugins.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_IFD, _EXIF_TAKEN, _EXIF_SUBSECONDS = 0x8769, 0x9003, 0x9291
@@ -60,10 +48,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 PhotoSource: TypeAlias = str | Path | bytes | Image.Image
-
-
-class PhotoError(NimaError):
-    """A file that is missing, no photo, damaged, or too large to be opened safely."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image
         >>> open_photo("missing.jpg")
         Traceback (most recent call last):
         ...
-        nima.photos.reading.PhotoError: missing.jpg: the file cannot be opened (No such file or directory).
+        nima.photos.formats.PhotoError: missing.jpg: the file cannot be opened (No such file or directory).
     """
     return read_photo(source, long_side).image
 
@@ -112,8 +96,7 @@ def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
         with closing(_open_file(source)) as file:
             if isinstance(source, (str, Path)) and Path(source).suffix.lower() in RAW_SUFFIXES:
                 return _decode_raw(Path(source), long_side)
-            with _open_image(file) as image:
-                return _decode(image, long_side)
+            return _decode_file(file, long_side)
 
 
 def photo_size(content: bytes) -> tuple[int, int]:
@@ -125,7 +108,7 @@ def photo_size(content: bytes) -> tuple[int, int]:
         >>> photo_size(file.getvalue())
         (60, 40)
     """
-    with _errors_of(content), _open_image(BytesIO(content)) as image:
+    with _errors_of(content), open_image(BytesIO(content)) as image:
         return image.width, image.height
 
 
@@ -137,16 +120,11 @@ def _errors_of(source: PhotoSource) -> Iterator[None]:
         yield
     except (PhotoError, RawError) as error:
         raise PhotoError(f"{name}: {error}") from error.__cause__
-    except UnidentifiedImageError:
-        raise PhotoError(f"{name}: this is no photo in a known format.") from None
     except Image.DecompressionBombError:
-        raise PhotoError(f"{name}: {_TOO_LARGE}") from None
+        raise PhotoError(f"{name}: {TooLarge()}") from None
     except Exception as error:  # decoders raise nearly anything on files that are made to break them
         reason = str(error).rstrip(".") or type(error).__name__
         raise PhotoError(f"{name}: the photo is damaged or cannot be read ({reason}).") from error
-
-
-_TOO_LARGE = f"the photo has more than {MAX_PIXELS / 1e6:.0f} megapixels, which is not safe to open."
 
 
 def _open_file(source: str | Path | bytes) -> BinaryIO:
@@ -161,37 +139,44 @@ def _open_file(source: str | Path | bytes) -> BinaryIO:
         raise PhotoError(f"the file cannot be opened ({error.strerror}).") from error
 
 
-def _open_image(file: BinaryIO) -> Image.Image:
-    """Reads the header only."""
-    start = file.read(12)
-    file.seek(0)
-    if not start:
-        raise PhotoError("the file is empty.")
-    formats: tuple[str, ...] = _FORMATS
-    if start[4:8] == b"ftyp" and start[8:12] not in (b"avif", b"avis"):
-        import pillow_heif  # only here, as most photos need none of it
+def _decode_file(file: BinaryIO, long_side: int | None) -> Photo:
+    with open_image(file) as image:
+        try:
+            return _decode(image, long_side)
+        except PhotoError:
+            raise
+        except Exception as error:
+            content = _mended(image, file)
+            if content is None:
+                raise explained(error, file) from error
+    with open_image(BytesIO(content)) as image:
+        return _decode(image, long_side)
 
-        pillow_heif.register_heif_opener()
-        formats = ("HEIF",)
-    image = Image.open(file, formats=formats)
-    if image.width * image.height > MAX_PIXELS:
-        raise PhotoError(_TOO_LARGE)
-    return image
+
+def _mended(image: Image.Image, file: BinaryIO) -> bytes | None:
+    """Returns the file of a JPEG that lacks its end, with an end; None if it has other damage."""
+    if not isinstance(image, JpegImageFile):
+        return None
+    file.seek(0)
+    try:
+        return with_end(file.read())
+    except Exception:  # as decoders raise
+        return None
 
 
 def _decode_raw(path: Path, long_side: int | None) -> Photo:
     """The file's own preview where that is large enough."""
     raw = read_raw(path)
-    if raw.width * raw.height > MAX_PIXELS:
-        raise PhotoError(_TOO_LARGE)
     if raw.preview is not None:
-        with _open_image(BytesIO(raw.preview)) as preview:
+        with open_image(BytesIO(raw.preview)) as preview:
             if max(preview.size) >= _FAIR_PREVIEW:
                 # Some previews say how they lie, some lie as the sensor does, and some are upright without a word.
                 # LibRaw gives the sensor's orientation to the last two.
                 upright = raw.orientation >= 5 and (preview.width > preview.height) == (raw.width > raw.height)
                 photo = _decode(preview, long_side, 1 if upright else None)
                 return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)
+    if raw.width * raw.height > MAX_PIXELS:
+        raise TooLarge
     return Photo(_decode(Image.fromarray(develop(path)), long_side).image, raw.width, raw.height, raw.taken)
 
 
@@ -203,6 +188,7 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
         # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole, and leaves less to resample.
         image.draft(None, (width, height))
     drafted = image.size != whole
+    check_decoded_size(image)
     image.load()
     if not drafted:
         whole = image.size  # Pillow turns TIFFs upright while it loads them
