@@ -1,4 +1,4 @@
-"""The devnet's VM runtime: creates volumes, boots a sandbox, runs programs in it.
+"""Is the devnet's VM runtime: creates volumes, boots a sandbox, and runs programs in it.
 
 It behaves as ya-runtime-vm does: volumes are empty folders of the activity, and a program is executed without a shell,
 a PATH or an environment. Programs run in the image, or on this machine's own system if the devnet has no image.

@@ -1,4 +1,4 @@
-"""The devnet's replacement for a provider's VM: Linux namespaces, made with nothing but util-linux `unshare`.
+"""Replaces a provider's VM in the devnet by Linux namespaces, made with nothing but util-linux `unshare`.
 
 A sandbox is booted once per activity (`start`) and runs any number of programs, which share /tmp and see each other's
 processes, as in the VM. It has its own root on a tmpfs, no network but loopback, no environment and no capability. Of
@@ -162,7 +162,7 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """The host's id of the process from which all of the sandbox's processes descend."""
+        """Returns the host's id of the process from which all of the sandbox's processes descend."""
         return self._process.pid
 
     @classmethod

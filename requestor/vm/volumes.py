@@ -1,4 +1,4 @@
-"""An activity's volumes: host folders in which a task may put anything, and to and from which transfers copy.
+"""Reads and writes an activity's volumes: host folders that a task fills as it likes, and that transfers use.
 
 A path in a volume is opened without following symbolic links; a real exe-unit follows them. So a task cannot lead the
 provider to a file of the host.

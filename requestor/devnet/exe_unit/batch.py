@@ -1,4 +1,4 @@
-"""One batch of an exe-script: its commands, their results, and the events that a requestor may follow."""
+"""Holds one batch of an exe-script: its commands, their results, and the events that a requestor may follow."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Batch:
 
     @property
     def done(self) -> int:
-        """The number of commands that have ended."""
+        """Returns the number of commands that have ended."""
         return sum(state.ok is not None for state in self._states)
 
     def running(self) -> Command | None:

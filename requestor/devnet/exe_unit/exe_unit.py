@@ -1,4 +1,4 @@
-"""An activity's exe-unit: takes scripts over the service bus, runs them, reports state and usage to the daemon.
+"""Is an activity's exe-unit: runs scripts from the service bus, and reports state and usage to the daemon.
 
 The state machine, messages and quirks follow yagna's `exe-unit` (`exe_unit.rs`, `state.rs`, `handlers/rpc.rs`): the
 state advances even if a command fails, overlapping batches fail instead of being queued, and a poll after a failure

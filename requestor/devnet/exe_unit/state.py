@@ -1,4 +1,4 @@
-"""The state of an activity, as its exe-unit reports it to the daemon (yagna's `state.rs`)."""
+"""Keeps the state of an activity, as its exe-unit reports it to the daemon (yagna's `state.rs`)."""
 
 from __future__ import annotations
 

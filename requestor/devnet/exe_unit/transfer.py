@@ -1,4 +1,4 @@
-"""An exe-unit's file transfers: gftp, http(s), and the activity's volumes.
+"""Transfers an exe-unit's files between gftp, http(s) and the activity's volumes.
 
 Follows yagna's `exe-unit/components/transfer`, including its pitfalls: a download ignores the HTTP status, and a
 download into a file that exists continues at its end.
@@ -74,7 +74,7 @@ class Location:
 
     @property
     def path(self) -> str:
-        """The path of a `container:` location, percent-decoded."""
+        """Returns the path of a `container:` location, percent-decoded."""
         return unquote(self.url.removeprefix("container:").removeprefix("//").split("?")[0].split("#")[0])
 
 

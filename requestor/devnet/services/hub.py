@@ -1,4 +1,4 @@
-"""The hub that joins the daemons of a devnet: a small router of Golem's service bus.
+"""Joins the daemons of a devnet: the hub is a small router of Golem's service bus.
 
 Daemons with `YA_NET_TYPE=central` register `/net/<node id>` here, call each other through it, and broadcast their
 offers over its topics. `python -m requestor.devnet.services.hub --port PORT` runs it until SIGTERM. A daemon could be
