@@ -30,17 +30,17 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
         nima-golem doctor
         nima-golem doctor --network polygon --json
     """
-    from requestor.setup import Finding, Setup, examine
+    from requestor.setup import GolemSetup, SetupFinding, check_setup
 
-    async def look() -> list[Finding]:
+    async def look() -> list[SetupFinding]:
         findings = []
-        async for finding in examine(Setup.of_environment(network), download_image):
+        async for finding in check_setup(GolemSetup.of_environment(network), download_image):
             findings.append(finding)
             if not as_json:
                 _show(finding)
         return findings
 
-    def _show(finding: Finding) -> None:
+    def _show(finding: SetupFinding) -> None:
         fields = [(f"{_MARKS[finding.level]} {finding.check}", " ".join(finding.found.split()))]
         if finding.advice:
             fields.append(("", f"→ {finding.advice}"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from requestor.errors import ConfigurationError
-from requestor.terminal import Amount, confirm_real_money
+from requestor.terminal import GlmAmount, confirm_real_money
 
 if TYPE_CHECKING:
     from nima.ava import Ratings, Split
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
               help="Where --model scores the photos: in this process, in subprocesses, or on Golem.")  # fmt: skip
 @click.option(
     "--budget",
-    type=Amount(),
+    type=GlmAmount(),
     help="With --backend golem: the largest amount that the evaluation may cost, such as 0.1GLM.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
@@ -61,8 +61,7 @@ def evaluate(
         nima-golem evaluate --model mobilenet_v1-ava --ava ava/ --compare mine.json
     """
     from nima.ava import check_same_split, read_ratings
-    from requestor.evaluation import evaluate_table, listed_split, read_evaluation
-    from requestor.evaluation import table as evaluation_table
+    from requestor.evaluation import evaluate_predictions, evaluation_lines, listed_split, read_evaluation
     from requestor.terminal import terminal_width
 
     if (predictions is None) == (model is None):
@@ -85,7 +84,7 @@ def evaluate(
         from nima.ava import read_prediction_table
 
         assert predictions is not None
-        evaluation = evaluate_table(read_prediction_table(predictions), ratings, split, bootstrap)
+        evaluation = evaluate_predictions(read_prediction_table(predictions), ratings, split, bootstrap)
     if other is not None:
         there = other["split"]
         check_same_split(evaluation.split.name, evaluation.split.hash, there["name"], there["hash"])
@@ -94,7 +93,7 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(evaluation.as_json()))
     else:
-        click.echo("\n".join(evaluation_table.lines(evaluation, other, terminal_width())))
+        click.echo("\n".join(evaluation_lines(evaluation, other, terminal_width())))
 
 
 def _of_model(
@@ -102,15 +101,15 @@ def _of_model(
 ) -> Evaluation:
     from nima.ava import Split
     from nima.model import checkpoint
-    from requestor.evaluation import check_not_trained_on, evaluate_table
-    from requestor.terminal import model_file, progress_bar
+    from requestor.evaluation import check_not_trained_on, evaluate_predictions
+    from requestor.terminal import find_or_fetch_model, progress_bar
 
     if not ava.is_dir():
         raise ConfigurationError(
             f"--ava {ava} is not a folder. With --model it must be the folder with AVA.txt and images/."
         )
     split = split or Split.of(ratings.image_ids, "all of AVA.txt")
-    path = model_file(model)
+    path = find_or_fetch_model(model)
     metadata = checkpoint.read_metadata(path)
     warning = check_not_trained_on(metadata.get("split"), split)
     if warning:
@@ -122,7 +121,7 @@ def _of_model(
 
             table = predict_here(path, ava, rated, progress)
         else:
-            from requestor.evaluation import predict_with
+            from requestor.evaluation import predict_on_backend
 
-            table = predict_with(backend, budget, path, ava, rated, progress)
-    return evaluate_table(table, ratings, split, bootstrap, str(metadata.get("name", path.stem)))
+            table = predict_on_backend(backend, budget, path, ava, rated, progress)
+    return evaluate_predictions(table, ratings, split, bootstrap, str(metadata.get("name", path.stem)))

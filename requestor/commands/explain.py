@@ -54,9 +54,9 @@ def explain(photo: Path, model: str | None, output: Path | None, overwrite: bool
     from nima.explain import explain_score
     from nima.photos import open_photo
     from nima.scoring import DEFAULT_MODEL, Scorer
-    from requestor.terminal import model_file, progress_bar
+    from requestor.terminal import find_or_fetch_model, progress_bar
 
-    scorer = Scorer(model_file(model or DEFAULT_MODEL), device=device)
+    scorer = Scorer(find_or_fetch_model(model or DEFAULT_MODEL), device=device)
     with progress_bar("explaining") as progress:
         explanation = explain_score(scorer, photo, progress)
     if output is not None:

@@ -34,9 +34,9 @@ def export(model: str, format_: str, output: Path | None, overwrite: bool, as_js
     """
     # Imported here, as `--help` should not wait for torch.
     from nima.model import checkpoint, export_model
-    from requestor.terminal import ask_to_replace, field_lines, model_file, terminal_width
+    from requestor.terminal import ask_to_replace, field_lines, find_or_fetch_model, terminal_width
 
-    path = model_file(model)
+    path = find_or_fetch_model(model)
     if output is None:
         name = str(checkpoint.read_metadata(path).get("name", path.stem))
         # The name comes from somebody else: it must not lead to another folder.

@@ -89,9 +89,9 @@ def pull(name: str) -> None:
         nima-golem models pull mobilenet_v1-ava
     """
     from nima.weights import cached_weights_path, find_published_weights
-    from requestor.terminal import fetch_with_bar
+    from requestor.terminal import fetch_weights_with_bar
 
-    click.echo(cached_weights_path(find_published_weights(name)) or fetch_with_bar(name))
+    click.echo(cached_weights_path(find_published_weights(name)) or fetch_weights_with_bar(name))
 
 
 @models.command("import", short_help="Import weights from a file on this machine.")

@@ -76,14 +76,14 @@ def serve(
 
     # Imported here, as `--help` should not wait for torch.
     from nima.scoring import DEFAULT_MODEL, Scorer
-    from requestor.scoring.serving import Limits, ScoringThread, Service
-    from requestor.terminal import model_file, tell_of_conversion
+    from requestor.scoring.serving import ScoringService, ScoringThread, ServiceLimits
+    from requestor.terminal import announce_onnx_conversion, find_or_fetch_model
 
-    model_path = model_file(model or DEFAULT_MODEL)
+    model_path = find_or_fetch_model(model or DEFAULT_MODEL)
     if runtime == "onnx":
-        tell_of_conversion(model_path)
+        announce_onnx_conversion(model_path)
     scorer = Scorer(model_path, device=device, runtime=runtime)  # type: ignore[arg-type]  # click has checked it
-    limits = Limits(
+    limits = ServiceLimits(
         max_bytes=int(max_megabytes * 1e6),
         max_pixels=int(max_megapixels * 1e6),
         rate=rate,
@@ -91,7 +91,7 @@ def serve(
     )
     thread = ScoringThread(scorer)
     own_names = frozenset(name.lower() for name in (host, *names))
-    service = Service(scorer.model, thread, limits, loopback=loopback, names=own_names)
+    service = ScoringService(scorer.model, thread, limits, loopback=loopback, names=own_names)
     try:
         asyncio.run(_serve(service.app(), host, port, scorer.model))
     except OSError as error:

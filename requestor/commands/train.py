@@ -13,7 +13,7 @@ import click
 
 from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
-from requestor.terminal import Amount, Column, confirm_real_money, table_lines, terminal_width
+from requestor.terminal import Column, GlmAmount, confirm_real_money, table_lines, terminal_width
 from requestor.training import DEFAULT_STRATEGY, STRATEGIES
 from requestor.training.rounds import AGGREGATION_RULES
 
@@ -31,7 +31,9 @@ _WORTH_WAITING_FOR = {
 
 @click.command()
 @click.option("--ava", type=click.Path(path_type=Path), required=True, help="Folder with AVA.txt and images/<id>.jpg.")
-@click.option("--budget", type=Amount(), required=True, help="The largest amount that the run may cost, such as 2GLM.")
+@click.option(
+    "--budget", type=GlmAmount(), required=True, help="The largest amount that the run may cost, such as 2GLM."
+)
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
               help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="Network of torchvision to start from.")
@@ -51,7 +53,7 @@ _WORTH_WAITING_FOR = {
     show_default=True,
     help="Number of providers that work at the same time.",
 )
-@click.option("--max-price", type=Amount(), default="1GLM", show_default=True,
+@click.option("--max-price", type=GlmAmount(), default="1GLM", show_default=True,
               help="Largest price of one provider for its first hour at full load.")  # fmt: skip
 @click.option("--test-ids", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="File with the ids for testing. [default: AVA/splits/test.txt, or a random tenth]")  # fmt: skip

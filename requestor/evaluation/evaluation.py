@@ -42,7 +42,7 @@ class Evaluation:
         }
 
 
-def evaluate_table(
+def evaluate_predictions(
     table: PredictionTable, ratings: Ratings, split: Split | None, resamples: int, model: str | None = None
 ) -> Evaluation:
     """Metrics of predictions on a split; where there is none, on all images that were predicted.

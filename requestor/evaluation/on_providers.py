@@ -22,7 +22,7 @@ EVALUATION_WORKERS = 3
 EVALUATION_MAX_PRICE = Decimal(1)  # GLM that the first hour of one provider may cost at full load
 
 
-def predict_with(
+def predict_on_backend(
     backend: str, budget: Decimal | None, model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress
 ) -> PredictionTable:
     """Has a backend's providers predict; the folder `runs/evaluate-…` keeps what was sent and paid.

@@ -27,7 +27,7 @@ def listed_split(ava: Path, chosen: Path | None) -> Split | None:
     return read_split(usual) if usual.is_file() else None
 
 
-def test_split(ava: Path, chosen: Path | None, seed: int) -> Split:
+def chosen_test_split(ava: Path, chosen: Path | None, seed: int) -> Split:
     """Returns the photos that a run is tested on: those that are listed, else a random `TEST_SHARE` of all.
 
     The arguments are those of `listed_split`, and the seed of the random choice. Raises SplitError for a list that is

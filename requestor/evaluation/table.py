@@ -9,7 +9,7 @@ from requestor.evaluation.evaluation import Evaluation
 from requestor.terminal import Column, table_lines
 
 
-def lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | None) -> list[str]:
+def evaluation_lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | None) -> list[str]:
     """Returns the table, line by line.
 
     Args:

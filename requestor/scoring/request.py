@@ -22,7 +22,7 @@ from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.selection import Selection
 from requestor.scoring.sheet import ContactSheet, check_replaceable, contact_sheet
 from requestor.scoring.table import as_table
-from requestor.terminal import model_file, tell_of_conversion, terminal_width
+from requestor.terminal import announce_onnx_conversion, find_or_fetch_model, terminal_width
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def run(request: ScoreRequest) -> int:
 
 
 def _scorer(request: ScoreRequest) -> Scorer:
-    path = model_file(request.model or DEFAULT_MODEL)
+    path = find_or_fetch_model(request.model or DEFAULT_MODEL)
     if request.runtime == "onnx" and not request.quiet:
-        tell_of_conversion(path)
+        announce_onnx_conversion(path)
     scorer = Scorer(
         path,
         device=request.device,
@@ -191,10 +191,10 @@ def _with_bar(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) ->
     # Rows that are printed one by one on the terminal show the progress by themselves.
     if request.quiet or not sys.stderr.isatty() or (request.streams and file.isatty()):
         return scores
-    from requestor.terminal import with_progress  # imported here, as only a bar needs rich's progress
+    from requestor.terminal import with_scoring_progress  # imported here, as only a bar needs rich's progress
 
     count = (lambda: sum(1 for _ in request.files())) if request.path_list is None else None
-    return with_progress(scores, count)
+    return with_scoring_progress(scores, count)
 
 
 def _write_rows(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) -> None:

@@ -1,4 +1,13 @@
-"""Finds out which Golem a command uses, and whether everything is there that it needs."""
+"""Finds out which Golem a command uses, and whether everything is there that it needs.
+
+Example:
+    >>> from requestor.setup import SetupFinding
+    >>> finding = SetupFinding("yagna", "blocked", "yagna is not installed.", "pip install golem-node")
+    >>> finding.to_json()["advice"]
+    'pip install golem-node'
+
+`check_setup(GolemSetup.of_environment(None))` yields such findings.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +16,17 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.setup.doctor import Setup, examine
+    from requestor.setup.doctor import GolemSetup, check_setup
     from requestor.setup.environment import golem_environment
-    from requestor.setup.finding import Finding
+    from requestor.setup.finding import SetupFinding
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "doctor": ["Setup", "examine"],
+            "doctor": ["GolemSetup", "check_setup"],
             "environment": ["golem_environment"],
-            "finding": ["Finding"],
+            "finding": ["SetupFinding"],
         },
     )
 
-__all__ = ["Finding", "Setup", "examine", "golem_environment"]
+__all__ = ["GolemSetup", "SetupFinding", "check_setup", "golem_environment"]

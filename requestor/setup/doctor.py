@@ -26,7 +26,7 @@ from requestor.devnet.services import find_yagna
 from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, GolemError, RequestorError
 from requestor.golem import TOKEN_OF_NETWORK, DaemonClient, GolemConnection, chosen_subnet, is_real_money
 from requestor.setup.environment import golem_environment
-from requestor.setup.finding import Finding
+from requestor.setup.finding import SetupFinding
 from requestor.setup.image import look_at_image
 from requestor.vm import Sandbox, SandboxLayout
 
@@ -37,7 +37,7 @@ _PROGRAM_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Setup:
+class GolemSetup:
     """The set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
 
     environment: dict[str, str]
@@ -45,7 +45,7 @@ class Setup:
     connection: GolemConnection
 
     @classmethod
-    def of_environment(cls, network: str | None) -> Setup:
+    def of_environment(cls, network: str | None) -> GolemSetup:
         """Raises DevnetError where several devnets run and nothing says which is meant."""
         environment = golem_environment()
         connection = GolemConnection.from_environment(environment, network, require_app_key=False)
@@ -57,7 +57,7 @@ class Setup:
         return self.connection.network
 
 
-async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[Finding]:
+async def check_setup(setup: GolemSetup, download_image: bool = False) -> AsyncIterator[SetupFinding]:
     """Yields all findings, in the order in which a new user would repair them.
 
     `download_image`: download an image that is not on this machine, to check its hash.
@@ -77,7 +77,7 @@ async def examine(setup: Setup, download_image: bool = False) -> AsyncIterator[F
         yield finding
 
 
-def _versions() -> Finding:
+def _versions() -> SetupFinding:
     installed, missing = [], []
     for name in PACKAGES:
         try:
@@ -86,55 +86,55 @@ def _versions() -> Finding:
             missing.append(name)
     ours = f"{named_version(PROTOCOL, VERSION)}, Python {platform.python_version()}, {', '.join(installed)}"
     if missing:
-        return Finding("versions", "blocked", f"{ours}; without {', '.join(missing)}", "pip install nima-golem")
-    return Finding("versions", "ok", ours)
+        return SetupFinding("versions", "blocked", f"{ours}; without {', '.join(missing)}", "pip install nima-golem")
+    return SetupFinding("versions", "ok", ours)
 
 
-async def _yagna() -> Finding:
+async def _yagna() -> SetupFinding:
     try:
         program = find_yagna()
         code, stdout, stderr = await _run([str(program), "--version"])
     except DevnetError as error:
-        return Finding("yagna", "blocked", str(error), "pip install golem-node")
+        return SetupFinding("yagna", "blocked", str(error), "pip install golem-node")
     except OSError as error:
-        return Finding(
+        return SetupFinding(
             "yagna", "blocked", f"{program} does not run: {error}.", "pip install --force-reinstall golem-node"
         )
     if code != 0:
-        return Finding(
+        return SetupFinding(
             "yagna", "blocked", f"{program} does not run: {stderr}", "pip install --force-reinstall golem-node"
         )
-    return Finding("yagna", "ok", f"{program}, {stdout.strip()}")
+    return SetupFinding("yagna", "ok", f"{program}, {stdout.strip()}")
 
 
-def _network(setup: Setup) -> Finding:
+def _network(setup: GolemSetup) -> SetupFinding:
     network = setup.network
     if network not in TOKEN_OF_NETWORK:
-        return Finding(
+        return SetupFinding(
             "network",
             "blocked",
             f"{network} is not a known network. The known ones are {', '.join(TOKEN_OF_NETWORK)}.",
             "set YAGNA_PAYMENT_NETWORK",
         )
     if network == "holesky":
-        return Finding("network", "warning", "holesky has been shut down.", "pass --network hoodi")
+        return SetupFinding("network", "warning", "holesky has been shut down.", "pass --network hoodi")
     money = "real money" if is_real_money(network) else "test money"
     subnet = chosen_subnet(setup.environment)
     where = f"the devnet {setup.devnet.name}" if setup.devnet else f"subnet {subnet}"
-    return Finding("network", "ok", f"{network}: {money} ({_token(network)}); {where}")
+    return SetupFinding("network", "ok", f"{network}: {money} ({_token(network)}); {where}")
 
 
 def _token(network: str) -> str:
     return "GLM" if is_real_money(network) else "tGLM"
 
 
-async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
+async def _daemon(setup: GolemSetup) -> tuple[str | None, list[SetupFinding]]:
     """Returns the wallet's address, and findings on whether the daemon answers and knows the app key."""
     url, app_key = setup.connection.api_url, setup.connection.app_key
     start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
     if setup.network not in TOKEN_OF_NETWORK:
-        return None, [Finding("daemon", "skipped", "The network is unknown.")]
+        return None, [SetupFinding("daemon", "skipped", "The network is unknown.")]
     try:
         async with DaemonClient(url, app_key) as daemon:
             address = await daemon.identity()
@@ -142,31 +142,31 @@ async def _daemon(setup: Setup) -> tuple[str | None, list[Finding]]:
     except DaemonUnreachable:
         known = "set" if app_key else "not set"
         return None, [
-            Finding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
-            Finding("app key", "skipped", f"YAGNA_APPKEY is {known}. Only a daemon can check it."),
+            SetupFinding("daemon", "blocked", f"No yagna daemon answers at {url}.", start),
+            SetupFinding("app key", "skipped", f"YAGNA_APPKEY is {known}. Only a daemon can check it."),
         ]
     except AppKeyMissing:
         said = f"The daemon at {url} does not know the app key." if app_key else "No app key is set."
-        return None, [Finding("daemon", "ok", f"answers at {url}"), Finding("app key", "blocked", said, key)]
+        return None, [SetupFinding("daemon", "ok", f"answers at {url}"), SetupFinding("app key", "blocked", said, key)]
     except GolemError as error:
-        return None, [Finding("daemon", "blocked", str(error), "read the daemon's log")]
+        return None, [SetupFinding("daemon", "blocked", str(error), "read the daemon's log")]
     except (KeyError, TypeError):
         return None, [
-            Finding(
+            SetupFinding(
                 "daemon", "blocked", f"The program that answers at {url} is not a yagna daemon.", "set YAGNA_API_URL"
             )
         ]
     return address, [
-        Finding("daemon", "ok", f"yagna {version} answers at {url}"),
-        Finding("app key", "ok", f"is good; node {address}"),
+        SetupFinding("daemon", "ok", f"yagna {version} answers at {url}"),
+        SetupFinding("app key", "ok", f"is good; node {address}"),
     ]
 
 
-async def _funds(setup: Setup, address: str | None) -> Finding:
+async def _funds(setup: GolemSetup, address: str | None) -> SetupFinding:
     if address is None:
-        return Finding("funds", "skipped", "Only a daemon can check this.")
+        return SetupFinding("funds", "skipped", "Only a daemon can check this.")
     if setup.devnet is not None and setup.devnet.chain is None:
-        return Finding("funds", "ok", "The devnet has no chain: every budget is accepted, and nothing is settled.")
+        return SetupFinding("funds", "ok", "The devnet has no chain: every budget is accepted, and nothing is settled.")
     network = setup.network
     fund = (
         f"send {_token(network)} and some gas to {address}"
@@ -177,18 +177,18 @@ async def _funds(setup: Setup, address: str | None) -> Finding:
         status = await _payment_status(setup, address)
         amount, gas = Decimal(status["amount"]), Decimal((status.get("gas") or {}).get("balance", 1))
     except (RequestorError, OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
-        return Finding(
+        return SetupFinding(
             "funds", "warning", f"The balance is not known: {error}", f"yagna payment status --network {network}"
         )
     held = f"{amount:f} {_token(network)} on {network}, {gas:f} gas, at {address}"
     if amount <= 0 or gas <= 0:
-        return Finding(
+        return SetupFinding(
             "funds", "blocked", f"{held}: {'nothing to spend' if amount <= 0 else 'no gas to pay with'}", fund
         )
-    return Finding("funds", "ok", held)
+    return SetupFinding("funds", "ok", held)
 
 
-async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
+async def _payment_status(setup: GolemSetup, address: str) -> dict[str, Any]:
     """Returns the output of `yagna payment status --json`. Raises GolemError with the reason that yagna prints."""
     command = [str(find_yagna()), "payment", "status", "--json", "--precise"]
     command += ["--network", setup.network, "--account", address]
@@ -200,40 +200,40 @@ async def _payment_status(setup: Setup, address: str) -> dict[str, Any]:
     return status
 
 
-def _gftp() -> Finding:
+def _gftp() -> SetupFinding:
     theirs = shutil.which("gftp")
     ours = "this program has its own file transfer, which never receives more than it asked for"
-    return Finding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
+    return SetupFinding("gftp", "ok", f"{ours} (Golem's {theirs} is not used)" if theirs else ours)
 
 
-def _disk() -> Finding:
+def _disk() -> SetupFinding:
     free = shutil.disk_usage(Path.cwd()).free
     found = f"{free / GIB:.1f} GiB are free in {Path.cwd()}"
     if free >= ENOUGH_DISK:
-        return Finding("disk", "ok", found)
-    return Finding(
+        return SetupFinding("disk", "ok", found)
+    return SetupFinding(
         "disk", "warning" if free >= LEAST_DISK else "blocked", found, "delete files, or work in another folder"
     )
 
 
-async def _devnet() -> AsyncIterator[Finding]:
+async def _devnet() -> AsyncIterator[SetupFinding]:
     """Checks what only a devnet needs."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             sandbox = await Sandbox.boot(SandboxLayout.of_host({}), Path(folder))
             await sandbox.stop()
-        yield Finding("devnet: sandbox", "ok", "tasks can be isolated (user namespaces, /proc)")
+        yield SetupFinding("devnet: sandbox", "ok", "tasks can be isolated (user namespaces, /proc)")
     except (DevnetError, OSError) as error:
-        yield Finding("devnet: sandbox", "warning", str(error), "only `nima-golem devnet` needs it")
+        yield SetupFinding("devnet: sandbox", "warning", str(error), "only `nima-golem devnet` needs it")
     for check, program, lacking, package in (
         ("devnet: chain", "npm", "without a chain, which npm downloads, nothing is settled", "npm"),
         ("devnet: images", "unsquashfs", "`devnet up --image` does not work", "squashfs-tools"),
     ):
         found = shutil.which(program)
         if found:
-            yield Finding(check, "ok", found)
+            yield SetupFinding(check, "ok", found)
         else:
-            yield Finding(
+            yield SetupFinding(
                 check, "warning", f"{program} is not installed: {lacking}.", f"install {package} if you need that"
             )
 

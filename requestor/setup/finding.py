@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "blocked", "skipped"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class SetupFinding:
     """The finding of one check. `advice` says what to do; it is empty if there is nothing to do."""
 
     check: str

@@ -14,10 +14,10 @@ import aiohttp
 
 from requestor.errors import RequestorError
 from requestor.image import ChosenImage, check_image_versions, choose_image, read_image
-from requestor.setup.finding import Finding
+from requestor.setup.finding import SetupFinding
 
 
-async def look_at_image(environment: Mapping[str, str], on_devnet: bool, download: bool) -> AsyncIterator[Finding]:
+async def look_at_image(environment: Mapping[str, str], on_devnet: bool, download: bool) -> AsyncIterator[SetupFinding]:
     """Checks that the image that the environment names is of this version, and that providers can download it.
 
     `on_devnet`: True if the providers are a devnet's. `download`: fetch an image that is not on this machine, to check
@@ -26,46 +26,51 @@ async def look_at_image(environment: Mapping[str, str], on_devnet: bool, downloa
     try:
         image = await asyncio.to_thread(choose_image, environment)
     except RequestorError as error:
-        yield Finding("image", "blocked", str(error), "docs/public-network.md says how to build and push, or pick one")
+        yield SetupFinding(
+            "image",
+            "blocked",
+            str(error),
+            "build and push an image, or choose one (docs/public-network.md)",
+        )
         return
     if image.info is not None:
-        yield Finding("image", "ok", f"{image.info.path}, of this version, {image.info.size / 1e6:.0f} MB")
+        yield SetupFinding("image", "ok", f"{image.info.path}, of this version, {image.info.size / 1e6:.0f} MB")
     elif image.labels is not None:
-        yield Finding("image", "ok", f"{image.digest[:12]}…, of this version, says {image.url}")
+        yield SetupFinding("image", "ok", f"{image.digest[:12]}…, of this version, says {image.url}")
     elif on_devnet:
-        yield Finding("image", "ok", "The devnet has none: tasks run on this machine's own system.")
+        yield SetupFinding("image", "ok", "The devnet has none: tasks run on this machine's own system.")
     else:
-        yield Finding(
+        yield SetupFinding(
             "image", "warning", f"{image.digest[:12]}…: its version is not known, as its URL serves no part of it.",
             "set NIMA_GOLEM_IMAGE_FILE, or look with --download-image",
         )  # fmt: skip
     yield await _look_at_host(image, on_devnet, download)
 
 
-async def _look_at_host(image: ChosenImage, on_devnet: bool, download: bool) -> Finding:
+async def _look_at_host(image: ChosenImage, on_devnet: bool, download: bool) -> SetupFinding:
     """Checks that providers can download the image, and that they get the one that the demand names."""
     local = _is_local(image.url)
     elsewhere = "upload the image to a host that providers can reach, and name that URL in NIMA_GOLEM_IMAGE"
     if local and not on_devnet:
-        return Finding("image host", "blocked", f"{image.url} can be reached from this machine only.", elsewhere)
+        return SetupFinding("image host", "blocked", f"{image.url} can be reached from this machine only.", elsewhere)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=10, sock_read=30)) as session:
             async with session.head(image.url, allow_redirects=True) as head:
                 size = int(head.headers.get("Content-Length", -1))
                 if head.status != 200:
-                    return Finding("image host", "blocked", f"{image.url} answers {head.status}.", elsewhere)
+                    return SetupFinding("image host", "blocked", f"{image.url} answers {head.status}.", elsewhere)
             if image.info is not None and size not in (-1, image.info.size):
                 found = f"{image.url} has {size} bytes, and the image has {image.info.size}."
-                return Finding("image host", "blocked", found, elsewhere)
+                return SetupFinding("image host", "blocked", found, elsewhere)
             if not local and not download:
-                return Finding("image host", "ok", f"{image.url} can be downloaded; its hash was not checked")
+                return SetupFinding("image host", "ok", f"{image.url} can be downloaded; its hash was not checked")
             return await _download(session, image, on_devnet)
     except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
         reason = str(error) or type(error).__name__
-        return Finding("image host", "blocked", f"{image.url} cannot be downloaded: {reason}.", elsewhere)
+        return SetupFinding("image host", "blocked", f"{image.url} cannot be downloaded: {reason}.", elsewhere)
 
 
-async def _download(session: aiohttp.ClientSession, image: ChosenImage, on_devnet: bool) -> Finding:
+async def _download(session: aiohttp.ClientSession, image: ChosenImage, on_devnet: bool) -> SetupFinding:
     with tempfile.NamedTemporaryFile(suffix=".gvmi") as file:
         digest = hashlib.new(f"sha3_{len(image.digest) * 4}")
         async with session.get(image.url) as response:
@@ -75,14 +80,16 @@ async def _download(session: aiohttp.ClientSession, image: ChosenImage, on_devne
         file.flush()
         if digest.hexdigest() != image.digest.lower():
             found = f"{image.url} has the SHA3 {digest.hexdigest()}, and NIMA_GOLEM_IMAGE names {image.digest}."
-            return Finding("image host", "blocked", found, "upload the image again, or name the hash of what is there")
+            return SetupFinding(
+                "image host", "blocked", found, "upload the image again, or name the hash of the image that is there"
+            )
         if not on_devnet:
             try:
                 info = await asyncio.to_thread(read_image, Path(file.name))
                 check_image_versions(info.labels, image.url)
             except RequestorError as error:
-                return Finding("image host", "blocked", str(error), "build the image of this version")
-    return Finding("image host", "ok", f"{image.url} can be downloaded, and its hash is right")
+                return SetupFinding("image host", "blocked", str(error), "build the image of this version")
+    return SetupFinding("image host", "ok", f"{image.url} can be downloaded, and its hash is right")
 
 
 def _is_local(url: str) -> bool:

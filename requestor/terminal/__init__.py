@@ -1,4 +1,14 @@
-"""Shows people what a command does: bars, tables, amounts, questions."""
+"""Shows people what a command does: bars, tables, amounts, questions.
+
+Example:
+    >>> from requestor.terminal import Column, show_duration, table_lines
+    >>> columns = (Column("stage"), Column("time", "right"))
+    >>> for line in table_lines(columns, [["Embedding", show_duration(200)], ["Training", show_duration(95)]], 80):
+    ...     print(line)
+    stage            time
+    Embedding  3 min 20 s
+    Training         95 s
+"""
 
 from __future__ import annotations
 
@@ -7,42 +17,42 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.terminal.amounts import Amount, confirm_real_money
+    from requestor.terminal.amounts import GlmAmount, confirm_real_money
     from requestor.terminal.bar import progress_bar
-    from requestor.terminal.durations import duration
-    from requestor.terminal.model_files import fetch_with_bar, model_file, tell_of_conversion
+    from requestor.terminal.durations import show_duration
+    from requestor.terminal.model_files import announce_onnx_conversion, fetch_weights_with_bar, find_or_fetch_model
     from requestor.terminal.output_file import ask_to_replace
     from requestor.terminal.run_progress import RunProgress
-    from requestor.terminal.scoring_progress import with_progress
+    from requestor.terminal.scoring_progress import with_scoring_progress
     from requestor.terminal.tables import Column, field_lines, table_lines, terminal_width
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "amounts": ["Amount", "confirm_real_money"],
+            "amounts": ["GlmAmount", "confirm_real_money"],
             "bar": ["progress_bar"],
-            "durations": ["duration"],
-            "model_files": ["fetch_with_bar", "model_file", "tell_of_conversion"],
+            "durations": ["show_duration"],
+            "model_files": ["announce_onnx_conversion", "fetch_weights_with_bar", "find_or_fetch_model"],
             "output_file": ["ask_to_replace"],
             "run_progress": ["RunProgress"],
-            "scoring_progress": ["with_progress"],
+            "scoring_progress": ["with_scoring_progress"],
             "tables": ["Column", "field_lines", "table_lines", "terminal_width"],
         },
     )
 
 __all__ = [
-    "Amount",
     "Column",
+    "GlmAmount",
     "RunProgress",
+    "announce_onnx_conversion",
     "ask_to_replace",
     "confirm_real_money",
-    "duration",
-    "fetch_with_bar",
+    "fetch_weights_with_bar",
     "field_lines",
-    "model_file",
+    "find_or_fetch_model",
     "progress_bar",
+    "show_duration",
     "table_lines",
-    "tell_of_conversion",
     "terminal_width",
-    "with_progress",
+    "with_scoring_progress",
 ]

@@ -11,7 +11,7 @@ from requestor.golem import is_real_money
 from requestor.money import parse_glm, show_glm
 
 
-class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
+class GlmAmount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
     """An exact amount of GLM."""
 
     name = "GLM"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def duration(seconds: float) -> str:
+def show_duration(seconds: float) -> str:
     """Returns seconds in the units that people would use, as precise as they would be: `95 s`, `3 min 20 s`, `45 min`,
     `2 h 5 min`."""
     whole, minutes = round(seconds), round(seconds / 60)

@@ -11,7 +11,7 @@ from nima.weights import PUBLISHED_WEIGHTS, cached_weights_path, find_published_
 from requestor.terminal.bar import progress_bar
 
 
-def model_file(name: str) -> Path:
+def find_or_fetch_model(name: str) -> Path:
     """Returns the file of the model `name`, a path or a name in the table of weights, which is fetched on first use.
 
     Raises `WeightsError` if there is no such model, or if it cannot be fetched.
@@ -19,11 +19,11 @@ def model_file(name: str) -> Path:
     from nima.weights import find_model
 
     if name in PUBLISHED_WEIGHTS and cached_weights_path(find_published_weights(name)) is None:
-        return fetch_with_bar(name)
+        return fetch_weights_with_bar(name)
     return find_model(name)
 
 
-def fetch_with_bar(name: str) -> Path:
+def fetch_weights_with_bar(name: str) -> Path:
     """Fetches the weights `name` into the cache. Raises `WeightsError` if no source has them."""
     from nima.weights import fetch_weights
 
@@ -32,7 +32,7 @@ def fetch_with_bar(name: str) -> Path:
         return fetch_weights(name, lambda source, done, total: advance(done, total))
 
 
-def tell_of_conversion(model: Path) -> None:
+def announce_onnx_conversion(model: Path) -> None:
     """Prints on stderr that the model is converted for ONNX Runtime, if this is its first use there."""
     from nima.scoring import converted_model_path
 

@@ -17,7 +17,7 @@ class _Rate(progress.ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
-def with_progress(scores: Iterable[Score], count: Callable[[], int] | None) -> Iterator[Score]:
+def with_scoring_progress(scores: Iterable[Score], count: Callable[[], int] | None) -> Iterator[Score]:
     """Yields `scores` and shows a bar, which disappears after the last one.
 
     Args:

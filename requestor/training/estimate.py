@@ -17,11 +17,11 @@ from nima.model import checkpoint, initial_model
 from nima.wire import default_plan, max_update_bytes, schema_of
 from nima.wire import max_features_bytes as max_feature_bytes
 from requestor.errors import GolemError
-from requestor.evaluation import test_split
+from requestor.evaluation import chosen_test_split
 from requestor.golem import GolemConnection, Offer, chosen_subnet, scan_offers
 from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Price, show_glm
 from requestor.setup import golem_environment
-from requestor.terminal import Column, duration, table_lines, terminal_width
+from requestor.terminal import Column, show_duration, table_lines, terminal_width
 from requestor.training.data import SHARD_IMAGES, holdout_images
 from requestor.training.strategies import STRATEGIES, Strategy
 
@@ -157,7 +157,7 @@ def estimate_run(
     """Estimates what a run with these options would do and cost; reads AVA.txt only."""
     chosen = STRATEGIES[strategy]
     image_ids = read_ratings(ava).image_ids
-    tested = int(np.isin(image_ids, test_split(ava, test_ids, seed).image_ids).sum())
+    tested = int(np.isin(image_ids, chosen_test_split(ava, test_ids, seed).image_ids).sum())
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
     model = initial_model(backbone, None, seed, multi_level=True)
     trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
@@ -220,7 +220,7 @@ def for_people(
     rows = []
     for stage in [*stages, in_all]:
         megabytes = (f"{stage.sent / 1e6:.1f} MB", f"{stage.received / 1e6:.1f} MB")
-        rows.append([stage.name, *megabytes, duration(stage.seconds), f"{stage.glm:.5f}"])
+        rows.append([stage.name, *megabytes, show_duration(stage.seconds), f"{stage.glm:.5f}"])
     columns = (Column("stage"), *(Column(heading, "right") for heading in ("sent", "received", "time", "GLM")))
     lines = [
         *table_lines(columns, rows, terminal_width()),

@@ -1,4 +1,14 @@
-"""Scores photos over HTTP."""
+"""Scores photos over HTTP.
+
+Example:
+    >>> from requestor.scoring.serving import ServiceLimits, is_loopback
+    >>> ServiceLimits(rate=5).max_waiting
+    32
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+
+`ScoringService` makes the application from these limits, a model's name and a `ScoringThread`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +18,16 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.scoring.serving.access import is_loopback
-    from requestor.scoring.serving.app import Limits, Service
+    from requestor.scoring.serving.app import ScoringService, ServiceLimits
     from requestor.scoring.serving.scoring_thread import ScoringThread
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "access": ["is_loopback"],
-            "app": ["Limits", "Service"],
+            "app": ["ScoringService", "ServiceLimits"],
             "scoring_thread": ["ScoringThread"],
         },
     )
 
-__all__ = ["Limits", "ScoringThread", "Service", "is_loopback"]
+__all__ = ["ScoringService", "ScoringThread", "ServiceLimits", "is_loopback"]

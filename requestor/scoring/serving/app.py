@@ -23,7 +23,7 @@ _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServiceLimits:
     """The limits of one service.
 
     max_bytes: of a photo's file. max_pixels: of a photo, before it is decoded.
@@ -47,14 +47,14 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
-class Service:
+class ScoringService:
     """The request handlers and their shared state.
 
     loopback: True if the service listens on loopback only. names: further host names under which it serves requests.
     """
 
     def __init__(
-        self, model: str, thread: ScoringThread, limits: Limits, *, loopback: bool, names: frozenset[str]
+        self, model: str, thread: ScoringThread, limits: ServiceLimits, *, loopback: bool, names: frozenset[str]
     ) -> None:
         self._model = model
         self._thread = thread

@@ -16,7 +16,7 @@ from nima.safe_io import one_line, write_atomically
 from requestor.html_templates import templates_of
 from requestor.money import show_glm
 from requestor.records import RunRecord, read_run_record
-from requestor.terminal import duration
+from requestor.terminal import show_duration
 from requestor.training.report.charts import Point, Series, line_chart
 from requestor.training.report.heat_map import heat_map
 from requestor.training.report.photos import gallery
@@ -122,7 +122,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
             Tile("SRCC on the hold-out", f"{metrics['srcc_mean']:.3f}", f"{metrics['n']:,} photos"),
             Tile("EMD on the hold-out", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
         ]
-    time = duration(record.seconds) if record.seconds else ""
+    time = show_duration(record.seconds) if record.seconds else ""
     if wanted := record.identity["rounds"]:
         tiles.append(Tile("Rounds", f"{record.rounds_done} of {wanted}", time))
     else:

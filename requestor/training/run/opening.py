@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nima.model import find_backbone
 from requestor.backends import image_for, open_backend
-from requestor.evaluation import test_split
+from requestor.evaluation import chosen_test_split
 from requestor.golem import chosen_network, chosen_subnet
 from requestor.records import RunFolder, log_to
 from requestor.setup import golem_environment
@@ -58,7 +58,7 @@ def open_run(
         subnet=chosen_subnet(environment, subnet),
         seed=seed,
     )
-    split = test_split(config.ava, test_ids, config.seed)
+    split = chosen_test_split(config.ava, test_ids, config.seed)
     image = image_for(backend, environment)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
 

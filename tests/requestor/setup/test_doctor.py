@@ -19,7 +19,7 @@ from requestor.devnet.services.ports import Ports
 from requestor.devnet.state import Devnet
 from requestor.image.gvmi import write_image
 from requestor.image.labels import VERSION_LABEL
-from requestor.setup.doctor import Setup, _funds
+from requestor.setup.doctor import GolemSetup, _funds
 
 pytestmark = pytest.mark.golem
 
@@ -116,7 +116,7 @@ def test_one_thing_is_wrong(
 def test_an_empty_wallet_blocks(devnet: Devnet, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in devnet.environment().items():
         monkeypatch.setenv(name, value)
-    finding = asyncio.run(_funds(Setup.of_environment(None), f"0x{40 * 'a'}"))
+    finding = asyncio.run(_funds(GolemSetup.of_environment(None), f"0x{40 * 'a'}"))
     assert (finding.level, finding.found.split(",")[0]) == ("blocked", "0 tGLM on hoodi")
     assert "yagna payment fund" in finding.advice
 

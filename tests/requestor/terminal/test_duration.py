@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from requestor.terminal.durations import duration
+from requestor.terminal.durations import show_duration
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,4 @@ from requestor.terminal.durations import duration
     ],
 )  # fmt: skip
 def test_a_duration_is_as_precise_as_people_are(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
+    assert show_duration(seconds) == expected

@@ -28,7 +28,7 @@ from simulated_backend import SimulatedBackend
 from provider_image.work import perform
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import with_place
-from requestor.evaluation.splits import test_split as split_of
+from requestor.evaluation.splits import chosen_test_split as split_of
 from requestor.records.folder import RunFolder
 from requestor.terminal.run_progress import RunProgress
 from requestor.training.config import RunConfig
