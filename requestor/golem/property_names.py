@@ -19,7 +19,7 @@ PACKAGE_FORMAT = "golem.srv.comp.vm.package_format"
 MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 EXPIRATION = "golem.srv.comp.expiration"  # milliseconds since 1970
 
-# prices and payment; the question mark is part of two of these names
+# prices and payment; the question mark is part of three of these names
 PRICING_MODEL = "golem.com.pricing.model"
 PRICES = "golem.com.pricing.model.linear.coeffs"  # GLM: a price per counter of the usage vector, then the start price
 USAGE_VECTOR = "golem.com.usage.vector"  # the names of the counters that are paid for

@@ -217,7 +217,7 @@ def _check_config(config: Any) -> None:
 
 
 def _to_json(config: Mapping[str, Any]) -> bytes:
-    """Returns the same bytes for the same config. Raises ValueError for half of a surrogate pair, and for NaN."""
+    """Returns the same bytes for the same config. Raises ValueError for half of a surrogate pair, NaN or infinity."""
     return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 

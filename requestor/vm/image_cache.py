@@ -1,4 +1,4 @@
-"""Keeps the images in which a devnet's providers run tasks: checks and unpacks each one once for all providers.
+"""Keeps the images in which a devnet's providers run tasks: downloads, checks and unpacks each once for all.
 
 A kernel mounts a squashfs for its root only. So an image is unpacked, by Debian's `unsquashfs`, and stays read-only
 below each sandbox's writable layer. Everything in it belongs to the user who runs the devnet, who is root inside.
