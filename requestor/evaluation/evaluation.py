@@ -1,4 +1,4 @@
-"""How good predictions are on AVA: from a file of them, or from a model that predicts first."""
+"""Computes how good predictions are on AVA: those of a file, or those that a model has just made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSING_LIMIT = 0.05
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics with their 95% intervals, and what they were taken on.
+    """Holds metrics with their 95% intervals, and the split that they were computed on.
 
     missing: images of the split that had no rating or no prediction.
     """
@@ -45,9 +45,9 @@ class Evaluation:
 def evaluate_predictions(
     table: PredictionTable, ratings: Ratings, split: Split | None, resamples: int, model: str | None = None
 ) -> Evaluation:
-    """Metrics of predictions on a split; where there is none, on all images that were predicted.
+    """Computes the metrics of predictions on a split; if `split` is None, on all images that were predicted.
 
-    Raises `NimaError` where more than `MISSING_LIMIT` of the split lacks a prediction or a rating.
+    Raises `NimaError` if more than `MISSING_LIMIT` of the split lacks a prediction or a rating.
     """
     if split is None:
         split = Split.of(table.image_ids, "all predictions")
@@ -67,15 +67,15 @@ def evaluate_predictions(
 
 
 def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | None:
-    """Whether a model may have seen the split's photos in training.
+    """Warns if a model may have seen the split's photos in training.
 
     Args:
-        trained: `split` of the model's metadata, with `name` and `hash` of its test ids; None if it tells none.
+        trained: `split` of the model's metadata, with `name` and `hash` of its test ids; None if the metadata has none.
 
     Returns:
         a warning, or None.
 
-    Raises `SplitError` where both are published splits, and other ones: then it has.
+    Raises `SplitError` if both are published splits and they differ, because then the model has seen the photos.
     """
     if trained is None or trained.get("hash") == split.hash:
         return None
@@ -89,12 +89,14 @@ def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | 
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """What `evaluate --json` wrote before. Raises `NimaError`."""
+    """Reads the output of an earlier `evaluate --json`. Raises `NimaError` if the file is missing or malformed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         str(content["split"]["name"]), str(content["split"]["hash"]), int(content["n"])
     except OSError as error:
-        raise NimaError(f"{path}: cannot read the evaluation ({error.strerror}).") from error
+        raise NimaError(f"{path}: the evaluation cannot be read ({error.strerror}). Choose another file.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NimaError(f"{path}: this is not what `nima-golem evaluate --json` writes.") from error
+        raise NimaError(
+            f"{path}: this is not the output of `nima-golem evaluate --json`. Write the file with that command."
+        ) from error
     return dict(content)

@@ -1,4 +1,4 @@
-"""Predictions of a model from providers, as a small run of its own."""
+"""Has providers compute a model's predictions, in a small run of its own."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def predict_on_backend(
 
     Args:
         backend: "golem" or "local".
-        budget: GLM that may leave the wallet; None where nothing is paid.
+        budget: GLM that may leave the wallet; None if nothing is paid.
         model: a checkpoint.
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
         image_ids: the photos, int64 `[n]`.
         progress: is told how many photos are done, and how many there are.
 
-    Raises RequestorError and NimaError where it cannot begin; what `predict_on` raises.
+    Raises RequestorError and NimaError if the run cannot begin, and the errors of `predict_on`.
     """
     environment = golem_environment() if backend == "golem" else dict(os.environ)
     image = image_for(backend, environment)

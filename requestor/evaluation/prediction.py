@@ -1,4 +1,4 @@
-"""A model's predictions for photos of AVA: here, or on providers, from the same bytes and with the same digits."""
+"""Computes a model's predictions for photos of AVA, here or on providers, from the same bytes to the same digits."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Part:
-    """Some photos as the model's shards hold them."""
+    """Holds some photos in the form in which the model's shards contain them."""
 
     image_ids: NDArray[np.int64]
     images: list[bytes]
 
 
 def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> PredictionTable:
-    """Predict on this machine, for those of the photos that can be read. Raises `NimaError` where none can."""
+    """Predicts on this machine for the photos that can be read. Raises `NimaError` if no photo can be read."""
     network, _ = checkpoint.load(model)
     ids, probabilities = [], []
     for part in _parts(model, ava, image_ids, progress):
@@ -51,7 +51,7 @@ def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress:
 async def predict_on(
     backend: Backend, model: Path, ava: Path, image_ids: NDArray[np.int64], store: Path, progress: Progress
 ) -> PredictionTable:
-    """Predict on a backend's providers; they are sent the model and the photos, never the ratings.
+    """Predicts on a backend's providers; they are sent the model and the photos, never the ratings.
 
     Args:
         store: existing folder for the files that are sent.

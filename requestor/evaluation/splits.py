@@ -1,4 +1,4 @@
-"""Which photos of an AVA folder are the test photos."""
+"""Chooses the test photos of an AVA folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def listed_split(ava: Path, chosen: Path | None) -> Split | None:
         chosen: a file of ids; if it is None, the folder's own `splits/test.txt` is read.
 
     Returns:
-        The split; None where no file was chosen and the folder has no list of its own.
+        The split; None if no file was chosen and the folder has no list of its own.
 
     Raises SplitError for a list that is missing or malformed.
     """

@@ -1,4 +1,4 @@
-"""A table of an evaluation: each figure with its interval, the constant prediction's and another evaluation's."""
+"""Writes an evaluation as a table: figures with intervals, beside those of a constant and of another evaluation."""
 
 from __future__ import annotations
 

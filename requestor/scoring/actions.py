@@ -18,7 +18,7 @@ from nima.scoring import Score, SidecarStyle, sidecar_path, write_rating
 
 @dataclass
 class PhotoActions:
-    """The actions on the chosen photos.
+    """Acts on the chosen photos: copies, links and rates them.
 
     `failures` counts the actions that failed; `note` gets a line for each of them, and for each that a dry run leaves
     undone.

@@ -1,4 +1,4 @@
-"""A contact sheet: one HTML file with the thumbnails and scores of photos, which needs nothing beside it.
+"""Writes a contact sheet: one HTML file with the thumbnails and scores of photos, which needs nothing beside it.
 
 Everything is written as it comes, and thumbnails wait on disk for the photos to be chosen and put in order, so that any
 number of photos takes the same memory.
@@ -58,7 +58,7 @@ class ContactSheet:
         self._write(page.end(failures))
 
     def _item(self, score: Score) -> dict[str, Any]:
-        """What the template shows of a photo."""
+        """Returns the values of a photo that the template shows."""
         assert score.aesthetic_score is not None
         assert score.probabilities is not None
         assert score.stars is not None
@@ -103,8 +103,8 @@ class ContactSheet:
 
 @contextmanager
 def contact_sheet(path: Path) -> Iterator[ContactSheet]:
-    """A sheet that is at `path` once all went well; what is there is replaced only if it is a contact sheet, too, and
-    only by a sheet with photos. Raises `ConfigurationError`."""
+    """Yields a sheet that is written to `path` if no error is raised; an existing file is replaced only if it is a
+    contact sheet, too, and only by a sheet with photos. Raises `ConfigurationError` if it cannot be written."""
     check_replaceable(path)
     path = Path(os.path.realpath(path))
     with _writing(path):
@@ -131,7 +131,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raises `ConfigurationError` where a file is that is no contact sheet."""
+    """Raises `ConfigurationError` if the file exists and is no contact sheet."""
     try:
         if not os.path.lexists(path):
             return
@@ -145,6 +145,6 @@ def check_replaceable(path: Path) -> None:
 
 
 def _bars(probabilities: tuple[float, ...]) -> str:
-    """The histogram as the path of an SVG of 100 by 40."""
+    """Returns the histogram as the path of an SVG of 100 by 40."""
     highest = max(probabilities)
     return "".join(f"M{10 * x + 1} 40v-{40 * p / highest:.1f}h8V40z" for x, p in enumerate(probabilities))

@@ -1,4 +1,4 @@
-"""Scores for people: one line for each photo, with the ten probabilities drawn as bars."""
+"""Writes scores for people: one line for each photo, with the ten probabilities drawn as bars."""
 
 from __future__ import annotations
 

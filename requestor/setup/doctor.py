@@ -38,7 +38,7 @@ _PROGRAM_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class GolemSetup:
-    """The set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
+    """Holds the set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
 
     environment: dict[str, str]
     devnet: Devnet | None
@@ -46,7 +46,7 @@ class GolemSetup:
 
     @classmethod
     def of_environment(cls, network: str | None) -> GolemSetup:
-        """Raises DevnetError where several devnets run and nothing says which is meant."""
+        """Reads the environment. Raises DevnetError if several devnets run and nothing says which one is meant."""
         environment = golem_environment()
         connection = GolemConnection.from_environment(environment, network, require_app_key=False)
         urls = {running.requestor.api_url: running for running in running_devnets()}

@@ -1,4 +1,4 @@
-"""The finding of one check of `nima-golem doctor`."""
+"""Defines the finding of one check of `nima-golem doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "blocked", "skipped"]
 
 @dataclass(frozen=True)
 class SetupFinding:
-    """The finding of one check. `advice` says what to do; it is empty if there is nothing to do."""
+    """Holds the finding of one check. `advice` says what to do; it is empty if there is nothing to do."""
 
     check: str
     level: Level

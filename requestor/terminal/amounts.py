@@ -1,4 +1,4 @@
-"""Options for amounts of money, and the question before real money is spent."""
+"""Parses options for amounts of money, and asks before real money is spent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from requestor.money import parse_glm, show_glm
 
 
 class GlmAmount(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
-    """An exact amount of GLM."""
+    """Parses an option's value as an exact amount of GLM."""
 
     name = "GLM"
 

@@ -1,4 +1,4 @@
-"""A progress bar on stderr if that is a terminal; nothing elsewhere."""
+"""Shows a progress bar on stderr if that is a terminal, and nothing otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations for people."""
+"""Writes durations for people."""
 
 from __future__ import annotations
 

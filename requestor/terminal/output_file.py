@@ -1,4 +1,4 @@
-"""Files that a user names for output. They never replace an existing file without a question."""
+"""Asks before an output file replaces an existing file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress of a run on stderr: one bar with time left and cost on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run on stderr: one bar with time left and cost on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress of scoring on stderr, if that is a terminal: photos done, all photos, rate and time left."""
+"""Shows the progress of scoring on stderr, if that is a terminal: photos done, all photos, rate and time left."""
 
 from __future__ import annotations
 

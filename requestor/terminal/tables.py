@@ -1,4 +1,4 @@
-"""Tables and lists of fields for people: as wide as the terminal allows, in full where the output is no terminal.
+"""Writes tables and lists of fields for people: as wide as the terminal allows, in full if the output is no terminal.
 
 All cells are plain text: no escape sequence comes from here, and control characters in a cell are replaced.
 """
@@ -21,7 +21,7 @@ _STEP = 2  # by which a remark, and the fields of a row that does not fit, are i
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """Describes a column of a table.
 
     heading: may be folded at its spaces.
     if_narrow: what happens to cells that are too wide for the terminal. `keep`: they stay whole; `fold`: they are
@@ -139,7 +139,7 @@ def _hanging(text: str, width: int | None, step: int) -> list[str]:
 
 
 def _folded(text: str, width: int | None) -> list[str]:
-    """`text` in lines of at most `width` columns, broken at spaces only: a longer word has a line of its own."""
+    """Returns `text` in lines of at most `width` columns, broken at spaces: a longer word has its own line."""
     if width is None or _columns_of(text) <= width:
         return [text]
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The HTTP service: `POST /score` scores a photo, `GET /` is a page to drop photos on, `GET /health` a status."""
+"""Serves scores over HTTP: `POST /score` scores a photo, `GET /` is a page for people, `GET /health` a status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """The limits of one service.
+    """Holds the limits of one service.
 
     max_bytes: of a photo's file. max_pixels: of a photo, before it is decoded.
     rate: photos a second from one address. max_waiting: photos that wait at the same time, from all addresses.
@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 class ScoringService:
-    """The request handlers and their shared state.
+    """Holds the request handlers and their shared state.
 
     loopback: True if the service listens on loopback only. names: further host names under which it serves requests.
     """
