@@ -1,4 +1,4 @@
-"""NIMA, Neural Image Assessment: the model, its data and its training. Knows nothing of Golem.
+"""Offers NIMA, Neural Image Assessment, to Python programs: scores photos. No module of `nima` knows of Golem.
 
 >>> from nima import Scorer
 >>> scorer = Scorer()  # the default model, fetched on first use; Scorer(Path("model.safetensors")) for another

@@ -1,5 +1,5 @@
-"""What `nima` raises on bad input. Every message is a whole sentence for the user: what, where, and the way out."""
+"""Defines the base of all errors of `nima`. Each message says what is wrong, where, and what the user can do."""
 
 
 class NimaError(Exception):
-    """Base of all errors that are the input's fault, not the program's."""
+    """Base of all errors that bad input causes, and not a fault of the program."""

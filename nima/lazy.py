@@ -1,7 +1,7 @@
 """Lets a package list its names without importing them: loads a module when one of its names is used.
 
-`import torch` takes seconds, and most of what a package offers does without it. So `--help` need not wait for torch,
-and the provider's program can read its job before it. This is PEP 562, in the form of Scientific Python's SPEC 1.
+`import torch` takes seconds, and many names need no torch. So `--help` need not wait for torch, and the provider's
+program can read its job before it imports torch. The method is PEP 562, in the form of Scientific Python's SPEC 1.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 
 def attach(package: str, names: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Makes a package's `__getattr__` and `__dir__`.
+    """Makes a package's `__getattr__` and `__dir__`; the former raises `AttributeError` for any other name.
 
     Args:
         package: dotted name of the package, its `__name__`.
-        names: module of the package → the names that it defines.
+        names: module of the package → the names that the package offers from it. The module itself is offered, too.
 
     Example:
         >>> __getattr__, __dir__ = attach("nima.ratings", {"loss": ["emd"], "metrics": ["Metrics"]})

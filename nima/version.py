@@ -1,3 +1,3 @@
-"""The package's version: what the laptop and the image on the providers must agree on."""
+"""Holds the package's version, which must be the same on the laptop and in the image on the providers."""
 
 VERSION = "0.1.0"

@@ -1,1 +1,1 @@
-"""The one program that runs on a provider: `python -m provider_image job.json`."""
+"""Does one job on a provider, as the program `python -m provider_image /golem/jobs/ID/job.json`."""

@@ -1,8 +1,8 @@
-"""`python -m provider_image /golem/jobs/<job_id>/job.json`: does one job and writes `result.json` beside it.
+"""Does one job and writes `result.json` beside it: `python -m provider_image /golem/jobs/<job_id>/job.json`.
 
-It may count on nothing around it: no environment, any working directory, no network, no home, and no place to
-write but the job's own folder. The result is written whatever happens; the exit code is 0 if the job
-succeeded, and `EXIT_VERSION_MISMATCH` if it is one for another version of this program.
+The program must work without environment variables, network and home folder, in any working directory, and may write
+only to the job's own folder and to the store. It always writes the result. Its exit code is 0 if the job succeeded,
+`EXIT_VERSION_MISMATCH` if the job is for another version of this program, 2 if it is called wrongly, and else 1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ MAX_JOB_BYTES = 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
+    """Does the job whose absolute path is the only argument; returns the exit code."""
     if len(arguments) != 1 or not arguments[0].startswith("/"):
         print("usage: python -m provider_image /absolute/path/of/job.json", file=sys.stderr)
         return 2
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> int:
     job, failed = None, 1
     try:
         job = read_job(path)
-        # Imported only now: where torch is broken, the result has to say so.
+        # This imports torch, so it comes after the job is read: if torch is broken, the result must say so.
         from provider_image.work import perform
 
         result = perform(job, path.parent)
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
         result, failed = failure(job, str(error)), EXIT_VERSION_MISMATCH
     except NimaError as error:
         result = failure(job, str(error))
-    except Exception as error:  # the border of the program: a provider's odd machine must not end in silence
+    except Exception as error:  # any failure of a provider's machine must be reported in the result
         result = failure(job, f"The job failed unexpectedly with {type(error).__name__}: {error}")
     try:
         write_atomically(path.parent / RESULT_FILE, result.to_json().encode())
@@ -46,12 +47,17 @@ def main(arguments: list[str]) -> int:
 
 
 def read_job(path: Path) -> Job:
-    """The job of a `job.json`; raises `NimaError`."""
-    # Bytes that are not UTF-8 become replacement characters, which the parser then refuses or the checks do.
+    """Reads the job of a `job.json` of at most 1 MiB.
+
+    Raises `FileError` if the file cannot be read, `JobError` if it is no valid job, and `VersionMismatch` if the job is
+    for another version.
+    """
+    # Bytes that are not UTF-8 become replacement characters, which the parser or the checks refuse.
     return Job.from_json(read_bounded(path, MAX_JOB_BYTES).decode(errors="replace"))
 
 
 def failure(job: Job | None, error: str) -> JobResult:
+    """Makes the result of a job that failed; `job` is None if it could not be read."""
     return JobResult(
         protocol=PROTOCOL,
         job_id=job.job_id if job else "unknown",

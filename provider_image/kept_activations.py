@@ -1,7 +1,8 @@
-"""Photos are decoded, and put through the frozen blocks, once a provider: rounds differ in the trained blocks alone.
+"""Keeps the outputs of the frozen blocks for later rounds, which differ in the trained blocks alone.
 
-What the frozen blocks make of the photos lies in the store beside them, as `<sha256>.activations` with the hash of all
-that it depends on. It is the provider's own file: one that is missing, damaged or cannot be written costs time only.
+So a provider decodes its photos, and computes the frozen blocks, only once. The outputs lie in the store as
+`<sha256>.activations`, named by the hash of all that they depend on. The file is the provider's own: if it is missing,
+damaged or cannot be written, that only costs time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ _MAX_BYTES = 1 << 30
 def keep_activations(
     store: Path, names: Sequence[str], model: Nima, shards: Sequence[Shard], plan: TrainingPlan
 ) -> Activations | None:
-    """`frozen_activations` of the shards called `names`, from the store where an earlier job has left them there."""
+    """Returns `frozen_activations` of the shards: reads them from the store, or computes and keeps them there.
+
+    Args:
+        store: folder of the content-addressed files.
+        names: the hashes of the shards, in the order of `shards`.
+
+    Raises:
+        PreparationError: an image cannot be decoded, or is too small.
+    """
     model.train_last(plan.trainable_blocks)
     if plan.augment or model.frozen_blocks == 0:
         return None
@@ -65,6 +74,6 @@ def _read(path: Path, images: int) -> Activations | None:
         return None
     if any(len(tensor) != images for tensor in (maps, *levels)):
         return None
-    if maps.dim() == 4:  # as it was computed: otherwise the same numbers would be added up in another order
+    if maps.dim() == 4:  # the layout in which it was computed: another layout would change the order of sums
         maps = maps.contiguous(memory_format=torch.channels_last)
     return Activations(maps, levels)

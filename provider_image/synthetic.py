@@ -1,4 +1,4 @@
-"""Images of noise with flat votes, to time a machine with before any photo was sent to it."""
+"""Makes images of noise with equal votes, to time a machine before any photo is sent to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nima.wire import Shard
 
 
 def synthetic_shard(images: int, size: int) -> Shard:
-    """`images` JPEGs of `size` × `size` pixels, always the same."""
+    """Makes a shard of `images` JPEGs of `size` × `size` pixels, always the same."""
     random = np.random.default_rng(0)
     jpegs = []
     for _ in range(images):

@@ -1,4 +1,4 @@
-"""The kinds of job: each loads what it needs by hash, calls `nima` once, and writes its output."""
+"""Does each kind of job: loads files by their hashes, calls `nima` once, and writes the output."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _BENCHMARK_IMAGES = 64
 
 
 class WorkError(NimaError):
-    """A job whose files do not belong together."""
+    """The files of a job do not belong together."""
 
 
 def perform(job: Job, folder: Path) -> JobResult:
-    """Does `job` in its `folder`; raises `NimaError` where it cannot be done."""
+    """Does `job` in its `folder`, and returns its result; raises `NimaError` if it cannot be done."""
     if job.threads:
         torch.set_num_threads(job.threads)
     model = _load_model(job, folder)
@@ -80,7 +80,7 @@ def _embed(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
 
 
 def _benchmark(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
-    """How fast this machine trains by the plan, or predicts where there is none; nothing is kept."""
+    """Times this machine: a training by the job's plan, or a prediction if there is no plan; writes no output."""
     images = job.plan.batch_size if job.plan else _BENCHMARK_IMAGES
     shards = shards or [synthetic_shard(images, model.preparation.stored_size)]
     if job.plan is not None:
@@ -100,14 +100,14 @@ _KINDS: dict[JobKind, Callable[[Job, Path, Nima, list[Shard]], JobResult]] = {
 
 
 def _load_model(job: Job, folder: Path) -> Nima:
-    """The base model with the job's weights laid over it."""
+    """Loads the base model, and replaces those parameters that the job's weights contain."""
     model, _ = checkpoint.load(check_sha256(_stored(job, job.base), job.base))
     if model.backbone != job.backbone:
         raise WorkError(f"The base model is a {model.backbone}, and the job is for a {job.backbone}.")
     path = folder / WEIGHTS_FILE
     if job.weights is None:
         if path.exists():
-            # Silently working without them would bring back a result of the untrained model.
+            # Without this error the job would give a result of the base model, and nobody would notice.
             raise WorkError(f"{WEIGHTS_FILE} lies beside the job, which does not name its hash in `weights`.")
         return model
     parameters = dict(model.named_parameters())
@@ -124,7 +124,7 @@ def _plan_of(job: Job) -> TrainingPlan:
 
 
 def _stored(job: Job, sha256: str) -> Path:
-    """Where the file is: sent, or in the image from the beginning."""
+    """Returns the path of a file: in the store if it was sent, else among the models of the image if it is there."""
     sent, own = (Path(folder) / f"{sha256}.safetensors" for folder in (job.store, IMAGE_MODELS))
     return own if own.exists() and not sent.exists() else sent
 
@@ -146,7 +146,7 @@ def _success(job: Job, samples: int, seconds: float, loss: float | None, output:
 
 
 def _versions() -> dict[str, str]:
-    import torchvision  # only here: `nima.model.backbones` has made sure by now that it loads
+    import torchvision  # imported here, after `nima.model.backbones` has made sure that it loads
 
     return {
         "python": platform.python_version(),

@@ -1,4 +1,19 @@
-"""Reads the AVA data set (its ratings, photos and splits) and tables of predictions on it."""
+"""Reads the AVA data set (its ratings, photos and splits) and tables of predictions on it.
+
+Example:
+    >>> import tempfile
+    >>> from nima.ava import image_path, random_split, read_ratings
+    >>> from pathlib import Path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = Path(folder.name, "AVA.txt").write_text("1 953619 0 1 5 17 38 36 15 6 5 1 1 22 1396\\n")
+    >>> ratings = read_ratings(Path(folder.name))  # one photo: index, id, ten vote counts, two tags, challenge
+    >>> ratings.image_ids.tolist(), int(ratings.votes.sum()), image_path(Path("ava"), 953619).as_posix()
+    ([953619], 124, 'ava/images/953619.jpg')
+    >>> test = random_split(range(10), seed=0, test_share=0.2)
+    >>> test.name, len(test.image_ids)
+    ('random-0', 2)
+    >>> folder.cleanup()
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nima.ava.ratings_list import KNOWN_BAD_IDS, Ratings, image_path
 from nima.photos import PhotoError, open_photo
 
-_AHEAD = 64  # photos handed to each thread ahead of the reader, so that not all 255,530 wait in memory
+_AHEAD = 64  # photos that each thread may decode ahead of the reader, so that not all 255,530 wait in memory
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class AvaReport:
 
     @property
     def bad(self) -> set[int]:
+        """The ids of all photos that cannot be used."""
         return {*self.missing, *self.unreadable}
 
     @property
     def known_bad(self) -> list[int]:
-        """The bad photos that are bad in every copy of AVA, ascending."""
+        """The ids of those bad photos that are bad in every known copy of AVA, ascending."""
         return sorted(self.bad & KNOWN_BAD_IDS)
 
 
@@ -43,14 +44,14 @@ def check_photos(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AvaReport:
-    """Decodes every photo of the list in full.
+    """Decodes every photo of the list in full, and reports those that are missing or unreadable.
 
     Args:
         folder: holds `images/<id>.jpg`.
         ratings: the list of the photos to look for.
         threads: number of photos that are decoded at once; None for the number of cores. Decoding releases the
             interpreter's lock.
-        progress: called with (photos done, photos in all) after each.
+        progress: called after each photo with the numbers of photos done and of all photos.
     """
     clean: list[int] = []
     missing: list[int] = []

@@ -17,12 +17,16 @@ _SUM_TOLERANCE = 0.01  # files are written with few digits
 
 
 class PredictionTableError(NimaError):
-    """A file of predictions is missing or malformed; the message names the file and the line."""
+    """A file of predictions is missing or malformed; the message names the file, and the line if there is one."""
 
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """image_ids: int64 `[n]`, unique; probabilities: float64 `[n, 10]`, each row with sum 1 (± 0.01)."""
+    """Predictions for n photos.
+
+    image_ids: int64 `[n]`, unique.
+    probabilities: of the ratings 1 to 10, float64 `[n, 10]`, each row with sum 1 (± 0.01).
+    """
 
     image_ids: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -36,7 +40,11 @@ class PredictionTable:
 
 
 def read_prediction_table(path: Path) -> PredictionTable:
-    """Reads a CSV file with the header `image_id,p1,…,p10`; raises `PredictionTableError`."""
+    """Reads a CSV file with the header `image_id,p1,…,p10`.
+
+    Raises `PredictionTableError` if the file cannot be read, is empty, has another header, has an id twice, or has a
+    row that is not an id and ten probabilities with sum 1 (± 0.01).
+    """
     ids: dict[int, int] = {}  # id → line
     rows: list[list[float]] = []
     try:

@@ -1,4 +1,4 @@
-"""AVA, the Aesthetic Visual Analysis data set: its list of ratings and where its photos lie.
+"""Reads AVA, the Aesthetic Visual Analysis data set: its list of ratings, and the paths of its photos.
 
     FOLDER/AVA.txt           one image a line: index, image id, ten vote counts, two tags, challenge
     FOLDER/images/<id>.jpg   at most 800 pixels on the long side
@@ -29,20 +29,20 @@ KNOWN_BAD_IDS = frozenset({440774, 179118, 371434, 277832, 230701, 729377})
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _DIGITS = 25  # too large for any column, and few enough to convert
-_SHOWN = 5  # malformed lines quoted in one message
+_SHOWN = 5  # largest number of malformed lines that one message quotes
 _INT32_MAX = 2**31 - 1
 
 
 class RatingsError(NimaError):
-    """An AVA list that is missing, malformed, or lacks an image; names the file and the lines."""
+    """An AVA list is missing or malformed, or lacks an image; the message names the file and the lines."""
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Rows of an AVA list, in the order of the file.
+    """The rows of an AVA list, in the order of the file.
 
     image_ids: int64 `[n]`, unique.
-    votes: int32 `[n, 10]`, how often each rating 1..10 was given; at least one vote an image.
+    votes: int32 `[n, 10]`, counts of the ratings 1 to 10; at least one vote an image.
 
     Tags and challenges are checked when a list is read, and not kept.
     """
@@ -54,11 +54,11 @@ class Ratings:
         return len(self.image_ids)
 
     def known(self, image_ids: ArrayLike) -> NDArray[np.bool_]:
-        """Which of `image_ids` `[m]` have ratings: bool `[m]`."""
+        """Returns True for each of `image_ids` `[m]` that has ratings: bool `[m]`."""
         return np.isin(np.asarray(image_ids, dtype=np.int64), self.image_ids)
 
     def select(self, image_ids: ArrayLike) -> Ratings:
-        """The rows of `image_ids`, in that order. Raises `RatingsError` where an id has no ratings."""
+        """Returns the rows of `image_ids` `[m]`, in that order. Raises `RatingsError` if an id has no ratings."""
         wanted = np.asarray(image_ids, dtype=np.int64)
         unknown = wanted[~self.known(wanted)]
         if len(unknown):
@@ -69,15 +69,15 @@ class Ratings:
 
 
 def image_path(folder: Path, image_id: int) -> Path:
-    """Where the photo of an image id lies in an AVA folder."""
+    """Returns the path of the photo with this id in an AVA folder: `images/<id>.jpg`."""
     return folder / "images" / f"{image_id}.jpg"
 
 
 def read_ratings(path: Path) -> Ratings:
-    """Read an AVA list. `path` is the file, or a folder that holds it as `AVA.txt`.
+    """Reads an AVA list. `path` is the file, or a folder that holds it as `AVA.txt`.
 
-    Raises `RatingsError`, naming the file and the malformed lines: not 15 whole numbers, a negative count, no
-    votes at all, an image id that came before.
+    Raises `RatingsError` if the file cannot be read or is empty, or if a line has not 15 whole numbers, a negative
+    count, no votes at all, or an image id that an earlier line has. The message names the file and the malformed lines.
     """
     if path.is_dir():
         path = path / "AVA.txt"
@@ -90,7 +90,7 @@ def read_ratings(path: Path) -> Ratings:
     if not text.strip():
         raise RatingsError(f"{path}: the AVA list is empty.")
     try:
-        # Quotes and words for missing values are faults here, like everything else that is no number.
+        # Quotes and words for missing values are errors here, as is everything else that is not a number.
         rows = pd.read_csv(io.StringIO(text), sep=r"\s+", header=None, dtype=np.int64, na_filter=False, quoting=3)
         table = rows.to_numpy()
     except (ValueError, OverflowError):
@@ -114,7 +114,7 @@ def _well_formed(table: NDArray[np.int64]) -> bool:
 
 
 def _malformed(path: Path, text: str) -> RatingsError:
-    """The error for a list that did not pass, found by reading it again line by line."""
+    """Makes the error for a malformed list: reads it again line by line to find the malformed lines."""
     found = list(_faults(text))
     shown = "; ".join(f"line {number}: {fault}" for number, fault in found[:_SHOWN])
     more = f" (and {len(found) - _SHOWN:,} more)" if len(found) > _SHOWN else ""

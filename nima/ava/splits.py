@@ -1,4 +1,4 @@
-"""Splits: the test images of a model, by name and hash, so that only figures on the same images are compared.
+"""Names the test images of a model by a split with a hash, so that only figures on the same images are compared.
 
 Figures on different splits of AVA cannot be compared: the paper drew 20% at random, idealo drew another 10%, and AVA's
 authors published 20,000 ids. A split's hash is the SHA-256 of its test ids, ascending, in decimal, one a line.
@@ -38,7 +38,10 @@ class Split:
 
     @classmethod
     def of(cls, image_ids: ArrayLike, name: str) -> Split:
-        """Makes a split of these ids; a known split gets the name that it is known by."""
+        """Makes a split of these ids; a published split gets its published name.
+
+        Raises `SplitError` if there are no ids.
+        """
         split = cls(name, np.unique(np.asarray(image_ids, dtype=np.int64)))
         if len(split.image_ids) == 0:
             raise SplitError(f"The split {name!r} has no images.")
@@ -46,6 +49,7 @@ class Split:
 
     @cached_property
     def hash(self) -> str:
+        """The SHA-256 of the test ids (ascending, in decimal, one a line), 64 hexadecimal digits."""
         return hashlib.sha256("\n".join(map(str, self.image_ids.tolist())).encode()).hexdigest()
 
     def as_json(self) -> dict[str, str]:
@@ -66,10 +70,11 @@ def check_same_split(name: str, hash: str, other_name: str, other_hash: str) -> 
 
 
 def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
-    """Draws test ids at random: a share of all, at least one.
+    """Draws a share of the ids as test ids, at least one.
 
-    Ids are ordered by a hash of seed and id, and the first are taken. So the draw depends on no library's random
-    numbers, and hardly changes if ids are added or removed.
+    Ids are ordered by a SHA-256 of seed and id, and the first of them are taken. So the draw does not depend on a
+    library's random numbers, and hardly changes if ids are added or removed. Raises `SplitError` unless `test_share`
+    lies between 0 and 1 and there are ids.
     """
     ids = np.unique(np.asarray(image_ids, dtype=np.int64)).tolist()
     if not 0 < test_share < 1:
@@ -79,9 +84,9 @@ def random_split(image_ids: ArrayLike, seed: int, test_share: float) -> Split:
 
 
 def read_image_ids(path: Path) -> NDArray[np.int64]:
-    """Reads a file of ids, int64 `[n]` in its order: one a line, or idealo's JSON (a list of objects with `image_id`).
+    """Reads a file of ids, int64 `[n]` in the file's order: one a line, or idealo's JSON (objects with `image_id`).
 
-    Raises `SplitError` if the file is missing or malformed, naming the line.
+    Raises `SplitError` if the file is missing or malformed; the message names the line.
     """
     try:
         content = path.read_text(encoding="ascii", errors="replace")
@@ -92,9 +97,9 @@ def read_image_ids(path: Path) -> NDArray[np.int64]:
 
 
 def read_split(path: Path, expected: str | None = None) -> Split:
-    """Returns the split whose test ids a file lists, as `read_image_ids` reads it.
+    """Reads the split whose test ids a file lists, in the formats of `read_image_ids`.
 
-    Raises `SplitError` also if the list is empty, or if it is not the known split that `expected` names.
+    Raises `SplitError` if the file is missing, malformed or empty, or is not the published split that `expected` names.
     """
     split = Split.of(read_image_ids(path), path.stem)
     if expected is not None and split.name != expected:
@@ -106,7 +111,7 @@ def read_split(path: Path, expected: str | None = None) -> Split:
 
 
 def write_image_ids(path: Path, image_ids: Iterable[int]) -> None:
-    """Writes ids to a file, one a line, in the order given. Raises `SplitError`."""
+    """Writes ids to a file, one a line, in the given order. Raises `SplitError` if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{image_id}\n" for image_id in image_ids), encoding="ascii")

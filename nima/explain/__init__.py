@@ -1,4 +1,17 @@
-"""Explains why a photo has its score, as figures and as a picture."""
+"""Explains why a photo has its score, as figures and as a picture.
+
+Example:
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from nima.explain import Explanation, draw_explanation
+    >>> from nima.scoring import Score
+    >>> score = Score.of("photo.jpg", [0, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0], "drawn@00000000", width=60, height=40)
+    >>> explanation = Explanation(  # `explain_score(Scorer(), "photo.jpg")` measures one
+    ...     score, copies=(5.4, 5.6), places=np.zeros((8, 8)), places_margin=0.1, effects=()
+    ... )
+    >>> draw_explanation(explanation, Image.new("RGB", (60, 40))).width
+    1200
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Why a model scores a photo as it does, found by changing the photo and scoring it again.
+"""Explains a model's score of a photo: changes the photo and scores it again.
 
-Two questions are asked. Which places hold the score up: each is blurred in turn, and by how much the score falls is its
-weight (occlusion: Zeiler and Fergus 2014; blurred rather than painted over, as a grey square would be something new to
-have an opinion of: Fong and Vedaldi 2017). And how crops, exposures and small rotations would move it.
+It measures two things. The first is the weight of each place: the place is blurred, and its weight is the fall of the
+score (occlusion: Zeiler and Fergus 2014; the place is blurred and not painted grey, because the model would rate a grey
+square as a new object: Fong and Vedaldi 2017). The second is the effect of crops, exposures and small rotations.
 
 Every figure is a difference of two scores, which anyone can check by making the same change. Each is a mean over copies
-of the photo that look the same but are not quite, as one copy's score moves by as much as many a change does: for a
-square of 224 pixels, it matters which of the photo's pixels it gets.
+of the photo that look the same and differ a little. One copy would not be enough: its score moves by as much as many
+changes move it, because it depends on which pixels of the photo become the pixels of a square of 224.
 
-None of the figures says what makes a photo good. They are the model's opinion, and what is within their margins is not
-even that.
+None of the figures says what makes a photo good. They are the model's opinion, and a figure within its margin is only
+noise.
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ from nima.photos import PhotoError, PhotoSource, open_photo
 from nima.scoring import Score, Scorer
 
 PLACES = 8
-"""Places along each side of a photo; each of the 64 is blurred in turn."""
+"""Number of places along each side of a photo; each of the 64 places is blurred in turn."""
 
 _SPOT = 0.1  # standard deviation of the blurred spot, as a share of the photo's sides
-_BLUR = 0.05  # of what the spot shows, as a share of the longer side: shapes go, colours stay
+_BLUR = 0.05  # standard deviation of the blur, as a share of the longer side: it removes shapes and keeps colours
 _COPIES_FOR_PLACES = 3
-_WORKING_SHARE = 2  # of the side that the model wants, so that crops of a large photo still have its pixels
+_WORKING_SHARE = 2  # times the model's longer side, so that crops of a large photo still have enough pixels
 _T_95 = 2.571  # Student's t of six copies, for an interval of 95%
 
 
 @dataclass(frozen=True)
 class Effect:
-    """By how many points an edit (`kind`: crop, exposure, rotation) moves the score, within `margin` at 95%."""
+    """The effect of an edit on the score.
+
+    kind: "crop", "exposure" or "rotation".
+    name: of the edit, for people.
+    difference: points by which the edit raises the score.
+    margin: half of the 95% interval of the difference, in points.
+    """
 
     kind: str
     name: str
@@ -48,18 +54,18 @@ class Effect:
 
     @property
     def certain(self) -> bool:
-        """Whether the difference is more than noise."""
+        """True if the difference is larger than its margin, and so more than noise."""
         return abs(self.difference) > self.margin
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model's score of one photo rests on.
+    """The reasons of a model's score of one photo.
 
-    score: of the photo as it is.
-    copies: scores of copies that nobody could tell from it.
-    places: float64 `[8, 8]`, top left first: by how many points the score falls when that place is blurred.
-    places_margin: points within which a place's value is, at 95%.
+    score: of the unchanged photo.
+    copies: mean ratings of copies that look the same.
+    places: float64 `[8, 8]`, top left first: the points by which the score falls if that place is blurred.
+    places_margin: half of the 95% interval of a place's value, in points.
     effects: of crops, exposures and rotations.
     """
 
@@ -70,7 +76,7 @@ class Explanation:
     effects: tuple[Effect, ...]
 
     def as_row(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the explanation as JSON values: the fields of the score, then those of this class."""
         return self.score.as_row() | {
             "copies": self.copies,
             "places": self.places.tolist(),
@@ -82,10 +88,12 @@ class Explanation:
 def explain_score(
     scorer: Scorer, photo: PhotoSource, progress: Callable[[int, int], None] | None = None
 ) -> Explanation:
-    """Scores a photo some 350 times, changed a little each time.
+    """Explains the score of a photo: scores some 350 changed versions of it.
 
     Args:
-        progress: called with how many of the changed photos are scored, and how many there are.
+        scorer: the model to explain.
+        photo: path, bytes of a file, or an image of Pillow.
+        progress: called with the numbers of changed photos that are scored and that there are.
 
     Raises:
         PhotoError: the photo cannot be read.
@@ -121,7 +129,7 @@ def explain_score(
         score=score,
         copies=tuple(of_copies.tolist()),
         places=falls.mean(axis=0).reshape(PLACES, PLACES),
-        # Of all places together, as three copies say little of one alone.
+        # One margin for all places, because three copies are too few to tell the margin of one place.
         places_margin=2 * math.sqrt(falls.var(axis=0, ddof=1).mean() / _COPIES_FOR_PLACES),
         effects=tuple(
             Effect(
@@ -133,10 +141,10 @@ def explain_score(
 
 
 def _blurred_in_places(photo: Image.Image) -> Iterator[Image.Image]:
-    """The photo with a soft spot of it blurred, place by place from the top left."""
+    """Yields the photo with one soft spot blurred, place by place from the top left."""
     width, height = photo.size
     blurred = photo.filter(ImageFilter.GaussianBlur(_BLUR * max(photo.size)))
-    # One spot in the middle of twice the photo's size; a window on it has the spot wherever it is wanted.
+    # One spot in the middle of a mask of twice the photo's size; a crop of the mask moves the spot to any place.
     y, x = np.ogrid[-1 : 1 : 2j * height, -1 : 1 : 2j * width]
     spot = Image.fromarray(np.rint(255 * np.exp(-(x**2 + y**2) / (2 * _SPOT**2))).astype(np.uint8))
     for row in range(PLACES):

@@ -1,4 +1,4 @@
-"""Small changes of a photo: some that nobody would see, and some that a photographer might make."""
+"""Makes small changes to a photo: some that nobody would see, and some that a photographer might make."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def unchanged(photo: Image.Image) -> Image.Image:
+    """Returns the photo itself."""
     return photo
 
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that a photographer might make. `kind`: crop, exposure or rotation; `after` is compared with `before`."""
+    """An edit that a photographer might make.
+
+    kind: "crop", "exposure" or "rotation".
+    name: for people.
+    after, before: the two versions of the photo whose scores are compared; `before` is the photo itself by default.
+    """
 
     kind: str
     name: str
@@ -37,6 +43,7 @@ def encoded(photo: Image.Image, quality: int) -> Image.Image:
 
 
 def resized(photo: Image.Image, scale: float) -> Image.Image:
+    """Resizes the photo, with both sides multiplied by `scale`."""
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     return photo.resize(size, Resampling.LANCZOS)
 
@@ -49,7 +56,7 @@ def cropped(photo: Image.Image, left: float = 0, top: float = 0, right: float = 
 
 
 def exposed(photo: Image.Image, stops: float) -> Image.Image:
-    """Exposes the photo for so many stops more: in linear light (sRGB, IEC 61966-2-1), clipped at white."""
+    """Makes the photo brighter by `stops` exposure stops, in linear light (sRGB, IEC 61966-2-1), clipped at white."""
     coded = np.arange(256) / 255
     linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
     brighter = np.minimum(linear * 2**stops, 1)
@@ -58,7 +65,7 @@ def exposed(photo: Image.Image, stops: float) -> Image.Image:
 
 
 def rotated(photo: Image.Image, degrees: float) -> Image.Image:
-    """Turns the photo clockwise, and crops it to the largest frame of the same shape that has no empty corners."""
+    """Rotates the photo clockwise, and crops it to the largest frame of the same shape that has no empty corners."""
     return cropped_as_rotated(photo.rotate(-degrees, Resampling.BICUBIC), degrees)
 
 
@@ -92,7 +99,7 @@ EDITS: tuple[Edit, ...] = (
     Edit("exposure", "half a stop darker", partial(exposed, stops=-0.5)),
     Edit("exposure", "half a stop brighter", partial(exposed, stops=0.5)),
     Edit("exposure", "1 stop brighter", partial(exposed, stops=1.0)),
-    # Turning a photo cuts off its edges: only the difference beyond that crop counts for the turn.
+    # A rotation also crops the photo, so it is compared with the photo that has this crop alone.
     *(
         Edit("rotation", name, partial(rotated, degrees=degrees), partial(cropped_as_rotated, degrees=degrees))
         for name, degrees in (

@@ -1,4 +1,4 @@
-"""An explanation as a picture: the places that matter in colour, and a panel of what changes would do."""
+"""Draws an explanation as a picture: the places that matter in colour, and a panel with the effects of edits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STRONGEST = 0.72  # opacity of the strongest place
 
 
 def draw_explanation(explanation: Explanation, photo: Image.Image) -> Image.Image:
-    """`photo` is RGB and of any size; the picture is 1200 pixels wide."""
+    """Draws an explanation over its photo (RGB, of any size); the picture is RGB and 1200 pixels wide."""
     shown = _fitted(photo)
     picture = Image.new("RGB", (_WIDTH, shown.height + _PANEL_HEIGHT), _BACKGROUND)
     picture.paste(_coloured(explanation, shown), ((_WIDTH - shown.width) // 2, 0))
@@ -34,14 +34,14 @@ def _fitted(photo: Image.Image) -> Image.Image:
 
 
 def _strongest(explanation: Explanation) -> float:
-    """Points of the deepest colour: never so few that noise alone would fill the photo with colour."""
+    """Returns the points that get the deepest colour: at least so many that noise alone does not colour the photo."""
     return max(float(np.abs(explanation.places).max()), 4 * explanation.places_margin)
 
 
 def _coloured(explanation: Explanation, photo: Image.Image) -> Image.Image:
     places = Image.fromarray(explanation.places.astype(np.float32)).resize(photo.size, Resampling.BICUBIC)
     points = np.asarray(places)[..., None]
-    # What is within the margin stays without colour.
+    # A place within the margin gets no colour.
     strength = (np.abs(points) - explanation.places_margin) / (_strongest(explanation) - explanation.places_margin)
     opacity = _STRONGEST * np.clip(strength, 0, 1)
     colours = np.where(points > 0, np.array(_HOLDS_UP), np.array(_PULLS_DOWN))
@@ -86,7 +86,7 @@ _TITLES = {"crop": "Cropped", "exposure": "Exposed", "rotation": "Turned"}
 
 
 def _effect(drawing: ImageDraw.ImageDraw, effect: Effect, left: int, top: int, widest: float) -> None:
-    """Its name, and below it a bar from the middle with its margin, and the figure."""
+    """Draws an effect: its name, and below it a bar from the middle with its margin, and the figure."""
     small = ImageFont.load_default(17)
     reach, middle, row = 80, left + 80, top + 36
     colour = _TEXT if effect.certain else _FAINT

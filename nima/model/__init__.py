@@ -1,4 +1,22 @@
-"""Defines the network: backbone and head, how a photo becomes its input, checkpoint, card and export."""
+"""Defines the network: backbone and head, how a photo becomes its input, checkpoint, card and export.
+
+Example:
+    >>> import tempfile
+    >>> from nima.model import checkpoint, initial_model
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> model = initial_model("mobilenet_v1", pretrained=None, seed=0).eval()  # random weights
+    >>> pixels = model.preparation.pixels(Image.new("RGB", (640, 480), "grey"))
+    >>> pixels.shape, model(pixels.unsqueeze(0)).shape
+    (torch.Size([3, 224, 224]), torch.Size([1, 10]))
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "model.safetensors")
+    >>> checkpoint.save(path, model, {"name": "drawn"})
+    >>> loaded, metadata = checkpoint.load(path)
+    >>> loaded.backbone, metadata
+    ('mobilenet_v1', {'name': 'drawn'})
+    >>> folder.cleanup()
+"""
 
 from __future__ import annotations
 

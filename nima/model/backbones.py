@@ -1,4 +1,4 @@
-"""The backbones: torchvision's image classifiers without their classifiers, by name, as a sequence of blocks.
+"""Lists the backbones by name: torchvision's networks without their classifiers, each as a sequence of blocks.
 
 Every entry of `BACKBONES` takes a network apart into blocks that run one after another. So training the last few
 blocks, or pooling the output of each, needs the same few lines for every network.
@@ -72,7 +72,7 @@ class BackboneError(NimaError):
 
 @dataclass(frozen=True)
 class Parts:
-    """A network taken apart: `pool(blocks[-1](… blocks[0](x)))` is `[B, features]`."""
+    """The parts of a network: `pool(blocks[-1](… blocks[0](x)))` is `[B, features]`."""
 
     blocks: list[nn.Module]
     pool: nn.Module
@@ -83,14 +83,14 @@ _TORCHVISIONS = Preparation()
 
 @dataclass(frozen=True)
 class Backbone:
-    """One torchvision network.
+    """One network that can be a backbone.
 
-    construct: the randomly initialised torchvision model, whose state has torchvision's own names.
-    take_apart: that model → its blocks and its pooling.
+    construct: makes the randomly initialised network, whose state has torchvision's own names.
+    take_apart: takes that network and returns its blocks and its pooling.
     features: size of the pooled vector.
-    weights: name of its ImageNet weights in `nima.weights.fetching`.
-    preparation: how a photo becomes its input; a checkpoint can say that another part of the photo is.
-    pool_level: a block's output → `[B, channels]`, for multi-level features.
+    weights: name of its pretrained weights in `nima.weights.table`.
+    preparation: turns a photo into the network's input; a checkpoint can name another part of the photo.
+    pool_level: pools the output of a block to `[B, channels]`, for multi-level features.
     """
 
     construct: Callable[[], nn.Module]
@@ -102,7 +102,12 @@ class Backbone:
 
 
 def find_backbone(name: str) -> Backbone:
-    """Returns the entry of `name`; raises `BackboneError` with the names that exist."""
+    """Returns the backbone called `name`; raises `BackboneError`, with the names that exist, if there is none.
+
+    Example:
+        >>> find_backbone("mobilenet_v2").features
+        1280
+    """
     try:
         return BACKBONES[name]
     except KeyError:
@@ -129,7 +134,7 @@ def load_classifier_state(network: nn.Module, parts: Parts, state: dict[str, Ten
 
 
 def backbone_tensor_names(network: nn.Module, parts: Parts) -> set[str]:
-    """Returns the names of the network's state whose tensors its `parts` use: all but the classifier's."""
+    """Returns the names of those tensors of the network's state that its `parts` use: all but the classifier's."""
     modules = (*parts.blocks, parts.pool)
     used = {tensor.data_ptr() for module in modules for tensor in module.state_dict().values()}
     return {name for name, tensor in network.state_dict().items() if tensor.data_ptr() in used}
@@ -149,7 +154,7 @@ def _vgg(network: Any) -> Parts:
         blocks[-1].append(layer)
         if isinstance(layer, nn.MaxPool2d):
             blocks.append([])
-    # The pooled features instead of VGG's three dense layers: 15 million parameters instead of 138.
+    # Pooled features replace VGG's three dense layers: 15 million parameters instead of 138 million.
     return Parts([nn.Sequential(*layers) for layers in blocks if layers], _global_average())
 
 
@@ -222,7 +227,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1024,
         weights="mobilenet_v1-ava-backbone",
-        # the weights were trained with it, in Keras
+        # its weights were trained with this preparation, in Keras
         preparation=Preparation(resampling=Resampling.NEAREST, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     ),
     "mobilenet_v2": Backbone(
@@ -244,14 +249,14 @@ BACKBONES: dict[str, Backbone] = {
         weights="mobilenet_v3_large-imagenet",
     ),
     "vgg16": Backbone(
-        # Without its own initialisation, which takes seconds for the dense layers that are left out.
+        # It is not initialised, because that takes seconds for the dense layers, which are left out.
         construct=lambda: _torchvision().vgg16(init_weights=False),
         take_apart=_vgg,
         features=512,
         weights="vgg16-imagenet",
     ),
     "inception_v3": Backbone(
-        # Without the auxiliary classifier, and without SciPy's slow truncated normal initialisation.
+        # It has no auxiliary classifier, and is not initialised by SciPy's slow truncated normal distribution.
         construct=lambda: _torchvision().inception_v3(aux_logits=False, init_weights=False),
         take_apart=_inception,
         features=2048,

@@ -1,6 +1,6 @@
-"""The model card: one page of Markdown that goes with a model and says what it is, from the model's own metadata.
+"""Writes the model card: one page of Markdown that describes a model, made of the model's own metadata.
 
-After Mitchell et al., "Model Cards for Model Reporting", 2019.
+Source: Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MODEL_LIMITS = (
     "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
 )
 
-# key of the metadata, what the card calls it
+# key of the metadata, name on the card
 _FACTS = (
     ("backbone", "Backbone"),
     ("data", "Data"),
@@ -41,17 +41,28 @@ _FACTS = (
 
 
 def card_facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is known of how a model was made, as (name, value); see `model_card`."""
+    """Returns the facts of a model's training that the card lists, as (name, value).
+
+    Args:
+        metadata: of a checkpoint, as `model_card` takes it; facts that are missing are left out.
+    """
     return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
 
 
 def model_card(metadata: Mapping[str, Any]) -> str:
-    """The card as Markdown.
+    """Returns the card of a model as Markdown.
 
     Args:
-        metadata: a checkpoint's. Everything is optional, and what is unknown is said to be:
-            `name`; the facts in `_FACTS`; `split` (`name`, `hash`); `providers` (a list with `name`, `tasks`,
-            `paid_glm`); `metrics` and `intervals` as `nima.ratings.metrics` has them.
+        metadata: of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `split` (`name`, `hash`);
+            `providers` (a list with `name`, `tasks`, `paid_glm`); `metrics` and `intervals` as
+            `nima.ratings.Metrics.as_dict` and `nima.ratings.RatingPairs.intervals` give them. The card says so if the
+            split or the metrics are missing.
+
+    Example:
+        >>> print(model_card({"name": "trees", "seed": 7})[:47])
+        # trees
+        <BLANKLINE>
+        Predicts how people would rate a photo
     """
     return "\n".join(_lines(metadata)) + "\n"
 
@@ -112,7 +123,7 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
 
 
 def _inline(value: object) -> str:
-    """One line of plain text: providers choose their own names."""
+    """Returns a value as one line of Markdown without markup, because providers choose their own names."""
     text = one_line(str(value))
     for character in "\\`*_[]<>|#":
         text = text.replace(character, f"\\{character}")

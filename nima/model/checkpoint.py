@@ -1,6 +1,6 @@
-"""Models on disk: one safetensors file with the whole state, and what is known about it as JSON in its header.
+"""Saves and loads models: one safetensors file with the whole state, and metadata as JSON in its header.
 
-The bytes depend on the contents alone, so that a checkpoint can be named by its hash.
+The bytes depend on the content alone, so that a checkpoint can be named by its hash.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ _PREPARATION = "preparation"
 
 
 class CheckpointError(NimaError):
-    """A file that is no checkpoint of ours, or a broken one."""
+    """A file is not a checkpoint of this program, is broken, or cannot be read or written."""
 
 
 def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
-    """The content of the checkpoint file of `model` with `metadata` (JSON values).
+    """Returns the content of the checkpoint file of `model` with `metadata` (JSON values).
 
-    The metadata get `preparation`, what part of a photo the model sees, unless it is the one that every backbone has.
+    The key `preparation` is added to the metadata if the model does not see the part "crop" of a photo. Raises
+    `ValueError` if the metadata already have that key with another part than the model's, or hold no JSON values.
     """
     part = model.preparation.part
     if metadata.get(_PREPARATION, part) != part:
@@ -50,10 +51,9 @@ def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
 
 
 def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
-    """Writes `model` and `metadata` (JSON values) to `path`, atomically: either the old file or the whole new
-    one.
+    """Writes `model` and `metadata` (JSON values) to `path`, atomically: a reader sees the old file or the new one.
 
-    Raises `CheckpointError` where the file cannot be written.
+    Raises `CheckpointError` if the file cannot be written, and `ValueError` as `encode` does.
     """
     try:
         write_atomically(path, encode(model, metadata))
@@ -62,10 +62,11 @@ def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Nima, dict[str, Any]]:
-    """The model of `path`, in evaluation mode, and its metadata.
+    """Loads the model of `path`, in evaluation mode, and its metadata.
 
-    Raises `CheckpointError` where the file is missing, not a checkpoint, of a later format, for photos that are
-    prepared in an unknown way, or does not fit its backbone: tensors missing, unknown, of another shape or not finite.
+    Raises `CheckpointError` if the file is missing, is not a checkpoint, has a later format, needs a preparation that
+    this program does not know, or does not fit its backbone: tensors are missing, unknown, of another shape or dtype,
+    or not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -105,14 +106,17 @@ class _Uninitialised(TorchFunctionMode):
         if name.endswith(("normal_", "uniform_")):
             tensor = args[0] if args else kwargs["tensor"]
             if name.endswith("normal_"):
-                # A truncated one is drawn until all lie within its bounds, as whatever was in memory never may.
+                # torch draws a truncated normal until all values lie within bounds, which random memory may never do.
                 tensor.detach().zero_()
             return tensor
         return func(*args, **kwargs)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata alone, without the tensors; raises `CheckpointError` as `load` does."""
+    """Reads the metadata of a checkpoint without its tensors.
+
+    Raises `CheckpointError` if the file is missing, is not a checkpoint, or has a later format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = _read_header(path, file.metadata())["metadata"]

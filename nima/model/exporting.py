@@ -1,9 +1,8 @@
-"""A model as one file for other programs: ONNX for all that run it, TorchScript for PyTorch from C++ or without this
-package.
+"""Exports a model as one file for other programs: ONNX for any runtime, TorchScript for PyTorch without this package.
 
-The graph takes what a decoder of images returns, bytes of RGB, and gives what a caller wants, probabilities and the
-score, so that normalisation and softmax cannot be forgotten. What is left to the caller, how a photo becomes a small
-square, is written into the file's own metadata, and so is how good it is to be done.
+The graph takes bytes of RGB, as a decoder of images returns them, and gives probabilities and the score, so that nobody
+can forget normalisation or softmax. The caller only has to make a small square of a photo; the file's own metadata say
+how.
 """
 
 from __future__ import annotations
@@ -31,24 +30,28 @@ from nima.ratings import BUCKETS
 from nima.safe_io import sha256_of, write_atomically
 
 TOLERANCE = 1e-4
-"""The largest difference in any probability from what PyTorch computes, above which nothing is written."""
+"""The largest difference from PyTorch in any probability; a graph that differs more is not written."""
 
-GRAPH_INPUT, GRAPH_OUTPUTS = "photos", ("probabilities", "score")
+GRAPH_INPUT = "photos"
+"""Name of an exported graph's input: uint8 `[B, side, side, 3]`, RGB."""
 
-_BATCHES = (1, 3)  # sizes to check with; a graph that was traced for one size only shows here
+GRAPH_OUTPUTS = ("probabilities", "score")
+"""Names of an exported graph's outputs: float32 `[B, 10]` and `[B]`."""
+
+_BATCHES = (1, 3)  # batch sizes of the check, so that it finds a graph that was traced for one size only
 _OPSET = 18
 
 
 class ExportError(NimaError):
-    """A model that cannot be exported, or whose exported graph computes something else."""
+    """A model cannot be exported, or its exported graph gives other results than PyTorch."""
 
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""An exported graph: photos uint8 `[B, side, side, 3]` → probabilities `[B, 10]`."""
+"""Runs an exported graph: photos, uint8 `[B, side, side, 3]` → probabilities, float32 `[B, 10]`."""
 
 
 class PhotoRater(nn.Module):
-    """A model from bytes to score: uint8 RGB `[B, side, side, 3]` → probabilities `[B, 10]` and score `[B]`."""
+    """A network from bytes to score: RGB, uint8 `[B, side, side, 3]` → probabilities `[B, 10]` and scores `[B]`."""
 
     ratings: Tensor
 
@@ -64,7 +67,12 @@ class PhotoRater(nn.Module):
 
 @dataclass(frozen=True)
 class Exported:
-    """path: of the file; difference: the largest of any probability from PyTorch's; metadata: as it is in the file."""
+    """An exported model.
+
+    path: the file.
+    difference: the largest difference from PyTorch in any probability of the check.
+    metadata: the metadata in the file.
+    """
 
     path: Path
     difference: float
@@ -72,12 +80,17 @@ class Exported:
 
 
 def export_model(model: Path, path: Path, file_format: str) -> Exported:
-    """Write `model`, a checkpoint, as `file_format`, "onnx" or "torchscript"; atomically, once it is checked.
+    """Exports a checkpoint, compares the result with PyTorch's, and then writes it to `path`, atomically.
+
+    Args:
+        model: file of the checkpoint.
+        path: the file to write.
+        file_format: "onnx" or "torchscript".
 
     Raises:
         CheckpointError: `model` is no checkpoint.
-        ExportError: the format's packages are missing, the network has no such form, its results differ from those of
-            PyTorch, or the file cannot be written.
+        ExportError: the format's packages are missing, the graph's probabilities differ from PyTorch's by more than
+            `TOLERANCE`, or the file cannot be written.
     """
     network, about = checkpoint.load(model)
     fold_batch_norms(network)
@@ -99,7 +112,7 @@ def export_model(model: Path, path: Path, file_format: str) -> Exported:
 
 
 def input_contract(network: Nima, about: dict[str, Any]) -> dict[str, str]:
-    """What a caller has to know of a model (`about`: its metadata), name → text."""
+    """Returns the facts that a caller of the exported graph needs, name → text; `about` is the model's metadata."""
     side = network.preparation.input_size
     shape = f"[batch, {side}, {side}, 3]"
     return {
@@ -113,7 +126,7 @@ def input_contract(network: Nima, about: dict[str, Any]) -> dict[str, str]:
 
 
 def _difference(rater: PhotoRater, run: Run, side: int) -> float:
-    """The largest over all probabilities of a few noise images, smooth and rough, in several batch sizes."""
+    """Returns the largest difference in any probability, over smooth and rough noise images in several batch sizes."""
     random = np.random.default_rng(0)
     differences = []
     for batch in _BATCHES:
@@ -135,7 +148,7 @@ def _onnx(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes
     except ImportError as error:
         raise ExportError(f"ONNX needs {error.name}: pip install 'nima-golem[export]'.") from error
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    # It tells of every step that it takes.
+    # onnxscript logs every step.
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -162,7 +175,7 @@ def _onnx(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes
 def _torchscript(rater: PhotoRater, side: int, metadata: dict[str, str]) -> tuple[bytes, Run]:
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # tracing is what is wanted, its warnings of later releases are not
+        warnings.simplefilter("ignore")  # PyTorch warns that later releases may drop tracing
         traced = torch.jit.freeze(torch.jit.trace(rater, (example,), check_trace=False))  # type: ignore[no-untyped-call]
         file = io.BytesIO()
         torch.jit.save(traced, file, _extra_files={"metadata.json": json.dumps(metadata, indent=1).encode()})

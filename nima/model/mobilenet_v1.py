@@ -1,4 +1,4 @@
-"""MobileNet v1 as Keras has it.
+"""Defines MobileNet v1 as Keras has it.
 
 Source: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
 2017. torchvision has no such network. This one computes what Keras computes: TensorFlow's "same" padding, BatchNorm
@@ -24,7 +24,7 @@ _SEPARABLE = (
 
 
 class MobileNetV1(nn.Module):
-    """The convolutions: pixels `[B, 3, H, W]` in −1..1 → maps `[B, 1024, H/32, W/32]`, for 32 | H and W."""
+    """The convolutions: pixels `[B, 3, H, W]` in −1..1 → maps `[B, 1024, H/32, W/32]`; 32 must divide H and W."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""NIMA: a backbone and a head that gives ten logits, one a rating from 1 to 10."""
+"""Defines the network NIMA: a backbone, and a head that gives ten logits, one for each rating from 1 to 10."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from nima.ratings import BUCKETS, normalise_votes
 
 @dataclass(frozen=True)
 class Activations:
-    """What the frozen blocks hand on to the trained ones.
+    """The outputs of the frozen blocks for a batch of B images, from which the trained blocks go on.
 
-    maps: output of the last frozen block; of every block and the pooling, `[B, features]`, where all are frozen.
+    maps: output of the last frozen block, float32 `[B, …]`; if all blocks are frozen, the pooled output
+        `[B, features]`.
     levels: pooled output `[B, channels]` of each frozen block; empty without multi-level features.
     """
 
@@ -32,36 +33,36 @@ class Activations:
 
     @property
     def bytes(self) -> int:
-        """What they take in memory."""
+        """Their size in memory."""
         return sum(tensor.nbytes for tensor in (self.maps, *self.levels))
 
     def take(self, index: Any) -> Activations:
-        """The activations of some of the images."""
+        """Returns the activations of some of the images; `index` is a tensor's or an array's."""
         return Activations(self.maps[index], tuple(level[index] for level in self.levels))
 
     @staticmethod
     def concatenate(parts: Sequence[Activations]) -> Activations:
-        """The activations of several batches as one."""
+        """Joins the activations of several batches, in their order."""
         levels = zip(*(part.levels for part in parts), strict=True)
         return Activations(torch.cat([part.maps for part in parts]), tuple(torch.cat(level) for level in levels))
 
 
 class Nima(nn.Module):
-    """A backbone without its classifier, pooled, then dropout and one dense layer of ten.
+    """A backbone without its classifier, its pooling, dropout, and one dense layer of ten.
 
-    BatchNorm is frozen: its statistics never change and are always used, as batches on providers are small
-    and their statistics would drift apart (FixBN, arXiv 2303.06530). Its scales and shifts are parameters
-    like others.
+    Source: Talebi and Milanfar, "NIMA: Neural Image Assessment", 2017. BatchNorm is frozen: its statistics never change
+    and are always used, because batches on providers are small and their statistics would drift apart (FixBN, arXiv
+    2303.06530). Its scales and shifts are parameters like others.
 
     Args:
         backbone: a name of `nima.model.backbones`.
-        weights: safetensors with torchvision's state of that network; random where None.
-        multi_level: the head sees the pooled output of every block instead of the last one's (MLSP, arXiv
+        weights: safetensors file with torchvision's state of that network; None for random weights.
+        multi_level: the head sees the pooled output of every block instead of the last block's (MLSP, arXiv
             1904.01382).
-        preparation: how a photo becomes the network's input; the backbone's where None.
+        preparation: turns a photo into the network's input; None for the backbone's own.
 
     Raises:
-        BackboneError: no such backbone, or weights that are unreadable or do not fit.
+        BackboneError: there is no such backbone, or the weights cannot be read or do not fit.
     """
 
     mean: Tensor
@@ -100,11 +101,11 @@ class Nima(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """RGB pixels `[B, 3, H, W]`, float32 in 0..1 → logits `[B, 10]`; normalises the pixels itself."""
+        """Computes logits: RGB pixels, float32 `[B, 3, H, W]` in 0..1 → `[B, 10]`; normalises the pixels itself."""
         return self.after_frozen(self.frozen(pixels))
 
     def frozen(self, pixels: Tensor) -> Activations:
-        """The part that `train_last` froze, without gradients: RGB pixels `[B, 3, H, W]` in 0..1 → activations."""
+        """Runs the frozen blocks (`train_last`), without gradients: RGB pixels `[B, 3, H, W]` in 0..1 → activations."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen_blocks == 0):
             x = (pixels.contiguous(memory_format=torch.channels_last) - self.mean) / self.std
             x, levels = self._run(x, 0, self.frozen_blocks)
@@ -113,23 +114,26 @@ class Nima(nn.Module):
         return Activations(x, levels)
 
     def after_frozen(self, activations: Activations) -> Tensor:
-        """The rest: activations → logits `[B, 10]`."""
+        """Runs the blocks that are not frozen, and the head: activations → logits `[B, 10]`."""
         return self.rate(self._standardised(activations))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """What the head sees, pooled and standardised: RGB pixels `[B, 3, H, W]` in 0..1 → `[B, features]`."""
+        """Computes the head's input, pooled and standardised: RGB pixels `[B, 3, H, W]` in 0..1 → `[B, features]`."""
         return self._standardised(self.frozen(pixels))
 
     def rate(self, features: Tensor) -> Tensor:
-        """What the head makes of features: `[B, features]` → logits `[B, 10]`."""
+        """Runs dropout and the head: features `[B, features]` → logits `[B, 10]`."""
         logits: Tensor = self.head(self.dropout(features))
         return logits
 
     def standardise_features(self, pixels: Iterable[Tensor]) -> None:
-        """Sets what is taken from the head's features, and what they are divided by, from batches of pixels.
+        """Sets the mean that is subtracted from each feature, and the deviation that it is divided by.
 
-        Pooled features differ in size by orders of magnitude, between levels and between channels of one, and
-        no single learning rate suits them all. A few dozen images tell enough.
+        Pooled features differ in size by orders of magnitude, between levels and between channels of a level, and no
+        single learning rate suits them all.
+
+        Args:
+            pixels: batches, float32 `[B, 3, H, W]` in 0..1; a few dozen images are enough.
         """
         self.eval()
         with torch.no_grad():
@@ -140,7 +144,10 @@ class Nima(nn.Module):
         self.feature_mean.copy_(features.mean(dim=0))
 
     def train_last(self, blocks: int) -> None:
-        """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything."""
+        """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything.
+
+        Raises `ValueError` if `blocks` is below -1.
+        """
         if blocks < -1:
             raise ValueError(f"the number of trained blocks must be -1 or more, not {blocks}")
         total = len(self.blocks)
@@ -151,9 +158,9 @@ class Nima(nn.Module):
         self.train(self.training)
 
     def trainable_parameters(self, blocks: int) -> dict[str, nn.Parameter]:
-        """Name → parameter of the head and of the last `blocks` blocks (-1: of all), in the model's order.
+        """Returns the parameters of the head and of the last `blocks` blocks (-1: all), by name, in the model's order.
 
-        With any block goes the norm that some backbones have in their pooling.
+        If any block is trained, the norm that some backbones have in their pooling is trained, too.
         """
         first = 0 if blocks == -1 else max(0, len(self.blocks) - blocks)
         prefixes = tuple(f"blocks.{index}." for index in range(first, len(self.blocks)))
@@ -162,13 +169,13 @@ class Nima(nn.Module):
         return {n: p for n, p in self.named_parameters() if n.startswith((*prefixes, "head."))}
 
     def parameter_groups(self, lr_backbone: float, lr_head: float) -> list[dict[str, Any]]:
-        """Groups for an optimiser: the backbone's trained parameters, if any, and the head's."""
+        """Returns an optimiser's groups (`params`, `lr`): the backbone's trained parameters, if any, and the head's."""
         backbone = [p for n, p in self.named_parameters() if p.requires_grad and not n.startswith("head.")]
         groups = [{"params": list(self.head.parameters()), "lr": lr_head}]
         return [{"params": backbone, "lr": lr_backbone}, *groups] if backbone else groups
 
     def train(self, mode: bool = True) -> Nima:
-        """As `nn.Module.train`, but BatchNorm and the frozen blocks stay in evaluation mode."""
+        """Sets the mode as `nn.Module.train` does, but BatchNorm and the frozen blocks stay in evaluation mode."""
         super().train(mode)
         frozen = list(self.blocks[: self.frozen_blocks])
         if self.frozen_blocks == len(self.blocks):
@@ -220,19 +227,19 @@ def initial_model(
     prior: ArrayLike | None = None,
     multi_level: bool = False,
 ) -> Nima:
-    """A model to start training from; the same bytes for the same arguments.
+    """Makes a model to start training from; the same arguments give the same weights.
 
     Args:
         backbone: a name of `nima.model.backbones`.
-        pretrained: ImageNet weights as safetensors; None starts from random ones.
-        seed: of everything random.
-        prior: votes or probabilities `[10]` over all training images. The model then starts as the best
-            constant prediction instead of a flat one, which saves the steps that would only learn that.
-        multi_level: see `Nima`.
+        pretrained: safetensors file with pretrained weights; None for random weights.
+        seed: of all random values.
+        prior: votes or probabilities `[10]` over all training images. The model then starts as the best constant
+            prediction instead of a flat one, which saves the steps that would only learn that.
+        multi_level: as for `Nima`.
 
     Raises:
-        BackboneError: see `Nima`.
-        DistributionError: a prior that is no distribution.
+        BackboneError: there is no such backbone, or the weights cannot be read or do not fit.
+        DistributionError: `prior` is not a distribution.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -240,7 +247,7 @@ def initial_model(
         nn.init.normal_(model.head.weight, std=0.01)
         nn.init.zeros_(model.head.bias)
     if prior is not None:
-        # A rating that nobody gave must stay possible: half a percent at least.
+        # A rating that nobody gave must stay possible: it gets half a percent.
         p = torch.from_numpy(normalise_votes(prior)).float().clamp_min(0.005)
         with torch.no_grad():
             model.head.bias.copy_(p.log() - p.log().mean())
@@ -255,10 +262,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _smallest_std(level: Tensor) -> Tensor:
-    """What a channel of a level is divided by at least, from the deviations of all its channels `[channels]`.
+    """Returns the smallest divisor for the channels of a level, from the deviations of all its channels `[channels]`.
 
-    A channel that is silent in a sample must not become the loudest of its level where it is not, and in a sample of
-    very few images most may be.
+    A channel that is nearly constant in the sample must not become the largest of its level in other images, and in a
+    sample of very few images most channels may be nearly constant.
     """
     typical = level.square().mean().sqrt()
     if typical == 0:

@@ -1,4 +1,4 @@
-"""How a photo becomes a network's input: one value, which belongs to the weights and which every use of a photo asks.
+"""Turns a photo into a network's input, by one `Preparation` that belongs to the weights and that every use asks.
 
 A photo is squeezed to a small square, the stored image, which is what shards hold. The network takes the middle of the
 stored image, or, in training, any part of it.
@@ -22,30 +22,30 @@ from nima.errors import NimaError
 from nima.photos import AVA_LONG_SIDE
 
 PREPARATION_REVISION = 3
-"""To be raised with every change of what a photo goes through, so that no cache keeps older scores."""
+"""A number that must be raised with every change of the preparation, so that no cache keeps older scores."""
 
 Part = Literal["crop", "whole"]
-"""Which part of a photo a network sees; the text stands in the metadata of a checkpoint."""
+"""The part of a photo that a network sees; the text stands in the metadata of a checkpoint."""
 
 _JPEG_QUALITY = 90
 _LARGEST_SIDE = 1024  # of a stored image, in pixels
 
 
 class PreparationError(NimaError):
-    """A stored image that cannot be decoded or is too small, or a preparation that this program does not know."""
+    """A stored image cannot be decoded or is too small, or this program does not know a preparation."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a photo goes through before a network sees it.
+    """The steps that turn a photo into a network's input.
 
-    part: "crop": the network sees the middle of a stored JPEG, as NIMA does; "whole": it sees the whole photo, which is
-        stored as a PNG, so that no digit is lost.
+    part: "crop": the network sees the middle of a stored JPEG, as in NIMA; "whole": it sees the whole photo, which is
+        stored as a PNG, so that no pixel value changes.
     input_size: side of the square that the network takes, in pixels.
     crop_from: side of the square that crops are taken from, in pixels.
-    resampling: how a photo is brought to the stored size.
+    resampling: the filter that resizes a photo to the stored size.
     mean, std: of the channels R, G, B, for pixels in 0..1; the network normalises with them.
-    long_side: a photo whose longer side has more pixels is reduced to so many first, when it is opened.
+    long_side: a photo whose longer side has more pixels than this is first reduced to it, when it is opened.
     """
 
     part: Part = "crop"
@@ -58,13 +58,13 @@ class Preparation:
 
     @property
     def stored_size(self) -> int:
-        """Side of the stored image, in pixels."""
+        """The side of the stored image, in pixels."""
         return self.input_size if self.part == "whole" else self.crop_from
 
     def with_part(self, part: object) -> Preparation:
         """Returns the same preparation for a network that sees `part` of a photo.
 
-        Raises `PreparationError` where this program knows no such part.
+        Raises `PreparationError` if this program does not know the part.
         """
         if part not in get_args(Part):
             raise PreparationError(
@@ -74,9 +74,9 @@ class Preparation:
         return replace(self, part=cast(Part, part))
 
     def store(self, photo: Image.Image) -> bytes:
-        """Encodes an RGB photo as the image that shards hold.
+        """Encodes an RGB photo as the image that shards hold: a JPEG of quality 90, or a PNG for the part "whole".
 
-        The whole frame is kept, as a photo's composition is part of its rating; the aspect ratio is not.
+        The whole frame is kept, because a photo's composition is part of its rating; the aspect ratio is not kept.
         """
         file = io.BytesIO()
         if self.part == "whole":
@@ -87,23 +87,25 @@ class Preparation:
         return file.getvalue()
 
     def pixels(self, photo: Image.Image) -> Tensor:
-        """Prepares an RGB photo as if it came out of a shard, so that the same photo scores the same here and on
-        providers: float32 `[3, input_size, input_size]` in 0..1."""
-        if self.part == "whole":  # a PNG would only take time
+        """Prepares an RGB photo: float32 `[3, input_size, input_size]` in 0..1.
+
+        The result is the same as for a photo from a shard, so that a photo scores the same here and on providers.
+        """
+        if self.part == "whole":  # a PNG would give the same pixels, and take time
             return pixels_of(torch.from_numpy(np.array(self._squeezed(photo))))
         return self.central_crop(self.store(photo))
 
     def central_crop(self, stored: bytes) -> Tensor:
         """Cuts out the middle of a stored image: float32 `[3, input_size, input_size]` in 0..1.
 
-        Raises `PreparationError` where the image cannot be decoded, or is smaller than the network's input.
+        Raises `PreparationError` if the image cannot be decoded, or is smaller than the network's input.
         """
         image, size = self._decode(stored), self.input_size
         top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
         return _to_pixels(image[top : top + size, left : left + size])
 
     def random_crop(self, stored: bytes, random: np.random.Generator) -> Tensor:
-        """As `central_crop`, but from anywhere in the image, and mirrored every other time."""
+        """Cuts out a random square, and mirrors it with probability 1/2; result and errors as for `central_crop`."""
         image, size = self._decode(stored), self.input_size
         top = random.integers(image.shape[0] - size + 1)
         left = random.integers(image.shape[1] - size + 1)
@@ -111,16 +113,15 @@ class Preparation:
         return _to_pixels(crop[:, ::-1] if random.integers(2) else crop)
 
     def central_crops(self, stored: Sequence[bytes]) -> Tensor:
-        """`central_crop` of one image or more, as a batch `[B, 3, input_size, input_size]`."""
+        """Does `central_crop` for one image or more: a batch, float32 `[B, 3, input_size, input_size]`."""
         return torch.stack([self.central_crop(image) for image in stored])
 
     def random_crops(self, stored: Sequence[bytes], random: np.random.Generator) -> Tensor:
-        """`random_crop` of one image or more, as a batch `[B, 3, input_size, input_size]`."""
+        """Does `random_crop` for one image or more: a batch, float32 `[B, 3, input_size, input_size]`."""
         return torch.stack([self.random_crop(image, random) for image in stored])
 
     def describe(self) -> str:
-        """Says in one line what must be done to a photo to get the network's input, for those who use another
-        program."""
+        """Says in one line how to make the network's input of a photo, for people who use another program."""
         side, resampling = self.input_size, self.resampling.name.lower()
         first = (
             f"RGB, upright, 8 bits; if the longer side has more than {self.long_side} pixels, reduced to that (Lanczos)"
@@ -160,7 +161,7 @@ def decode_image(stored: bytes) -> NDArray[np.uint8]:
 
 
 def pixels_of(images: Tensor) -> Tensor:
-    """Turns RGB bytes into what networks take: uint8 `[..., H, W, 3]` → float32 `[..., 3, H, W]` in 0..1."""
+    """Turns RGB bytes into pixels as networks take them: uint8 `[..., H, W, 3]` → float32 `[..., 3, H, W]` in 0..1."""
     return images.movedim(-1, -3).float().div(255)
 
 

@@ -1,4 +1,17 @@
-"""Turns any photo file into upright 8-bit RGB, with its capture time, hash and thumbnail."""
+"""Turns any photo file into upright 8-bit RGB, with its capture time, hash and thumbnail.
+
+Example:
+    >>> import io
+    >>> from PIL import Image
+    >>> from nima.photos import AVA_LONG_SIDE, appearance_of, read_photo
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (1200, 800), "green").save(file, "JPEG")
+    >>> photo = read_photo(file.getvalue(), long_side=AVA_LONG_SIDE)
+    >>> photo.image.size, (photo.width, photo.height), photo.taken
+    ((800, 533), (1200, 800), None)
+    >>> appearance_of(photo).hash  # no place of one colour is brighter than another
+    0
+"""
 
 from __future__ import annotations
 

@@ -38,19 +38,21 @@ class Appearance:
 
 
 def appearance_of(photo: Photo, thumbnail: bool = False) -> Appearance:
-    """Returns the appearance of a photo, with or without a thumbnail."""
+    """Computes the hash of a photo and reads its time; encodes a thumbnail, too, if `thumbnail`."""
     return Appearance(difference_hash(photo.image), photo.taken, thumbnail_of(photo.image) if thumbnail else None)
 
 
 def difference_hash(image: Image.Image) -> int:
-    """Returns 128 bits: for each of 8 × 8 places, is its right neighbour brighter, and then, is its lower one."""
+    """Computes 128 bits for an RGB image of any size: 64 say whether the right neighbour of each of 8 × 8 places is
+    brighter, and 64 say the same of its lower neighbour.
+    """
     grey = np.asarray(image.convert("L").resize((_PLACES + 1, _PLACES + 1), Image.Resampling.BOX))
     brighter = (grey[:-1, 1:] > grey[:-1, :-1], grey[1:, :-1] > grey[:-1, :-1])
     return int.from_bytes(np.packbits(np.stack(brighter)).tobytes(), "big")
 
 
 def thumbnail_of(image: Image.Image) -> bytes:
-    """Encodes an RGB image as a small WebP; an image that is smaller already keeps its size."""
+    """Encodes an RGB image as a WebP of at most 320 pixels a side; a smaller image keeps its size."""
     small = image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Reads RAW files with rawpy (LibRaw): the preview that the camera wrote, or, without a good one, the developed sensor.
+"""Reads RAW files with rawpy (LibRaw): the preview that the camera wrote, and the developed values of the sensor.
 
 rawpy is an extra, `nima-golem[raw]`.
 """
@@ -32,16 +32,17 @@ _TURNED = 4  # the bit of LibRaw's orientation that swaps the sides
 
 
 class RawError(NimaError):
-    """A RAW file cannot be read here; the message ends a sentence that names the file."""
+    """A RAW file cannot be read here; the caller puts the name of the file before the message."""
 
 
 @dataclass(frozen=True)
 class Raw:
     """The contents of a RAW file, without the sensor's values.
 
-    preview: a JPEG's bytes, with the sensor's orientation in its EXIF if the camera wrote none; None without one.
-    orientation: EXIF's, 1 to 8, of the sensor.
-    width, height: of the whole photo, upright, in pixels.
+    preview: the bytes of a JPEG; LibRaw adds the sensor's orientation to its EXIF if the camera wrote none there. None
+        if the file has no preview in JPEG.
+    orientation: the sensor's, as in EXIF, 1 to 8.
+    width, height: sides of the whole photo, upright, in pixels.
     taken: the time of the photo, by the camera's clock; None if the camera wrote none.
     """
 
@@ -53,7 +54,7 @@ class Raw:
 
 
 def read_raw(path: Path) -> Raw:
-    """Reads everything except the sensor's values. Raises `RawError`."""
+    """Reads everything except the sensor's values. Raises `RawError` if rawpy is missing or LibRaw rejects the file."""
     with _opened(path) as (rawpy, file):
         try:
             thumbnail = file.extract_thumb()
@@ -67,9 +68,9 @@ def read_raw(path: Path) -> Raw:
 
 
 def develop(path: Path) -> NDArray[np.uint8]:
-    """Develops the sensor's values into an upright picture of half its sides, `[H, W, 3]` in sRGB.
+    """Develops the sensor's values into an upright picture of half its sides, uint8 `[H, W, 3]` in sRGB.
 
-    Uses the camera's white balance. Raises `RawError`.
+    Uses the camera's white balance. Raises `RawError` if rawpy is missing or LibRaw rejects the file.
     """
     with _opened(path) as (_, file):
         picture: NDArray[np.uint8] = file.postprocess(half_size=True, use_camera_wb=True)

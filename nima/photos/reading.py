@@ -1,8 +1,7 @@
-"""Opens any photo safely and alike: upright, RGB, 8 bit, or an error that says why not.
+"""Opens a photo file of any format safely, as an upright RGB image with 8 bits a channel.
 
-Files come from strangers. Only formats that photos are kept in are tried (never one that starts another
-program, as EPS does), sizes are checked before pixels are decoded, and whatever a decoder raises becomes
-`PhotoError`.
+Files come from strangers. So only formats of photos are tried (no format that starts another program, as EPS does),
+sizes are checked before pixels are decoded, and every exception of a decoder becomes a `PhotoError` with the reason.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
 from nima.photos.resizing import reduced
 
 AVA_LONG_SIDE = 800
-"""The longer side of AVA's largest photos, in pixels: models that learnt from them want no more."""
+"""The longer side of AVA's largest photos, in pixels; models that learnt from them need no larger photos."""
 
-_FAIR_PREVIEW = 480  # pixels on the longer side, from which on a RAW file's preview does for the whole
+_FAIR_PREVIEW = 480  # pixels on the longer side; a RAW file's preview of this size or more is used, not the sensor
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_IFD, _EXIF_TAKEN, _EXIF_SUBSECONDS = 0x8769, 0x9003, 0x9291
-_UPRIGHT = {  # EXIF orientation → what turns the pixels upright
+_UPRIGHT = {  # EXIF orientation → the transposition that turns the pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -43,7 +42,7 @@ _UPRIGHT = {  # EXIF orientation → what turns the pixels upright
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow warns of large photos and of broken metadata: the ones are checked here, and the others do not matter.
+# Pillow warns of large photos and of broken metadata. Sizes are checked here, and broken metadata does no harm.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -52,8 +51,12 @@ PhotoSource: TypeAlias = str | Path | bytes | Image.Image
 
 @dataclass(frozen=True)
 class Photo:
-    """`image`: RGB, upright, 8 bit; `width` and `height`: of the whole photo, upright, in pixels; `taken`: when, by the
-    camera's clock, where the photo says so."""
+    """A decoded photo.
+
+    image: RGB, upright, 8 bits a channel; smaller than the photo if `long_side` asked for it.
+    width, height: sides of the whole photo, upright, in pixels.
+    taken: the time of the photo, by the camera's clock; None if the photo does not say.
+    """
 
     image: Image.Image
     width: int
@@ -62,7 +65,7 @@ class Photo:
 
 
 def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image:
-    """Opens a photo as an RGB image; see `read_photo`.
+    """Opens a photo as an upright RGB image of 8 bits; the arguments and errors are those of `read_photo`.
 
     Example:
         >>> open_photo(Image.new("L", (60, 40), 128)).mode
@@ -76,19 +79,20 @@ def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image
 
 
 def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
-    """Decode a photo: from its path, from the bytes of its file, or as Pillow has opened it.
+    """Decodes a photo from its path, from the bytes of its file, or from an image that Pillow has opened.
 
-    EXIF orientation is applied; transparency is laid over white; of an animation it is the first frame;
-    palettes, greys, CMYK and 16 bits a channel become 8-bit RGB; colours become sRGB by the file's ICC profile.
+    The EXIF orientation is applied. Transparent pixels are laid over white. An animation gives its first frame.
+    Palettes, greys, CMYK and 16 bits a channel become 8-bit RGB. Colours become sRGB by the file's ICC profile.
 
     Args:
-        source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000; by its path also RAW, of which it is the
-            camera's preview.
-        long_side: bring larger photos down to this many pixels on their longer side, with antialiasing; those
-            that fit are left as they are. Much faster than decoding all of a large JPEG.
+        source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000; a path may also name a RAW file, which
+            gives the camera's preview, or the developed sensor if the preview is small or missing.
+        long_side: largest number of pixels on the longer side. A larger photo is reduced with antialiasing (Lanczos),
+            which is much faster than decoding all of a large JPEG. None keeps the size.
 
     Raises:
-        PhotoError: names the file and the reason.
+        PhotoError: the file is missing, is no photo, is damaged, or has more than 179 megapixels; the message names
+            the file and the reason.
     """
     with _errors_of(source):
         if isinstance(source, Image.Image):
@@ -100,7 +104,9 @@ def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
 
 
 def photo_size(content: bytes) -> tuple[int, int]:
-    """Returns width and height in pixels, as stored, from the header of a file's content; raises `PhotoError`.
+    """Reads width and height in pixels, as stored (before any rotation), from the header of a file's content.
+
+    Raises `PhotoError` as `read_photo` does.
 
     Example:
         >>> file = BytesIO()
@@ -114,7 +120,7 @@ def photo_size(content: bytes) -> tuple[int, int]:
 
 @contextmanager
 def _errors_of(source: PhotoSource) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a `PhotoError` with the photo's name."""
+    """Turns every exception of the block into a `PhotoError` with the photo's name."""
     name = str(source) if isinstance(source, (str, Path)) else "The photo"
     try:
         yield
@@ -165,13 +171,13 @@ def _mended(image: Image.Image, file: BinaryIO) -> bytes | None:
 
 
 def _decode_raw(path: Path, long_side: int | None) -> Photo:
-    """The file's own preview where that is large enough."""
+    """Decodes a RAW file's own preview if it is large enough, and develops the sensor's values if not."""
     raw = read_raw(path)
     if raw.preview is not None:
         with open_image(BytesIO(raw.preview)) as preview:
             if max(preview.size) >= _FAIR_PREVIEW:
-                # Some previews say how they lie, some lie as the sensor does, and some are upright without a word.
-                # LibRaw gives the sensor's orientation to the last two.
+                # Some previews have their own orientation in EXIF. The others have none, and are stored either as the
+                # sensor stands or upright already. LibRaw writes the sensor's orientation into both of these.
                 upright = raw.orientation >= 5 and (preview.width > preview.height) == (raw.width > raw.height)
                 photo = _decode(preview, long_side, 1 if upright else None)
                 return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)
@@ -181,7 +187,7 @@ def _decode_raw(path: Path, long_side: int | None) -> Photo:
 
 
 def _decode(image: Image.Image, long_side: int | None, orientation: int | None = None) -> Photo:
-    """`orientation` is the image's own where None."""
+    """Decodes an image; `orientation` (EXIF, 1 to 8) replaces the image's own unless it is None."""
     whole = image.size
     width, height = _fitted(whole, long_side)
     if (width, height) != whole:
@@ -223,7 +229,7 @@ def _fitted(size: tuple[int, int], long_side: int | None) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8, or 1 where there is none that can be read: the pixels may well be sound."""
+    """Returns the EXIF orientation, 1 to 8, or 1 if none can be read: the pixels may be intact all the same."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # the parser of a block that anyone can write anything into
@@ -232,13 +238,13 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _taken(image: Image.Image) -> datetime | None:
-    """EXIF's DateTimeOriginal with its fraction of a second (EXIF 2.3, 4.6.5), or None where it cannot be read."""
+    """Returns EXIF's DateTimeOriginal with its fraction of a second (EXIF 2.3, 4.6.5); None if it cannot be read."""
     try:
         tags = image.getexif().get_ifd(_EXIF_IFD)
         fraction = str(tags.get(_EXIF_SUBSECONDS, "")).strip("\0 ")
         taken = datetime.strptime(str(tags[_EXIF_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
         return taken.replace(microsecond=int(f"{fraction:0<6.6}") if fraction.isdecimal() else 0)
-    except Exception:  # as above; many cameras write zeros or spaces where they do not know
+    except Exception:  # as above; many cameras write zeros or spaces if they do not know the time
         return None
 
 
@@ -257,7 +263,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits (0..65535) or of floats (0..1 where none is above 1, else 0..255)."""
+    """Converts grey of 16 bits (0 to 65535) or of floats (0 to 1 if none is above 1, else 0 to 255) to 8-bit RGB."""
     grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
     white = 65535.0
     if image.mode == "F":

@@ -26,8 +26,8 @@ def reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 @cache
 def _torch_is_faster() -> bool:
-    """Returns whether PyTorch computes this filter (from 2.13 on), in half of Pillow's time (if the processor has
-    AVX2).
+    """Returns True if PyTorch has this filter (from 2.13 on) and the processor has AVX2: it then needs half of
+    Pillow's time.
     """
     import torch
 

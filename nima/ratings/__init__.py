@@ -1,4 +1,15 @@
-"""Computes with distributions over the ten ratings: their arithmetic, the EMD loss, and metrics with intervals."""
+"""Computes with distributions over the ten ratings: their arithmetic, the EMD loss, and metrics with intervals.
+
+Example:
+    >>> from nima.ratings import ava_percentile, compute_metrics, mean_rating, normalise_votes, stars_of_percentile
+    >>> p = normalise_votes([[0, 0, 0, 1, 2, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 2, 0, 0, 0]])
+    >>> mean_rating(p).tolist()
+    [5.0, 7.0]
+    >>> round(ava_percentile(5.0)), stars_of_percentile(95)
+    (29, 5)
+    >>> compute_metrics(predicted=p, ratings=p).srcc_mean
+    1.0
+"""
 
 from __future__ import annotations
 

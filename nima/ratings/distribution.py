@@ -1,7 +1,6 @@
-"""Distributions of ratings: ten ordered buckets, 1 (worst) to 10 (best), one row an image.
+"""Computes with distributions of ratings: ten ordered buckets, 1 (worst) to 10 (best), one row an image.
 
-Everything here is numpy in float64; `probabilities` are `[..., 10]`, non-negative, with sum 1 in the last
-axis.
+Everything here is numpy in float64; `probabilities` are `[..., 10]`, not negative, with sum 1 in the last axis.
 """
 
 from __future__ import annotations
@@ -14,17 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 from nima.errors import NimaError
 
 BUCKETS = 10
+"""Number of ratings that people can give."""
+
 RATINGS = np.arange(1, BUCKETS + 1)
+"""The ratings, int64 `[10]`: 1 to 10."""
 
 
 class DistributionError(NimaError):
-    """Votes or probabilities are no distribution over the ten ratings."""
+    """Votes or probabilities are not a distribution over the ten ratings."""
 
 
 def normalise_votes(votes: ArrayLike) -> NDArray[np.float64]:
-    """Turns votes `[..., 10]` (counts ≥ 0, at least one an image) into probabilities `[..., 10]`.
+    """Turns votes `[..., 10]` (counts of at least 0) into probabilities, float64 `[..., 10]`.
 
-    Raises `DistributionError` for another last axis, negative or non-finite counts, and an image without votes.
+    Raises `DistributionError` if the last axis has not ten entries, a count is negative or not finite, or an image has
+    no votes.
 
     Example:
         >>> normalise_votes([0, 0, 0, 1, 2, 1, 0, 0, 0, 0]).tolist()
@@ -38,7 +41,9 @@ def normalise_votes(votes: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean_rating(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Returns the mean rating, 1 to 10, of each distribution: `[..., 10]` → `[...]`.
+    """Returns the mean rating, 1 to 10, of each distribution: `[..., 10]` → float64 `[...]`.
+
+    Raises `DistributionError` if the last axis has not ten entries.
 
     Example:
         >>> float(mean_rating([0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0, 0]))
@@ -48,7 +53,9 @@ def mean_rating(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def standard_deviation(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Returns the standard deviation, 0 to 4.5, of the ratings in each distribution: `[..., 10]` → `[...]`.
+    """Returns the standard deviation, 0 to 4.5, of the ratings in each distribution: `[..., 10]` → float64 `[...]`.
+
+    Raises `DistributionError` if the last axis has not ten entries.
 
     Example:
         >>> float(standard_deviation([0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0.5]))
@@ -61,7 +68,7 @@ def standard_deviation(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def percentile(value: ArrayLike, population: ArrayLike) -> NDArray[np.float64]:
-    """Returns the share in percent, 0 to 100, of `population` (`[n]`, any order) below each `value`; ties count half.
+    """Returns the percentage, 0 to 100, of `population` (`[n]`, any order) below each `value`; ties count half.
 
     Raises `DistributionError` if the population is empty or not finite.
 

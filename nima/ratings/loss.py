@@ -1,4 +1,4 @@
-"""The earth mover's distance between rating distributions, NIMA's loss."""
+"""Computes the earth mover's distance between rating distributions, the loss that NIMA is trained with."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 
 def emd(p: Tensor, q: Tensor, r: float = 2.0) -> Tensor:
-    r"""Normalised earth mover's distance of each image, then the mean over the images.
+    r"""Computes the normalised earth mover's distance of each image, and returns the mean over the images.
 
     .. math:: \frac{1}{B} \sum_b \Bigl( \frac{1}{N} \sum_k |CDF_{p_b}(k) - CDF_{q_b}(k)|^r \Bigr)^{1/r}
 
-    Talebi & Milanfar, "NIMA: Neural Image Assessment", 2017, eq. 1; r = 2 in training, r = 1 in reports. The root
-    belongs to each image: taken over the whole batch it comes out about 18% too high.
+    Source: Talebi and Milanfar, "NIMA: Neural Image Assessment", 2017, eq. 1; r = 2 in training, r = 1 in reports. The
+    root is taken for each image: a root over the whole batch would give a result that is about 18% too high.
 
     Args:
         p, q: probabilities `[B, N]` over N ordered buckets, each row with sum 1.
         r: the exponent, at least 1.
 
     Returns:
-        A scalar, 0 for equal distributions, below 1. At equality, where the root has no derivative, the
-        gradient is 0.
+        A scalar tensor of the dtype of `p`, 0 for equal distributions, below 1. The root has no derivative at 0, so
+        the gradient of equal distributions is set to 0.
 
     Raises:
-        ValueError: shapes that differ or are not `[B, N]`, or r below 1.
+        ValueError: the shapes differ or are not `[B, N]`, or r is below 1.
 
     Example:
         >>> import torch

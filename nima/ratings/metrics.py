@@ -1,14 +1,14 @@
-"""How well predicted rating distributions agree with people's, each figure beside that of a constant.
+"""Measures how well predicted rating distributions agree with people's, and compares each figure with a constant's.
 
-Definitions as in Talebi and Milanfar, "NIMA: Neural Image Assessment", 2017, in float64:
+The definitions are those of Talebi and Milanfar, "NIMA: Neural Image Assessment", 2017, in float64:
 
 * EMD of each image, then averaged: `(1/10 · Σ_k |CDF_p(k) − CDF_q(k)|^r)^(1/r)`. Training uses r = 2, reports
   r = 1.
 * LCC (Pearson) and SRCC (Spearman, ties share their average rank) of means and of standard deviations.
 * Accuracy: both means on the same side of 5, where "good" is a mean above 5.
 
-A constant that predicts the average distribution for every image has a good EMD and a good accuracy on AVA,
-and no correlation at all; without it beside them those two figures say little.
+A constant that predicts the average distribution for every image has a good EMD and a good accuracy on AVA, and no
+correlation at all. So EMD and accuracy say little unless the constant's figures stand beside them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from nima.ratings.distribution import BUCKETS, RATINGS, DistributionError, normalise_votes
 
-GOOD = 5.0  # a photo is "good" when its mean rating is above this
+GOOD = 5.0  # a photo is "good" if its mean rating is above this
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Agreement over `n` images. Correlations are in −1..1 (0 where one side is constant), EMDs in 0..1,
-    accuracies are shares. `constant_…` is what always predicting the average rated distribution gets."""
+    """The agreement of predictions and ratings over `n` images.
+
+    Correlations (`srcc_…`, `lcc_…`) lie in −1..1 and are 0 if one side is constant; EMDs lie in 0..1; accuracies are
+    shares in 0..1. `constant_…` are the figures of a constant that always predicts the average rated distribution.
+    """
 
     srcc_mean: float
     lcc_mean: float
@@ -45,6 +48,7 @@ class Metrics:
     n: int
 
     def as_dict(self) -> dict[str, float | int]:
+        """Returns the figures by their names."""
         return asdict(self)
 
 
@@ -57,9 +61,9 @@ class RatingPairs:
 
     @classmethod
     def of(cls, predicted: ArrayLike, ratings: ArrayLike) -> RatingPairs:
-        """Pair predictions with votes or shares, both `[n, 10]`, n ≥ 1; each row is brought to sum 1.
+        """Pairs predictions with votes or shares, both `[n, 10]`, n ≥ 1; each row is scaled to sum 1.
 
-        Raises `DistributionError` where a row is no distribution or the two do not match.
+        Raises `DistributionError` if a row is no distribution or the two do not match.
         """
         pairs = cls(np.ascontiguousarray(normalise_votes(predicted)), np.ascontiguousarray(normalise_votes(ratings)))
         shape = pairs.predicted.shape
@@ -71,6 +75,7 @@ class RatingPairs:
         return pairs
 
     def metrics(self) -> Metrics:
+        """Computes all metrics over these images."""
         images = self._images
         return Metrics(
             srcc_mean=_correlation(_ranks(images["predicted_mean"]), _ranks(images["rated_mean"])),
@@ -84,10 +89,15 @@ class RatingPairs:
     def intervals(
         self, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[float, float]]:
-        """Percentile bootstrap interval of each metric: images drawn with replacement, the same for a seed.
+        """Computes a percentile bootstrap interval, (low, high), of each metric, by the metric's name.
 
-        The constant prediction stays that of the whole set. Source: Efron and Tibshirani, "An Introduction to
-        the Bootstrap", 1993, chapter 13.
+        Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. The constant prediction
+        stays that of the whole set.
+
+        Args:
+            resamples: number of times that n images are drawn with replacement.
+            confidence: share of the resamples that lie inside the interval, between 0 and 1.
+            seed: of the draws; the same seed gives the same intervals.
         """
         images, n = self._images, len(self.rated)
         averaged = np.stack([images[name] for name in _AVERAGED])
@@ -113,7 +123,7 @@ class RatingPairs:
 
     @cached_property
     def _images(self) -> dict[str, Array]:
-        """What each image contributes, by name, `[n]` each."""
+        """Returns the contribution of each image to the metrics: name → float64 `[n]`."""
         constant = np.broadcast_to(self.rated.mean(axis=0), self.rated.shape)
         predicted_mean, predicted_std = _moments(self.predicted)
         rated_mean, rated_std = _moments(self.rated)
@@ -133,10 +143,12 @@ class RatingPairs:
 
 
 CORRELATION_METRICS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
+"""The names of those fields of `Metrics` that are correlations."""
+
 _AVERAGED = ("emd_r1", "emd_r2", "accuracy", "constant_emd_r1", "constant_emd_r2", "constant_accuracy")
 
 
-# Key of the metrics, what people call it, key of the constant's figure. No constant has a correlation.
+# Key among the metrics, name for people, key of the constant's figure. No constant has a correlation.
 _NAMES = (
     ("srcc_mean", "SRCC of the mean", None),
     ("lcc_mean", "LCC of the mean", None),
@@ -150,14 +162,14 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric for people.
+    """One metric, as tables show it to people.
 
     Attributes:
         key: its name among the fields of `Metrics`.
-        name: what people call it.
+        name: its name for people.
         model: the model's figure.
-        low, high: its interval; None where that is not known.
-        constant: what a constant prediction gets; None where that is not known.
+        low, high: the interval of that figure; None if it is not known.
+        constant: the figure of a constant prediction; None if it is not known.
     """
 
     key: str
@@ -168,14 +180,16 @@ class MetricRow:
     constant: float | None
 
     def interval(self, digits: int = 4) -> str:
-        """Returns the interval with that many decimals, or a dash where there is none."""
+        """Returns the interval as text, with `digits` decimals, or a dash if there is none."""
         return "–" if self.low is None else f"{self.low:.{digits}f} … {self.high:.{digits}f}"
 
 
 def metric_rows(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[MetricRow]:
-    """Returns a row for each metric that is in `metrics`, which is `Metrics` as a dictionary.
+    """Makes a row for each metric, in a fixed order.
 
-    intervals: those of `RatingPairs.intervals`, or none.
+    Args:
+        metrics: `Metrics` as a dictionary; names that are missing get no row.
+        intervals: the result of `RatingPairs.intervals`; may be empty.
     """
     rows = []
     for key, name, constant in _NAMES:
@@ -201,10 +215,10 @@ def compute_metrics(predicted: ArrayLike, ratings: ArrayLike) -> Metrics:
 
 
 def _moments(distributions: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each row.
+    """Returns the mean and the standard deviation of each row.
 
-    A sum along each row, not a matrix product: that rounds a row by where it stands and by the processor, and
-    the last bit decides ties in rank and the side of a mean of exactly 5, which 0.2% of AVA's photos have.
+    Both are sums along the rows. A matrix product would round a row differently by its position and by the processor,
+    and the last bit decides ties in rank, and on which side a mean of exactly 5 lies, which 0.2% of AVA's photos have.
     """
     mean = (distributions * RATINGS).sum(axis=1)
     return mean, np.sqrt((distributions * (RATINGS - mean[:, np.newaxis]) ** 2).sum(axis=1))
@@ -216,9 +230,9 @@ def _emd(p: Array, q: Array, r: int) -> Array:
 
 
 def _correlation(x: Array, y: Array, weights: Array | None = None) -> float:
-    """Pearson's correlation, each pair counted `weight` times; 0 where one side is constant.
+    """Computes Pearson's correlation, with each pair counted `weight` times; 0 if one side is constant.
 
-    Without `@`, whose threads wait for each other far longer than sums of this length take.
+    It does not use `@`, because the threads of `@` wait for each other far longer than sums of this length take.
     """
     if weights is None:
         weights = np.ones(len(x))
@@ -237,7 +251,10 @@ def _ranks(values: Array) -> Array:
 
 
 def _weighted_ranks(values: Array) -> Callable[[Array], Array]:
-    """weights → rank of each value among all, each counted `weight` times; ties share their average rank."""
+    """Returns a function: weights → rank of each value among all, with each value counted `weight` times.
+
+    Ties share their average rank.
+    """
     distinct, group = np.unique(values, return_inverse=True)
 
     def ranked(weights: Array) -> Array:

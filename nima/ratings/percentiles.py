@@ -1,15 +1,15 @@
 """Ranks a score among the mean ratings of AVA's photos.
 
-Most means of AVA lie between 4 and 7, and predictions lie even closer together. So a bare 5.4 says little; that half of
-AVA lies below it says more.
+Most means of AVA lie between 4 and 7, and predictions lie even closer together. So a score of 5.4 alone says little; it
+says more that half of AVA's photos lie below it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Percentile → mean rating below which so many percent of AVA's photos lie. Computed from the votes on 249,828 of AVA's
-# 255,530 photos (Murray et al., 2012); between the points, linear interpolation is within 0.2 percent.
+# Percentile → the mean rating below which that percentage of AVA's photos lies. Computed from the votes on 249,828 of
+# AVA's 255,530 photos (Murray et al., 2012); between the points, linear interpolation is within 0.2 percent.
 # fmt: off
 _AVA = (
     (0, 1.809), (0.01, 2.232), (0.1, 2.745), (0.5, 3.308), (1, 3.566), (2, 3.826), (4, 4.092), (6, 4.251),
@@ -27,7 +27,7 @@ _STARS = (15, 40, 70, 90)
 
 
 def ava_percentile(score: float) -> float:
-    """Returns the share, 0 to 100, of AVA's photos whose mean rating lies below `score` (1 to 10).
+    """Returns the percentage, 0 to 100, of AVA's photos whose mean rating lies below `score` (1 to 10).
 
     Example:
         >>> round(ava_percentile(5.387), 1)

@@ -1,4 +1,22 @@
-"""Reads files, JSON and text from strangers within bounds, and writes our own files whole."""
+"""Reads files, JSON and text from strangers within bounds, and writes our own files whole.
+
+Example:
+    >>> import tempfile
+    >>> from nima.safe_io import one_line, parse_json_object, read_bounded, write_atomically
+    >>> from pathlib import Path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "note.json")
+    >>> write_atomically(path, b'{"photos": 3}')
+    >>> parse_json_object(read_bounded(path, max_bytes=100).decode())
+    {'photos': 3}
+    >>> folder.cleanup()
+    >>> parse_json_object('{"photos": 3, "photos": 4}')
+    Traceback (most recent call last):
+    ...
+    nima.safe_io.strict_json.FormatError: a key stands twice
+    >>> one_line("a name\\nof two lines")
+    'a name of two lines'
+"""
 
 from __future__ import annotations
 

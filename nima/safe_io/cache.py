@@ -1,4 +1,4 @@
-"""This user's folders of the program: the cache, whose content can be had again, and the data, whose content cannot."""
+"""Names this user's folders of the program: the cache, whose files can be fetched again, and the data, which cannot."""
 
 from __future__ import annotations
 

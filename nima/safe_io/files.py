@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, read with a bound, and checked by their hash."""
+"""Writes files whole or not at all, reads files up to a size, and checks files by their hash."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from nima.errors import NimaError
 
 
 class FileError(NimaError):
-    """A file that is missing, not a plain file, too large, or not what its name says."""
+    """A file is missing, is not a plain file, is too large, or has another content than its name says."""
 
 
 class AtomicFile:
-    """A new file under a hidden, temporary name beside `path`, which it replaces when it is kept: `atomic_file` for
-    work that does not fit into one block.
+    """A new file under a hidden, temporary name beside `path`. It replaces `path` when `keep` is called.
 
-    Whoever makes one calls `discard` in the end, which removes the temporary file unless it was kept. A process that is
-    killed before may leave the temporary file, and never half a file at `path`.
+    It is for work that does not fit into one block; `atomic_file` is for a block. Its maker must call `discard` in the
+    end, which removes the temporary file unless it was kept. A process that is killed before that may leave the
+    temporary file, and never half a file at `path`.
 
     Args:
-        path: the file to be made or replaced. A symbolic link there is replaced, and what it points to is not touched;
-            resolve the path before to write through it.
-        mode: permissions of the file. None: those of the file that is replaced, or else what the umask leaves of 0666.
-        durable: also outlives a power cut once it is kept, which costs the time that the disk takes.
+        path: the file to be made or replaced. A symbolic link there is replaced, and its target is not touched; resolve
+            the path first to write to the target.
+        mode: permissions of the file. None: those of the file that is replaced, or else 0666 without the umask's bits.
+        durable: if True, the file survives a power cut once it is kept, which costs the time of a write to the disk.
         buffering: of `file`, as for `open`.
 
     Raises:
@@ -37,7 +37,7 @@ class AtomicFile:
     """
 
     file: BinaryIO
-    """Open for writing and reading."""
+    """The temporary file, open for writing and reading bytes."""
 
     def __init__(self, path: Path, *, mode: int | None = None, durable: bool = True, buffering: int = -1) -> None:
         self.path = path
@@ -50,10 +50,10 @@ class AtomicFile:
         )
         self.file = open(handle, "w+b", buffering=buffering)  # noqa: SIM115 (open beyond this call)
         if kept is not None:
-            os.fchmod(handle, kept)  # the umask has taken something off
+            os.fchmod(handle, kept)  # the umask may have removed some permissions
 
     def keep(self) -> None:
-        """Closes the file and puts it in the place of `path`. Raises `OSError`."""
+        """Closes the file and replaces `path` by it. Raises `OSError` if the disk is full or fails."""
         self.file.flush()
         if self._durable:
             os.fsync(self.file.fileno())
@@ -64,7 +64,7 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Closes the file and removes it, unless it was kept."""
-        with contextlib.suppress(OSError):  # what is still in its buffer finds no room on a full disk
+        with contextlib.suppress(OSError):  # a full disk has no room for the rest of the buffer
             self.file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -73,7 +73,8 @@ class AtomicFile:
 def atomic_file(path: Path, *, mode: int | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Yields a new binary file, which replaces `path` when the block ends; an exception leaves `path` as it was.
 
-    Nobody ever sees half a file, not even after a power cut. `AtomicFile` explains the arguments. Raises `OSError`.
+    Nobody ever sees half a file, not even after a power cut. `AtomicFile` explains the arguments. Raises `OSError` if
+    the folder does not exist or cannot be written.
     """
     replacement = AtomicFile(path, mode=mode, durable=durable)
     try:
@@ -84,19 +85,21 @@ def atomic_file(path: Path, *, mode: int | None = None, durable: bool = True) ->
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = True) -> None:
-    """Writes a file as `atomic_file` does. Raises `OSError`."""
+    """Writes `content` to a file as `atomic_file` does, and raises the same."""
     with atomic_file(path, mode=mode, durable=durable) as file:
         file.write(content)
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """The content of a plain file of at most `max_bytes`; a longer one is not read. Raises `FileError`."""
+    """Reads a plain file of at most `max_bytes`.
+
+    Raises `FileError` if the file is larger (it is then not read to its end), is a symbolic link, or cannot be read.
+    """
     try:
-        # Non-blocking, so that a FIFO in the place of the file cannot hang the reader; a link is not
-        # followed.
+        # Opened without blocking, so that a FIFO at this path cannot hang the reader; a link is not followed.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(handle, "rb") as file:
-            # One byte more than allowed tells a file that is too long, whatever its size was said to be.
+            # One byte more than allowed shows that a file is too long, whatever size the file system reports.
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise FileError(f"{path} could not be read: {error.strerror}.") from error
@@ -106,7 +109,7 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file's content, 64 hexadecimal digits. Raises `FileError`."""
+    """Computes the SHA-256 of a file's content as 64 hexadecimal digits. Raises `FileError` if it cannot be read."""
     try:
         digest = hashlib.sha256()
         with path.open("rb") as file:
@@ -118,7 +121,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, sha256: str) -> Path:
-    """`path`, if its content has that hash; raises `FileError` where it has not."""
+    """Returns `path` if its content has this hash. Raises `FileError` if it has another, or cannot be read."""
     actual = sha256_of(path)
     if actual != sha256:
         raise FileError(f"{path} is not what was asked for: its sha256 is {actual}.")
@@ -126,7 +129,7 @@ def check_sha256(path: Path, sha256: str) -> Path:
 
 
 def _permissions(path: Path) -> int | None:
-    """Permissions of the plain file at `path`; None where there is none."""
+    """Returns the permissions of the plain file at `path`; None if there is none."""
     try:
         status = path.lstat()
     except OSError:
@@ -135,7 +138,7 @@ def _permissions(path: Path) -> int | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Writes the names in a folder to the disk; does nothing where the file system knows no such request."""
+    """Writes the names in a folder to the disk; does nothing if the file system does not support it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

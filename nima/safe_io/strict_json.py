@@ -1,6 +1,6 @@
-"""Strict reading of JSON from strangers: no unknown or missing key, none twice, no wrong type, no number that is none.
+"""Reads JSON from strangers strictly: unknown, missing or repeated keys, wrong types and NaN raise `FormatError`.
 
-What breaks a rule raises `FormatError`. This module needs the standard library only.
+This module needs the standard library only, and does not import torch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def parse_json_object(text: str) -> dict[str, Any]:
 
 
 def build_dataclass(cls: type[Any], data: dict[str, Any]) -> Any:
-    """An instance of a dataclass from exactly its keys; those with a default may be missing."""
+    """Makes an instance of the dataclass `cls` from `data`; keys of fields that have a default may be missing.
+
+    Raises `FormatError` for an unknown or a missing key, and what the class itself raises.
+    """
     known = {f.name for f in dataclasses.fields(cls)}
     required = {
         f.name
@@ -47,12 +50,16 @@ def build_dataclass(cls: type[Any], data: dict[str, Any]) -> Any:
 
 
 def require(holds: bool, message: str) -> None:
+    """Raises `FormatError` with `message` unless `holds`."""
     if not holds:
         raise FormatError(message)
 
 
 def check_types(instance: Any) -> None:
-    """Hold every field of a dataclass against its annotation; whole numbers pass for floats, as JSON may write them."""
+    """Checks the type of every field of a dataclass against its annotation; raises `FormatError`.
+
+    A whole number passes for a float, because JSON may write it so. NaN and infinity do not pass.
+    """
     for name, hint in typing.get_type_hints(type(instance)).items():
         value = getattr(instance, name)
         if not _is_a(value, hint):
@@ -60,6 +67,7 @@ def check_types(instance: Any) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises `FormatError`, naming the field, unless low ≤ value ≤ high."""
     require(low <= value <= high, f"{name} must lie between {low} and {high}")
 
 

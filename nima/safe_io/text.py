@@ -1,23 +1,31 @@
-"""Text that comes from elsewhere, made safe to show: on a terminal, in a file, on a page."""
+"""Makes text from strangers safe to show: on a terminal, in a file, on a page."""
 
 from __future__ import annotations
 
 MAX_TEXT_LENGTH = 1000
-"""Characters of any text for people that comes from a stranger."""
+"""The largest number of characters of a stranger's text that is shown to people."""
 
 
 def printable(text: str, replacement: str = "�") -> str:
-    """Returns `text` with `replacement` in the place of each character that is not shown but acted upon: control
-    characters, line breaks, changes of the writing direction, halves of surrogate pairs.
+    """Replaces each character that a terminal would obey instead of showing: control characters, line breaks, changes
+    of the writing direction, halves of surrogate pairs.
 
     Names of files need this, because they may hold anything. Blanks stay as they are, so that a name can be copied.
+
+    Example:
+        >>> printable("holiday\\x1b[2J.jpg", "?")
+        'holiday?[2J.jpg'
     """
     return "".join(character if character.isprintable() else replacement for character in text)
 
 
 def one_line(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
-    """Returns a stranger's `text` as one printable line of at most `max_length` characters, the rest cut off.
+    """Returns a stranger's `text` as one printable line of at most `max_length` characters; the rest is cut off.
 
-    What cannot be shown and blanks in a row become one blank each.
+    Every run of blanks and of characters that cannot be shown becomes one blank.
+
+    Example:
+        >>> one_line("two\\nlines", max_length=5)
+        'two l'
     """
     return " ".join(printable(text, " ").split())[:max_length].rstrip()

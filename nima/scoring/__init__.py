@@ -1,4 +1,19 @@
-"""Scores photos: in batches, with a cache, groups, and ratings in sidecars."""
+"""Scores photos: in batches, with a cache, groups, and ratings in sidecars.
+
+Example:
+    >>> from nima.scoring import Score, sidecar_path, with_groups
+    >>> from pathlib import Path
+    >>> from nima.photos import Appearance
+    >>> p = [0, 0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0]  # `Scorer().score(photos)` predicts them
+    >>> first = Score.of("1.jpg", p, "drawn@00000000", width=60, height=40, appearance=Appearance(0, None))
+    >>> first.aesthetic_score, first.stars
+    (6.0, 4)
+    >>> copy = Score.of("2.jpg", p, "drawn@00000000", width=30, height=20, appearance=Appearance(1, None))
+    >>> [score.group.number for score in with_groups([first, copy])]
+    [1, 1]
+    >>> sidecar_path(Path("1.jpg"), "lightroom").name
+    '1.xmp'
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Scores that are known already, in an SQLite file: by a photo's content and the model. Beside them, what the photos
-look like.
+"""Keeps scores in an SQLite file, by the content of a photo and the model, and the appearances of the photos.
 
-A file whose size and times have not changed since it was hashed is not even opened. Every batch is one transaction in a
-write-ahead log, so that a process killed at any time leaves a valid cache, and several may share one.
+A file whose size and times have not changed since it was hashed is not opened again. Every batch is one transaction in
+a write-ahead log, so a process that is killed at any time leaves a valid cache, and several processes may share one.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nima.photos import DIFFERENCE_HASH_BITS, Appearance
 from nima.ratings import BUCKETS
 from nima.safe_io import FileError, sha256_of
 
-_APPLICATION = 0x4E494D41  # "NIMA", which the file's header carries
+_APPLICATION = 0x4E494D41  # "NIMA" in the header of the file
 _SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
@@ -42,12 +41,12 @@ CREATE TABLE IF NOT EXISTS appearances (
 
 
 class CacheError(NimaError):
-    """A file that is no cache of scores, or one that cannot be read or written."""
+    """A file is not a cache of scores, or cannot be read or written."""
 
 
 @dataclass(frozen=True)
 class KnownScore:
-    """What a model found in a photo: probabilities of the ratings 1..10; the upright photo's sides in pixels."""
+    """A model's result for a photo: probabilities of the ratings 1 to 10, and the upright photo's sides in pixels."""
 
     probabilities: tuple[float, ...]
     width: int
@@ -56,24 +55,30 @@ class KnownScore:
 
 @dataclass(frozen=True)
 class HashedFile:
-    """A file's size in bytes and its times of change (of content, of status) in nanoseconds, and its content's hash."""
+    """A file with the SHA-256 of its content.
+
+    stamp: size in bytes, and times of the last change of content and of status in nanoseconds, when it was hashed.
+    """
 
     path: Path
     stamp: tuple[int, int, int]
     sha256: str
 
     def is_unchanged(self) -> bool:
+        """Returns True if size and times are still the same."""
         return _stamp(self.path) == self.stamp
 
 
 class ScoreCache:
-    """Safe to use from several threads. Methods raise `CacheError`.
+    """A cache of scores and appearances, which several threads and processes may use at the same time.
+
+    All methods raise `CacheError` if the file cannot be read or written.
 
     Args:
-        path: the SQLite file; made where there is none.
+        path: the SQLite file; it is made if there is none.
 
     Raises:
-        CacheError: the file is something else, or cannot be opened.
+        CacheError: the file is not a cache of this version, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,9 +99,9 @@ class ScoreCache:
             )
 
     def identify(self, path: Path) -> HashedFile | None:
-        """A file and the hash of its content, which is computed only if it changed since the last time.
+        """Returns a file with its hash, which is computed only if the file changed since the last time.
 
-        None for what is no plain file, cannot be read, or changes meanwhile.
+        Returns None if it is not a plain file, cannot be read, or changes meanwhile.
         """
         stamp = _stamp(path)
         if stamp is None:
@@ -119,7 +124,10 @@ class ScoreCache:
         return file
 
     def find(self, sha256: str, model: str) -> KnownScore | None:
-        """What `model` (a key that changes with all that changes scores) found in a photo of that content."""
+        """Returns the score of a photo with this content by `model`; None if it is not known.
+
+        `model` is a key that must change with everything that changes scores.
+        """
         with self._guarded():
             row = self._database.execute(
                 "SELECT probabilities, width, height FROM scores WHERE sha256 = ? AND model = ?", (sha256, model)
@@ -129,7 +137,7 @@ class ScoreCache:
         return KnownScore(tuple(np.frombuffer(row[0], dtype="<f8").tolist()), row[1], row[2])
 
     def add(self, model: str, found: Iterable[tuple[HashedFile, KnownScore]]) -> None:
-        """Remembers a batch, all or nothing; but for files that have changed since they were hashed."""
+        """Stores a batch in one transaction, without files that have changed since they were hashed."""
         rows = [
             (file.sha256, model, np.array(known.probabilities, dtype="<f8").tobytes(), known.width, known.height)
             for file, known in found
@@ -139,7 +147,7 @@ class ScoreCache:
             self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows)
 
     def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
-        """What a photo of that content looks like; None where that, or the thumbnail that is wanted, is not known."""
+        """Returns the appearance of a photo with this content; None if it, or the wanted thumbnail, is not known."""
         with self._guarded():
             row = self._database.execute(
                 "SELECT hash, taken, iif(?, thumbnail, NULL) FROM appearances WHERE sha256 = ?", (thumbnail, sha256)
@@ -150,7 +158,7 @@ class ScoreCache:
         return Appearance(int.from_bytes(row[0], "big"), taken, row[2])
 
     def add_appearances(self, found: Iterable[tuple[HashedFile, Appearance]]) -> None:
-        """Remembers a batch, as `add` does; a thumbnail that is known already stays."""
+        """Stores a batch as `add` does; a thumbnail that is already known stays."""
         rows = [
             (
                 file.sha256,
@@ -169,6 +177,7 @@ class ScoreCache:
             )
 
     def close(self) -> None:
+        """Closes the file."""
         with self._guarded():
             self._database.close()
 

@@ -1,9 +1,10 @@
 """Groups near-duplicates among photos (bursts, retakes and copies) by their look and the time they were taken.
 
-Two photos belong together if their difference hashes are nearly the same, or if they are alike and were taken within
-half a minute. A group is all photos that such pairs connect. Nearly the same is a distance of at most 8 of the 128
-bits: such photos are copies that are smaller, brighter or compressed. Alike is at most 28 bits: nine of ten photos are
-alike to themselves moved by up to 3%, as by hand; of 25 unrelated photos no two were less than 41 bits apart.
+Two photos belong together if their difference hashes are nearly the same, or if the hashes are alike and the photos
+were taken within half a minute. A group is all photos that such pairs connect. "Nearly the same" is a distance of at
+most 8 of the 128 bits: such photos are copies that are smaller, brighter or compressed. "Alike" is a distance of at
+most 28 bits: nine of ten photos are within it after they are moved by up to 3%, as a hand moves a camera; of 25
+unrelated photos no two were less than 41 bits apart.
 """
 
 from __future__ import annotations
@@ -17,15 +18,21 @@ from nima.photos import DIFFERENCE_HASH_BITS, Appearance
 from nima.scoring.score import Group, Score
 
 COPY_BITS = 8
+"""Largest distance of the hashes of copies, in bits."""
+
 BURST_BITS = 28
+"""Largest distance of the hashes of photos from one burst, in bits."""
+
 BURST_SECONDS = 30
-_BLOCK = 64  # photos that are compared at a time with those before them
+"""Largest time between two photos of one burst."""
+
+_BLOCK = 64  # number of photos that are compared at once with those before them
 
 
 def with_groups(scores: Iterable[Score]) -> list[Score]:
     """Returns the scores, each with its group; scores without an appearance (of unreadable photos) get no group.
 
-    Groups are numbered in the order of their first photos; a photo that is like no other is a group of its own.
+    Groups are numbered from 1 in the order of their first photos; a photo that is like no other is its own group.
     """
     every = list(scores)
     seen = [score for score in every if score.appearance is not None and score.aesthetic_score is not None]
@@ -83,7 +90,7 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
             first[looks.hash] = index
     parts = COPY_BITS + 1
     for part in range(parts):
-        # Every ninth bit, because neighbouring bits say much the same.
+        # A part is every ninth bit, because neighbouring bits are nearly equal.
         mask = sum(1 << bit for bit in range(part, DIFFERENCE_HASH_BITS, parts))
         sharing: dict[int, list[int]] = {}
         for hash_ in first:

@@ -1,5 +1,7 @@
-"""What computes the network while photos are scored: PyTorch, or ONNX Runtime, which on CPUs needs half the time for
-the same scores (to 1e-6; a conversion that is off by more than 1e-4 is not kept)."""
+"""Runs the network on photos by PyTorch or by ONNX Runtime, which needs half the time on CPUs.
+
+The scores are the same to 1e-6; a converted model whose probabilities differ by more than 1e-4 is not kept.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from nima.version import VERSION
 Runtime = Literal["torch", "onnx"]
 
 Network: TypeAlias = Callable[[Tensor], Tensor]
-"""Pixels, float32 `[B, 3, H, W]` in 0..1, → probabilities of the ratings 1..10, float64 `[B, 10]`."""
+"""Computes probabilities: pixels, float32 `[B, 3, H, W]` in 0..1 → of the ratings 1 to 10, float64 `[B, 10]`."""
 
 
 class RuntimeMissing(NimaError):
@@ -27,24 +29,25 @@ class RuntimeMissing(NimaError):
 
 
 def with_torch(network: Nima, device: torch.device) -> Network:
-    """`network` (in evaluation mode; it is changed) on a device."""
-    fold_batch_norms(network)  # a quarter of the time on CPUs
+    """Makes a function that runs `network`, which must be in evaluation mode and is changed, on a device."""
+    fold_batch_norms(network)  # saves a quarter of the time on CPUs
     network.to(device)
 
     def probabilities(pixels: Tensor) -> Tensor:
         with torch.inference_mode():
             logits: Tensor = network(pixels.to(device))
-        # In float64 the ten add up to 1 as closely as anyone will check.
+        # In float64, the sum of the ten differs from 1 by rounding only.
         return logits.cpu().double().softmax(dim=1)
 
     return probabilities
 
 
 def with_onnx_runtime(model: Path) -> Network:
-    """The checkpoint `model` on all cores of this machine; converted on first use.
+    """Makes a function that runs the checkpoint `model` on as many cores as torch uses; converts it on first use.
 
     Raises:
-        RuntimeMissing, ExportError: it cannot be converted or run here.
+        RuntimeMissing: ONNX Runtime is not installed, or the converted model cannot be kept or used.
+        ExportError: the model cannot be converted.
     """
     try:
         import onnxruntime
@@ -59,11 +62,11 @@ def with_onnx_runtime(model: Path) -> Network:
         export_model(model, file, "onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # A thread that waits must not keep a core from those that decode.
+    # A waiting thread must not occupy a core that could decode photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has many, without a common base
+    except Exception as error:  # its exceptions have no common base
         raise RuntimeMissing(f"{file} cannot be used ({error}): delete it, and it will be made anew.") from error
 
     def probabilities(pixels: Tensor) -> Tensor:
@@ -75,5 +78,8 @@ def with_onnx_runtime(model: Path) -> Network:
 
 
 def converted_model_path(model: Path) -> Path:
-    """Where the ONNX file of a checkpoint is kept once it is made: by content, and by the program that made it."""
+    """Returns the path in the cache for the ONNX file of a checkpoint, by its hash and by this program's version.
+
+    The file need not exist. Raises `FileError` if the checkpoint cannot be read.
+    """
     return cache_folder() / "onnx" / f"{sha256_of(model)[:16]}-{VERSION}.onnx"

@@ -1,4 +1,4 @@
-"""The score of one photo: the predicted ratings and all that follows from them."""
+"""Defines the score of one photo: the predicted ratings and the figures that follow from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from nima.ratings import ava_percentile, mean_rating, standard_deviation, stars_
 class Group:
     """The place of a photo among its near-duplicates.
 
-    number: of the group, from 1; size: photos in it; best: True if none of them scores higher (the first of equals).
+    number: of the group, from 1.
+    size: number of photos in the group.
+    best: True if no photo of the group scores higher; of equal photos, only the first is the best.
     """
 
     number: int
@@ -28,16 +30,17 @@ class Group:
 class Score:
     """The score of one photo. If `error` names a reason for which there is no score, the other results are None.
 
-    path: as given; empty for a photo that was given as bytes or pixels.
+    path: the path that was given; empty for a photo that was given as bytes or as an image.
     aesthetic_score: the predicted mean rating, 1 to 10.
-    std: standard deviation of the predicted ratings, 0 to 4.5: how much people would disagree.
-    probabilities: of the ratings 1..10; they sum to 1.
-    percentile: share of AVA's photos with a lower mean rating, 0 to 100.
+    std: standard deviation of the predicted ratings, 0 to 4.5; it is larger if people would disagree more.
+    probabilities: of the ratings 1 to 10; they sum to 1.
+    percentile: percentage of AVA's photos with a lower mean rating, 0 to 100.
     stars: 1 to 5, by percentile.
-    model: name and the first digits of the file's hash.
-    width, height: of the upright photo, in pixels.
-    appearance: hash, time and thumbnail of the photo, if they were asked for.
-    group: its place among near-duplicates, if they were looked for.
+    model: name of the model and the first eight digits of its file's SHA-256, as `name@12345678`.
+    width, height: sides of the upright photo, in pixels.
+    error: a sentence with the reason; None if there is a score.
+    appearance: hash, time and thumbnail of the photo, if the scorer was asked for them.
+    group: its place among near-duplicates, if `with_groups` was called.
     """
 
     path: str
@@ -63,7 +66,10 @@ class Score:
         height: int,
         appearance: Appearance | None = None,
     ) -> Score:
-        """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo."""
+        """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo.
+
+        Raises `DistributionError` if there are not ten.
+        """
         score = float(mean_rating(probabilities))
         percentile = ava_percentile(score)
         return cls(
@@ -86,9 +92,7 @@ class Score:
         return cls(path, None, None, None, None, None, model, None, None, error)
 
     def as_row(self, grouped: bool = False) -> dict[str, Any]:
-        """Returns the fields for JSON: all up to the error; if `grouped`, also the time taken, the group and if it is
-        the best.
-        """
+        """Returns the fields for JSON: all up to `error`, and, if `grouped`, also `taken`, `group` and `best`."""
         row = {name: getattr(self, name) for name in _COLUMNS}
         if grouped:
             taken = None if self.appearance is None else self.appearance.taken

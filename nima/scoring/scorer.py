@@ -1,4 +1,4 @@
-"""Scores photos with a model: photos in, one `Score` each out, in order, batched, decoding beside the network."""
+"""Scores photos with a model in batches: returns one `Score` a photo, in order, and decodes while the network runs."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ DEFAULT_MODEL = "mobilenet_v1-ava"
 
 
 class ScoringError(NimaError):
-    """A device that does not exist, or that a runtime cannot use."""
+    """A device does not exist here, or a runtime cannot use it."""
 
 
 class Scorer:
     """A model that is ready to score.
 
     Args:
-        model: file of a checkpoint; the default model, fetched on first use, where None.
-        device: "cpu", "cuda", "mps", or "auto" for the fastest that is there.
-        batch_size: photos that go through the network at a time; changes scores by rounding only.
-        threads: how many photos are decoded at a time; all cores where None.
-        cache: where scores of files are looked up, and kept.
-        appearance: with each score comes what the photo looks like, by which near-duplicates are found.
-        thumbnails: so it does, and has a thumbnail.
-        runtime: "torch", or "onnx" for ONNX Runtime: on CPUs alone, in half the time, with the same scores but for
-            rounding. The first use of a model converts it, which takes seconds.
+        model: file of a checkpoint; None for the default model, which is fetched on first use.
+        device: "cpu", "cuda", "mps", or "auto" for the fastest of them that is present.
+        batch_size: number of photos that the network computes at once; changes scores by rounding only.
+        threads: number of photos that are decoded at once; None for the number of cores.
+        cache: looks up the scores of files, and keeps them; None for no cache.
+        appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
+        thumbnails: True gives each score the appearance with a thumbnail.
+        runtime: "torch", or "onnx" for ONNX Runtime: it runs on CPUs only, in half the time, with the same scores apart
+            from rounding. The first use of a model converts it, which takes seconds.
 
     Raises:
         WeightsError: the default model could not be fetched.
         CheckpointError: the file is no model.
-        ScoringError: there is no such device here, or ONNX Runtime is to use one that is no CPU.
-        RuntimeMissing, ExportError: ONNX Runtime is not here, or the model has no such form.
+        ScoringError: the device is not present, or is no CPU although the runtime is "onnx".
+        RuntimeMissing: ONNX Runtime is not installed, or the converted model cannot be kept or used.
+        ExportError: the model cannot be converted for ONNX Runtime.
     """
 
     def __init__(
@@ -79,9 +80,10 @@ class Scorer:
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
     def score(self, photos: Iterable[PhotoSource]) -> Iterator[Score]:
-        """Score photos (paths, bytes of files, or Pillow's images) in order; one that cannot be read gets an error.
+        """Scores photos (paths, bytes of files, or Pillow's images) in order.
 
-        Reads ahead no further than two batches, so that any number of photos takes the same memory.
+        A photo that cannot be read gives a score with an error. At most two batches are read ahead, so that any number
+        of photos takes the same memory. Raises `CacheError` if the cache cannot be used.
         """
         with ThreadPoolExecutor(self._threads) as pool:
             waiting = iter(photos)
@@ -95,7 +97,7 @@ class Scorer:
                 yield from self._score(batch)
 
     def _prepare(self, photo: PhotoSource) -> _Prepared | Score:
-        """What the network takes; or the score at once, where it is known or there can be none."""
+        """Decodes a photo to the network's input; returns a score if the cache has it or the photo is unreadable."""
         path = str(photo) if isinstance(photo, (str, Path)) else ""
         file = self._cache.identify(Path(path)) if self._cache is not None and path else None
         if self._cache is not None and file is not None:
@@ -104,7 +106,7 @@ class Scorer:
             if known is not None and (looks is not None or not self._appearance):
                 return Score.of(path, known.probabilities, self.model, known.width, known.height, looks)
         try:
-            # The model learnt from AVA's photos: larger ones are brought to their size, others left alone.
+            # The model learnt from AVA's photos: larger photos are reduced to their size, others stay as they are.
             opened = read_photo(photo, long_side=self.preparation.long_side)
         except PhotoError as error:
             return Score.failed(path, self.model, str(error))
@@ -133,14 +135,14 @@ class Scorer:
                 yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance)
 
     def predict(self, pixels: Sequence[Tensor]) -> list[list[float]]:
-        """Probabilities of the ratings 1..10 for pixels as the network takes them: float32 `[3, H, W]` in 0..1."""
+        """Returns the probabilities of the ratings 1 to 10 for each input, float32 `[3, H, W]` in 0..1."""
         probabilities: list[list[float]] = self._network(torch.stack(list(pixels))).tolist()
         return probabilities
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A photo on its way to the network: `pixels` is float32 `[3, H, W]` in 0..1; `file` is for the cache."""
+    """A decoded photo that waits for the network: `pixels` is float32 `[3, H, W]` in 0..1; `file` is for the cache."""
 
     path: str
     pixels: Tensor

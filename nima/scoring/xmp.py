@@ -1,8 +1,8 @@
-"""Star ratings in XMP sidecars, as photo managers read and write them.
+"""Writes star ratings into XMP sidecars, as photo managers read and write them.
 
-`xmp:Rating` is −1 (rejected), 0 (unrated) or 1 to 5. Source: Adobe, "XMP Specification Part 1", 2012, 7.4 for how
-properties are written, and Part 2, 1.2.4 for the rating. An existing sidecar is edited in place, in its text, so that
-all else in it stays as it is, byte for byte.
+`xmp:Rating` is −1 (rejected), 0 (unrated) or 1 to 5. Source: Adobe, "XMP Specification", 2012: Part 1, 7.4 for the
+syntax of properties, and Part 2, 1.2.4 for the rating. The text of an existing sidecar is edited, so that every other
+byte of it stays the same.
 """
 
 from __future__ import annotations
@@ -34,20 +34,30 @@ _ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
 
 
 class XmpError(NimaError):
-    """A sidecar that cannot be read, understood or written."""
+    """A sidecar cannot be read or written, or is not XMP that this program understands."""
 
 
 def sidecar_path(photo: Path, style: SidecarStyle) -> Path:
-    """Where a photo's sidecar lies: `photo.jpg.xmp` for darktable and digiKam, `photo.xmp` for Lightroom and Capture
-    One."""
+    """Returns the path of a photo's sidecar in the style of a photo manager.
+
+    "darktable" (also digiKam) gives `photo.jpg.xmp`, "lightroom" (also Capture One) gives `photo.xmp`.
+
+    Example:
+        >>> sidecar_path(Path("photo.jpg"), "darktable").name
+        'photo.jpg.xmp'
+    """
     return photo.with_name(f"{photo.name}.xmp") if style == "darktable" else photo.with_suffix(".xmp")
 
 
 def write_rating(sidecar: Path, rating: int, overwrite: bool = False, dry_run: bool = False) -> bool:
-    """Write a rating of 1 to 5 into a sidecar, which is made where there is none.
+    """Writes a rating of 1 to 5 into a sidecar, which is made if there is none.
+
+    Args:
+        overwrite: True replaces a rating that is there; a rating of 0 is always replaced.
+        dry_run: True changes nothing on disk, but returns and raises the same.
 
     Returns:
-        False where the photo has a rating already, which only `overwrite` replaces; a 0 is none.
+        False if the photo keeps another rating that it has already, else True.
 
     Raises:
         XmpError: the file is not XMP in UTF-8, or cannot be read or written.
@@ -65,7 +75,7 @@ def write_rating(sidecar: Path, rating: int, overwrite: bool = False, dry_run: b
 
 
 def rated(content: bytes, rating: int, overwrite: bool = False) -> bytes | None:
-    """A sidecar's content with that rating; None where it has another that is to be kept. Raises `XmpError`."""
+    """Returns a sidecar's content with the rating; None if it has another rating, which is kept. Raises `XmpError`."""
     found = _find(content)
     value = str(rating).encode()
     if found.rating is not None:
@@ -82,7 +92,7 @@ def rated(content: bytes, rating: int, overwrite: bool = False) -> bytes | None:
 
 @dataclass
 class _Found:
-    """Where the rating's value begins and ends; where it would be inserted, and the prefix of its name there."""
+    """Byte positions in a sidecar: start and end of the rating's value; where to insert one, and XMP's prefix there."""
 
     rating: tuple[int, int] | None = None
     insert_at: int | None = None
@@ -91,7 +101,7 @@ class _Found:
 
 def _find(content: bytes) -> _Found:
     found = _Found()
-    prefixes: list[tuple[str, str]] = []  # those in force
+    prefixes: list[tuple[str, str]] = []  # the prefixes in force
     path: list[str] = []
     parser = expat.ParserCreate("utf-8", " ")
 
@@ -107,8 +117,8 @@ def _find(content: bytes) -> _Found:
             assert tag is not None
             if found.insert_at is None:
                 found.insert_at = tag.end()
-                # Where another namespace has the usual prefix here, the insertion declares it a second time: an error
-                # of the XML, so any that is bound to XMP's is used first.
+                # If another namespace has the usual prefix here, an insertion would declare that prefix a second time,
+                # which is an error in XML. So a prefix that is bound to XMP's namespace is used first.
                 found.prefix = next((p for p, uri in in_force.items() if uri == _XMP and p), None)
                 if found.prefix is None and "xmp" in in_force:
                     raise XmpError("the prefix xmp is not that of XMP here, so that no rating can be added.")
@@ -133,7 +143,7 @@ def _find(content: bytes) -> _Found:
     parser.StartNamespaceDeclHandler = begin_prefix
     parser.EndNamespaceDeclHandler = lambda prefix: prefixes.pop()
     parser.StartElementHandler, parser.EndElementHandler = begin, end
-    parser.StartDoctypeDeclHandler = refuse  # and with it entities that grow without end
+    parser.StartDoctypeDeclHandler = refuse  # this also refuses entities that grow without end
     try:
         content.decode()
         parser.Parse(content, True)

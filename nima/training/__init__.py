@@ -1,4 +1,17 @@
-"""Trains a model in one local run: tensors in, tensors out."""
+"""Trains a model in one local run: tensors in, tensors out.
+
+Example:
+    >>> from PIL import Image
+    >>> from nima.model import initial_model
+    >>> from nima.training import embed, predict, train_head
+    >>> from nima.wire import default_plan
+    >>> model = initial_model("mobilenet_v1", pretrained=None, seed=0)  # random weights
+    >>> photos = [model.preparation.store(Image.new("RGB", (64, 64), colour)) for colour in ("red", "blue")]
+    >>> features = embed(model, photos)
+    >>> report = train_head(model, features, votes=[[1] * 10, [0] * 9 + [5]], plan=default_plan(images=2, seed=0))
+    >>> features.shape, report.steps, predict(model, photos).shape
+    ((2, 1024), 2, (2, 10))
+"""
 
 from __future__ import annotations
 

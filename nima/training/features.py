@@ -1,4 +1,4 @@
-"""Computes what a frozen backbone sees in photos, which is all that training the head needs."""
+"""Computes the features that a frozen backbone gives of photos, which are all that training the head needs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 def embed(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float16]:
-    """Computes standardised features float16 `[n, features]` of stored images, from their central crops.
+    """Computes standardised features, float16 `[n, features]`, of n stored images, from their central crops.
 
-    The batch size changes them by rounding only. Raises `PreparationError` where an image cannot be decoded.
+    The batch size changes them by rounding only; values outside fp16's range are clipped to ±65504. Raises
+    `PreparationError` if an image cannot be decoded or is too small.
     """
     model.eval()
     features = [np.empty((0, model.head.in_features), dtype=np.float16)]
     with torch.inference_mode():
         for start in range(0, len(jpegs), batch_size):
             pixels = model.preparation.central_crops(jpegs[start : start + batch_size])
-            # What is so far out that fp16 cannot say how far is as good as anything else out there.
+            # A value beyond fp16's range is so extreme that its exact size does not matter.
             features.append(model.features(pixels).clamp(-_LARGEST, _LARGEST).half().numpy())
     return np.concatenate(features)

@@ -1,4 +1,4 @@
-"""One local training run, and prediction: tensors in, tensors out, no files.
+"""Trains a model in one local run, and predicts with it: tensors in, tensors out, no files.
 
 The same model, shards and plan give the same weights on the same machine and number of threads.
 """
@@ -25,15 +25,17 @@ _CACHE_BYTES = 512 * 1024 * 1024
 
 
 class TrainingError(NimaError):
-    """Shards that cannot be trained on, or a run that diverged."""
+    """Shards cannot be trained on, or the loss of a run is no longer finite."""
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a run did.
+    """The figures of a training run.
 
-    samples: images seen, counted once a step.
+    samples: number of images that were trained on, each counted once a step.
+    steps: number of the optimiser's steps.
     loss: mean EMD of the last tenth of the steps.
+    seconds: wall-clock time of the run.
     """
 
     samples: int
@@ -54,14 +56,14 @@ def train(
     Steps go through the images of all shards in a random order, again and again, each time in a new one.
 
     Args:
-        shards: with votes.
+        shards: photos with votes.
         plan: see `TrainingPlan`; the model's trained blocks are set to the plan's.
         progress: called after every step with its number, from 1, and its loss.
-        frozen: what `frozen_activations` gave for the same model, shards and plan; computed where None.
+        frozen: the result of `frozen_activations` for the same model, shards and plan; None to compute it here.
 
     Raises:
-        TrainingError: shards without images or votes, or a loss that is no longer finite.
-        PreparationError: an image that cannot be decoded, or is too small.
+        TrainingError: the shards have no images or no votes, or the loss is no longer finite.
+        PreparationError: an image cannot be decoded, or is too small.
     """
     started = time.perf_counter()
     jpegs, targets = _examples(shards)
@@ -82,10 +84,11 @@ def train(
 
 
 def frozen_activations(model: Nima, shards: Sequence[Shard], plan: TrainingPlan) -> Activations | None:
-    """What the blocks that `plan` freezes make of every image of the shards: the same in every epoch, and every round.
+    """Computes the outputs of the blocks that `plan` freezes for all images of the shards.
 
-    None where nothing is frozen, the images are never the same twice, or the activations would take more memory than a
-    provider can be asked for. Raises `PreparationError` where an image cannot be decoded.
+    They are the same in every epoch and every round. Returns None if no block is frozen, if the images are augmented
+    and so differ in each epoch, or if the activations would take more than 512 MiB, which is too much for a provider.
+    Raises `PreparationError` if an image cannot be decoded or is too small.
     """
     model.train_last(plan.trainable_blocks)
     model.train()
@@ -107,20 +110,22 @@ def train_head(
     plan: TrainingPlan,
     progress: Callable[[int, float], None] | None = None,
 ) -> TrainingReport:
-    """Trains the head of `model` in place on features that were computed before; thousands of images a second.
+    """Trains the head of `model` in place on features that were computed before, at thousands of images a second.
 
-    The same steps as `train` takes with no block trained, but for the rounding of the features. The head that remains
-    is the mean of those after each step of the last half (Polyak & Juditsky 1992, doi:10.1137/0330046): steps of one
-    length end somewhere near the best head of this problem, and on average nearer.
+    The steps are those of `train` with no block trained, apart from the rounding of the features. The resulting head is
+    the mean of the heads after each step of the second half (Polyak and Juditsky 1992, doi:10.1137/0330046): with a
+    constant learning rate the heads move around the best head, and their mean is nearer to it than the last of them.
 
     Args:
-        features: float16 `[n, features]`, as of `nima.wire.features.embed`.
-        votes: counts `[n, 10]`.
-        plan: trains no block and does not augment.
+        features: float16 `[n, features]`, as `nima.training.embed` computes them.
+        votes: counts of the ratings 1 to 10, `[n, 10]`.
+        plan: must train no block and not augment.
         progress: as for `train`.
 
     Raises:
-        TrainingError: no images, or a loss that is no longer finite.
+        TrainingError: there are no images, or the loss is no longer finite.
+        ValueError: the plan trains a block or augments.
+        DistributionError: the votes of an image are no distribution.
     """
     if plan.trainable_blocks != 0 or plan.augment:
         raise ValueError("from features, only the head can be trained, and not from augmented images")
@@ -152,7 +157,10 @@ def train_head(
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
-    """Fits `Nima.standardise_features` to a few dozen stored images; no provider needs to see them."""
+    """Sets the means and deviations of `Nima.standardise_features` from a few dozen stored images.
+
+    Raises `PreparationError` if an image cannot be decoded or is too small.
+    """
     model.standardise_features(
         model.preparation.central_crops(jpegs[start : start + _FROZEN_BATCH])
         for start in range(0, len(jpegs), _FROZEN_BATCH)
@@ -160,9 +168,10 @@ def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
 
 
 def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float32]:
-    """Rating probabilities float32 `[n, 10]` of stored images, from their central crops.
+    """Predicts the probabilities of the ratings, float32 `[n, 10]`, for n stored images, from their central crops.
 
-    The batch size changes the result by rounding only. Raises `PreparationError` where an image cannot be decoded.
+    The batch size changes the result by rounding only. Raises `PreparationError` if an image cannot be decoded or is
+    too small.
     """
     model.eval()
     predictions = [np.empty((0, 10), dtype=np.float32)]
@@ -182,7 +191,7 @@ def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
 
 
 def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Indices of the images of each step: epochs in random order, one after another, cut into batches."""
+    """Yields the indices of the images of each step: epochs in random order, one after another, cut into batches."""
     size = min(plan.batch_size, images)
     waiting = np.empty(0, dtype=np.int64)
     for _ in range(plan.steps):
@@ -201,10 +210,16 @@ def _descend(
     progress: Callable[[int, float], None] | None,
     started: float,
 ) -> TrainingReport:
-    """The steps of a plan. rate: indices of a batch → logits `[B, 10]`; targets: probabilities `[n, 10]`."""
+    """Does the steps of a plan.
+
+    Args:
+        rate: indices of a batch → logits `[B, 10]`.
+        targets: probabilities `[n, 10]`.
+        started: the time of `time.perf_counter` from which the report's seconds count.
+    """
     losses: list[float] = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)  # of dropout
+        torch.manual_seed(plan.seed)  # the seed of dropout
         model.dropout.p = plan.dropout
         optimizer = SGD(model.parameter_groups(plan.lr_backbone, plan.lr_head), plan.momentum, plan.weight_decay)
         received = [parameter.detach().clone() for parameter in optimizer.parameters]

@@ -1,7 +1,7 @@
-"""Stochastic gradient descent with momentum, to the bit as `torch.optim.SGD`, and ready a second earlier.
+"""Does stochastic gradient descent with momentum: the same bits as `torch.optim.SGD`, and ready a second earlier.
 
-PyTorch's optimisers import its compiler when they are made, which takes as long as PyTorch itself; providers are paid
-by the second, and train for a few.
+PyTorch's optimisers import its compiler when they are made, which takes as long as importing PyTorch itself. Providers
+are paid by the second, and train for a few seconds only.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class SGD:
     """One optimiser for one training run.
 
     Args:
-        groups: as of `Nima.parameter_groups`: `params`, and their `lr`.
-        momentum, weight_decay: of all groups.
+        groups: parameters (`params`) with their learning rate (`lr`), as `Nima.parameter_groups` returns them.
+        momentum, weight_decay: the same for all groups; 0 for none.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], momentum: float, weight_decay: float) -> None:
@@ -28,13 +28,13 @@ class SGD:
         self._velocities: list[Tensor | None] = [None] * len(self.parameters)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Deletes the gradients of all parameters."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step against the gradients; a parameter without one stays as it is."""
+        """Moves each parameter by one step against its gradient; a parameter without a gradient does not change."""
         for index, (parameter, rate) in enumerate(zip(self.parameters, self._rates, strict=True)):
             gradient = parameter.grad
             if gradient is None:

@@ -1,4 +1,15 @@
-"""Knows the published weights: fetches, checks and converts them."""
+"""Knows the published weights: fetches, checks and converts them.
+
+Example:
+    >>> from nima.weights import PUBLISHED_WEIGHTS, find_published_weights
+    >>> weights = find_published_weights("mobilenet_v1-ava")
+    >>> weights.licence, len(weights.sources), "resnet18-imagenet" in PUBLISHED_WEIGHTS
+    ('Apache-2.0', 2, True)
+    >>> find_published_weights("resnet")
+    Traceback (most recent call last):
+    ...
+    nima.weights.fetching.WeightsError: There are no weights 'resnet'; choose one of mobilenet_v1-ava, …
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of published weights → safetensors of exactly what a backbone uses, under torchvision's names."""
+"""Converts published weights to safetensors of exactly those tensors that a backbone uses, with torchvision's names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from nima.model import BackboneError, backbone_tensor_names, find_backbone, load
 
 
 def torchvision_state(path: Path, backbone: str) -> bytes:
-    """A state that torchvision saved, without the classifier; raises `BackboneError` where not."""
+    """Converts a state that torchvision saved to safetensors, without the classifier.
+
+    Raises `BackboneError` if the file holds anything but tensors by name, or they do not fit the backbone.
+    """
     return _fitted(backbone, _read(path))
 
 
 def state_in_order(path: Path, backbone: str) -> bytes:
-    """A state with the tensors of the backbone in torchvision's order, whatever their names.
+    """Converts a state whose tensors have other names than torchvision's but the same order.
 
-    Raises `BackboneError` where their number or a shape differs.
+    Raises `BackboneError` if the file cannot be read, or the number of tensors or a shape differs from the backbone's.
     """
     network = find_backbone(backbone).construct()
     used = backbone_tensor_names(network, find_backbone(backbone).take_apart(network))
@@ -33,7 +36,7 @@ def state_in_order(path: Path, backbone: str) -> bytes:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        # Tensors and plain containers only: any other object in the file is an error, not an execution.
+        # Only tensors and plain containers are loaded: any other object in the file is an error and is not run.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise BackboneError(f"{path} is not a file of weights alone.") from error

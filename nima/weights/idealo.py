@@ -1,4 +1,4 @@
-"""The default model: NIMA on MobileNet v1, trained on AVA by idealo, as a checkpoint of ours.
+"""Makes the default model: NIMA on MobileNet v1, trained on AVA by idealo, as a checkpoint of this program.
 
 Source: Lennan, Nguyen and Tran, "Image Quality Assessment", https://github.com/idealo/image-quality-assessment,
 Apache-2.0.
@@ -23,9 +23,9 @@ METADATA = {
 
 
 def checkpoint_of_keras(path: Path) -> bytes:
-    """idealo's HDF5 file → the content of a checkpoint; raises `KerasWeightsError`."""
+    """Converts idealo's HDF5 file to the content of a checkpoint; raises `KerasWeightsError` if it is another file."""
     network, dense = read_keras_nima(path)
-    # It saw photos themselves at 224 × 224 pixels, not the central crop of a stored JPEG.
+    # It was trained on whole photos at 224 × 224 pixels, not on the central crop of a stored JPEG.
     model = Nima("mobilenet_v1", preparation=find_backbone("mobilenet_v1").preparation.with_part("whole"))
     model.blocks.load_state_dict({name.removeprefix("features."): tensor for name, tensor in network.items()})
     model.head.load_state_dict(dense)
@@ -33,6 +33,9 @@ def checkpoint_of_keras(path: Path) -> bytes:
 
 
 def backbone_of_keras(path: Path) -> bytes:
-    """The same file → safetensors of the network without its head, to start a training from."""
+    """Converts the same file to safetensors of the network without its head, to start a training from.
+
+    Raises `KerasWeightsError` if it is another file.
+    """
     network, _ = read_keras_nima(path)
     return save({name: tensor.contiguous() for name, tensor in network.items()})

@@ -1,4 +1,4 @@
-"""Weights of NIMA that were trained on MobileNet v1 in Keras, read from its HDF5 files."""
+"""Reads weights of NIMA on MobileNet v1 from the HDF5 files of Keras."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from nima.model import MobileNetV1, find_backbone
 
 
 class KerasWeightsError(NimaError):
-    """An HDF5 file that cannot be read, or is not NIMA on Keras' MobileNet v1."""
+    """An HDF5 file cannot be read, or does not hold NIMA on Keras' MobileNet v1."""
 
 
 def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Reads the weights of NIMA on MobileNet v1 from a file of Keras (HDF5).
 
     Returns:
-        the state of `MobileNetV1`, and that of the dense layer (weight `[10, 1024]`, bias `[10]`); float32.
+        The state of `MobileNetV1`, and the state of the dense layer (weight `[10, 1024]`, bias `[10]`), in float32.
 
     Raises:
-        KerasWeightsError: the file cannot be read; a layer is missing, of another shape or not finite.
+        KerasWeightsError: the file cannot be read, or a layer is missing, has another shape, or is not finite.
     """
-    import h5py  # only ever needed for this
+    import h5py  # imported here, because nothing else needs it
 
     try:
         with h5py.File(path, "r") as file:
@@ -58,7 +58,7 @@ def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _read_convolution(file: Any, layer: str, name: str, state: dict[str, Tensor]) -> None:
-    """Fills in a convolution and the BatchNorm behind it."""
+    """Reads a convolution and the BatchNorm that follows it into `state`."""
     depthwise = "_dw_" in layer
     kernel = f"{name}.weight"
     state[kernel] = _read(
@@ -87,7 +87,7 @@ def _read(
     like: Tensor,
     reorder: Callable[[Any], Any] = lambda array: array,
 ) -> Tensor:
-    """One array, checked before its values are read: a file can claim any shape, or point into others."""
+    """Reads one array, and checks it before its values: a file can claim any shape, or point into other files."""
     import h5py
 
     dataset = file.get(f"{layer}/{layer}/{name}:0")

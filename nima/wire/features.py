@@ -1,8 +1,8 @@
-"""What a frozen backbone sees in photos: the head's input, computed once, and all that its training needs.
+"""Reads and writes the features that a frozen backbone computes: the head's input, and all that its training needs.
 
-MLSP (arXiv 1904.01382) trains so: pooled features of every level of a backbone that is never touched, and a shallow
-head on them. They are standardised as the model standardises them, which also is what lets fp16 hold them: a channel
-whose mean is a thousand times its deviation would lose all that it says. A safetensors file has
+MLSP (arXiv 1904.01382) trains a shallow head on the pooled features of every level of a backbone that never changes.
+The model standardises the features first, so that fp16 can hold them: a channel whose mean is a thousand times its
+deviation would lose all its information. A safetensors file has
 
     image_ids  int64    [n]
     features   float16  [n, features]    all finite
@@ -24,18 +24,18 @@ _HEADER_BYTES = 4096
 
 
 class FeaturesError(NimaError):
-    """A file of features that is not exactly what it must be, or features that make none."""
+    """A file of features breaks the format, or features cannot be written as one."""
 
 
 def max_features_bytes(images: int, size: int) -> int:
-    """No valid file of so many images, with `size` features each, is larger."""
+    """Returns the largest size in bytes of a valid file for `images` images with `size` features each."""
     return images * (8 + 2 * size) + _HEADER_BYTES
 
 
 def encode_features(path: Path, image_ids: NDArray[np.int64], features: NDArray[np.float16]) -> None:
     """Writes ids `[n]` and features float16 `[n, features]` to `path`, atomically.
 
-    Raises `FeaturesError` where a feature is not finite (beyond 65504, fp16 ends) or the file cannot be written.
+    Raises `FeaturesError` if a feature is not finite (fp16 ends at 65504) or the file cannot be written.
     """
     if not np.isfinite(features).all():
         raise FeaturesError("A feature is not finite, or too large for fp16.")
@@ -46,10 +46,10 @@ def encode_features(path: Path, image_ids: NDArray[np.int64], features: NDArray[
 
 
 def decode_features(path: Path, image_ids: NDArray[np.int64], size: int) -> NDArray[np.float16]:
-    """Features float16 `[n, size]` of exactly these images, in this order.
+    """Reads the features, float16 `[n, size]`, of exactly the images `image_ids` `[n]`, in this order.
 
-    Raises `FeaturesError` for a file that is too large (without reading it), is no safetensors file, is of other
-    images, or whose features have another type or shape, or are not finite.
+    Raises `FeaturesError` if the file is too large (without reading it), is no safetensors file, is of other images, or
+    has features of another type or shape, or that are not finite.
     """
     try:
         tensors = load(read_bounded(path, max_features_bytes(len(image_ids), size)))

@@ -1,9 +1,9 @@
-"""The messages between requestor and provider: a `Job` on the way out, a `JobResult` on the way back, as strict JSON.
+"""Defines the messages between requestor and provider, a `Job` and a `JobResult`, as strict JSON.
 
 On a provider a job is a folder with `job.json`, and `weights.safetensors` if the job names its hash. The program writes
-beside them `result.json` (always, also if it failed) and its output: `update.safetensors` of a training,
-`predictions.safetensors` of an evaluation, `features.safetensors` of an embedding. Base models and shards lie in the
-store, by content: `<sha256>.safetensors`.
+beside them `result.json` (always, even if it failed) and its output: `update.safetensors` for a training,
+`predictions.safetensors` for an evaluation, `features.safetensors` for an embedding. Base models and shards lie in the
+store under the hash of their content: `<sha256>.safetensors`.
 
 Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range raises
 `JobError`. Both sides must also be of the same version, because two versions may compute different results for the same
@@ -34,6 +34,7 @@ from nima.version import VERSION
 from nima.wire.plan import TrainingPlan
 
 PROTOCOL = 2
+"""The version of these messages; it is raised with every change that an older program cannot read."""
 
 JOB_FILE = "job.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -74,12 +75,13 @@ class Job:
     store: absolute folder of the content-addressed files.
     base: sha256 of the base model, a checkpoint with the whole state.
     weights: sha256 of the `weights.safetensors` beside the job: current values of trained parameters, which replace
-    those
-        of the base; None if there is no such file.
+        those of the base; None if there is no such file.
     shards: sha256 of the shards to work on; a benchmark needs none.
-    plan: how to train; None if nothing is trained.
-    threads: of torch; 0 lets torch choose.
+    plan: the plan of the training; None if nothing is trained.
+    threads: number of torch's threads, 0 to 1024; 0 lets torch choose.
     version: of the package; the provider's must be the same.
+
+    Raises `FormatError`, naming the field, if a field has a wrong type or value.
     """
 
     protocol: int
@@ -110,6 +112,7 @@ class Job:
         require(self.kind == "benchmark" or len(self.shards) > 0, f"a job of kind {self.kind} needs a shard")
 
     def to_json(self) -> str:
+        """Returns the text of `job.json`."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @staticmethod
@@ -123,11 +126,13 @@ class JobResult:
     """The result of a job, as the provider reports it: nothing here may be believed without a check.
 
     kind: of the job; None if the program could not read its job.
-    samples: images trained on (counted once for each step they took part in), predicted, embedded, or timed.
-    seconds: wall-clock time of the work itself, without start-up.
+    samples: number of images that were trained on (each counted once a step), predicted, embedded, or timed.
+    seconds: wall-clock time of the work itself, without the start of the program.
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
     output, output_sha256: name and content hash of the file beside the result; None if there is none.
-    versions: of python, torch, torchvision and nima.
+    versions: of python, torch, torchvision and nima-golem, by name.
+
+    Raises `FormatError`, naming the field, if a field has a wrong type or value.
     """
 
     protocol: int
@@ -167,6 +172,7 @@ class JobResult:
             _check_sha256("output_sha256", self.output_sha256)
 
     def to_json(self) -> str:
+        """Returns the text of `result.json`."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @staticmethod

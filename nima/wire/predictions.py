@@ -21,16 +21,19 @@ _SUM_TOLERANCE = 1e-3
 
 
 class PredictionsError(NimaError):
-    """A file of predictions is not exactly what it must be."""
+    """A file of predictions breaks the format, or cannot be written."""
 
 
 def max_predictions_bytes(images: int) -> int:
-    """Returns the largest size in bytes of a valid file of predictions for so many images."""
+    """Returns the largest size in bytes of a valid file of predictions for `images` images."""
     return images * (8 + 4 * BUCKETS) + _HEADER_BYTES
 
 
 def encode_predictions(path: Path, image_ids: NDArray[np.int64], probabilities: NDArray[np.float32]) -> None:
-    """Writes ids `[n]` and probabilities `[n, 10]` to `path`, atomically; raises `PredictionsError`."""
+    """Writes ids `[n]` and probabilities `[n, 10]` to `path`, atomically.
+
+    Raises `PredictionsError` if the file cannot be written.
+    """
     try:
         write_atomically(path, save({"image_ids": image_ids, "probabilities": probabilities}))
     except OSError as error:
@@ -38,7 +41,7 @@ def encode_predictions(path: Path, image_ids: NDArray[np.int64], probabilities: 
 
 
 def decode_predictions(path: Path, image_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Returns the probabilities, float32 `[n, 10]`, of exactly these images, in this order.
+    """Reads the probabilities, float32 `[n, 10]`, of exactly the images `image_ids` `[n]`, in this order.
 
     Raises `PredictionsError` if the file is too large (without reading it), is no safetensors file, is of other images,
     or has rows that are no distributions.

@@ -1,11 +1,11 @@
-"""Shards: some hundred photos at training size with their votes, one file named by its content.
+"""Reads and writes shards: files of some hundred small photos with their votes, each named by the hash of its content.
 
 A shard is a safetensors file `<sha256>.safetensors` with
 
-    jpegs      uint8  [bytes]    the images, one after another: JPEGs, or PNGs where no digit may be lost
-    offsets    int64  [n + 1]    where each begins; the last is the end
+    jpegs      uint8  [bytes]    the images, one after another: JPEGs, or PNGs if no pixel value may change
+    offsets    int64  [n + 1]    the first byte of each image, and the end of the last
     image_ids  int64  [n]        AVA's ids, all different
-    votes      int32  [n, 10]    counts of ratings 1..10; absent where photos are only to be scored
+    votes      int32  [n, 10]    counts of the ratings 1 to 10; absent if the photos are only to be scored
 
 Equal contents give equal bytes. Reading trusts nothing: every size, type and range is checked before use.
 """
@@ -29,18 +29,18 @@ from nima.ratings import BUCKETS
 from nima.safe_io import FileError, read_bounded, write_atomically
 
 MAX_BYTES = 256 * 1024 * 1024
-"""Far over the ~10 MB that a shard should have, and little enough to be read into memory."""
+"""The largest size of a shard: far above the 10 MB that a shard should have, and small enough for memory."""
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 class ShardError(NimaError):
-    """Something that is no shard, or contents that make none."""
+    """A file is not a shard, or images, ids and votes do not make one."""
 
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """A shard on disk."""
+    """A shard on disk: the hash of its content, its file, its number of images, and its size in bytes."""
 
     sha256: str
     path: Path
@@ -52,9 +52,9 @@ class ShardInfo:
 class Shard:
     """A shard in memory.
 
-    image_ids: int64 `[n]`.
-    votes: int32 `[n, 10]`, or None.
-    jpegs: the n encoded images.
+    image_ids: int64 `[n]`, all different.
+    votes: int32 `[n, 10]`, counts of the ratings 1 to 10; None if there are none.
+    jpegs: the n encoded images, each a JPEG or a PNG.
     """
 
     image_ids: NDArray[np.int64]
@@ -66,14 +66,16 @@ class Shard:
 
 
 def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]) -> ShardInfo:
-    """Writes a shard into `folder`, atomically, under the name that its content gives it.
+    """Writes a shard into `folder`, atomically, under the hash of its content.
 
     Args:
         image_ids: integers `[n]`, all different.
         votes: integers `[n, 10]`, or None for photos without ratings.
-        jpegs: n encoded images.
+        jpegs: n encoded images, n ≥ 1.
 
-    Raises `ShardError` where these do not fit together, or the shard would be larger than `MAX_BYTES`.
+    Raises:
+        ShardError: the arguments do not fit together, the shard would be larger than `MAX_BYTES` (256 MiB), or the file
+            cannot be written.
     """
     offsets = np.zeros(len(jpegs) + 1, dtype=np.int64)
     np.cumsum([len(jpeg) for jpeg in jpegs], out=offsets[1:])
@@ -98,7 +100,10 @@ def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpe
 
 
 def read_shard(path: Path) -> Shard:
-    """The shard of `path`; raises `ShardError` unless everything in it is as it must be."""
+    """Reads the shard of `path`.
+
+    Raises `ShardError` if the file is missing, is larger than 256 MiB, or breaks the format in any way.
+    """
     try:
         tensors = load(read_bounded(path, MAX_BYTES))
     except FileError as error:

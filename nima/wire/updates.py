@@ -1,11 +1,11 @@
 """Encodes trained parameters for the wire in fp16: current values to the provider, a delta back.
 
-Both are safetensors files with exactly the tensors of a schema (name → shape), and reading does not trust them:
+Both are safetensors files with exactly the tensors of a schema (name → shape). Every file is checked when it is read:
 
-- weights: fp16 values. The rounding does no harm to training, because a provider's delta is relative to what it
-received.
+- weights: fp16 values. The rounding does no harm to training, because a provider's delta is relative to the values that
+  it received.
 - update: fp16 values of delta / scale, and `scales` float32 `[tensors]` in the order of the sorted names, with scale =
-max |delta| of the tensor. Plain fp16 would round a delta under 6e-8 to zero, and leave few bits of a small one.
+  max |delta| of the tensor. Plain fp16 would round a delta under 6e-8 to zero, and keep few bits of a small one.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _HEADER_BYTES_A_TENSOR = 256
 
 
 class UpdateError(NimaError):
-    """A file of weights or an update is not exactly what it must be."""
+    """A file of weights or an update breaks the format, or cannot be written."""
 
 
 def schema_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Returns the schema of `tensors`."""
+    """Returns the schema of `tensors`: name → shape."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -46,14 +46,17 @@ def max_update_bytes(schema: Schema) -> int:
 
 
 def encode_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Writes `weights` (finite, |value| ≤ 65504) to `path` as fp16, atomically; raises `UpdateError`."""
+    """Writes `weights` (finite, |value| ≤ 65504) to `path` as fp16, atomically.
+
+    Raises `UpdateError` if a value is not finite in fp16 or the file cannot be written.
+    """
     halves = {name: tensor.detach().half().contiguous() for name, tensor in weights.items()}
     _check_finite(halves, "The weights")
     _write(path, halves)
 
 
 def decode_weights(path: Path, schema: Schema, partial: bool = False) -> dict[str, Tensor]:
-    """Returns the weights in `path` as float32: exactly the tensors of `schema`, or some of them if `partial`.
+    """Reads the weights in `path` as float32: exactly the tensors of `schema`, or some of them if `partial`.
 
     Raises `UpdateError` as `decode_update` does.
     """
@@ -65,7 +68,7 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
     """Writes the delta `trained − received` to `path`, atomically.
 
     Each value is decoded with an error of at most max(2⁻¹¹ |value|, 2⁻²⁵ scale), apart from float32's own rounding.
-    Raises `UpdateError` if a delta is not finite.
+    Raises `UpdateError` if a delta is not finite or the file cannot be written.
     """
     deltas = {name: trained[name].detach().float() - received[name].detach().float() for name in sorted(trained)}
     _check_finite(deltas, "The update")
@@ -79,10 +82,10 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
 
 
 def decode_update(path: Path, schema: Schema) -> dict[str, Tensor]:
-    """Returns the delta in `path` as float32, with exactly the tensors of `schema`.
+    """Reads the delta in `path` as float32, with exactly the tensors of `schema`.
 
-    Raises `UpdateError` if the file is larger than `max_bytes(schema)` (without reading it), is no safetensors file, or
-    has tensors that are missing, unknown, of another shape or type, or not finite.
+    Raises `UpdateError` if the file is larger than `max_update_bytes(schema)` (without reading it), is no safetensors
+    file, has tensors that are missing, unknown, of another shape or type, or not finite, or a scale is negative.
     """
     tensors = _read(path, schema, {_SCALES: (len(schema),)})
     scales = tensors.pop(_SCALES)

@@ -18,9 +18,9 @@ DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
 PACKAGE = Path(nima.__file__).parent
 WITH_EXAMPLES = sorted(
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
-    if path.name != "__init__.py" and ">>> " in path.read_text()
+    if path != PACKAGE / "__init__.py" and ">>> " in path.read_text()
 )
 
 
