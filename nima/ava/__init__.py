@@ -2,8 +2,8 @@
 
 Example:
     >>> import tempfile
-    >>> from nima.ava import image_path, random_split, read_ratings
     >>> from pathlib import Path
+    >>> from nima.ava import image_path, random_split, read_ratings
     >>> folder = tempfile.TemporaryDirectory()
     >>> _ = Path(folder.name, "AVA.txt").write_text("1 953619 0 1 5 17 38 36 15 6 5 1 1 22 1396\\n")
     >>> ratings = read_ratings(Path(folder.name))  # one photo: index, id, ten vote counts, two tags, challenge

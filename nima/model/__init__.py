@@ -2,8 +2,8 @@
 
 Example:
     >>> import tempfile
-    >>> from nima.model import checkpoint, initial_model
     >>> from pathlib import Path
+    >>> from nima.model import checkpoint, initial_model
     >>> from PIL import Image
     >>> model = initial_model("mobilenet_v1", pretrained=None, seed=0).eval()  # random weights
     >>> pixels = model.preparation.pixels(Image.new("RGB", (640, 480), "grey"))

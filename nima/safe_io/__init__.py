@@ -2,8 +2,8 @@
 
 Example:
     >>> import tempfile
-    >>> from nima.safe_io import one_line, parse_json_object, read_bounded, write_atomically
     >>> from pathlib import Path
+    >>> from nima.safe_io import one_line, parse_json_object, read_bounded, write_atomically
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "note.json")
     >>> write_atomically(path, b'{"photos": 3}')

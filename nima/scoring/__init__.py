@@ -1,8 +1,8 @@
 """Scores photos: in batches, with a cache, groups, and ratings in sidecars.
 
 Example:
-    >>> from nima.scoring import Score, sidecar_path, with_groups
     >>> from pathlib import Path
+    >>> from nima.scoring import Score, sidecar_path, with_groups
     >>> from nima.photos import Appearance
     >>> p = [0, 0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0]  # `Scorer().score(photos)` predicts them
     >>> first = Score.of("1.jpg", p, "drawn@00000000", width=60, height=40, appearance=Appearance(0, None))

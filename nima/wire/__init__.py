@@ -2,10 +2,11 @@
 
 Example:
     >>> import tempfile
-    >>> from nima.wire import PROTOCOL, Job, default_plan, read_shard, write_shard
     >>> from pathlib import Path
+    >>> from nima.wire import PROTOCOL, Job, default_plan, read_shard, write_shard
     >>> folder = tempfile.TemporaryDirectory()
-    >>> info = write_shard(Path(folder.name), image_ids=[7], votes=[[0, 0, 0, 1, 2, 1, 0, 0, 0, 0]], jpegs=[b"\\xff\\xd8\\xff"])
+    >>> votes, jpeg = [0, 0, 0, 1, 2, 1, 0, 0, 0, 0], b"\\xff\\xd8\\xff"
+    >>> info = write_shard(Path(folder.name), image_ids=[7], votes=[votes], jpegs=[jpeg])
     >>> read_shard(info.path).image_ids.tolist()
     [7]
     >>> folder.cleanup()
