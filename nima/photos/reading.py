@@ -91,7 +91,7 @@ def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
             which is much faster than decoding all of a large JPEG. None keeps the size.
 
     Raises:
-        PhotoError: the file is missing, is no photo, is damaged, or has more than 179 megapixels; the message names
+        PhotoError: the file is missing, is no photo, is damaged, or is too large to be opened safely; the message names
             the file and the reason.
     """
     with _errors_of(source):
