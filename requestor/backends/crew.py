@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,13 +23,38 @@ from nima.wire import (
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
-from requestor.backends.hiring import GolemSettings
 from requestor.backends.inbox import Inbox, Junk
+from requestor.golem import GolemConnection
 from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
 from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
 
 METER_SECONDS = 5.0  # between two requests for the cost of each activity
+
+
+@dataclass(frozen=True)
+class GolemSettings:
+    """Holds what the Golem backend demands on the market, and the account that pays.
+
+    Attributes:
+        connection: the requestor's daemon and payment network.
+        subnet: only providers of this subnet are hired.
+        image: the task package, `hash:sha3:<hash>:<url>`.
+        image_checked: True if the image's labels are known to be of this version.
+        image_models: SHA-256 of models that the image contains, which are therefore not sent.
+        python: absolute path of the image's Python, which can import `provider_image`.
+        max_price: the most GLM that the first hour of one provider may cost at full load, start fee included.
+        environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
+    """
+
+    connection: GolemConnection
+    subnet: str
+    image: str
+    image_checked: bool
+    image_models: tuple[str, ...]
+    python: str
+    max_price: Decimal
+    environment: Mapping[str, str]
 
 
 class WorkContext(Protocol):

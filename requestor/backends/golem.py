@@ -16,8 +16,7 @@ from typing import Any
 
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
-from requestor.backends.crew import CommandFailure, Crew, Hired
-from requestor.backends.hiring import GolemSettings
+from requestor.backends.crew import CommandFailure, Crew, GolemSettings, Hired
 from requestor.backends.inbox import Inbox
 from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
 from requestor.errors import GolemError

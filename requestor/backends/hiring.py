@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
 from requestor.backends.base import Backend
+from requestor.backends.crew import GolemSettings
 from requestor.backends.local import LocalBackend
 from requestor.errors import ConfigurationError
 from requestor.golem import TOKEN_OF_NETWORK, GolemConnection, required_app_key
@@ -46,31 +46,6 @@ class HiringConfig:
     def __post_init__(self) -> None:
         if self.network not in TOKEN_OF_NETWORK:
             raise ConfigurationError(f"--network {self.network}: not one of {', '.join(TOKEN_OF_NETWORK)}.")
-
-
-@dataclass(frozen=True)
-class GolemSettings:
-    """Holds what the Golem backend demands on the market, and the account that pays.
-
-    Attributes:
-        connection: the requestor's daemon and payment network.
-        subnet: only providers of this subnet are hired.
-        image: the task package, `hash:sha3:<hash>:<url>`.
-        image_checked: True if the image's labels are known to be of this version.
-        image_models: SHA-256 of models that the image contains, which are therefore not sent.
-        python: absolute path of the image's Python, which can import `provider_image`.
-        max_price: the most GLM that the first hour of one provider may cost at full load, start fee included.
-        environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
-    """
-
-    connection: GolemConnection
-    subnet: str
-    image: str
-    image_checked: bool
-    image_models: tuple[str, ...]
-    python: str
-    max_price: Decimal
-    environment: Mapping[str, str]
 
 
 def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
