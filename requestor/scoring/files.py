@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from glob import has_magic
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from nima.photos import PHOTO_SUFFIXES
 
+_SIDECARS = frozenset({".xmp", ".aae", ".dop", ".pp3", ".thm"})  # they belong to photos, and nobody misses them
+_MOST_SUFFIXES = 5  # that are named
 
-def photo_files(paths: Iterable[str | Path], recursive: bool = False) -> Iterator[Path]:
+
+@dataclass
+class LeftOut:
+    """Records what a search for photos did not take.
+
+    suffixes: how many files in folders were passed over, by their suffix in lower case; "" for those without one.
+        Hidden files and sidecars do not count.
+    unmatched: patterns that match no path.
+    """
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+    unmatched: list[str] = field(default_factory=list)
+
+    def summary(self) -> str | None:
+        """Returns a line such as "8 files passed over (.jxl 3, .mov 3, .txt 2)"; None if there was none."""
+        count = self.suffixes.total()
+        if not count:
+            return None
+        by_count = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))
+        named = [f"{suffix or 'no suffix'} {number}" for suffix, number in by_count[:_MOST_SUFFIXES]]
+        more = ["…"] if len(by_count) > _MOST_SUFFIXES else []
+        return f"{count} {'file' if count == 1 else 'files'} passed over ({', '.join(named + more)})"
+
+
+def photo_files(
+    paths: Iterable[str | Path], recursive: bool = False, left_out: LeftOut | None = None
+) -> Iterator[Path]:
     """Yields each path itself; for a folder the photos in it; for a pattern (`*`, `?`, `[…]`, `**`) the paths it
     matches.
 
     With `recursive`, also the photos in folders below. A file in a folder counts as a photo by its suffix. Hidden files
     and folders are skipped, and links to folders are not followed, so a circle of links cannot trap the walk. A path
     that does not exist or a folder that may not be read is yielded as it is, and the code that opens it reports the
-    error. Each path is yielded once.
+    error. Each path is yielded once. A pattern without a match is not yielded; `left_out` receives it, and the count of
+    the files in folders that are no photos.
     """
+    left_out = LeftOut() if left_out is None else left_out
     here = os.getcwd()
     seen: set[str] = set()
     for path in paths:
-        for file in _meant(str(path), recursive):
+        for file in _meant(str(path), recursive, left_out):
             # Not normalised any further: behind a link, `..` leads to another place than the text says.
             absolute = os.path.join(here, file)
             if absolute not in seen:
@@ -34,22 +68,51 @@ def photo_files(paths: Iterable[str | Path], recursive: bool = False) -> Iterato
 def listed_paths(stream: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
     """Yields the paths of a list such as `find` writes, as they arrive; skips empty ones.
 
-    With b"\\0" as the separator (`find -print0`) names may have line breaks in them.
+    With b"\\0" as the separator (`find -print0`) names may have line breaks in them, and every other byte counts.
+    Otherwise, the list may be one of Windows: with CRLF, a byte order mark, or in UTF-16.
     """
-    rest = b""
+    for path in _parts(_blocks(stream), separator) if separator == b"\0" else _lines(stream):
+        if path:
+            yield os.fsdecode(path)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    blocks = _blocks(stream)
+    start = b""
+    while len(start) < 2 and (block := next(blocks, b"")):
+        start += block
+    rest: Iterable[bytes] = chain([start], blocks)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        rest = (decoder.decode(block).encode() for block in rest)
+    for number, line in enumerate(_parts(rest, b"\n")):
+        path = line.removesuffix(b"\r")
+        yield path.removeprefix(codecs.BOM_UTF8) if number == 0 else path
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yields what a stream has, as it arrives."""
     while block := stream.read1(1 << 16) if hasattr(stream, "read1") else stream.read(1 << 16):
-        *paths, rest = (rest + block).split(separator)
-        yield from (os.fsdecode(path) for path in paths if path)
-    if rest:
-        yield os.fsdecode(rest)
+        yield block
 
 
-def _meant(path: str, recursive: bool) -> Iterator[Path]:
+def _parts(blocks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
+    rest = b""
+    for block in blocks:
+        *parts, rest = (rest + block).split(separator)
+        yield from parts
+    yield rest
+
+
+def _meant(path: str, recursive: bool, left_out: LeftOut) -> Iterator[Path]:
     if os.path.isdir(path):
-        yield from _inside(path, recursive)
-    elif has_magic(path) and not os.path.lexists(path) and (matches := _matches(path)):
+        yield from _inside(path, recursive, left_out)
+    elif has_magic(path) and not os.path.lexists(path):
+        matches = _matches(path)
+        if not matches:
+            left_out.unmatched.append(path)
         for match in matches:
-            yield from _inside(str(match), recursive) if match.is_dir() else [match]
+            yield from _inside(str(match), recursive, left_out) if match.is_dir() else [match]
     else:
         yield Path(path)
 
@@ -69,11 +132,16 @@ def _matches(pattern: str) -> list[Path]:
         return []
 
 
-def _inside(folder: str, recursive: bool) -> Iterator[Path]:
+def _inside(folder: str, recursive: bool, left_out: LeftOut) -> Iterator[Path]:
     unreadable: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in PHOTO_SUFFIXES:
                 yield Path(parent, name)
+            elif suffix not in _SIDECARS:
+                left_out.suffixes[suffix] += 1
     yield from unreadable

@@ -17,7 +17,7 @@ from nima.safe_io import printable
 from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
-from requestor.scoring.files import listed_paths, photo_files
+from requestor.scoring.files import LeftOut, listed_paths, photo_files
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.selection import Selection
 from requestor.scoring.sheet import ContactSheet, check_replaceable, contact_sheet
@@ -88,9 +88,9 @@ class ScoreRequest:
         """Returns the file of the contact sheet to write; None in a dry run."""
         return None if self.dry_run else self.html
 
-    def files(self) -> Iterator[Path]:
+    def files(self, left_out: LeftOut | None = None) -> Iterator[Path]:
         """Yields the files to score; reads `path_list`, which can be read only once."""
-        return photo_files(self._paths(), self.recursive)
+        return photo_files(self._paths(), self.recursive, left_out)
 
     def _paths(self) -> Iterator[str]:
         yield from self.photos
@@ -106,7 +106,8 @@ class ScoreRequest:
 def run(request: ScoreRequest) -> int:
     """Scores the photos, acts on them and writes their rows. Returns the exit code.
 
-    The exit code is 1 if there was no photo, a photo could not be read, or an action failed; otherwise it is 0.
+    The exit code is 1 if there was no photo, a photo could not be read, a pattern matched nothing, or an action failed;
+    otherwise it is 0.
 
     Raises:
         ConfigurationError: the output or the contact sheet cannot be written, or would replace another file.
@@ -119,7 +120,7 @@ def run(request: ScoreRequest) -> int:
     with ExitStack() as opened:
         sheet = opened.enter_context(contact_sheet(request.sheet_path)) if request.sheet_path is not None else None
         file = opened.enter_context(_destination(request.output))
-        scores = count.counted(scorer.score(request.files()))
+        scores = count.counted(scorer.score(request.files(count.left_out)))
         if sheet is not None:
             scores = sheet.thumbnails_kept(scores)
         scores = _with_bar(request, scores, file)
@@ -130,7 +131,7 @@ def run(request: ScoreRequest) -> int:
             chosen = sheet.written(chosen)
         _write_rows(request, chosen, file)
     count.report(sheet)
-    return 0 if count.done and not count.failed and not actions.failures else 1
+    return 0 if count.done and not count.wrong and not actions.failures else 1
 
 
 def _scorer(request: ScoreRequest) -> Scorer:
@@ -216,6 +217,12 @@ class _Count:
         self._started = time.monotonic()
         self.done = 0
         self.failed = 0
+        self.left_out = LeftOut()
+
+    @property
+    def wrong(self) -> bool:
+        """Tells whether a photo could not be read or a pattern matched nothing."""
+        return bool(self.failed or self.left_out.unmatched)
 
     def counted(self, scores: Iterable[Score]) -> Iterator[Score]:
         """Passes scores on; with `verbose`, prints the reason for each photo that could not be read."""
@@ -232,9 +239,13 @@ class _Count:
         if self._request.verbose:
             seconds = time.monotonic() - self._started
             note(f"{self.done} photos in {seconds:.1f} s ({self.done / seconds:.1f} per second)")
+        if (summary := self.left_out.summary()) is not None:
+            note(printable(summary))
+        for pattern in self.left_out.unmatched:
+            click.echo(f"{printable(pattern)}: no file matches this pattern.", err=True)
         if self.failed:
             note(f"{self.failed} of {self.done} photos could not be read.")
         if self.done and sheet is not None and not sheet.photos:
             note(f"No photo is left for the contact sheet: {printable(str(self._request.html))} was not written.")
-        if not self.done:
+        if not self.done and not self.left_out.unmatched:
             click.echo("No photo was found. Pass -r to search folders inside folders, too.", err=True)

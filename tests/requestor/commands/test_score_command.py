@@ -87,6 +87,16 @@ def test_a_folder_without_photos_is_said_to_have_none(model: Path, tmp_path: Pat
     assert "No photo was found" in result.stderr
 
 
+def test_what_was_not_taken_is_on_stderr(folder: Path, model: Path) -> None:
+    result = score(folder, f"{folder}/*.tif", "--model", model, "--format", "jsonl")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 3
+    assert "1 file passed over (.txt 1)\n" in result.stderr
+    assert f"{folder}/*.tif: no file matches this pattern.\n" in result.stderr
+    quiet = score(folder, "--model", model, "--format", "jsonl", "--quiet")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+
+
 def test_the_table_shows_score_spread_percentile_and_histogram(folder: Path, model: Path) -> None:
     result = score(folder / "a.JPG", folder / "none.jpg", "--model", model)
     header, line, failed = result.stdout.splitlines()

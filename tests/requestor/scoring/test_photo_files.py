@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from requestor.scoring.files import listed_paths, photo_files
+from requestor.scoring.files import LeftOut, listed_paths, photo_files
 
 
 @pytest.fixture
@@ -42,8 +42,29 @@ def test_patterns_match_files_and_folders(folder: Path) -> None:
     assert names(folder, f"{folder}/**/*.png") == ["below/d.png"]
     assert names(folder, f"{folder}/b*") == ["b.jpg", "below/d.png"]
     assert names(folder, f"{folder}/.h*") == [".hidden.jpg"]
-    assert names(folder, f"{folder}/a**b") == ["a**b"]
-    assert names(folder, f"{folder}/*.tif") == ["*.tif"]  # so that the error can name it
+
+
+def test_patterns_without_a_match_are_left_out_by_name(folder: Path) -> None:
+    left_out = LeftOut()
+    patterns = [f"{folder}/a**b", f"{folder}/*.tif"]
+    assert list(photo_files([*patterns, folder / "none.jpg"], left_out=left_out)) == [folder / "none.jpg"]
+    assert left_out.unmatched == patterns
+
+
+def test_files_that_are_passed_over_are_counted_by_suffix(folder: Path) -> None:
+    for name in ("1.jxl", "2.JXL", "a.jpg.xmp", "IMG.AAE", "film.mov", "below/README", ".hidden.jxl"):
+        (folder / name).touch()
+    left_out = LeftOut()
+    assert len(list(photo_files([folder, folder / "notes.txt"], recursive=True, left_out=left_out))) == 5
+    assert left_out.summary() == "5 files passed over (.jxl 2, no suffix 1, .mov 1, .txt 1)"
+    assert LeftOut().summary() is None
+
+
+def test_only_the_most_frequent_suffixes_are_named() -> None:
+    left_out = LeftOut()
+    for number in range(9):
+        left_out.suffixes[f".{number}"] = number + 1
+    assert left_out.summary() == "45 files passed over (.8 9, .7 8, .6 7, .5 6, .4 5, …)"
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
@@ -88,3 +109,28 @@ def test_a_list_gives_back_its_paths(paths: list[bytes]) -> None:
 
 def test_a_list_may_end_without_a_line_break() -> None:
     assert list(listed_paths(io.BytesIO(b"a.jpg\n\nb c.jpg"))) == ["a.jpg", "b c.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a.jpg\r\nb c.jpg\r\n",
+        b"\xef\xbb\xbfa.jpg\nb c.jpg\n",
+        b"\xef\xbb\xbfa.jpg\r\n\r\nb c.jpg",
+        "\ufeffa.jpg\r\nb c.jpg\r\n".encode("utf-16-le"),
+        "\ufeffa.jpg\r\nb c.jpg\r\n".encode("utf-16-be"),
+    ],
+    ids=["CRLF", "BOM", "both", "UTF-16", "UTF-16 BE"],
+)
+@pytest.mark.parametrize("at_a_time", [1, 3, 1 << 16])
+def test_a_list_may_come_from_windows(content: bytes, at_a_time: int) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return super().read1(at_a_time)
+
+    assert list(listed_paths(Slow(content))) == ["a.jpg", "b c.jpg"]
+
+
+def test_a_list_with_zero_bytes_is_taken_as_it_is() -> None:
+    content = b"\xef\xbb\xbfa.jpg\r\0b\n.jpg\0"
+    assert [os.fsencode(path) for path in listed_paths(io.BytesIO(content), b"\0")] == content.split(b"\0")[:-1]
