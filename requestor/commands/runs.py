@@ -117,24 +117,19 @@ def report(run: Path) -> None:
 @folder_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
-@click.pass_context
-def resume(ctx: click.Context, run: Path, as_json: bool, yes: bool) -> None:
+def resume(run: Path, as_json: bool, yes: bool) -> None:
     """Continue RUN after a crash or Ctrl-C, with the options that it was started with.
 
     \b
     Examples:
         nima-golem runs resume runs/tiny-ava-mobilenet_v2-0
     """
-    from requestor.commands.train import train
+    # Imported here, as the other commands do not need numpy.
+    from requestor.commands.train import run_training
+    from requestor.training import TrainOptions
 
     read_run_state(run)
-    options = RunFiles(run).read("options.json")
-    if options is None:
-        raise RunFolderError(f"{run} does not tell its options: give the `nima-golem train` command again.")
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
-    arguments += ["--run-dir", str(run), *(["--json"] if as_json else []), *(["--yes"] if yes else [])]
-    with train.make_context("train", arguments, parent=ctx) as context:
-        train.invoke(context)
+    run_training(TrainOptions.read(run), yes, as_json)
 
 
 @runs.command(short_help="Remove a run's folder.")

@@ -7,19 +7,18 @@ import json
 import signal
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.terminal import Column, GlmAmount, confirm_real_money, table_lines, terminal_width
-from requestor.training import DEFAULT_STRATEGY, STRATEGIES
+from requestor.training import DEFAULT_STRATEGY, OPTION_LIMITS, STRATEGIES, TrainOptions
 from requestor.training.rounds import AGGREGATION_RULES
 
 if TYPE_CHECKING:
     from requestor.terminal import RunProgress
-    from requestor.training import Assumptions
     from requestor.training.run import TrainingRun
 
 _WORTH_WAITING_FOR = {
@@ -40,15 +39,15 @@ _WORTH_WAITING_FOR = {
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT_STRATEGY, show_default=True,
               help="embed: providers compute features once, the head is trained here. federate: the head is trained in "
                    "federated rounds. fine-tune: embed, then rounds of the last blocks and the head.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Number of federated rounds. [default: "
+@click.option("--rounds", type=click.IntRange(*OPTION_LIMITS["rounds"]), help="Number of federated rounds. [default: "
               + ", ".join(f"{s.rounds} for {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
 @click.option("--aggregation", type=click.Choice(list(AGGREGATION_RULES)), default="mean", show_default=True,
               help="Rule that combines the updates of a round.")  # fmt: skip
-@click.option("--proximal", type=click.FloatRange(0, 10), default=0.0, show_default=True,
+@click.option("--proximal", type=click.FloatRange(*OPTION_LIMITS["proximal"]), default=0.0, show_default=True,
               help="FedProx's mu: keeps the clients' models similar if their photos differ much.")  # fmt: skip
 @click.option(
     "--workers",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(*OPTION_LIMITS["workers"]),
     default=3,
     show_default=True,
     help="Number of providers that work at the same time.",
@@ -62,13 +61,19 @@ _WORTH_WAITING_FOR = {
 @click.option("--network", type=click.Choice(list(TOKEN_OF_NETWORK)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(*OPTION_LIMITS["seed"]),
+    default=0,
+    show_default=True,
+    help="Seed of everything random.",
+)
 @click.option("--estimate", is_flag=True, help="Only print what the run would do and cost. Nothing is spent.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 def train(
-    ava: Path, budget: Decimal, backend: str, backbone: str, strategy: str, rounds: int | None, aggregation: str,
-    proximal: float, workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None,
+    ava: Path, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str, rounds: int | None,
+    aggregation: str, proximal: float, workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None,
     network: str | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
@@ -82,47 +87,49 @@ def train(
         nima-golem devnet up --detach
         nima-golem train --ava tiny-ava --budget 2GLM
     """
-    # Imported here, as `--help` and a mistyped option should not wait for torch.
-    from requestor.training.run import open_run
-
-    if estimate:
-        from requestor.training import Assumptions, market_assumptions
-
-        hired = backend == "golem"
-        assumptions = market_assumptions(network, subnet, workers, max_price) if hired else Assumptions()
-        _show_estimate(ava, test_ids, backbone, strategy, rounds, workers, seed, budget, assumptions, as_json)
-        return
-    run, progress = open_run(
+    options = TrainOptions(
         ava=ava, budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip
-    if backend == "golem" and not yes:
-        confirm_real_money(run.config.network, budget)
+    if estimate:
+        _show_estimate(options, as_json)
+    else:
+        run_training(options, yes, as_json)
+
+
+def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
+    """Trains with these options, or continues their run, and prints the summary.
+
+    Args:
+        yes: do not ask before real money is spent.
+        as_json: print the summary as one JSON object.
+
+    Raises RequestorError and NimaError if the run cannot start, fails or is stopped; click.Abort if the user does not
+    want to spend money.
+    """
+    # Imported here, as `--help` and a mistyped option should not wait for torch.
+    from requestor.training.run import open_run
+
+    run, progress = open_run(options)
+    if options.backend == "golem" and not yes:
+        confirm_real_money(run.config.network, options.budget)
     with progress:
         summary = asyncio.run(_with_signals(run, progress))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
 
 
-def _show_estimate(
-    ava: Path,
-    test_ids: Path | None,
-    backbone: str,
-    strategy: str,
-    rounds: int | None,
-    workers: int,
-    seed: int,
-    budget: Decimal,
-    assumptions: Assumptions,
-    as_json: bool,
-) -> None:
-    from requestor.training import estimate
+def _show_estimate(options: TrainOptions, as_json: bool) -> None:
+    from requestor.training import Assumptions, market_assumptions
+    from requestor.training import estimate as estimation
 
-    stages = estimate.estimate_run(ava, test_ids, backbone, strategy, rounds, workers, seed, assumptions)
+    assumptions = market_assumptions(options) if options.backend == "golem" else Assumptions()
+    stages, strategy = estimation.estimate_run(options, assumptions), STRATEGIES[options.strategy]
     if as_json:
-        click.echo(json.dumps(estimate.as_json(stages, assumptions, STRATEGIES[strategy])))
+        click.echo(json.dumps(estimation.as_json(stages, assumptions, strategy)))
     else:
-        click.echo("\n".join(estimate.for_people(stages, assumptions, budget, STRATEGIES[strategy], workers)))
+        lines = estimation.for_people(stages, assumptions, options.budget, strategy, options.workers)
+        click.echo("\n".join(lines))
 
 
 async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:

@@ -48,6 +48,27 @@ class RunFiles:
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
+    def options(self) -> dict[str, Any] | None:
+        """Reads `options.json`, without checks of its values; returns None if it does not exist yet.
+
+        Raises RunFolderError if it is not a JSON object.
+        """
+        try:
+            content = json.loads((self.path / "options.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise self.options_are_damaged(error) from error
+        if not isinstance(content, dict):
+            raise self.options_are_damaged("not an object")
+        return content
+
+    def options_are_damaged(self, problem: object) -> RunFolderError:
+        """Returns the error for an `options.json` that cannot be used; the next `nima-golem train` writes it again."""
+        return RunFolderError(
+            f"{self.path / 'options.json'} is damaged ({problem}): give the `nima-golem train` command again."
+        )
+
     def attempts(self) -> Iterator[RoundEntry]:
         """Reads every line of metrics.jsonl, oldest first: a round that was done again has several.
 

@@ -10,7 +10,7 @@ from typing import Any
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFiles
 from requestor.records.ledger import Receipt
-from requestor.records.round_record import RoundEntry, latest
+from requestor.records.round_record import RoundEntry, latest, read_amount
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def is_training_run(folder: Path) -> bool:
 def read_run_state(folder: Path) -> RunState:
     """Reads how far a run has come. Raises RunFolderError if the folder holds no run, or a file of it is damaged."""
     files = RunFiles(folder)
-    identity, options = _identity(files), files.read("options.json") or {}
+    identity, options = _identity(files), files.options() or {}
     state, summary = files.read("state.json") or {"round": 0}, files.read("summary.json")
     return RunState(
         run=str(folder),
@@ -70,7 +70,8 @@ class RunRecord:
 
     Attributes:
         identity: the options that distinguish the run from others (`run.json`).
-        options: the options of its last command.
+        backend: the backend of its last command; None if `options.json` does not tell it.
+        budget: GLM that its last command may spend; None if `options.json` does not tell it.
         attempts: all lines of `metrics.jsonl`; a round that was done again has several.
         rounds: the last line of each round, in order.
         receipts: one for each provider, so far.
@@ -82,7 +83,8 @@ class RunRecord:
     """
 
     identity: dict[str, Any]
-    options: dict[str, Any]
+    backend: str | None
+    budget: Decimal | None
     attempts: list[RoundEntry]
     rounds: list[RoundEntry]
     receipts: list[Receipt]
@@ -101,10 +103,6 @@ class RunRecord:
     def spent(self) -> Decimal:
         return sum((receipt.paid_glm for receipt in self.receipts), Decimal(0))
 
-    @property
-    def budget(self) -> Decimal | None:
-        return Decimal(self.options["budget"]) if self.options.get("budget") else None
-
 
 def read_run_record(folder: Path) -> RunRecord:
     """Reads everything that the folder of a run tells.
@@ -114,13 +112,18 @@ def read_run_record(folder: Path) -> RunRecord:
     from nima.model import checkpoint  # here, because it imports torch
 
     files = RunFiles(folder)
-    identity = _identity(files)
+    identity, options = _identity(files), files.options() or {}
+    try:
+        budget = read_amount(options.get("budget"))
+    except ValueError as error:
+        raise files.options_are_damaged(error) from error
     attempts = list(files.attempts())
     receipt = files.read("receipt.json")
     model = folder / "model.safetensors"
     return RunRecord(
         identity=identity,
-        options=files.read("options.json") or {},
+        backend=options.get("backend"),
+        budget=budget,
         attempts=attempts,
         rounds=latest(attempts),
         # A run with local workers writes nothing into the ledger; its receipts are written at the end.

@@ -63,7 +63,7 @@ class OutcomeEntry:
         known = {f.name: content[f.name] for f in dataclasses.fields(cls) if f.name in content}
         # The first versions did not write the kind of a verdict.
         known.setdefault("kind", ADMITTED if content.get("admitted") is True else "no update")
-        known["cost_glm"] = _amount(known.get("cost_glm"))
+        known["cost_glm"] = read_amount(known.get("cost_glm"))
         try:
             entry = cls(**known)
             check_types(entry)
@@ -120,7 +120,7 @@ class RoundEntry:
         if holdout is not None and not (isinstance(holdout, dict) and all(map(_is_number, holdout.values()))):
             raise ValueError("its hold-out metrics are not numbers")
         entries = tuple(OutcomeEntry.from_json(update) for update in updates)
-        return cls(number, moved, entries, loss, holdout, _amount(content.get("spent_glm")))
+        return cls(number, moved, entries, loss, holdout, read_amount(content.get("spent_glm")))
 
 
 def latest(attempts: Iterable[RoundEntry]) -> list[RoundEntry]:
@@ -138,7 +138,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _amount(text: object) -> Decimal | None:
+def read_amount(text: object) -> Decimal | None:
     """Reads an amount of GLM, which files hold as text, exactly. Raises ValueError if it is not one."""
     if text is None:
         return None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from requestor.training import estimate as estimate
     from requestor.training.config import RunConfig
     from requestor.training.estimate import Assumptions, market_assumptions
+    from requestor.training.options import OPTION_LIMITS, TrainOptions
     from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
     __getattr__, __dir__ = attach(
@@ -17,8 +18,18 @@ else:
         {
             "config": ["RunConfig"],
             "estimate": ["Assumptions", "market_assumptions"],
+            "options": ["OPTION_LIMITS", "TrainOptions"],
             "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
     )
 
-__all__ = ["DEFAULT_STRATEGY", "STRATEGIES", "Assumptions", "RunConfig", "estimate", "market_assumptions"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "OPTION_LIMITS",
+    "STRATEGIES",
+    "Assumptions",
+    "RunConfig",
+    "TrainOptions",
+    "estimate",
+    "market_assumptions",
+]

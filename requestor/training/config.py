@@ -1,19 +1,22 @@
-"""One frozen configuration of a training run, validated once; options, environment and file all end here."""
+"""Holds the configuration of a training run: its options, with all that the user left open decided."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from requestor.backends import HiringConfig
 from requestor.errors import ConfigurationError
-from requestor.training.strategies import Strategy
+from requestor.golem import chosen_network, chosen_subnet
+from requestor.training.options import TrainOptions
+from requestor.training.strategies import STRATEGIES, Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(HiringConfig):
-    """What `nima-golem train` was asked to do.
+    """Decides what a training run does.
 
     Attributes:
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
@@ -46,6 +49,30 @@ class RunConfig(HiringConfig):
             raise ConfigurationError(
                 f"{self.ava / 'images'} does not exist: --ava must name a folder with AVA.txt and images/."
             )
+
+    @classmethod
+    def of(cls, options: TrainOptions, environment: Mapping[str, str]) -> RunConfig:
+        """Decides what the options leave to the strategy, to the environment and to this program.
+
+        Raises ConfigurationError if AVA is missing, the network does not exist, or the strategy has no rounds.
+        """
+        strategy = STRATEGIES[options.strategy]
+        return cls(
+            ava=options.ava,
+            run_dir=options.run_dir or Path("runs") / f"{options.ava.resolve().name}-{options.backbone}-{options.seed}",
+            backend=options.backend,
+            budget=options.budget,
+            backbone=options.backbone,
+            strategy=strategy,
+            rounds=strategy.rounds_for(options.rounds),
+            aggregation=options.aggregation,
+            proximal=options.proximal,
+            workers=options.workers,
+            max_price=options.max_price,
+            network=chosen_network(environment, options.network),
+            subnet=chosen_subnet(environment, options.subnet),
+            seed=options.seed,
+        )
 
     def identity(self) -> dict[str, Any]:
         """What may not change when a run goes on: other money or other providers may be tried, other data not."""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_
 from requestor.setup import golem_environment
 from requestor.terminal import Column, show_duration, table_lines, terminal_width
 from requestor.training.data import SHARD_IMAGES, holdout_images
+from requestor.training.options import TrainOptions
 from requestor.training.strategies import STRATEGIES, Strategy
 
 MARKET_SECONDS = 5.0  # for which offers are listened to before a run is estimated
@@ -144,44 +144,36 @@ def estimate_stages(
     return stages
 
 
-def estimate_run(
-    ava: Path,
-    test_ids: Path | None,
-    backbone: str,
-    strategy: str,
-    rounds: int | None,
-    workers: int,
-    seed: int,
-    assumptions: Assumptions,
-) -> list[Stage]:
+def estimate_run(options: TrainOptions, assumptions: Assumptions) -> list[Stage]:
     """Estimates what a run with these options would do and cost; reads AVA.txt only."""
-    chosen = STRATEGIES[strategy]
-    image_ids = read_ratings(ava).image_ids
-    tested = int(np.isin(image_ids, chosen_test_split(ava, test_ids, seed).image_ids).sum())
+    strategy, seed = STRATEGIES[options.strategy], options.seed
+    image_ids = read_ratings(options.ava).image_ids
+    tested = int(np.isin(image_ids, chosen_test_split(options.ava, options.test_ids, seed).image_ids).sum())
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
-    model = initial_model(backbone, None, seed, multi_level=True)
-    trained = schema_of(model.trainable_parameters(default_plan(1, seed, chosen.blocks).trainable_blocks))
+    model = initial_model(options.backbone, None, seed, multi_level=True)
+    trained = schema_of(model.trainable_parameters(default_plan(1, seed, strategy.blocks).trainable_blocks))
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
     sizes = Sizes(len(checkpoint.encode(model, {})), max_update_bytes(trained), features)
-    return estimate_stages(train_images, tested, chosen, chosen.rounds_for(rounds), workers, sizes, assumptions)
+    rounds = strategy.rounds_for(options.rounds)
+    return estimate_stages(train_images, tested, strategy, rounds, options.workers, sizes, assumptions)
 
 
-def market_assumptions(network: str | None, subnet: str | None, workers: int, max_price: Decimal) -> Assumptions:
+def market_assumptions(options: TrainOptions) -> Assumptions:
     """Asks the market what providers cost now; without a daemon, what Golem suggests to providers is assumed."""
     usual, environment = Assumptions(), golem_environment()
     if not environment.get("YAGNA_APPKEY"):
         return usual
-    connection = GolemConnection.from_environment(environment, network)
-    subnet = chosen_subnet(environment, subnet)
+    connection = GolemConnection.from_environment(environment, options.network)
+    subnet = chosen_subnet(environment, options.subnet)
     try:
         offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
     except GolemError as error:
         return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
-    affordable = [offer for offer in offers if offer.first_hour <= max_price]
+    affordable = [offer for offer in offers if offer.first_hour <= options.max_price]
     if not affordable:
         asked = f"none of {len(offers)} offers in subnet {subnet} is below --max-price"
         return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
-    return usual.at_market(affordable, workers, f"offers in subnet {subnet} now")
+    return usual.at_market(affordable, options.workers, f"offers in subnet {subnet} now")
 
 
 def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nima.ratings.distribution import normalise_votes
 from nima.ratings.metrics import RatingPairs
 from requestor.records.folder import RunFolder
 from requestor.records.round_record import OutcomeEntry, RoundEntry
+from requestor.training.options import TrainOptions
 from requestor.training.run.results import write_predictions
 
 PRICE = "0 0.000007 0.0000014"
@@ -27,11 +28,16 @@ def update(provider: str | None, kind: str = "admitted", verdict: str = "admitte
     return OutcomeEntry(kind, verdict, provider=provider, provider_id=provider, **given)
 
 
-def start_run(path: Path, ava: Path, backend: str = "golem", rounds: int = 3) -> RunFolder:
+def start_run(path: Path, ava: Path, backend: Literal["golem", "local"] = "golem", rounds: int = 3) -> RunFolder:
     """Makes a run in which no round is done yet."""
     identity = {"ava": str(ava), "backbone": "mobilenet_v3_small", "workers": 2, "rounds": rounds, "seed": 0}
     folder = RunFolder(path, identity)
-    folder.write("options.json", {"backend": backend, "budget": "0.5"})
+    options = TrainOptions(
+        ava=ava, budget=Decimal("0.5"), backend=backend, backbone="mobilenet_v3_small", strategy="federate",
+        rounds=rounds, aggregation="mean", proximal=0.0, workers=2, max_price=Decimal(1), test_ids=None, run_dir=path,
+        network=None, subnet=None, seed=0,
+    )  # fmt: skip
+    folder.write("options.json", options.to_json())
     return folder
 
 

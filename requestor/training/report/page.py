@@ -77,7 +77,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         title=one_line(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
         tiles=_tiles(record),
         budget=record.budget,
-        paid=record.options.get("backend") != "local",
+        paid=record.backend != "local",
         metrics={row.key: row for row in rows},
         test_images=record.evaluation["metrics"]["n"] if record.evaluation else 0,
         constant=next((entry.holdout for entry in record.rounds if entry.holdout is not None), None),
