@@ -13,9 +13,8 @@ import click
 @click.argument("photos", nargs=-1, type=click.Path())
 @click.option("-r", "--recursive", is_flag=True, help="Search folders inside folders, too.")
 @click.option(
-    "--stdin", is_flag=True, help="Also read paths from stdin, one on each line. The argument - does the same."
+    "-0", "--null", is_flag=True, help="Read paths from stdin that end with a zero byte, as `find -print0` writes them."
 )
-@click.option("-0", "--null", is_flag=True, help="Paths on stdin end with a zero byte, as `find -print0` writes them.")
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
 @click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table",
               show_default=True, help="table is for people, the others are for programs.")  # fmt: skip
@@ -67,7 +66,6 @@ def score(
     context: click.Context,
     photos: tuple[str, ...],
     recursive: bool,
-    stdin: bool,
     null: bool,
     model: str | None,
     format_: Literal["table", "json", "jsonl", "csv"],
@@ -92,7 +90,7 @@ def score(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Score PHOTOS, which are files, folders or patterns.
+    """Score PHOTOS, which are files, folders or patterns; - reads a list of paths from stdin, one on each line.
 
     A score is the mean rating from 1 to 10 that people would give. Each row also shows the spread of the ratings, the
     share of AVA's photos with a lower score, stars by that share, and the probability of each rating. The first use
@@ -110,10 +108,10 @@ def score(
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
-    listed = stdin or null or "-" in photos
+    listed = null or "-" in photos
     if not photos and not listed:
         raise click.UsageError(
-            "There is nothing to score. Pass photos, folders or patterns, or --stdin for a list of paths."
+            "There is nothing to score. Pass photos, folders or patterns, or - to read a list of paths from stdin."
         )
     if html is not None and output is not None and html.absolute() == output.absolute():
         raise click.UsageError("--html and --output name the same file. Choose another file for one of them.")

@@ -172,7 +172,7 @@ def test_rows_come_while_photos_are_still_listed(folder: Path, model: Path) -> N
         "-m",
         "requestor.commands.main",
         "score",
-        "--stdin",
+        "-",
         "--model",
         str(model),
         "--format",
@@ -260,7 +260,7 @@ def test_a_table_fits_its_terminal(folder: Path, model: Path, tmp_path: Path) ->
 def test_no_photos_at_all_is_a_wrong_call(model: Path) -> None:
     result = score("--model", model)
     assert result.exit_code == 2
-    assert "--stdin" in result.stderr
+    assert "or - to read a list of paths from stdin" in result.stderr
 
 
 @pytest.mark.parametrize(
