@@ -186,7 +186,7 @@ def test_a_malformed_table_is_named_by_its_line(rows: list[str], complaint: str,
         (("--ava", "nowhere", "--predictions", "{table}"), "nowhere: cannot read the AVA list"),
         (("--ava", "{ava}/AVA.txt", "--model", "{model}"), "must be the folder with AVA.txt and images/"),
         (("--ava", "{ava}", "--predictions", "{table}", "--ids", "nowhere"), "nowhere: cannot read the list of ids"),
-        (("--ava", "{ava}", "--predictions", "{table}", "--compare", "{table}"), "not the output of `nima-golem evaluate"),
+        (("--ava", "{ava}", "--predictions", "{table}", "--compare", "{table}"), "not the output of `nima-golem eval"),
     ],
 )
 def test_bad_options_are_one_clear_error(
