@@ -22,14 +22,16 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.photos.appearance import DIFFERENCE_HASH_BITS, Appearance, appearance_of
     from nima.photos.formats import PHOTO_SUFFIXES, PhotoError
-    from nima.photos.reading import AVA_LONG_SIDE, PhotoSource, open_photo, photo_size, read_photo
+    from nima.photos.reading import AVA_LONG_SIDE, open_photo, photo_size, read_photo
+    from nima.photos.sources import PhotoSource, is_photo_source, path_of
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "appearance_of"],
             "formats": ["PHOTO_SUFFIXES", "PhotoError"],
-            "reading": ["AVA_LONG_SIDE", "PhotoSource", "open_photo", "photo_size", "read_photo"],
+            "reading": ["AVA_LONG_SIDE", "open_photo", "photo_size", "read_photo"],
+            "sources": ["PhotoSource", "is_photo_source", "path_of"],
         },
     )
 
@@ -41,7 +43,9 @@ __all__ = [
     "PhotoError",
     "PhotoSource",
     "appearance_of",
+    "is_photo_source",
     "open_photo",
+    "path_of",
     "photo_size",
     "read_photo",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from nima.photos.formats import MAX_PIXELS, PhotoError, TooLarge, check_decoded_
 from nima.photos.jpeg import with_end
 from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
 from nima.photos.resizing import reduced
+from nima.photos.sources import PhotoSource, ReadableSource, readable
 
 AVA_LONG_SIDE = 800
 """The longer side of AVA's largest photos, in pixels; models that learnt from them need no larger photos."""
@@ -44,9 +45,6 @@ _UPRIGHT = {  # EXIF orientation → the transposition that turns the pixels upr
 
 # Pillow warns of large photos and of broken metadata. Sizes are checked here, and broken metadata does no harm.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-PhotoSource: TypeAlias = str | Path | bytes | Image.Image
 
 
 @dataclass(frozen=True)
@@ -79,27 +77,30 @@ def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image
 
 
 def read_photo(source: PhotoSource, long_side: int | None = None) -> Photo:
-    """Decodes a photo from its path, from the bytes of its file, or from an image that Pillow has opened.
+    """Decodes a photo from its path, from its file's bytes, from an open file, from Pillow's image or from pixels.
 
     The EXIF orientation is applied. Transparent pixels are laid over white. An animation gives its first frame.
     Palettes, greys, CMYK and 16 bits a channel become 8-bit RGB. Colours become sRGB by the file's ICC profile.
 
     Args:
         source: JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP, PPM or JPEG 2000; a path may also name a RAW file, which
-            gives the camera's preview, or the developed sensor if the preview is small or missing.
+            gives the camera's preview, or the developed sensor if the preview is small or missing. A JPEG that lacks
+            at most 2% of its pixels at its end is decoded as viewers show it.
         long_side: largest number of pixels on the longer side. A larger photo is reduced with antialiasing (Lanczos),
             which is much faster than decoding all of a large JPEG. None keeps the size.
 
     Raises:
         PhotoError: the file is missing, is no photo, is damaged, or is too large to be opened safely; the message names
             the file and the reason.
+        TypeError: the source is none of these, an array of another form, or a file in text mode.
     """
-    with _errors_of(source):
-        if isinstance(source, Image.Image):
-            return _decode(source, long_side)
-        with closing(_open_file(source)) as file:
-            if isinstance(source, (str, Path)) and Path(source).suffix.lower() in RAW_SUFFIXES:
-                return _decode_raw(Path(source), long_side)
+    photo = readable(source)
+    with _errors_of(photo):
+        if isinstance(photo, Image.Image):
+            return _decode(photo, long_side)
+        with closing(_open_file(photo)) as file:
+            if isinstance(photo, (str, Path)) and Path(photo).suffix.lower() in RAW_SUFFIXES:
+                return _decode_raw(Path(photo), long_side)
             return _decode_file(file, long_side)
 
 
@@ -119,7 +120,7 @@ def photo_size(content: bytes) -> tuple[int, int]:
 
 
 @contextmanager
-def _errors_of(source: PhotoSource) -> Iterator[None]:
+def _errors_of(source: ReadableSource) -> Iterator[None]:
     """Turns every exception of the block into a `PhotoError` with the photo's name."""
     name = str(source) if isinstance(source, (str, Path)) else "The photo"
     try:

@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from nima.errors import NimaError
 from nima.model import PREPARATION_REVISION, checkpoint
-from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, read_photo
+from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, is_photo_source, path_of, read_photo
 from nima.safe_io import sha256_of
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
 from nima.scoring.runtimes import Runtime, with_onnx_runtime, with_torch
@@ -33,7 +34,8 @@ class Scorer:
     """A model that is ready to score.
 
     Args:
-        model: file of a checkpoint; None for the default model, which is fetched on first use.
+        model: path of a checkpoint, or a name of `nima-golem models list`, which is fetched on first use; None for the
+            default model.
         device: "cpu", "cuda", "mps", or "auto" for the fastest of them that is present.
         batch_size: number of photos that the network computes at once; changes scores by rounding only.
         threads: number of photos that are decoded at once; None for the number of cores.
@@ -44,7 +46,7 @@ class Scorer:
             from rounding. The first use of a model converts it, which takes seconds.
 
     Raises:
-        WeightsError: the default model could not be fetched.
+        WeightsError: there is no such model, or it could not be fetched.
         CheckpointError: the file is no model.
         ScoringError: the device is not present, or is no CPU although the runtime is "onnx".
         RuntimeMissing: ONNX Runtime is not installed, or the converted model cannot be kept or used.
@@ -53,7 +55,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: Path | None = None,
+        model: str | os.PathLike[str] | None = None,
         *,
         device: str = "auto",
         batch_size: int = 16,
@@ -63,7 +65,7 @@ class Scorer:
         thumbnails: bool = False,
         runtime: Runtime = "torch",
     ) -> None:
-        path = find_model(DEFAULT_MODEL) if model is None else model
+        path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
         network, metadata = checkpoint.load(path)
         sha256 = sha256_of(path)
         if runtime == "onnx" and device not in ("auto", "cpu"):
@@ -79,14 +81,31 @@ class Scorer:
         self._thumbnails = thumbnails
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
-    def score(self, photos: Iterable[PhotoSource]) -> Iterator[Score]:
-        """Scores photos (paths, bytes of files, or Pillow's images) in order.
+    def score(self, photos: PhotoSource | Iterable[PhotoSource]) -> Iterator[Score]:
+        """Scores one photo or many, in order.
 
         A photo that cannot be read gives a score with an error. At most two batches are read ahead, so that any number
-        of photos takes the same memory. Raises `CacheError` if the cache cannot be used.
+        of photos takes the same memory.
+
+        Args:
+            photos: one photo, or any iterable of photos. A photo is a path, the bytes of a file, a file opened with
+                "rb", an image of Pillow's, or RGB pixels uint8 `[H, W, 3]`. A path names one file, no folder.
+
+        Raises:
+            TypeError: this is neither a photo nor an iterable of photos; for a photo in an iterable when it is reached.
+            CacheError: the cache cannot be used.
         """
+        if is_photo_source(photos):
+            return self._scores(iter([photos]))
+        if not isinstance(photos, Iterable):
+            raise TypeError(
+                f"Pass a photo (a path, bytes, an open file, an image, an array) or an iterable of photos, not a value "
+                f"of type {type(photos).__name__}."
+            )
+        return self._scores(iter(cast(Iterable[PhotoSource], photos)))
+
+    def _scores(self, waiting: Iterator[PhotoSource]) -> Iterator[Score]:
         with ThreadPoolExecutor(self._threads) as pool:
-            waiting = iter(photos)
             ahead: deque[Future[_Prepared | Score]] = deque()
             while True:
                 for photo in islice(waiting, 2 * self._batch_size - len(ahead)):
@@ -98,7 +117,7 @@ class Scorer:
 
     def _prepare(self, photo: PhotoSource) -> _Prepared | Score:
         """Decodes a photo to the network's input; returns a score if the cache has it or the photo is unreadable."""
-        path = str(photo) if isinstance(photo, (str, Path)) else ""
+        path = path_of(photo)
         file = self._cache.identify(Path(path)) if self._cache is not None and path else None
         if self._cache is not None and file is not None:
             known = self._cache.find(file.sha256, self._cache_key)

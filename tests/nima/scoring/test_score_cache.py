@@ -53,7 +53,7 @@ def test_a_second_run_opens_no_photo_and_says_the_same(
         "main(sys.argv[1:], standalone_mode=False)\n"
         "print(sum(name.endswith('.jpg') for name in opened), file=sys.stderr)"
     )
-    options = ["--model", str(model), "--cache", str(tmp_path / "cache"), "--format", "jsonl"]
+    options = ["--model", str(model), "--cache", str(tmp_path / "cache"), "--format", "jsonl", "--quiet"]
     sheets = [[*more, str(tmp_path / name)] if more else [] for name in ("first.html", "second.html")]
     command = [sys.executable, "-c", program, "score", str(tmp_path), *options]
     first, second = (subprocess.run([*command, *m], capture_output=True, text=True, check=True) for m in sheets)

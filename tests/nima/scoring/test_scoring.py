@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from nima.scoring.runtimes import RuntimeMissing, converted_model_path
 from nima.scoring.score import Score
 from nima.scoring.scorer import Scorer, ScoringError
 from nima.training.loop import predict
+from nima.weights.fetching import WeightsError
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
@@ -85,6 +89,62 @@ def test_the_batch_size_changes_nothing_but_rounding(batch_size: int, model: Pat
     assert len({score.aesthetic_score for score in alone}) > 5
 
 
+def test_one_photo_of_any_kind_has_one_score(model: Path, photos: list[Path]) -> None:
+    path = photos[0]
+    content, image = path.read_bytes(), Image.open(path).convert("RGB")
+    scorer = Scorer(model, device="cpu")
+    expected = rounded(next(scorer.score([path])))
+
+    class Entry(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(path)
+
+    with path.open("rb") as file:
+        kinds = [path, str(path), Entry(), content, bytearray(content), memoryview(content), io.BytesIO(content), file]
+        for photo in [*kinds, image, np.asarray(image)]:
+            (score,) = scorer.score(photo)
+            assert rounded(score) == expected
+            assert score.path == (str(path) if isinstance(photo, (str, os.PathLike)) else "")
+        assert [rounded(score) for score in scorer.score([file, file])] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("photos", "reason"),
+    [
+        (None, "not a value of type NoneType"),
+        (7, "not a value of type int"),
+        ([7], "not a value of type int"),
+        ([["a.jpg"]], "not a value of type list"),
+        (np.zeros((4, 4, 3)), "not float64 of shape [4, 4, 3]"),
+        (np.zeros((4, 4), np.uint8), "not uint8 of shape [4, 4]"),
+        ([np.zeros((2, 4, 4, 3), np.uint8)], "not uint8 of shape [2, 4, 4, 3]"),
+        (io.StringIO("text"), 'must be opened with "rb"'),
+    ],
+    ids=str,
+)
+def test_what_is_no_photo_is_a_type_error(model: Path, photos: Any, reason: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(reason)):
+        list(Scorer(model, device="cpu").score(photos))
+
+
+def test_a_closed_file_is_an_error_of_its_photo(model: Path, photos: list[Path]) -> None:
+    file = io.BytesIO(photos[0].read_bytes())
+    file.close()
+    failed, good = Scorer(model, device="cpu").score([file, photos[0]])
+    assert "cannot be read" in str(failed.error)
+    assert good.error is None
+
+
+def test_a_model_is_taken_by_path_and_by_name(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Scorer(str(model), device="cpu").model == Scorer(model, device="cpu").model
+    asked = []
+    monkeypatch.setattr("nima.weights.fetching.fetch_weights", lambda name, progress: asked.append(name) or model)
+    assert Scorer("mobilenet_v1-ava", device="cpu").model == Scorer(model, device="cpu").model
+    assert asked == ["mobilenet_v1-ava"]
+    with pytest.raises(WeightsError, match="There is no model 'none'"):
+        Scorer("none")
+
+
 def test_path_bytes_and_pixels_of_a_photo_score_the_same(model: Path, photos: list[Path]) -> None:
     path = photos[0]
     sources = [path, str(path), path.read_bytes(), Image.open(path), Image.open(path).convert("RGBA")]
@@ -133,7 +193,7 @@ def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: p
         large = photo.resize((3200, 3200 * photo.height // photo.width), Image.Resampling.BICUBIC)
         noise = np.random.default_rng(0).integers(-14, 15, (large.height, large.width, 1), dtype=np.int16)
         large = Image.fromarray((np.asarray(large) + noise).clip(0, 255).astype(np.uint8))
-        file = BytesIO()
+        file = io.BytesIO()
         large.save(file, "JPEG", quality=92)
         decoded = Image.open(file).convert("RGB")
         small = decoded.resize((800, 800 * photo.height // photo.width), Image.Resampling.LANCZOS)
