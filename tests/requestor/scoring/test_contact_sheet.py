@@ -217,7 +217,8 @@ def score(folder: Path, *arguments: str | Path) -> Result:
 def test_the_command_writes_the_photos_that_it_chose(folder: Path, tmp_path: Path, browser: Browser) -> None:
     path = tmp_path / "sheet.html"
     dry = score(folder, "--html", path, "--dry-run")
-    assert (dry.exit_code, dry.stderr) == (0, f"would write {path}\n")
+    assert dry.exit_code == 0
+    assert dry.stderr.startswith(f"would write {path}\n")
     assert not path.exists()
     result = score(folder, "--html", path, "--top", "3", "--sort", "score", "--cache", tmp_path / "cache")
     assert result.exit_code == 0
