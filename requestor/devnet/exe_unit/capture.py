@@ -1,7 +1,7 @@
-"""Keeps a command's output as the script's `capture` asks: nothing, all, its head, its tail.
+"""Keeps a command's output as the script's `capture` asks: nothing, everything, its beginning, its end, or both.
 
-The rules are the exe-unit's (yagna exe-unit `output.rs`), with its quirks: an empty output is null, bytes that are not
-UTF-8 are shown as Latin-1, and `headTail` repeats the bytes that lie in both halves.
+The rules are those of the exe-unit (yagna exe-unit `output.rs`), the unexpected ones included: an empty output is null,
+bytes that are not UTF-8 are shown as Latin-1, and `headTail` repeats the bytes that lie in both halves.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from typing import Any
 
 
 class CapturedOutput:
-    """One output stream of one command. If `streamed`, chunks are also sent to the requestor as they arrive."""
+    """Keeps one output stream of one command. If `streamed`, chunks are also sent to the requestor as they arrive."""
 
     def __init__(self, *, head: int | None = 0, tail: int = 0, streamed: bool = False, binary: bool = False) -> None:
-        """Sets how much is kept: `head` and `tail` are numbers of bytes; None keeps everything."""
+        """Sets how much is kept, and how it is shown.
+
+        `head` and `tail` are numbers of bytes at the beginning and at the end of the output; with None as `head`, all
+        is kept. If `binary`, the output is shown as a list of byte values, otherwise as text.
+        """
         self.streamed = streamed
         self._binary = binary
         self._head_limit, self._tail_limit = head, tail
@@ -22,14 +26,14 @@ class CapturedOutput:
 
     @classmethod
     def everything(cls) -> CapturedOutput:
-        """Returns the output that deploy, start and transfer get: it keeps everything."""
+        """Returns an empty output that keeps everything, as deploy, start and transfer get it."""
         return cls(head=None, streamed=True)
 
     @classmethod
     def from_mode(cls, mode: Mapping[str, Any] | None) -> CapturedOutput:
-        """Reads a script's capture mode: `{"atEnd": {...}}`, `{"stream": {...}}` or None.
+        """Returns an empty output for a script's capture mode: `{"atEnd": {...}}`, `{"stream": {...}}` or None.
 
-        Raises ValueError on any other shape.
+        Raises ValueError if the mode has any other shape.
         """
         if mode is None:
             return cls()
@@ -54,7 +58,10 @@ class CapturedOutput:
         return cls(head=None, binary=binary)
 
     def write(self, data: bytes) -> str | list[int] | None:
-        """Keeps the requested part of `data`; returns the part for a listener, None if there is nothing for it."""
+        """Keeps the requested part of `data`, and returns the part for a listener; None if there is nothing for it.
+
+        The part is text, or a list of byte values if the output is binary.
+        """
         head = data if self._head_limit is None else data[: self._head_limit - len(self._head)]
         self._head += head
         tail = data[-self._tail_limit :] if self._tail_limit else b""
@@ -65,7 +72,10 @@ class CapturedOutput:
         return list(shown) if self._binary else shown.decode("utf-8", errors="replace")
 
     def value(self) -> str | list[int] | None:
-        """Returns the captured output as it stands in the command's result."""
+        """Returns the captured output as it stands in the command's result; None if it is empty.
+
+        It is text, or a list of byte values if the output is binary.
+        """
         data = bytes(self._head + self._tail)
         if not data:
             return None

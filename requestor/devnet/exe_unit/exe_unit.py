@@ -1,8 +1,8 @@
-"""Is an activity's exe-unit: runs scripts from the service bus, and reports state and usage to the daemon.
+"""Runs an activity's scripts, which come over the service bus, and reports the state and usage to the daemon.
 
-The state machine, messages and quirks follow yagna's `exe-unit` (`exe_unit.rs`, `state.rs`, `handlers/rpc.rs`): the
-state advances even if a command fails, overlapping batches fail instead of being queued, and a poll after a failure
-waits for its whole time-out.
+The state machine, messages and unexpected rules follow yagna's `exe-unit` (`exe_unit.rs`, `state.rs`,
+`handlers/rpc.rs`): the state advances even if a command fails, overlapping batches fail instead of being queued, and a
+poll after a failure waits for its whole time-out.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ logger = logging.getLogger(__name__)
 
 
 class ExeUnit:
-    """The exe-unit of one activity.
+    """Runs the commands of one activity.
 
     `folder` belongs to the activity and is deleted with it. `cache` holds images and outlives the activity. `package`
-    is the demand's task package, None if it names none. `counters` is the agreement's usage vector. `fault` is the
-    provider's, None if it is honest. `machine` is the machine on which it runs tasks.
+    is the demand's task package; None if it names none. `counters` is the agreement's usage vector. `fault` is that of
+    the provider; None if it is honest. `machine` is the machine on which the exe-unit runs tasks.
     """
 
     def __init__(
@@ -78,13 +78,19 @@ class ExeUnit:
     # ---- life
 
     async def start(self) -> None:
-        """Offers the service, reports `Initialized`, and from then on reports usage every second."""
+        """Offers the service on the bus, reports the state `Initialized`, and from then on reports usage every second.
+
+        Raises ServiceBusError.
+        """
         await self._bus.register(self._address, self._handle)
         await self._state.set("Initialized")
         self._spawn(self._keep_reporting())
 
     async def stop(self, reason: str = INTERRUPTED) -> None:
-        """Kills what runs, reports `Terminated`, deletes the activity's folder. May be called more than once."""
+        """Kills all programs, reports the state `Terminated` with `reason`, and deletes the activity's folder.
+
+        May be called more than once.
+        """
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._stop(reason))
         await asyncio.shield(self._stopping)
@@ -118,6 +124,7 @@ class ExeUnit:
         return self._final_usage or self._usage.vector(self._counters)
 
     async def report_usage(self) -> None:
+        """Reports the usage to the daemon once. Raises ServiceBusError."""
         usage = {"currentUsage": self.usage(), "timestamp": int(time.time())}
         message = {"activityId": self.activity_id, "usage": usage, "timeout": None}
         await self._bus.call("/local/activity/SetActivityUsage", message, timeout=10)

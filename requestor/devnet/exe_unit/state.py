@@ -11,14 +11,14 @@ StatePair = tuple[str, str | None]  # the state, and the state that is being ent
 
 
 class ActivityState:
-    """The state of one activity; begins as `New`. Every change is reported before it takes effect."""
+    """Holds the state of one activity, which begins as `New`. Reports each change before the caller goes on."""
 
     def __init__(self, bus: ServiceBus, activity_id: str) -> None:
         self._bus, self._activity_id = bus, activity_id
         self.pair: StatePair = ("New", None)
 
     async def set(self, state: str, pending: str | None = None, reason: str | None = None) -> None:
-        """Reports a change of the state; does nothing if the state stays the same. Raises ServiceBusError."""
+        """Changes the state and reports it; does nothing if the state stays the same. Raises ServiceBusError."""
         if self.pair == (state, pending):
             return
         self.pair = (state, pending)
@@ -29,8 +29,9 @@ class ActivityState:
         await self._bus.call("/local/activity/SetActivityState", message, timeout=10)
 
     def enter(self, kind: str) -> str:
-        """Returns the state that a command of this kind leads to. Raises CommandFailed if the command is not allowed
-        now.
+        """Returns the state to which a command of this kind leads.
+
+        Raises CommandFailed if the command is not allowed now.
         """
         state, pending = self.pair
         if pending is not None:
@@ -49,7 +50,7 @@ class ActivityState:
         raise CommandFailed(f"Local service error: State error: {expected}")
 
     def expect(self, pair: StatePair) -> None:
-        """Raises CommandFailed if another batch has changed the state meanwhile."""
+        """Checks that the state is `pair`. Raises CommandFailed if another batch has changed it meanwhile."""
         if self.pair != pair:
             raise CommandFailed(
                 f"Local service error: State error: Unexpected state: {_debug(self.pair)}, expected {_debug(pair)}"

@@ -1,6 +1,6 @@
 """Transfers an exe-unit's files between gftp, http(s) and the activity's volumes.
 
-Follows yagna's `exe-unit/components/transfer`, including its pitfalls: a download ignores the HTTP status, and a
+Follows yagna's `exe-unit/components/transfer`, the unexpected rules included: a download ignores the HTTP status, and a
 download into a file that exists continues at its end.
 """
 
@@ -35,12 +35,12 @@ _Result = TypeVar("_Result")
 
 
 class _TryAgain(TransferFailed):
-    """A connection failed or timed out; the transfer is tried again."""
+    """Says that a connection failed or timed out, so that the transfer is tried again."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """One side of a transfer. `digest`: the expected sha3 of the source, None if the URL has none."""
+    """Describes one side of a transfer. `digest`: the expected SHA3 hash of the source; None if the URL names none."""
 
     scheme: str
     url: str
@@ -50,7 +50,7 @@ class Location:
     def parse(cls, text: str) -> Location:
         """Reads `[hash:sha3:<hex>:]<url>`; a URL without a scheme is a path in the container.
 
-        Raises TransferFailed.
+        Raises TransferFailed if the text is empty, or if its hash is not a SHA3 hash.
         """
         text = text.strip()
         if not text:
@@ -79,18 +79,19 @@ class Location:
 
 
 class Transfers:
-    """The transfers of one activity. `scratch`: a folder on the volumes' file system."""
+    """Carries out the transfers of one activity. `scratch`: a folder on the file system of the volumes."""
 
     def __init__(
         self, bus: ServiceBus, scratch: Path, volumes: Volumes, *, retry_pauses: tuple[float, ...] = (2.0, 4.0)
     ) -> None:
+        """Sets the pauses in seconds before a transfer is tried again; there are as many further attempts as pauses."""
         self._bus, self._scratch, self.volumes = bus, scratch, volumes
         self._retry_pauses = retry_pauses
 
     async def transfer(self, source: str, destination: str, on_message: OnMessage = lambda _: None) -> int:
-        """Copies `source` to `destination`; returns the bytes moved. Raises TransferFailed.
+        """Copies `source` to `destination`; returns the number of bytes that were moved.
 
-        Tries again after connection faults and time-outs, and calls `on_message` each time.
+        After a connection fault or a time-out, calls `on_message` and tries again. Raises TransferFailed.
         """
         from_, to = Location.parse(source), Location.parse(destination)
         for location in (from_, to):
@@ -101,7 +102,8 @@ class Transfers:
     async def image(self, package: str, cache: Path, on_message: OnMessage = lambda _: None) -> Path:
         """Returns the task package `hash:sha3:<hex>:<url>` as a file in `cache`; downloads it if it is not there yet.
 
-        Raises TransferFailed: no hash, wrong hash, unreachable.
+        Raises TransferFailed if the package names no hash, if the file has another hash, or if the URL cannot be
+        reached.
         """
         location = Location.parse(package)
         if location.digest is None:
@@ -133,7 +135,7 @@ class Transfers:
 
     async def _copy(self, source: Location, destination: Location) -> int:
         if destination.scheme == "container":
-            self.volumes.resolve(destination.path)  # fail before anything is moved
+            self.volumes.resolve(destination.path)  # raises an error before anything is moved
         with self._scratch_file() as file:
             if not await self._fetch(source, file, destination):
                 return 0
@@ -215,6 +217,7 @@ class Transfers:
 
 
 def _check(file: Path, digest: bytes | None) -> None:
+    """Raises TransferFailed if the file's SHA3 hash is not `digest`; does nothing if `digest` is None."""
     if digest is None:
         return
     hasher = hashlib.new(f"sha3_{len(digest) * 8}")
@@ -229,7 +232,7 @@ def _check(file: Path, digest: bytes | None) -> None:
 
 
 def _copy_descriptor(descriptor: int, file: Path) -> None:
-    """Copies a file; its holes stay holes, so that a sparse file takes no more room as a copy."""
+    """Copies a file. Its holes stay holes, so that the copy of a sparse file takes no more room."""
     size, end = os.fstat(descriptor).st_size, 0
     with file.open("wb", buffering=0) as target:
         while end < size:
