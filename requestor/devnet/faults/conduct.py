@@ -1,4 +1,7 @@
-"""Providers that fail, slow down, disappear, or charge too much. If they send results, the results are honest."""
+"""Defines faults of providers that fail, slow down, disappear, or charge too much.
+
+If such providers send results, the results are honest.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ OVERCHARGE = 100
 
 
 class Crash(Fault):
-    """Ends a second into its first task and never comes back: agent, exe-unit and task end, its daemon stays."""
+    """Ends one second after the start of its first task, and never comes back.
+
+    The agent, the exe-unit and the task end; the provider's daemon keeps running.
+    """
 
     async def run(self, work: ProgramRun, execute: Execute) -> int:
         await asyncio.wait({asyncio.ensure_future(execute())}, timeout=CRASH_SECONDS)
@@ -25,7 +31,7 @@ class Crash(Fault):
 
 
 class Hang(Fault):
-    """Never ends a task, and bills the time."""
+    """Never ends a task, and bills the time that passes."""
 
     async def run(self, work: ProgramRun, execute: Execute) -> int:
         await asyncio.Event().wait()
@@ -33,7 +39,7 @@ class Hang(Fault):
 
 
 class Slow(Fault):
-    """Takes FACTOR times as long as an honest provider."""
+    """Takes `factor` times as long as an honest provider."""
 
     def __init__(self, folder: Path, factor: float) -> None:
         super().__init__(folder)

@@ -1,4 +1,4 @@
-"""The points at which a provider's agent and exe-unit ask its fault what to do, each with the honest answer."""
+"""Defines the points at which a provider's agent and exe-unit ask its fault what to do, and each honest answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Execute = Callable[[], Awaitable[int]]
 
 
 class Fault:
-    """An honest provider. Each fault overrides the points at which it differs.
+    """Answers as an honest provider does. A kind of fault is a subclass that overrides the points at which it differs.
 
     One object lives as long as the provider's agent, over all agreements.
 
@@ -26,7 +26,7 @@ class Fault:
         self.folder = folder
 
     def signs(self) -> bool:
-        """Returns whether an agreement that is in order gets approved; otherwise it is never answered."""
+        """Returns whether an agreement that is in order gets approved; if not, it is never answered."""
         return True
 
     def bill(self, amount: Decimal) -> Decimal:
@@ -34,13 +34,16 @@ class Fault:
         return amount
 
     def receives(self, kinds: Sequence[str]) -> None:
-        """Is told that a batch of commands of these kinds has arrived, before it is answered or started."""
+        """Is called when a batch of commands of these kinds has arrived, before it is answered or started."""
 
     async def run(self, work: ProgramRun, execute: Execute) -> int:
-        """Runs one program: calls `execute` once, which does it, and returns its exit code."""
+        """Runs one program and returns its exit code. `execute` does the work; an honest provider calls it once."""
         return await execute()
 
 
 def vanish() -> None:
-    """Ends this process, the provider's agent, as a power cut does: without farewell or bill. Running tasks end."""
+    """Kills this process, the provider's agent, as a power cut would: the agent sends no farewell and no bill.
+
+    Running tasks end, too.
+    """
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""Providers that do the work but send something else instead of the files that a task writes, in any project.
+"""Defines faults of providers that do the work, but send something else instead of the files that a task writes.
 
-If a `result.json` beside the file names its hash, the hash is corrected, so that only a look at the content tells.
+They work in any project. If a `result.json` beside a file names its hash, the hash is corrected, so that only the
+content of the file shows the fault.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ class FileFault(Fault):
         work.replace(path, self.instead_of(path))
 
     def instead_of(self, path: Path) -> bytes:
-        """Returns the content that is sent instead of an output."""
+        """Returns the content that is sent instead of the output at `path`."""
         raise NotImplementedError
 
 
 class Garbage(FileFault):
-    """Sends random bytes, as many as there were."""
+    """Sends random bytes, as many as the file had."""
 
     def instead_of(self, path: Path) -> bytes:
         return random.Random(path.name).randbytes(path.stat().st_size)
 
 
 class Truncated(FileFault):
-    """Sends the first half."""
+    """Sends the first half of the file."""
 
     def instead_of(self, path: Path) -> bytes:
         content = path.read_bytes()
@@ -59,7 +60,10 @@ class Truncated(FileFault):
 
 
 class Oversized(FileFault):
-    """Sends 2 GiB of zeros in chunks, from a sparse file that takes no room here. A `result.json` keeps its hash."""
+    """Sends 2 GiB of zeros in chunks, from a sparse file that takes no room on this machine.
+
+    The hash in a `result.json` stays that of the true file.
+    """
 
     def alter(self, work: ProgramRun, path: Path) -> None:
         os.truncate(path, 0)
@@ -79,7 +83,10 @@ class _Trap:
 
 
 class ZipSlip(FileFault):
-    """Sends a zip archive with paths out of its folder; a `result.json` names its output by such a path, too."""
+    """Sends a zip archive with paths that lead out of its folder.
+
+    A `result.json` gets such a path as the name of its output, too.
+    """
 
     def alter(self, work: ProgramRun, path: Path) -> None:
         super().alter(work, path)
@@ -94,7 +101,7 @@ class ZipSlip(FileFault):
 
 
 class Stale(FileFault):
-    """Does the first task well; from then on sends the same file again and again, by name."""
+    """Sends the true files of its first task; after that, sends the same content again for each file of the same name."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -105,7 +112,10 @@ class Stale(FileFault):
 
 
 class Replay(FileFault):
-    """Sends another provider's file of the same name and size, from its activity; its own if none appears in 20 s."""
+    """Sends another provider's file of the same name and size, which it takes from the folder of an activity.
+
+    Sends its own file if none appears within 20 s.
+    """
 
     def instead_of(self, path: Path) -> bytes:
         deadline = time.monotonic() + _STEAL_SECONDS

@@ -1,4 +1,4 @@
-"""All kinds of faults by name, and the command-line syntax that gives them to providers."""
+"""Lists all kinds of faults by name, and reads the command-line syntax that gives them to providers."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ MAX_SLOWNESS = 1000.0
 
 
 def make_fault(name: str, folder: Path) -> Fault:
-    """Returns the fault of a provider in `folder`; `name` is as `parse_faults` returns it, empty for an honest
-    provider.
+    """Returns the fault of the provider whose working folder is `folder`.
 
-    Raises DevnetError.
+    `name` is one that `parse_faults` returns, or empty for an honest provider. Raises DevnetError if there is no such
+    fault.
     """
     return _known(name, folder) if name else Fault(folder)
 
@@ -55,10 +55,9 @@ def _known(name: str, folder: Path) -> Fault:
 
 
 def parse_faults(text: str) -> tuple[str, ...]:
-    """Reads `KIND[:COUNT][,KIND…]`, where slow is `slow:FACTOR[:COUNT]`; returns one name per faulty provider, in
-    order.
+    """Reads `KIND[:COUNT][,KIND…]`; returns one name for each faulty provider, in order.
 
-    Raises DevnetError if the text has another form.
+    A slow provider is written `slow:FACTOR[:COUNT]`. Raises DevnetError if the text has another form.
     """
     faults: list[str] = []
     for part in text.split(",") if text else []:

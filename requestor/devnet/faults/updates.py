@@ -1,8 +1,8 @@
-"""Providers that send well-formed lies: the safetensors files that a task writes, with other values in them.
+"""Defines faults of providers that send well-formed files with wrong values: the safetensors files that a task writes.
 
 They change all floating-point tensors, in any project's files; in this project's updates (`nima.wire.updates`) they
-change the delta that the tensors stand for. Label-flip, which lies before the training, and bad-features know this
-project's jobs only.
+change the delta that the tensors stand for. `LabelFlip`, which acts before the training, and `BadFeatures` know the
+jobs of this project only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, NDArray[np.floating]]
 
 SCALE = 100
-_SCALES = "scales"  # a tensor of an update that holds the size of the delta's values, not the values
+_SCALES = "scales"  # this tensor of an update holds the size of the delta's values, not the values
 
 
 class TensorFault(FileFault):
@@ -46,12 +46,12 @@ class TensorFault(FileFault):
         return content
 
     def changed(self, tensors: Tensors) -> Tensors:
-        """Returns the tensors that differ from the true ones."""
+        """Returns those of the floating-point `tensors` (by name) whose values are changed, with the new values."""
         raise NotImplementedError
 
 
 class WrongShape(TensorFault):
-    """Adds a row to every tensor."""
+    """Adds a row to every tensor that has a dimension."""
 
     def changed(self, tensors: Tensors) -> Tensors:
         import numpy as np

@@ -1,4 +1,4 @@
-"""One program that a provider runs, and the files that it writes to the activity's volumes."""
+"""Describes one program that a provider runs, and finds the files that it writes to the activity's volumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _Stamp = tuple[int, int, int]  # inode, time of change, size
 
 
 class ProgramRun:
-    """One program and its volumes. Create it before the program runs, so that it can tell afterwards what was written.
+    """Describes one program and its volumes.
+
+    Create this object before the program runs, so that it can tell afterwards which files were written.
 
     Args:
         argv: the program and its arguments.
@@ -28,27 +30,28 @@ class ProgramRun:
         self._before = dict(self._files())
 
     def host_path(self, path: str) -> Path | None:
-        """Returns the host's file at a path of the container, None if no volume holds it."""
+        """Returns the host's path of a file in the container; None if no volume holds it."""
         for volume, folder in self._volumes.items():
             if path.startswith(volume + "/") and ".." not in path.split("/"):
                 return folder / path[len(volume) + 1 :]
         return None
 
     def outputs(self) -> list[Path]:
-        """Returns the files that the program has written, except a `result.json` that only describes the file beside
-        it.
+        """Returns the files that the program has written, by name.
+
+        A `result.json` is left out if it only describes another written file beside it.
         """
         written = sorted(path for path, stamp in self._files() if self._before.get(path) != stamp)
         beside = {path.parent for path in written if path.name != RESULT_FILE}
         return [path for path in written if path.name != RESULT_FILE or path.parent not in beside]
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Gives an output another content; updates the hash in a `result.json` beside it, if that has one."""
+        """Replaces the content of an output; updates the hash in a `result.json` beside it, if that has one."""
         write_atomically(path, content)
         self.describe(path, output_sha256=sha256_of(path))
 
     def describe(self, path: Path, **changes: str) -> None:
-        """Changes what the `result.json` beside an output says, if there is one that names the file."""
+        """Changes fields of the `result.json` beside an output, if there is one that names the output."""
         described = path.with_name(RESULT_FILE)
         try:
             result = json.loads(described.read_text())
