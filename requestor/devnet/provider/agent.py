@@ -1,4 +1,4 @@
-"""Is a provider's agent: offers its machine on the market of its daemon, signs agreements, and serves them.
+"""Runs a provider's agent: offers its machine on the market of its daemon, signs agreements, and serves them.
 
 `python -m requestor.devnet.provider.agent CONFIG.json` runs it until SIGTERM; `CONFIG.json` is an `AgentSettings`. It
 ends with an error if the daemon ends.
@@ -41,11 +41,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """The provider's identity, prices and limits.
+    """Holds the provider's identity, prices and limits.
 
     Attributes:
+        name, subnet: as the offer names them.
+        platform: payment platform, such as `erc20-hoodi-tglm`.
+        api_url, gsb_url, app_key: addresses and key of its daemon.
         folder: its working folder: activities, cache, and `agent.json`, which tells its state.
         coefficients: prices in GLM: per CPU second, per second, per activity.
+        terms: the limits with which it negotiates.
+        idle_seconds: time without an activity after which it breaks an agreement.
         fault: name of its fault, as `parse_faults` returns it; empty for an honest provider.
         images: folder of the `ImageCache` with the images of tasks; if empty, tasks run on the host's own system.
         image_environment: True if programs get the image's ENV.
@@ -70,20 +75,23 @@ class AgentSettings:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AgentSettings:
+        """Makes settings of a JSON object. Raises KeyError or TypeError if fields are missing or unknown."""
         terms = Terms(**value.get("terms", {}))
         return cls(**{**value, "coefficients": tuple(value["coefficients"]), "terms": terms})
 
     @classmethod
     def load(cls, path: Path) -> AgentSettings:
+        """Reads settings from a file that `save` wrote."""
         return cls.from_json(json.loads(path.read_text()))
 
     def save(self, path: Path) -> None:
-        path.touch(mode=0o600)  # it holds the app key
+        """Writes the settings to `path` as JSON."""
+        path.touch(mode=0o600)  # for the owner only, because the file holds the app key
         path.write_text(json.dumps(asdict(self), indent=2))
 
 
 class Agent:
-    """One provider."""
+    """Acts as one provider: answers demands, signs agreements, and serves them."""
 
     def __init__(self, settings: AgentSettings, rest: ProviderRest, bus: ServiceBus, node_id: str) -> None:
         self._settings, self._rest = settings, rest
@@ -121,7 +129,7 @@ class Agent:
         self._looking_again: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Serves until it is cancelled. Raises GolemError if the daemon is gone."""
+        """Serves until it is cancelled. Raises GolemError if the daemon has ended."""
         self._offer_id = await self._rest.publish_offer(self._properties, self._constraints)
         self._tell()
         loops = [
@@ -139,6 +147,7 @@ class Agent:
                 task.cancel()
 
     async def shut_down(self) -> None:
+        """Breaks all active agreements and kills their tasks, because the agent is stopping."""
         await asyncio.gather(*(task.shut_down() for task in self._active()), return_exceptions=True)
 
     def _active(self) -> list[AgreementTask]:
@@ -259,7 +268,7 @@ class Agent:
         timeout: float,
         handle: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        """Passes every event from now on to `handle`, once."""
+        """Passes every event that happens from now on to `handle`, each event once."""
         after, seen = datetime.now(timezone.utc).isoformat(), set[str]()
         while True:
             try:

@@ -33,7 +33,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """Everything that the agreements of one provider share. `folder` holds the activities and the cache of images."""
+    """Holds everything that the agreements of one provider share.
+
+    `folder` holds the activities and the cache of images. `idle_seconds` is the time without an activity after which an
+    agreement is broken; `debit_note_interval` is in seconds, for agreements that do not name one.
+    """
 
     rest: ProviderRest
     bus: ServiceBus
@@ -45,7 +49,10 @@ class Host:
 
 
 class AgreementTask:
-    """One approved agreement. It calls `on_change` whenever its state has changed."""
+    """Serves one approved agreement, and calls `on_change` whenever its state has changed.
+
+    `invoiced` is set when the invoice has been sent.
+    """
 
     def __init__(self, agreement: Mapping[str, Any], host: Host, on_change: Callable[[AgreementTask], None]) -> None:
         self.agreement_id = str(agreement["agreementId"])
@@ -74,7 +81,7 @@ class AgreementTask:
 
     @property
     def active(self) -> bool:
-        """True while the agreement holds the provider's slot."""
+        """Returns whether the agreement holds the provider's slot."""
         return self.state not in ("Closed", "Broken")
 
     def begin(self) -> None:
@@ -97,7 +104,7 @@ class AgreementTask:
             self._spawn(self._wind_up())
 
     def break_(self, code: str, message: str) -> None:
-        """Terminates the agreement from the provider's side, with a termination code."""
+        """Terminates the agreement from the provider's side, with a termination code; does nothing if it has ended."""
         if self.active:
             logger.warning("breaking agreement %s: %s (%s)", self.agreement_id, code, message)
             self._end("Broken")
@@ -105,7 +112,10 @@ class AgreementTask:
             self._spawn(self._wind_up())
 
     async def shut_down(self) -> None:
-        """Breaks the agreement and kills what runs, because the agent is stopping. Nothing is waited for after that."""
+        """Breaks the agreement and kills its programs, because the agent is stopping.
+
+        Does not wait until the termination and the last bills are sent.
+        """
         unit = self._unit
         self.break_("Shutdown", "Provider is shutting down.")
         if unit is not None:

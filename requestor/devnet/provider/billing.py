@@ -34,7 +34,7 @@ Counters = Callable[[], Sequence[float]]
 
 @dataclass(frozen=True)
 class PaymentTerms:
-    """The payment terms of an agreement; in seconds. None means that a term was not negotiated."""
+    """Holds the prices and the payment terms of an agreement; times in seconds. None: a term was not negotiated."""
 
     pricing: LinearPricing
     interval: float
@@ -43,6 +43,7 @@ class PaymentTerms:
 
     @classmethod
     def of_agreement(cls, agreement: Mapping[str, Any], default_interval: float) -> PaymentTerms:
+        """Reads the terms of an agreement, as the daemon's market API returns it; `default_interval` is in seconds."""
         offer, demand = agreement["offer"]["properties"], agreement["demand"]["properties"]
         return cls(
             pricing=LinearPricing(tuple(float(value) for value in offer[property_names.PRICES])),
@@ -53,7 +54,10 @@ class PaymentTerms:
 
 
 class Billing:
-    """The bills of one agreement that was approved at `approved` (Unix seconds)."""
+    """Sends the bills of one agreement that was approved at `approved` (Unix seconds).
+
+    Calls `on_break` with a termination code and a message if the agreement must be broken.
+    """
 
     def __init__(
         self,
@@ -73,7 +77,10 @@ class Billing:
         self._last_sent = self._last_payable = approved
 
     async def charge(self, activity_id: str, counters: Counters) -> None:
-        """Sends a debit note at every interval, until cancelled."""
+        """Sends a debit note for a running activity at every interval, until it is cancelled.
+
+        Breaks the agreement and returns if notes could not be sent for longer than the time to accept one.
+        """
         while True:
             elapsed = time.time() - self._approved
             await asyncio.sleep(self._terms.interval - elapsed % self._terms.interval)
@@ -87,12 +94,18 @@ class Billing:
                     return
 
     async def final_note(self, activity_id: str, usage: Sequence[float]) -> None:
-        """Sends the last debit note of an activity until it arrives; adds its amount to the invoice."""
+        """Sends the last debit note of an activity, again and again until it arrives.
+
+        The invoice will contain its amount.
+        """
         self._costs[activity_id] = self._amount(usage)
         await _insist(lambda: self._debit_note(activity_id, usage, final=True))
 
     async def invoice(self) -> str:
-        """Sends the invoice over all activities that have ended, until it arrives; returns its id."""
+        """Sends the invoice for all activities that have ended, again and again until it arrives.
+
+        Returns the invoice's id.
+        """
         amount = sum(self._costs.values(), Decimal(0))
         due = INVOICE_DUE_SECONDS if self._terms.payment_timeout is None else self._terms.payment_timeout
         invoice = {

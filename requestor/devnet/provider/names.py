@@ -1,4 +1,4 @@
-"""Names of the devnet's providers, and the differences of their prices: the same on every machine."""
+"""Chooses the names and prices of the devnet's providers: the same on every machine."""
 
 from __future__ import annotations
 
@@ -19,5 +19,9 @@ def provider_name(index: int) -> str:
 
 
 def provider_prices(index: int) -> tuple[float, ...]:
+    """Returns the prices of the provider with this number, in GLM: per CPU second, per second, per activity.
+
+    Each of five successive providers has other prices.
+    """
     factor = _FACTORS[index % len(_FACTORS)]
     return tuple(round(price * factor, 12) for price in BASE_PRICES)

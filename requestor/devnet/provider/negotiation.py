@@ -18,7 +18,10 @@ Properties = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Terms:
-    """The limits with which a provider negotiates; in seconds. The defaults are those of Golem's provider agent."""
+    """Holds the limits with which a provider negotiates. Times are in seconds.
+
+    The defaults are those of Golem's provider agent.
+    """
 
     min_expiration: float = 5 * 60
     max_expiration: float = 100 * 365.25 * 86400
@@ -43,7 +46,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Counter:
-    """The answer is a counter-proposal with these properties. If `ready`, both sides agree."""
+    """Answers with a counter-proposal that has these properties. If `ready`, both sides agree."""
 
     properties: dict[str, Any]
     ready: bool
@@ -51,18 +54,19 @@ class Counter:
 
 @dataclass(frozen=True)
 class Reject:
-    """The answer is a refusal. A requestor must not ask again after a `final` one."""
+    """Answers with a refusal. After a `final` refusal, a requestor must not ask again."""
 
     message: str
     final: bool
 
     def reason(self) -> dict[str, Any]:
+        """Returns the refusal as yagna's market API takes it."""
         return {"message": self.message, "golem.proposal.rejection.is-final": self.final}
 
 
 @dataclass(frozen=True)
 class Silence:
-    """The demand is malformed: a provider writes that to its log and does not answer."""
+    """Gives no answer, because the demand is malformed: a provider only writes the reason to its log."""
 
     reason: str
 
@@ -93,7 +97,10 @@ def negotiate(demand: Properties, offer: Properties, terms: Terms, now: float, a
 
 
 def review(demand: Properties, offer: Properties, terms: Terms, now: float, agreements: int = 0) -> Answer:
-    """Applies the same rules to an agreement proposal: it is approved only if nothing is left to negotiate."""
+    """Returns the answer to an agreement proposal, by the rules of `negotiate`.
+
+    The answer is a `Counter`, which means approval, only if nothing is left to negotiate.
+    """
     answer = negotiate(demand, offer, terms, now, agreements)
     if isinstance(answer, Counter) and not answer.ready:
         return Reject("Negotiations aren't finished.", final=False)
@@ -185,7 +192,7 @@ _RULES: tuple[Callable[..., dict[str, Any] | Reject], ...] = (
 
 
 def _adopt(demand: Properties, offer: dict[str, Any], terms: Terms, key: str, name: str) -> dict[str, Any] | Reject:
-    """Takes over the demand's value of `key` if it is in range; drops the key if the demand does not have it."""
+    """Takes over the demand's value of `key` if it is in range; removes the key if the demand does not have it."""
     asked = _seconds(demand, key)
     if asked is None:
         return _without(offer, key)

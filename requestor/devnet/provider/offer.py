@@ -1,7 +1,7 @@
-"""The offer of a devnet's provider: the properties and constraints of a Golem VM provider.
+"""Makes the offer of a devnet's provider: the properties and constraints of a Golem VM provider.
 
-It leaves out the capabilities `vpn`, `inet` and `manifest-support` on purpose, because nothing here routes packets. So
-a demand that asks for them finds no provider, instead of one that cannot do it.
+The capabilities `vpn`, `inet` and `manifest-support` are left out on purpose, because nothing here routes packets. So a
+demand that asks for them finds no provider, instead of one that cannot provide them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from requestor.golem import property_names
 
 @dataclass(frozen=True)
 class Hardware:
-    """The host's resources on offer, by the provider agent's rules: one thread less, 70% of memory, 80% of the free
-    disk.
+    """Describes the resources of the host that are on offer, by the rules of the provider agent.
+
+    These are: one thread less than the host has, 70% of its memory, and 80% of its free disk space; both in GiB.
     """
 
     cores: int

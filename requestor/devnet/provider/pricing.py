@@ -1,4 +1,6 @@
-"""Linear pricing as Golem's providers do it, exactly: one price per counter, and a start price per activity."""
+"""Computes prices as Golem's providers do with linear pricing, exactly: a price per counter, a start price per
+activity.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ _ATTO = Decimal("1e-18")  # payments are rounded to the token's 18 decimals
 
 @dataclass(frozen=True)
 class LinearPricing:
-    """`coefficients` in GLM: one per counter of the usage vector (GLM/s), then the start price of an activity."""
+    """Computes the price of activities.
+
+    `coefficients` are in GLM: one per counter of the usage vector (GLM/s), then the start price of an activity. Raises
+    ValueError if there are none.
+    """
 
     coefficients: tuple[float, ...]
 
