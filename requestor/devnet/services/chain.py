@@ -1,4 +1,4 @@
-"""A devnet's own Ethereum chain (anvil), with a GLM-like token in which the daemons pay each other."""
+"""Runs a devnet's own Ethereum chain (anvil), with a token like GLM in which the daemons pay each other."""
 
 from __future__ import annotations
 
@@ -71,13 +71,14 @@ allowed-head-behind-secs = 1000000000
 
 
 class ChainUnavailable(DevnetError):
-    """This machine has no chain program and cannot fetch one. Daemons run without a chain, and payments are not
-    settled.
+    """Says that this machine has no chain program and cannot fetch one.
+
+    Daemons run without a chain; payments are not settled then.
     """
 
 
 class Chain:
-    """One anvil process on the loopback interface, and its token.
+    """Runs one anvil process on the loopback interface, with a token.
 
     Attributes:
         node: its JSON-RPC endpoint.
@@ -93,10 +94,11 @@ class Chain:
         self._bank = ""
 
     async def start(self, *, timeout: float = 20.0) -> None:
-        """Starts the chain and deploys the token. The first time, fetches both programs through npm.
+        """Starts the chain and deploys the token. Fetches anvil and the token's contract through npm if they are not
+        there yet.
 
         Raises:
-            ChainUnavailable: neither anvil nor npm is installed, or npm could not fetch anvil.
+            ChainUnavailable: anvil or the contract is missing, and npm is missing, too, or could not fetch it.
             DevnetError: the port is taken, or the chain does not answer within `timeout` seconds.
         """
         try:
@@ -122,6 +124,7 @@ class Chain:
             raise
 
     async def stop(self) -> None:
+        """Stops the chain; does nothing if it was never started."""
         if self.process is not None:
             await self.process.stop()
 
@@ -132,7 +135,7 @@ class Chain:
             await self.token.transfer(self._bank, address, glm)
 
     async def balance_of(self, address: str) -> Decimal:
-        """Returns the GLM of an address."""
+        """Returns the GLM that an address holds. Raises DevnetError."""
         return await self.token.balance_of(address)
 
     async def transfers(self, *, sender: str | None = None, recipient: str | None = None) -> list[Transfer]:

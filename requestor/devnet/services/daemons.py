@@ -1,4 +1,4 @@
-"""A real yagna daemon of a devnet, on the loopback interface, with its own wallet and app-key."""
+"""Runs a real yagna daemon of a devnet, on the loopback interface, with its own wallet and app-key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find_yagna() -> Path:
 
 @dataclass(frozen=True)
 class DaemonSettings:
-    """The folder, ports and keys of a daemon.
+    """Names the folder, ports and keys of a daemon.
 
     Attributes:
         folder: its data directory.
@@ -58,7 +58,7 @@ class DaemonSettings:
 
 
 class Daemon:
-    """One yagna daemon.
+    """Runs one yagna daemon. Raises DevnetError if the program is not installed.
 
     Attributes:
         node_id: its Golem address, 0x and 40 hex digits; empty before `start`.
@@ -77,10 +77,12 @@ class Daemon:
 
     @property
     def api_url(self) -> str:
+        """Returns the URL of the daemon's REST interface."""
         return f"http://127.0.0.1:{self.settings.api_port}"
 
     @property
     def gsb_url(self) -> str:
+        """Returns the URL of the daemon's service bus."""
         return f"tcp://127.0.0.1:{self.settings.gsb_port}"
 
     def environment(self) -> dict[str, str]:
@@ -117,7 +119,7 @@ class Daemon:
         """Starts the daemon and waits until its REST interface knows the app-key.
 
         Raises:
-            DevnetError: a port is taken, it ends, or is not ready within `timeout` seconds.
+            DevnetError: a port is taken, or the daemon ends or is not ready within `timeout` seconds.
         """
         for port in (self.settings.api_port, self.settings.gsb_port):
             ensure_free(port, self.process.name)
@@ -136,4 +138,5 @@ class Daemon:
             await self.process.start(ready, timeout=timeout)
 
     async def stop(self) -> None:
+        """Stops the daemon."""
         await self.process.stop()

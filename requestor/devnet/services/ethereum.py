@@ -1,4 +1,4 @@
-"""JSON-RPC calls to an Ethereum node, and an ERC-20 token on it."""
+"""Calls an Ethereum node by JSON-RPC, and an ERC-20 token on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def word(value: int | str) -> str:
 
 @dataclass(frozen=True)
 class EthereumNode:
-    """A node's JSON-RPC endpoint."""
+    """Calls the JSON-RPC endpoint `url` of an Ethereum node."""
 
     url: str
 
@@ -60,7 +60,7 @@ class EthereumNode:
         return answer["result"]
 
     async def send(self, **transaction: str) -> dict[str, Any]:
-        """Sends a transaction from an account that the node signs for; returns its receipt after it was mined.
+        """Sends a transaction from an account that the node signs for; returns its receipt when it is mined.
 
         Raises:
             DevnetError: the transaction was refused, failed, or was not mined within 10 s.
@@ -78,7 +78,7 @@ class EthereumNode:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One transfer of tokens: 0x addresses in lower case, the amount in coins."""
+    """Describes one transfer of tokens: 0x addresses in lower case, the amount in coins."""
 
     sender: str
     recipient: str
@@ -89,7 +89,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Erc20Token:
-    """An ERC-20 contract with 18 decimals, at a 0x address."""
+    """Calls an ERC-20 contract with 18 decimals, which is at the 0x `address`. All methods raise DevnetError."""
 
     node: EthereumNode
     address: str

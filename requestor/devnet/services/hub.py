@@ -3,7 +3,7 @@
 Daemons with `YA_NET_TYPE=central` register `/net/<node id>` here, call each other through it, and broadcast their
 offers over its topics. `python -m requestor.devnet.services.hub --port PORT` runs it until SIGTERM. A daemon could be
 the hub of the others, but if it is asked for a node that has gone, it repeats the call for 20 s at full CPU load. This
-hub answers at once.
+hub answers such a call at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Router:
 
 
 class Client(asyncio.Protocol):
-    """One connected daemon."""
+    """Serves one connected daemon."""
 
     def __init__(self, router: Router) -> None:
         self.router = router
@@ -76,10 +76,11 @@ class Client(asyncio.Protocol):
             self.transport.abort()
 
     def send(self, packet: packets.Packet) -> None:
+        """Sends a packet to this client."""
         self.transport.write(packets.encode(packet))
 
     def forward(self, frame: bytes, sender: Client) -> None:
-        """Sends a frame on unchanged; stops reading from its sender while this client reads too slowly."""
+        """Sends a frame to this client unchanged; stops reading from its sender while this client reads too slowly."""
         self.transport.write(frame)
         if self._full and sender is not self:
             self.held_back.add(sender)
@@ -111,6 +112,7 @@ class Client(asyncio.Protocol):
         self.waits_for.clear()
 
     def received(self, packet: packets.Packet, frame: bytes) -> None:
+        """Handles a packet that this client has sent in `frame`. Raises ProtocolError if it is unexpected."""
         if isinstance(packet, packets.CallRequest):
             self.call(packet, frame)
         elif isinstance(packet, packets.CallReply):
@@ -143,6 +145,7 @@ class Client(asyncio.Protocol):
             raise packets.ProtocolError(f"an unexpected {type(packet).__name__} arrived")
 
     def call(self, request: packets.CallRequest, frame: bytes) -> None:
+        """Passes a call of this client on to the client that serves its address; answers it if there is none."""
         callee = self.router.find(request.address)
         if request.no_reply:
             if callee is not None:
@@ -157,6 +160,7 @@ class Client(asyncio.Protocol):
             callee.forward(frame, self)
 
     def reply(self, reply: packets.CallReply, frame: bytes) -> None:
+        """Passes a reply of this client on to the caller."""
         caller = self.answers_due.get(reply.request_id)
         if caller is None:  # the caller has disconnected
             return
@@ -171,7 +175,7 @@ def _failure(request_id: str, code: packets.Code, reason: str) -> packets.CallRe
 
 
 class Hub:
-    """The hub as a separate process."""
+    """Runs the hub as a separate process. Raises DevnetError if yagna cannot take the port."""
 
     def __init__(self, port: int, *, log: Path) -> None:
         if not 1 <= port <= MAX_HUB_PORT:
@@ -200,6 +204,7 @@ class Hub:
         await self.process.start(ready, timeout=timeout)
 
     async def stop(self) -> None:
+        """Stops the hub."""
         await self.process.stop()
 
 

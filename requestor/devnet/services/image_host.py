@@ -1,8 +1,8 @@
-"""The devnet's image host: an HTTP server on the loopback interface with one image.
+"""Serves one image over HTTP on the loopback interface, as the devnet's image host.
 
 The image is the one that the devnet was started with, or else a small placeholder: providers download it and check its
-hash as they would with a real image, but run tasks on the host's own system. The server also answers a registry's
-look-ups (`/v1/image/info?tag=|hash=`), for programs that pass `repository_url` to `vm.repo`.
+hash as they would with a real image, but run tasks on the host's own system. The server also answers the look-ups of a
+registry (`/v1/image/info?tag=|hash=`), for programs that pass `repository_url` to `vm.repo`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ _CONTENT = b"nima-golem devnet: tasks run on the host's own system, without an i
 
 
 class ImageHost:
-    """Serves the image from `start` until `stop`."""
+    """Serves the image from `start` until `stop`.
+
+    Attributes:
+        url: the address of the image.
+        sha3: its SHA3-224, in hexadecimal digits.
+        size: its number of bytes.
+    """
 
     def __init__(self, port: int, image: ImageInfo | None = None) -> None:
         self._port, self._image = port, image
@@ -30,6 +36,7 @@ class ImageHost:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
+        """Begins to serve. Raises OSError if the port is taken."""
         app = web.Application()
         app.router.add_get("/v1/image/info", self._info)
         app.router.add_get("/{name}", self._serve)
@@ -38,6 +45,7 @@ class ImageHost:
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
 
     async def stop(self) -> None:
+        """Stops serving."""
         if self._runner is not None:
             await self._runner.cleanup()
 

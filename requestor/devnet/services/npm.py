@@ -17,12 +17,12 @@ from requestor.errors import DevnetError
 
 
 class NpmUnavailable(DevnetError):
-    """There is no npm program, or it could not fetch a package."""
+    """Says that there is no npm program, or that it could not fetch a package."""
 
 
 @dataclass(frozen=True)
 class NpmFile:
-    """One file of one version of an npm package.
+    """Describes one file of one version of an npm package, and fetches it.
 
     Attributes:
         package, version: as npm knows them.

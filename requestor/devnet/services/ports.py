@@ -1,4 +1,4 @@
-"""Free TCP ports on the loopback interface, kept apart between the devnets of one machine."""
+"""Finds free TCP ports on the loopback interface, and keeps them apart between the devnets of one machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ FIRST, LAST = 7500, 9999
 
 
 def ensure_free(port: int, name: str) -> None:
-    """Checks that nothing listens on a port that `name` will open; else its ready check would reach the other program.
+    """Checks that nothing listens on a port that `name` will open.
+
+    Otherwise the ready check of `name` would reach the other program.
 
     Raises:
         DevnetError: another program listens on it.
@@ -62,6 +64,7 @@ class Ports:
         raise DevnetError(f"All ports from {FIRST} to {LAST} are taken; stop some devnets.")
 
     def close(self) -> None:
+        """Gives back all ports that `take` has returned."""
         for name in self._held:
             name.close()
         self._held.clear()

@@ -32,14 +32,14 @@ def leashed(command: Sequence[str]) -> list[str]:
 
 
 class ChildProcess:
-    """A program that runs until `stop`, or until this process ends.
+    """Runs a program until `stop`, or until this process ends.
 
     Args:
         name: the name that messages use.
         command: absolute program, then its arguments.
         log: the file to which stdout and stderr are appended.
-        environment: the whole environment of the program.
-        folder: its working directory.
+        environment: the whole environment of the program; None: that of this process.
+        folder: its working directory; None: that of this process.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id; 0 before `start`."""
+        """Returns the process id; 0 before `start`."""
         return self._process.pid if self._process else 0
 
     @property
     def running(self) -> bool:
+        """Returns whether the program was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self, ready: Callable[[], Awaitable[bool]] | None = None, *, timeout: float = 30.0) -> None:
         """Starts the program and waits until `ready` returns True.
 
         Raises:
-            DevnetError: it cannot be started, ends at once, or is not ready within `timeout` seconds; it is stopped
-                then.
+            DevnetError: the program ends at once, or is not ready within `timeout` seconds; it is stopped then.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
