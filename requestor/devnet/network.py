@@ -43,12 +43,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The parts to start.
+    """Describes the devnet to start. Raises DevnetError if it cannot be one.
 
-    `funded`: True if the requestor's wallet gets GLM. `agent`: fields of `AgentSettings` that every provider gets
-    instead of the defaults, such as `idle_seconds` or `terms`. `faults`: as `parse_faults` takes them; the last
-    providers have them, in that order. `image`: path of the image in which tasks run; if empty, they run on this
-    machine's own system. `image_environment`: True if programs get the image's ENV.
+    Attributes:
+        name: name of the devnet and of its folder.
+        providers: number of providers.
+        subnet: the subnet of all nodes; if empty, `devnet-` and the name.
+        funded: True if the requestor's wallet gets GLM.
+        agent: fields of `AgentSettings` that every provider gets instead of the defaults, such as `idle_seconds` or
+            `terms`.
+        faults: as `parse_faults` takes them; the last providers have them, in that order.
+        image: path of the image in which tasks run; if empty, they run on this machine's own system.
+        image_environment: True if programs get the image's ENV.
     """
 
     name: str
@@ -69,14 +75,14 @@ class NetworkOptions:
             raise DevnetError(f"There are {faulty} faults for {self.providers} providers; each has one at most.")
 
     def fault_of(self, index: int) -> str:
-        """Returns the fault of a provider, by its number from 0; empty for an honest one."""
+        """Returns the fault of the provider with this number (from 0); empty for an honest one."""
         faults = parse_faults(self.faults)
         first = self.providers - len(faults)
         return faults[index - first] if index >= first else ""
 
 
 class _Provider:
-    """A provider's daemon and its agent."""
+    """Runs a provider's daemon and its agent."""
 
     def __init__(self, name: str, daemon: Daemon, settings: AgentSettings, log: Path) -> None:
         self.name, self.daemon, self.fault = name, daemon, settings.fault
@@ -100,7 +106,7 @@ class _Provider:
 
 
 class Network:
-    """The processes of one devnet."""
+    """Runs the processes of one devnet."""
 
     def __init__(self, options: NetworkOptions) -> None:
         self.options = options
@@ -115,8 +121,9 @@ class Network:
         self._providers: list[_Provider] = []
 
     async def start(self, on_progress: OnProgress = lambda _: None) -> Devnet:
-        """Starts everything; returns when providers offer themselves. Raises DevnetError after it has stopped what it
-        started.
+        """Starts everything; returns when all providers have published their offers.
+
+        Raises DevnetError, after it has stopped what it had started.
         """
         try:
             return await self._start(on_progress)
@@ -189,7 +196,10 @@ class Network:
             await self._chain.fund(self._requestor.node_id, glm=glm)
 
     async def watch(self) -> None:
-        """Returns when a part that the devnet needs has ended; a provider is no such part."""
+        """Waits until a part that the devnet needs has ended, and raises DevnetError then.
+
+        The devnet does not need any of its providers.
+        """
         parts = [part.process for part in (self._chain, self._hub, self._requestor) if part is not None]
         waits = {asyncio.ensure_future(process.wait()): process for process in parts if process is not None}
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -198,9 +208,9 @@ class Network:
         raise DevnetError(f"{waits[done.pop()].name} has ended. See {self._logs}.")
 
     async def stop(self) -> None:
-        """Stops everything."""
+        """Stops all processes of the devnet."""
         parts = [*self._providers, self._requestor, self._hub, self._chain, self._images]
-        # agents first: they say good-bye to their daemons
+        # agents first, because at their end they still break their agreements through their daemons
         await asyncio.gather(*(provider.agent.stop() for provider in self._providers), return_exceptions=True)
         await asyncio.gather(*(part.stop() for part in parts if part is not None), return_exceptions=True)
         self._ports.close()

@@ -22,7 +22,7 @@ _PROCESS_SECONDS = 4.0
 
 @dataclass(frozen=True)
 class ProviderAccount:
-    """A provider's invoices, summed by their state, and its wallet; all in GLM.
+    """Sums up a provider's invoices by their state, and its wallet; all amounts are in GLM.
 
     `state`: idle, initialized, computing, or stopped. `wallet` is None if the devnet has no chain. `fault` is empty for
     an honest provider.
@@ -39,25 +39,27 @@ class ProviderAccount:
     fault: str
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the account as JSON values; amounts are decimal numbers as text."""
         return {
             key: plain_decimal(value) if isinstance(value, Decimal) else value for key, value in asdict(self).items()
         }
 
 
 async def provider_accounts(devnet: Devnet) -> list[ProviderAccount]:
-    """Returns all providers' accounts, as their own daemons and the chain report them. Raises GolemError."""
+    """Returns the accounts of all providers, as their own daemons and the chain report them. Raises GolemError."""
     return list(await asyncio.gather(*(_account(devnet, node) for node in devnet.providers)))
 
 
 async def requestor_wallet(devnet: Devnet) -> Decimal | None:
-    """Returns the requestor's GLM on the chain; None if the devnet has no chain."""
+    """Returns the GLM of the requestor on the chain; None if the devnet has no chain. Raises DevnetError."""
     return await _wallet(devnet, devnet.requestor)
 
 
 async def settle_bills(devnet: Devnet, timeout: float) -> list[ProviderAccount]:
     """Makes the requestor pay all that it accepted, and waits until the providers have seen the payments on the chain.
 
-    Raises DevnetError if the devnet has no chain, or after `timeout` seconds.
+    Returns the accounts of all providers then. Raises DevnetError if the devnet has no chain, or if not all is settled
+    within `timeout` seconds.
     """
     if devnet.chain is None:
         raise DevnetError("This devnet has no chain, so nothing can be settled: install npm and start it again.")

@@ -17,13 +17,15 @@ from requestor.vm import PYTHON_IN_SANDBOX
 
 DEVNET_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_DEVNET = "default"
-NETWORK = "hoodi"  # the devnet's chain replaces this network
+NETWORK = "hoodi"  # the devnet's chain takes the place of this test network
 PLATFORM = payment_platform(NETWORK)
 
 
 @dataclass(frozen=True)
 class NodeState:
-    """One daemon: its addresses, id, key and folder. `fault`: name of its provider's fault; empty if it has none."""
+    """Describes one daemon: its addresses, id, key and folder. `fault`: the fault of its provider; empty if it has
+    none.
+    """
 
     name: str
     node_id: str
@@ -36,7 +38,7 @@ class NodeState:
 
 @dataclass(frozen=True)
 class ChainState:
-    """The local chain's JSON-RPC endpoint, and the address of its GLM token."""
+    """Describes the local chain: its JSON-RPC endpoint, and the address of its GLM token."""
 
     url: str
     token: str
@@ -44,11 +46,16 @@ class ChainState:
 
 @dataclass(frozen=True)
 class Devnet:
-    """A devnet that is ready, or was ready before it ended.
+    """Describes a devnet that is ready, or that was ready before it ended.
 
     Attributes:
+        name: name of the devnet.
+        folder: its folder.
         pid, pid_started: process id of its supervisor, and the start of that process in clock ticks since boot, because
             ids are used again.
+        subnet: the subnet of all its nodes.
+        requestor: the daemon of the requestor.
+        providers: the daemons of the providers.
         chain: None if the machine has no chain; then allocations are not checked, and nothing is settled.
         image_url, image_hash: address and SHA3-224 (hexadecimal) of the image, or of a placeholder.
         image_file: the image in which tasks run; empty if they run on this machine's own system.
@@ -70,6 +77,7 @@ class Devnet:
 
     @property
     def logs(self) -> Path:
+        """Returns the folder that holds the log files."""
         return Path(self.folder) / "logs"
 
     @property
@@ -96,12 +104,13 @@ class Devnet:
         }
 
     def save(self) -> None:
+        """Writes the state file of the devnet."""
         content = json.dumps(asdict(self), indent=2).encode()
-        write_atomically(devnet_state_file(self.name), content, mode=0o600)  # it holds the app keys
+        write_atomically(devnet_state_file(self.name), content, mode=0o600)  # for its owner only: it holds the app keys
 
     @classmethod
     def load(cls, path: Path) -> Devnet:
-        """Reads the file of a devnet. Raises DevnetError if it is no such file."""
+        """Reads the state file of a devnet. Raises DevnetError if `path` is no such file."""
         try:
             value: dict[str, Any] = json.loads(path.read_text())
             return cls(
@@ -129,6 +138,7 @@ def devnet_folder(name: str) -> Path:
 
 
 def devnet_state_file(name: str) -> Path:
+    """Returns the path of the state file of the devnet `name`. Raises DevnetError if the name cannot be one."""
     return devnet_folder(name) / "devnet.json"
 
 
@@ -142,9 +152,10 @@ def running_devnets() -> list[Devnet]:
 
 
 def find_devnet(name: str | None = None) -> Devnet | None:
-    """Returns the running devnet `name`, or the one that NIMA_GOLEM_DEVNET names, or the only one; None without one.
+    """Returns the running devnet `name`, or the one that NIMA_GOLEM_DEVNET names, or the only one that runs.
 
-    Raises DevnetError if several run, none of them is named, and none is called `default`.
+    If several run and none is named, returns the one called `default`; raises DevnetError if there is none of this
+    name. Returns None if no devnet runs, or none of the given name.
     """
     name = name or os.environ.get(DEVNET_VARIABLE)
     running = running_devnets()

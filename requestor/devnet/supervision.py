@@ -52,7 +52,7 @@ def claimed(name: str) -> Iterator[Path]:
 
 
 def clear_devnet(folder: Path) -> None:
-    """Deletes what a devnet keeps in its folder, except its logs."""
+    """Deletes everything that a devnet keeps in its folder, except its logs."""
     (folder / "devnet.json").unlink(missing_ok=True)
     for part in ("daemons", "agents", "bin", "images"):
         shutil.rmtree(folder / part, ignore_errors=True)
@@ -116,7 +116,10 @@ def main() -> None:
 
 
 def start_devnet(options: NetworkOptions) -> Devnet:
-    """Starts a supervisor that outlives this process, and waits until its devnet is ready. Raises DevnetError."""
+    """Starts a supervisor that outlives this process, and waits until its devnet is ready.
+
+    Raises DevnetError if the devnet does not start.
+    """
     read, write = os.pipe()
     with os.fdopen(read) as outcome:
         subprocess.Popen(
@@ -135,7 +138,7 @@ def start_devnet(options: NetworkOptions) -> Devnet:
 
 
 def stop_devnet(devnet: Devnet) -> None:
-    """Ends a running devnet, and waits until all of it is gone."""
+    """Ends a running devnet, and waits until all of its processes have ended."""
     os.kill(devnet.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while devnet.running and time.monotonic() < deadline:
