@@ -1,7 +1,8 @@
-"""Keeps the images in which a devnet's providers run tasks: downloads, checks and unpacks each once for all.
+"""Keeps the images in which a devnet's providers run tasks: downloads, checks and unpacks each image once for all.
 
-A kernel mounts a squashfs for its root only. So an image is unpacked, by Debian's `unsquashfs`, and stays read-only
-below each sandbox's writable layer. Everything in it belongs to the user who runs the devnet, who is root inside.
+Linux lets only the root user mount a squashfs. So an image is unpacked, by Debian's `unsquashfs`, and stays read-only
+below the writable layer of each sandbox. Everything in it belongs to the user who runs the devnet, who is root inside
+the sandbox.
 """
 
 from __future__ import annotations
@@ -28,28 +29,32 @@ _WAIT_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class UnpackedImage:
-    """An image, and the host's folder that holds its files."""
+    """Names an image, and the host's folder that holds its files."""
 
     info: ImageInfo
     root: Path
 
 
 class ImageCache:
-    """A folder that providers share, each in a process of its own."""
+    """Keeps images in a folder that providers share, each in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def fetch(self, package: str, download: Download) -> UnpackedImage:
-        """Returns the image of the task package `hash:sha3:<hex>:<url>`; the first who asks downloads and unpacks it.
+        """Returns the image of the task package `hash:sha3:<hex>:<url>`; the first caller downloads and unpacks it.
 
-        Raises ImageError if it is no image, DevnetError if there is no `unsquashfs`, and what `download` raises.
+        Raises ImageError if the file is no image, DevnetError if this machine has no `unsquashfs`, and what `download`
+        raises.
         """
         async with self._locked():
             return await self._unpacked(await download(package, self._folder))
 
     async def unpack(self, file: Path) -> UnpackedImage:
-        """Unpacks the image in `file`. Raises ImageError; DevnetError if this machine has no `unsquashfs`."""
+        """Unpacks the image in `file`, unless it is unpacked already, and returns it.
+
+        Raises ImageError if the file is no image, DevnetError if this machine has no `unsquashfs`.
+        """
         async with self._locked():
             return await self._unpacked(file)
 
@@ -82,7 +87,8 @@ async def _unsquash(file: Path, root: Path) -> None:
     if unsquashfs is None or unshare is None:
         missing, package = ("unshare", "util-linux") if unsquashfs else ("unsquashfs", "squashfs-tools")
         raise DevnetError(f"The devnet unpacks images with `{missing}`, which is missing: install {package}.")
-    # In a user namespace of its own it is nobody: no device, no foreign owner and no setuid program comes out of it.
+    # In a user namespace of its own, unsquashfs runs as the user nobody. So it creates no device, no file of another
+    # owner and no setuid program.
     process = await asyncio.create_subprocess_exec(
         *(unshare, "--user", "--", unsquashfs, "-no-progress", "-no-xattrs", "-dest", str(root), str(file)),
         stdin=asyncio.subprocess.DEVNULL,
@@ -95,7 +101,7 @@ async def _unsquash(file: Path, root: Path) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    # it goes on after some errors, and of those only one is expected: a device that it may not make
+    # unsquashfs goes on after some errors; only one of these is expected: that it may not create a device
     problems = [line for line in stderr.decode(errors="replace").splitlines() if line and "superuser" not in line]
     if problems or process.returncode not in (0, 2) or not root.is_dir():
         why = problems[-1][:300] if problems else f"exit code {process.returncode}"
@@ -103,7 +109,11 @@ async def _unsquash(file: Path, root: Path) -> None:
 
 
 def _open_to_owner(root: Path) -> None:
-    """Root may read and write everything in a VM; in a sandbox, without capabilities, what the modes allow an owner."""
+    """Gives the owner the right to read and write every file, and to enter every folder.
+
+    In a VM, root may read and write everything; in a sandbox, where root has no capabilities, it may do only what the
+    modes allow the owner.
+    """
     for folder, folders, files in os.walk(root):
         for name, wanted in [(".", 0o700), *((name, 0o700) for name in folders), *((name, 0o600) for name in files)]:
             path = os.path.join(folder, name)

@@ -1,4 +1,4 @@
-"""Is the devnet's VM runtime: creates volumes, boots a sandbox, and runs programs in it.
+"""Runs the programs of an activity, as the devnet's VM runtime: creates volumes, boots a sandbox, and uses it.
 
 It behaves as ya-runtime-vm does: volumes are empty folders of the activity, and a program is executed without a shell,
 a PATH or an environment. Programs run in the image, or on this machine's own system if the devnet has no image.
@@ -36,13 +36,14 @@ STOPPED = 1  # the exit status of a program whose VM is stopped
 
 @dataclass(frozen=True)
 class TaskMachine:
-    """The machine on which a provider runs tasks.
+    """Describes the machine on which a provider runs tasks.
 
     Attributes:
         images: the cache of the images in which tasks run; None: they run on this machine's own system, unlimited.
         image_environment: True if programs get the image's ENV, as up to ya-runtime-vm 0.4; from 0.5 on they get none.
-        memory: bytes that all processes of a task may use together; the largest is killed if they use more.
-        threads: processors that a task may use.
+        memory: bytes that all processes of a task may use together; if they use more, the largest is killed; 0 is no
+            limit.
+        threads: processors that a task may use; 0 is all.
     """
 
     images: ImageCache | None = None
@@ -55,17 +56,17 @@ HOST_MACHINE = TaskMachine()
 
 
 class RuntimeFailed(Exception):
-    """The runtime has failed. The requestor sees this text after `Runtime error: `."""
+    """Says that the runtime has failed. The requestor sees this text after `Runtime error: `."""
 
 
 class DeploymentRefused(Exception):
-    """The runtime refuses a deploy, with an exit code of its own."""
+    """Says that the runtime refuses a deploy. `exit_code` is the exit code of the runtime then."""
 
     exit_code = 1
 
 
 class Runtime:
-    """The runtime of one activity. `folder` is the activity's, and is deleted with it."""
+    """Runs the programs of one activity. `folder` belongs to the activity, and is deleted with it."""
 
     def __init__(self, folder: Path, usage: UsageCounters, machine: TaskMachine) -> None:
         self._folder, self._usage, self._machine = folder, usage, machine
@@ -80,7 +81,8 @@ class Runtime:
         """Creates the volumes: those of the image and those that the script asks for.
 
         `volumes` is a list of paths, or a mapping of path to mount (`host`, `ram`, `storage`). Returns the text that
-        the runtime prints, and the volumes that transfers may use: path → host folder. Raises DeploymentRefused.
+        the runtime prints, and the volumes that transfers may use: path → host folder. Raises DeploymentRefused if a
+        volume cannot be mounted on its path.
         """
         self._image = image
         mounts = dict.fromkeys(image.info.volumes if image else DEFAULT_VOLUMES, "host")
@@ -104,7 +106,10 @@ class Runtime:
         return json.dumps(deployment).encode(), {path: self._volumes[path] for path in transferable}
 
     async def start(self, arguments: Sequence[str]) -> None:
-        """Boots the sandbox. Raises RuntimeFailed."""
+        """Boots the sandbox, and starts the image's entrypoint in it if `arguments` hold `start-entrypoint`.
+
+        Raises RuntimeFailed if the image has no entrypoint then, or if the sandbox cannot be booted.
+        """
         entrypoint = (*self._image.info.entrypoint, *self._image.info.cmd) if self._image else ()
         if ENTRYPOINT_ARGUMENT in arguments and not entrypoint:
             raise RuntimeFailed("the image has no entrypoint")
@@ -138,7 +143,11 @@ class Runtime:
             await sandbox.run(self._program(argv), lambda _: None, lambda _: None)
 
     async def run(self, entry_point: str, arguments: Sequence[str], on_stdout: OnChunk, on_stderr: OnChunk) -> int:
-        """Executes `entry_point`; argv[0] is its base name. Returns its exit status. Raises RuntimeFailed."""
+        """Executes the program `entry_point` with its base name as argv[0], and returns its exit status.
+
+        Returns 1 if the sandbox is stopped meanwhile. Raises RuntimeFailed if there is no sandbox, or if the program
+        cannot be executed.
+        """
         if self._sandbox is None:
             raise RuntimeFailed("START command not run")
         try:
@@ -150,7 +159,7 @@ class Runtime:
             return STOPPED
 
     async def stop(self) -> None:
-        """Kills all that runs. The volumes stay until the next deploy."""
+        """Kills all programs of the activity. The volumes stay until the next deploy."""
         if self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
             self._usage.watch(None)

@@ -1,4 +1,4 @@
-"""Replaces a provider's VM in the devnet by Linux namespaces, made with nothing but util-linux `unshare`.
+"""Replaces a provider's VM in the devnet by Linux namespaces, for which it needs util-linux `unshare` and nothing else.
 
 A sandbox is booted once per activity (`start`) and runs any number of programs, which share /tmp and see each other's
 processes, as in the VM. It has its own root on a tmpfs, no network but loopback, no environment and no capability. Of
@@ -35,14 +35,17 @@ OnChunk = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class SandboxLayout:
-    """The contents of a sandbox's root; paths on the right-hand side are absolute and inside the sandbox.
+    """Describes the contents of a sandbox's root. Paths inside the sandbox are absolute.
 
-    image: host folder over which the root is a writable layer; empty for an empty root.
-    folders, links, files: created in the root; read_only, volumes: the host's, mounted there.
-    root_size: bytes that can be written to the root.
-    memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; if they
-        use more, the process that holds most is killed; 0 is no limit.
-    threads: processors that the sandbox may use, starting at number `first_thread` of the allowed ones; 0 is all.
+    Attributes:
+        folders, links, files: what is created in the root.
+        read_only, volumes: files and folders of the host that are mounted in the root.
+        image: host folder over which the root is a writable layer; empty for an empty root.
+        root_size: bytes that can be written to the root.
+        memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; if
+            they use more, the process that holds most is killed; 0 is no limit.
+        threads: processors that the sandbox may use; 0 is all.
+        first_thread: number of the first of them among the allowed processors.
     """
 
     folders: tuple[str, ...]
@@ -100,7 +103,7 @@ def _mounts(volumes: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
     return tuple((str(folder), path) for path, folder in sorted(volumes.items()))
 
 
-_CORES = "/sys/devices/system/cpu"  # numerical libraries look there for the cores
+_CORES = "/sys/devices/system/cpu"  # numerical libraries look there for the number of cores
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs", "/etc/localtime", _CORES)
 # A program's argv[0] is its bare name, from which Python would not find the virtual environment that it belongs to.
 PYTHON_IN_SANDBOX = "/opt/nima-golem/python"
@@ -119,7 +122,10 @@ _FILES = (
 
 
 def _python_paths() -> list[str]:
-    """Returns this Python's prefixes, as it uses them and with links resolved, and the paths of `PYTHON_PACKAGES`."""
+    """Returns the prefixes of this Python and the paths of `PYTHON_PACKAGES`.
+
+    A prefix appears as Python uses it and, if it runs through links, with the links resolved, too.
+    """
     prefixes = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
     prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
     paths = sorted(prefixes, key=len)
@@ -132,7 +138,7 @@ def _python_paths() -> list[str]:
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run. `argv[0]` goes to execve unchanged, without PATH or shell."""
+    """Describes a program to run. `argv[0]` is the path for execve, which needs neither PATH nor a shell."""
 
     argv: tuple[str, ...]
     cwd: str = "/"
@@ -140,7 +146,10 @@ class Program:
 
 
 class ExecutionError(Exception):
-    """The program could not be executed; `errno` tells why (2: no such file, 13: no permission, 8: not executable)."""
+    """Says that the program could not be executed.
+
+    `errno` tells why (2: no such file, 13: no permission, 8: not executable).
+    """
 
     def __init__(self, errno: int) -> None:
         super().__init__(os.strerror(errno))
@@ -148,11 +157,11 @@ class ExecutionError(Exception):
 
 
 class SandboxStopped(Exception):
-    """The sandbox ended while a program was running."""
+    """Says that the sandbox ended while a program was running."""
 
 
 class Sandbox:
-    """A booted sandbox. `boot` makes one; `stop` ends it with all that runs in it."""
+    """Runs programs in a booted sandbox. `boot` makes one; `stop` ends it with all that runs in it."""
 
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         self._process, self._control = process, control
@@ -162,12 +171,15 @@ class Sandbox:
 
     @property
     def pid(self) -> int:
-        """Returns the host's id of the process from which all of the sandbox's processes descend."""
+        """Returns the process id, on the host, of the process from which all processes of the sandbox descend."""
         return self._process.pid
 
     @classmethod
     async def boot(cls, layout: SandboxLayout, mount_point: Path) -> Sandbox:
-        """Boots on the empty folder `mount_point`, in which nothing stays. Raises DevnetError if that is impossible."""
+        """Boots a sandbox on the empty folder `mount_point`, in which nothing stays.
+
+        Raises DevnetError if this machine cannot make a sandbox.
+        """
         unshare = shutil.which("unshare")
         if unshare is None:
             raise DevnetError("The devnet runs tasks through `unshare`, which is missing: install util-linux.")
@@ -206,7 +218,9 @@ class Sandbox:
     async def run(self, program: Program, on_stdout: OnChunk, on_stderr: OnChunk) -> int:
         """Runs a program to its end; returns its exit status 0..255, or the bare number of the signal that killed it.
 
-        Raises ExecutionError or SandboxStopped. A child that outlives the program goes on, but its output is ignored.
+        `on_stdout` and `on_stderr` get the output as it arrives. A child that outlives the program goes on, but its
+        output is ignored. Raises ExecutionError if the program cannot be executed, SandboxStopped if the sandbox ends
+        meanwhile.
         """
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
@@ -237,7 +251,7 @@ class Sandbox:
                 output.close()
 
     async def stop(self) -> None:
-        """Kills every process in the sandbox, and waits until they are gone. May be called twice."""
+        """Kills every process in the sandbox, and waits until they have ended. May be called twice."""
         self._hang_up()  # process 1 ends; before that, the kernel ends all others
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
@@ -275,7 +289,7 @@ class Sandbox:
 
 
 class _Output(asyncio.Protocol):
-    """The devnet's end of a program's stdout or stderr."""
+    """Reads a program's stdout or stderr, and passes on what arrives."""
 
     def __init__(self, on_chunk: OnChunk) -> None:
         self._on_chunk = on_chunk
@@ -301,7 +315,10 @@ class _Output(asyncio.Protocol):
             self._closed.set_result(None)
 
     async def drain(self) -> None:
-        """Reads what is in the pipe after the program's end; does not wait for others that hold the pipe open."""
+        """Reads what is in the pipe after the program's end.
+
+        Does not wait until other processes close the pipe.
+        """
         for _ in range(_DRAIN_ROUNDS):
             received = self._received
             done, _ = await asyncio.wait({self._closed}, timeout=_DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Process 1 of a sandbox: builds the root, gives up every privilege, then starts the programs that the agent names.
+"""Runs as process 1 of a sandbox: builds the root, gives up every privilege, then starts programs for the agent.
 
 `sandbox.py` runs it as a file, inside fresh user, mount, pid, network, ipc and uts namespaces, with no site-packages
 and an empty environment; it uses the standard library only. The argument is the descriptor of a SOCK_SEQPACKET socket
@@ -49,6 +49,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
+    """Builds the sandbox, reports the outcome to the agent, and serves it until it closes the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
     # This is a child of `unshare`. If that is killed, so is this process, and then all of the sandbox.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -72,7 +73,7 @@ def build_root(layout: dict[str, Any]) -> None:
     """Builds the root that a `sandbox.SandboxLayout` describes on a tmpfs, and makes it the root of this process.
 
     An image comes from a stranger: a symbolic link in it may point anywhere. So no path below the new root is used
-    before the host's root is gone; what is needed of the host comes along as detached mounts.
+    before the host's root is gone; what is needed of the host is taken along as detached mounts. Raises OSError.
     """
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     # a task could otherwise make its own user namespace, in which it would have all capabilities again
@@ -116,6 +117,7 @@ def build_root(layout: dict[str, Any]) -> None:
 
 
 def build_dev(dev: str, size: str) -> None:
+    """Builds the folder /dev at `dev`. `size` is the mount option that limits /dev/shm; empty for no limit."""
     mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755,size=64k")
     for name in ("null", "zero", "full", "random", "urandom"):
         with open(f"{dev}/{name}", "w"):
@@ -127,11 +129,13 @@ def build_dev(dev: str, size: str) -> None:
 
 
 def write(path: str, text: str) -> None:
+    """Writes `text` to a file."""
     with open(path, "w") as file:
         file.write(text)
 
 
 def write_new(path: str, text: str, mode: int) -> None:
+    """Writes a file with this mode; creates its folder, and replaces a symbolic link instead of following it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.islink(path):
         os.unlink(path)
@@ -140,8 +144,9 @@ def write_new(path: str, text: str, mode: int) -> None:
 
 
 def detached(source: str, *, read_only: bool = False) -> int:
-    """Returns a descriptor of `source` with all that is mounted below it (a namespace may not take it apart), not
-    mounted.
+    """Returns a descriptor of a copy of the mounts at `source`, which is not mounted anywhere yet.
+
+    All that is mounted below `source` comes along, because a namespace may not take it apart. Raises OSError.
     """
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
     tree: int = libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags)
@@ -156,7 +161,7 @@ def detached(source: str, *, read_only: bool = False) -> int:
 
 
 def attach(tree: int, path: str) -> None:
-    """Mounts what `detached` returned on `path`; creates `path` if it is missing."""
+    """Mounts what `detached` returned on `path`; creates `path` if it is missing. Raises OSError."""
     if os.path.realpath(path) != path:
         raise OSError(errno.ELOOP, f"{path} cannot be mounted: it runs through a symbolic link")
     if stat.S_ISDIR(os.fstat(tree).st_mode):
@@ -171,6 +176,7 @@ def attach(tree: int, path: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
+    """Makes `new` the root of this process, and puts the old root at `old`. Raises OSError."""
     number = SYS_PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, f"pivot_root on {os.uname().machine} is not known to the sandbox")
@@ -178,16 +184,20 @@ def pivot_root(new: str, old: str) -> None:
 
 
 def loopback_up() -> None:
+    """Switches the loopback interface on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as interface:
         up = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
         fcntl.ioctl(interface, 0x8914, up)  # SIOCSIFFLAGS
 
 
 def limit(layout: dict[str, Any]) -> None:
-    """Limits the threads of the whole sandbox and the memory of each process; `relieve` limits all memory together."""
+    """Limits the processors of the whole sandbox, and memory, open files and core dumps of each process.
+
+    `relieve` limits the memory of all processes together.
+    """
     if layout["threads"]:
         allowed = sorted(os.sched_getaffinity(0))
-        # the sandboxes of a machine spread over its processors
+        # so that the sandboxes of a machine spread over its processors
         first = layout["first_thread"] % len(allowed)
         os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[: layout["threads"]])
     if layout["memory"]:
@@ -198,8 +208,9 @@ def limit(layout: dict[str, Any]) -> None:
 
 
 def give_up_privileges() -> None:
-    """Drops every capability, for this process and all that it starts; nobody in the sandbox may look into this
-    process.
+    """Drops every capability, for this process and for all that it starts.
+
+    After that, no process in the sandbox may look into this one.
     """
     call(libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(LAST_CAPABILITY):
@@ -209,11 +220,13 @@ def give_up_privileges() -> None:
     call(libc.capset, header, none, what="dropping capabilities")
     call(libc.prctl, PR_SET_DUMPABLE, 0, 0, 0, 0)
     if number := SYS_KEYCTL.get(os.uname().machine):
-        libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)  # else the host's, with its keys, is inherited
+        libc.syscall(
+            number, KEYCTL_JOIN_SESSION_KEYRING, None
+        )  # otherwise the sandbox inherits the host's keyring with its keys
 
 
 def keep_processors() -> None:
-    """Makes `sched_setaffinity` do nothing from now on: in a VM there are no further processors to move to."""
+    """Makes `sched_setaffinity` do nothing from now on, because a VM has no further processors to move to."""
     architecture, number = SYS_SCHED_SETAFFINITY.get(os.uname().machine, (0, 0))
     if not architecture:
         return
@@ -233,7 +246,7 @@ def keep_processors() -> None:
 def serve(control: socket.socket, memory: int) -> None:
     """Starts programs and reports their ends until the agent closes the socket; reaps orphaned processes.
 
-    `memory`: bytes that all of them may use together; 0 is no limit.
+    `memory`: bytes that all programs may use together; 0 is no limit.
     """
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -268,7 +281,10 @@ def serve(control: socket.socket, memory: int) -> None:
 
 
 def relieve(memory: int) -> None:
-    """Kills the process that holds most if all together use more than `memory`, as the VM's kernel does."""
+    """Kills the process that holds most memory if all together use more than `memory` bytes.
+
+    The kernel of the VM does the same.
+    """
     held, shared = {}, 0
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
@@ -286,22 +302,26 @@ def relieve(memory: int) -> None:
 
 
 def kilobytes(field: bytes) -> int:
-    """Returns the bytes of a value of /proc/PID/status such as `  1234 kB`."""
+    """Returns the number of bytes that a value of /proc/PID/status such as `  1234 kB` stands for."""
     return int(field.split()[0]) * 1024
 
 
 def files_in_memory() -> int:
-    """Returns the bytes that have been written to the tmpfs folders."""
+    """Returns the number of bytes that have been written to the tmpfs folders."""
     sizes = map(os.statvfs, ("/tmp", "/dev/shm"))
     return sum((size.f_blocks - size.f_bfree) * size.f_frsize for size in sizes)
 
 
 def send(control: socket.socket, message: dict[str, int | None]) -> None:
+    """Sends a message to the agent."""
     control.send(json.dumps(message).encode())
 
 
 def start(stdout: int, stderr: int, program: int) -> tuple[int, int | None]:
-    """Forks and executes; returns (0, pid), or (errno, None) if the program could not be executed."""
+    """Forks, and executes a program in the child; the arguments are descriptors.
+
+    Returns (0, pid), or (errno, None) if the program could not be executed.
+    """
     spec = read_json(program)
     failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -337,6 +357,7 @@ def start(stdout: int, stderr: int, program: int) -> tuple[int, int | None]:
 
 
 def read_json(descriptor: int) -> dict[str, Any]:
+    """Reads a JSON object from the beginning of an open file, and closes it."""
     with os.fdopen(descriptor) as file:
         file.seek(0)
         value: dict[str, Any] = json.load(file)
@@ -344,12 +365,14 @@ def read_json(descriptor: int) -> dict[str, Any]:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """Calls mount(2). Raises OSError."""
     encoded = [value.encode() if value is not None else None for value in (source, target, kind)]
     data = options.encode() if options is not None else None
     call(libc.mount, *encoded, ctypes.c_ulong(flags), data, what=f"mounting {source or kind} on {target}")
 
 
 def call(function: Callable[..., int], *arguments: object, what: str = "a system call") -> None:
+    """Calls a function of libc. Raises OSError, which names `what` was done, if the result is not 0."""
     if function(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")

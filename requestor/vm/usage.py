@@ -13,7 +13,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class UsageCounters:
-    """Counters of one activity. Time runs from the creation of this object, so downloads and idling count."""
+    """Counts what one activity uses. Its time begins with this object, so downloads and idle time count."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -22,12 +22,15 @@ class UsageCounters:
         self._pid: int | None = None
 
     def watch(self, pid: int | None) -> None:
-        """Counts the CPU of process `pid` and of all its descendants from now on; with None, of no process."""
+        """Counts the CPU time of process `pid` and of all its descendants from now on; with None, of no process."""
         self._past_cpu, self._current_cpu = self._cpu(), 0.0
         self._pid = pid
 
     def vector(self, names: Sequence[str]) -> list[float]:
-        """Returns the counters `names`, in that order. Raises ValueError for one that a VM provider does not price."""
+        """Returns the values of the counters `names`, in that order: the seconds so far, or the CPU seconds.
+
+        Raises ValueError for a counter that a VM provider does not price.
+        """
         counters = {property_names.DURATION: self._duration, property_names.CPU: self._cpu}
         if unknown := [name for name in names if name not in counters]:
             raise ValueError(f"no such counter: {unknown[0]}")
@@ -44,7 +47,10 @@ class UsageCounters:
 
 
 def cpu_seconds(root: int) -> list[float]:
-    """Returns CPU seconds of `root` and of each live descendant, with their reaped children, in whole seconds."""
+    """Returns the CPU times of `root` and of each live descendant, each in whole seconds.
+
+    The time of a process includes that of its reaped children.
+    """
     children: dict[int, list[int]] = {}
     seconds: dict[int, float] = {}
     for entry in Path("/proc").iterdir():

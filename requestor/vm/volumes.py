@@ -13,11 +13,14 @@ from pathlib import Path
 
 
 class TransferFailed(Exception):
-    """A transfer has failed. The requestor sees this text after `Transfer error: `."""
+    """Says that a transfer has failed. The requestor sees this text after `Transfer error: `."""
 
 
 class Volumes:
-    """An activity's volumes: absolute path in the container → folder on the host."""
+    """Opens and replaces files in an activity's volumes.
+
+    `folders`: absolute path in the container → folder on the host.
+    """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self.folders = dict(folders)
@@ -38,7 +41,7 @@ class Volumes:
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[int]:
-        """Opens the file at `path` for reading; yields its descriptor."""
+        """Opens the file at `path` for reading, and yields its descriptor. Raises TransferFailed if that fails."""
         folder, names = self.resolve(path)
         if not names:
             raise TransferFailed("IO error: Is a directory (os error 21)")
@@ -52,7 +55,7 @@ class Volumes:
                 os.close(descriptor)
 
     def size(self, path: str) -> int:
-        """Returns the bytes of the file at `path`; 0 if there is none."""
+        """Returns the number of bytes of the file at `path`; 0 if there is none."""
         try:
             with self.open(path) as descriptor:
                 return os.fstat(descriptor).st_size
@@ -60,7 +63,10 @@ class Volumes:
             return 0
 
     def place(self, source: Path, path: str) -> None:
-        """Moves the file `source` to `path`; creates folders, and replaces what was there."""
+        """Moves the file `source` to `path`; creates folders, and replaces the file that was there.
+
+        Raises TransferFailed if no volume holds `path`, or if the file cannot be moved.
+        """
         target, names = self.resolve(path)
         if not names:
             raise TransferFailed("IO error: Is a directory (os error 21)")
