@@ -14,14 +14,14 @@ from requestor.errors import ConfigurationError, ImageError
 from requestor.image.gvmi import ImageInfo, read_image, read_labels
 from requestor.image.labels import DEFAULT_PYTHON, check_image_versions, models_in_labels, python_in_labels
 
-_END_BYTES = 64 * 1024  # the end of an image that is read; it is longer than any container config of this project
+_END_BYTES = 64 * 1024  # size of the end of an image that is read; longer than any container config of this project
 _SECONDS = 10.0
 _PACKAGE = re.compile(r"hash:sha3:(?P<digest>[0-9a-f]+):(?P<url>https?://\S+)")
 
 
 @dataclass(frozen=True)
 class ChosenImage:
-    """The image that providers have to run.
+    """Describes the image that providers have to run.
 
     Attributes:
         package: the demand's task package, `hash:sha3:<sha3-224>:<url>`.
@@ -57,11 +57,15 @@ class ChosenImage:
 
 
 def choose_image(environment: Mapping[str, str]) -> ChosenImage:
-    """Returns the image of NIMA_GOLEM_IMAGE, after a check that it is of this version.
+    """Returns the image that NIMA_GOLEM_IMAGE in `environment` names, after a check that it is of this version.
 
     The check reads the file that NIMA_GOLEM_IMAGE_FILE names, which must be the same image, or else the end of the file
-    at its URL. If neither can be read, the version stays unchecked. Raises ConfigurationError, ImageError,
-    ImageMismatch.
+    at the image's URL. If neither can be read, the version stays unchecked.
+
+    Raises:
+        ConfigurationError: NIMA_GOLEM_IMAGE names no image, or the file is another image.
+        ImageError: the file is no image.
+        ImageMismatch: the image is of another version.
     """
     package = environment.get("NIMA_GOLEM_IMAGE", "")
     match = _PACKAGE.fullmatch(package)
@@ -85,10 +89,10 @@ def choose_image(environment: Mapping[str, str]) -> ChosenImage:
 
 
 def _labels_at(url: str) -> dict[str, str] | None:
-    """Returns the labels of the image at `url`; None if this machine cannot read an image there. Then providers find
-    out.
+    """Returns the labels of the image at `url`; None if this machine cannot read an image there.
 
-    Does not download the whole file from a server that cannot send the end alone.
+    In that case, only the providers find out whether the image fits. Does not download the whole file from a server
+    that cannot send the end alone.
     """
     request = urllib.request.Request(url, headers={"Range": f"bytes=-{_END_BYTES}"})
     try:

@@ -27,7 +27,7 @@ _MODULES = {
 
 @dataclass(frozen=True)
 class ImagePart:
-    """A part of an image; `size` is in bytes before compression, `version` is empty if there is none."""
+    """Describes a part of an image; `size` is in bytes before compression, `version` is empty if there is none."""
 
     kind: Kind
     name: str
@@ -36,8 +36,9 @@ class ImagePart:
 
 
 def list_image_parts(image: Path) -> list[ImagePart]:
-    """Returns the parts of `image`: this project, then packages, then the rest, each from the largest down. Raises
-    ImageError.
+    """Returns the parts of `image`: this project, then packages, then the rest, each from the largest down.
+
+    Raises ImageError if the file cannot be listed.
     """
     sizes: Counter[tuple[Kind, str]] = Counter()
     versions: dict[str, str] = {}

@@ -49,9 +49,10 @@ _SETS = ("Volumes", "ExposedPorts")  # path → {}
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """The description of a `.gvmi` file.
+    """Describes a `.gvmi` file.
 
     Attributes:
+        path: the file.
         config: the checked container config; the properties below are what the runtime takes from it.
         size: bytes of the file.
         squashfs_size: bytes of the squashfs at its beginning.
@@ -68,10 +69,12 @@ class ImageInfo:
 
     @property
     def entrypoint(self) -> tuple[str, ...]:
+        """Returns the program that the image starts, and its first arguments."""
         return tuple(self.config.get("Entrypoint") or ())
 
     @property
     def cmd(self) -> tuple[str, ...]:
+        """Returns the arguments that follow those of the entrypoint."""
         return tuple(self.config.get("Cmd") or ())
 
     @property
@@ -87,12 +90,12 @@ class ImageInfo:
 
     @property
     def volumes(self) -> tuple[str, ...]:
-        """Returns the sorted paths that become empty folders of the host. Files can be sent only to these."""
+        """Returns the sorted paths that become empty folders of the host. Files can be sent only to these folders."""
         return tuple(sorted(self.config.get("Volumes") or ()))
 
     @property
     def user(self) -> tuple[int, int]:
-        """Returns (uid, gid) of programs: the config's `User` if it is two numbers, otherwise root."""
+        """Returns the (uid, gid) of programs: the config's `User` if it is two numbers, otherwise that of root."""
         match = re.fullmatch(r"\+?([0-9]+):\+?([0-9]+)", (self.config.get("User") or "").strip(), re.ASCII)
         if match is None or any(int(number[-20:]) >= 2**32 for number in match.groups()):
             return 0, 0
@@ -100,6 +103,7 @@ class ImageInfo:
 
     @property
     def labels(self) -> dict[str, str]:
+        """Returns the labels by name."""
         return dict(self.config.get("Labels") or {})
 
 
@@ -126,7 +130,8 @@ def read_labels(end: bytes) -> dict[str, str]:
 def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> ImageInfo:
     """Makes an image of a squashfs file and a container config; the same input gives the same bytes.
 
-    `output` appears when it is complete, and replaces what was there. Raises ImageError.
+    `output` appears when it is complete, and replaces a file of that name. Raises ImageError if the squashfs or the
+    config is malformed, or if the image cannot be written.
     """
     checked = dict(config)
     try:
@@ -148,7 +153,7 @@ def write_image(squashfs: Path, config: Mapping[str, Any], output: Path) -> Imag
 
 
 def _read_config(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
-    """Returns the config, and the number of bytes before its checksum."""
+    """Returns the config, and the number of bytes before its checksum. Raises ImageError."""
     if size < _TRAILER_BYTES:
         raise ImageError(f"{path} is no Golem image: it has {size} bytes.")
     file.seek(size - _LENGTH_DIGITS)
@@ -190,7 +195,7 @@ def _read_superblock(path: Path, file: BinaryIO, squashfs_size: int) -> str:
 
 
 def _check_config(config: Any) -> None:
-    """Raises ValueError if the runtime's deserialisation would fail."""
+    """Raises ValueError if the VM runtime could not deserialise the config."""
     if not isinstance(config, dict):
         raise ValueError("it is no object")
     for name, value in config.items():
@@ -217,7 +222,10 @@ def _check_config(config: Any) -> None:
 
 
 def _to_json(config: Mapping[str, Any]) -> bytes:
-    """Returns the same bytes for the same config. Raises ValueError for half of a surrogate pair, NaN or infinity."""
+    """Encodes a config as JSON; the same config gives the same bytes.
+
+    Raises ValueError for half of a surrogate pair, NaN or infinity.
+    """
     return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 

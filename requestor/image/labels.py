@@ -22,7 +22,10 @@ DEFAULT_PYTHON = "/usr/local/bin/python3"
 
 
 def check_image_versions(labels: Mapping[str, str], image: str) -> None:
-    """Raises ImageMismatch if an image with these labels does not accept this program's jobs. `image`: its name."""
+    """Checks that an image with these labels accepts this program's jobs.
+
+    `image` is the name of the image in messages. Raises ImageMismatch.
+    """
     version, protocol = labels.get(VERSION_LABEL), labels.get(PROTOCOL_LABEL)
     if version is None or protocol is None:
         raise ImageMismatch(
@@ -41,5 +44,8 @@ def python_in_labels(labels: Mapping[str, str]) -> str:
 
 
 def models_in_labels(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns the SHA-256 of each model in an image with these labels; nobody has to send these models."""
+    """Returns the SHA-256 of each model in an image with these labels.
+
+    Nobody has to send these models to providers.
+    """
     return tuple(labels.get(MODELS_LABEL, "").split())

@@ -17,9 +17,9 @@ _LINE = re.compile(r"-\S{9} \S+ +(\d+) \d{4}-\d\d-\d\d \d\d:\d\d (.*)")
 
 
 def make_squashfs(root: Path, output: Path) -> None:
-    """Packs all files below `root`, owned by root and with one date for all: the same files give the same bytes.
+    """Packs all files below `root` into `output`, owned by root and with one date: the same files give the same bytes.
 
-    The date is SOURCE_DATE_EPOCH, or 0. Raises ImageError.
+    The date is SOURCE_DATE_EPOCH, or 0. Raises ImageError if this is no number, or if `mksquashfs` is missing or fails.
     """
     date = os.environ.get("SOURCE_DATE_EPOCH", "0")
     if not date.isdecimal():
@@ -34,7 +34,7 @@ def make_squashfs(root: Path, output: Path) -> None:
 
 
 def squashfs_version() -> str:
-    """Returns name and version of the program that makes the squashfs. Raises ImageError if it is missing."""
+    """Returns the name and version of the program that makes the squashfs. Raises ImageError if it is missing."""
     done = subprocess.run([_tool("mksquashfs"), "-version"], capture_output=True, text=True, check=False)
     return done.stdout.partition("\n")[0]
 

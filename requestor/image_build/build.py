@@ -1,4 +1,7 @@
-"""Builds Dockerfile.provider to a container image, and this to a `.gvmi`. Uses the last result if nothing changed."""
+"""Builds Dockerfile.provider to a container image, and this image to a `.gvmi`.
+
+If nothing has changed since the last build, its result is used again.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,10 @@ Report = Callable[[str], None]
 
 
 def build_image(output: Path, base: str, models: Sequence[str], report: Report) -> ImageInfo:
-    """Builds the provider image of this checkout on the container image `base`, as `output`.
+    """Builds the provider image of this checkout on the container image `base`, and writes it to `output`.
 
-    models: files or names of models to put into the image. Raises ImageError; NimaError if one is no model.
+    `models` are files or names of models to put into the image. Raises ImageError; NimaError if one of them is no
+    model.
     """
     if not (REPOSITORY / DOCKERFILE).is_file():
         raise ImageError(
@@ -85,7 +89,10 @@ def gather_sources(context: Path) -> None:
 
 
 def gather_models(models: Sequence[str], folder: Path) -> list[str]:
-    """Writes `models` into the new `folder` as runs send them to providers; returns their sorted hashes."""
+    """Writes `models` into the new `folder`, in the form in which runs send them to providers.
+
+    Returns their sorted hashes. Raises NimaError if one of them is no model.
+    """
     from nima.model import checkpoint
     from nima.safe_io import sha256_of
     from nima.weights import find_model
@@ -99,7 +106,7 @@ def gather_models(models: Sequence[str], folder: Path) -> list[str]:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file below `folder`, by its path."""
+    """Returns the SHA-256 of every file below `folder` by its relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

@@ -1,4 +1,4 @@
-"""Docker, Podman and Buildah: the first that works builds a Dockerfile and saves the image, always in one format."""
+"""Calls Docker, Podman or Buildah: the first that works builds a Dockerfile and saves the image in one format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REASON_LINES = 15
 
 @dataclass(frozen=True)
 class Builder:
-    """A tool that builds container images; `name` is one of `BUILDERS`."""
+    """Builds container images with a tool; `name` is one of `BUILDERS`."""
 
     name: str
 
@@ -28,7 +28,7 @@ class Builder:
             identity = Path(folder) / "id"
             command = ["build", "--file", str(dockerfile), "--iidfile", str(identity), "--pull=false"]
             if self.name != "docker":
-                # Needs no privilege except to make user namespaces, and no container runtime.
+                # This needs no privilege except to make user namespaces, and no container runtime.
                 command += ["--isolation", "chroot"]
             if platform.machine().lower() not in ("x86_64", "amd64"):
                 command += ["--platform", "linux/amd64"]
@@ -63,7 +63,7 @@ class Builder:
         return done.stdout.strip() if done.returncode == 0 else None
 
     def _run(self, arguments: Sequence[str], what: str) -> None:
-        # Both streams in one, in order, because the reason may be in either.
+        # Both streams are read as one, in order, because the reason may be in either.
         done = subprocess.run(
             [self.name, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )

@@ -19,7 +19,8 @@ _REGISTRY = "https://registry.golem.network"
 def push_image(path: Path, tag: str | None) -> str:
     """Uploads the image `path` as `tag` (USER/REPOSITORY:TAG), or anonymously; returns the task package for demands.
 
-    `gvmkit-build` asks for user and token, or takes REGISTRY_USER and REGISTRY_TOKEN. Raises ImageError.
+    `gvmkit-build` asks for user and token on the terminal, or takes REGISTRY_USER and REGISTRY_TOKEN. Raises
+    ImageError; ImageMismatch if the image is of another version.
     """
     tool = shutil.which("gvmkit-build")
     if tool is None:
@@ -35,7 +36,7 @@ def push_image(path: Path, tag: str | None) -> str:
         # It runs twice, because version 0.3.19 reads its list of hashes before it has written it, unless the list
         # exists.
         for options in ([], target):
-            # It asks on the terminal and shows its progress there. Our own stdout must have nothing but the result.
+            # It asks on the terminal and shows its progress there. Our own stdout may hold only the result.
             done = subprocess.run([*command, *options], stdout=sys.stderr, check=False)
             if done.returncode != 0:
                 raise ImageError(f"gvmkit-build did not push {path} (exit code {done.returncode}); see above.")

@@ -1,7 +1,8 @@
 """Tests an image: its program does every kind of job, started as Golem's VM would start it.
 
 The program runs from the unpacked squashfs, without network and privileges, with empty volumes and with the least
-memory that a provider must have. It gets no environment, and once that of the image, as from runtimes before 0.5.
+memory that a provider must have. It gets no environment; one further job runs with the environment of the image, which
+runtimes before 0.5 give to programs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 BACKBONE = "mobilenet_v3_small"
 IMAGES = 8
-_TOLERANCE = 1e-3  # between two builds of PyTorch
+_TOLERANCE = 1e-3  # two builds of PyTorch may differ so much, relative to the largest value
 _JOB_SECONDS = 300.0
 _PLAN = TrainingPlan(
     steps=2, batch_size=4, lr_backbone=0.01, lr_head=0.01, momentum=0.9, weight_decay=0.0, trainable_blocks=-1, seed=1,
@@ -56,14 +57,14 @@ _PLAN = TrainingPlan(
 
 @dataclass(frozen=True)
 class Check:
-    """A check that has passed, and what it found."""
+    """Names a check that has passed, and what it found."""
 
     name: str
     found: str
 
 
 async def verify_image(path: Path) -> AsyncIterator[Check]:
-    """Checks the image `path` step by step.
+    """Checks the image `path` step by step, and yields each check that has passed.
 
     Raises ImageError at the first check that fails, or ImageMismatch if the image is of another version.
     """
@@ -123,14 +124,14 @@ def _check_config(info: ImageInfo) -> None:
 
 
 class _Booted:
-    """The image in a sandbox, with its two volumes as folders of this machine."""
+    """Runs jobs in an image that is booted in a sandbox; its two volumes are folders of this machine."""
 
     def __init__(self, image: UnpackedImage, runtime: Runtime, volumes: dict[str, Path]) -> None:
         self._info, self._runtime = image.info, runtime
         self.root, self.store, self.jobs = image.root, volumes[STORE_FOLDER], volumes[JOBS_FOLDER]
 
     async def work(self, kind: JobKind, base: str, shard: str, backbone: str = BACKBONE, name: str = "") -> JobResult:
-        """Lets the program do the job `name` of `kind`. Raises ImageError if it fails."""
+        """Lets the program do the job `name` of `kind`, and returns its result. Raises ImageError if the job fails."""
         plan, name = _PLAN if kind == "train" else None, name or kind
         job = Job(PROTOCOL, kind, name, backbone, STORE_FOLDER, base, (shard,), plan, threads=0)
         folder = self.jobs / name
@@ -186,7 +187,10 @@ async def _booted(image: UnpackedImage, folder: Path, *, image_environment: bool
 
 @dataclass(frozen=True)
 class _Expected:
-    """This machine's results: image_ids int64 `[n]`, features float16 `[n, d]`, probabilities float32 `[n, 10]`."""
+    """Holds the results of this machine.
+
+    image_ids: int64 `[n]`; features: float16 `[n, d]`; probabilities: float32 `[n, 10]`.
+    """
 
     image_ids: NDArray[np.int64]
     features: NDArray[np.float16]

@@ -1,4 +1,4 @@
-"""Fetches the wheels that an image is built of, with this machine's pip: with its index, proxy and certificates."""
+"""Fetches the wheels for an image with this machine's pip, so with pip's index, proxy and certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from requestor.errors import ImageError
 
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 _TORCH = ("torch", "torchvision")
-# Those of the image's Python and system, independent of this machine's. pip takes a platform by its exact name.
+# The Python and system of the image, which need not be this machine's. pip takes a platform by its exact name.
 _TARGET = (
     *("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"),
     *(word for glibc in ("2_28", "2_27", "2_24", "2_17") for word in ("--platform", f"manylinux_{glibc}_x86_64")),
@@ -23,8 +23,9 @@ _TARGET = (
 
 
 def fetch_wheels(requirements: Path) -> Path:
-    """Returns the folder with the wheels of `requirements` (pins, one a line); keeps it for the next time. Raises
-    ImageError.
+    """Returns the folder with the wheels of `requirements` (pins, one a line); keeps it for the next time.
+
+    Raises ImageError if a wheel cannot be fetched.
     """
     pins = _pins(requirements)
     name = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:16]
@@ -34,7 +35,7 @@ def fetch_wheels(requirements: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
         fetched = Path(scratch) / "wheels"
-        # As in scripts/setup: a tenth of the size, if that index can be reached.
+        # As in scripts/setup: PyTorch without CUDA has a tenth of the size, but this machine may not reach its index.
         torch = [f"{pin}+cpu" for pin in pins if pin.split("==")[0] in _TORCH]
         failed = _download(torch, fetched, "--index-url", _TORCH_INDEX, "--retries", "0", "--timeout", "10")
         rest = pins if failed else [pin for pin in pins if pin.split("==")[0] not in _TORCH]
