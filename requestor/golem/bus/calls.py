@@ -13,11 +13,11 @@ from requestor.golem.bus.packets import MAX_PACKET, CallReply, CallRequest, Code
 
 
 class ServiceBusError(GolemError):
-    """A call, or the bus itself, failed: refused, timed out, closed.
+    """Says that a call, or the bus itself, has failed: it was refused, timed out, or was closed.
 
     Attributes:
-        code: the bus's reply code (400: no such address or a bad request; 500: the service failed); None
-            if no reply came.
+        code: the bus's reply code (400: no such address or a bad request; 500: the service failed); None if no reply
+            came.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -26,7 +26,7 @@ class ServiceBusError(GolemError):
 
 
 class ServiceBusFault(ServiceBusError):
-    """The service answered `{"Err": payload}`. A handler raises this error to give such an answer."""
+    """Says that the service answered `{"Err": payload}`. A handler raises this error to give such an answer."""
 
     def __init__(self, payload: object) -> None:
         super().__init__(f"The service answered with an error: {payload!r:.500}")
@@ -37,7 +37,7 @@ Replies: TypeAlias = "asyncio.Queue[CallReply | ServiceBusError]"
 
 
 class Conversation:
-    """Holds one request of this program and the replies to it; is listed in `calls` until it is closed."""
+    """Holds one request of this program and the replies to it. Until it is closed, `calls` lists it."""
 
     def __init__(self, calls: dict[str, Replies], address: str, timeout: float) -> None:
         self._calls = calls
@@ -74,11 +74,12 @@ class Conversation:
         return reply
 
     def close(self) -> None:
+        """Ends the conversation; later replies are ignored."""
         del self._calls[self._id]
 
 
 def load(data: bytes) -> object:
-    """Decodes a payload, which some senders compress. Raises FlexBufferError."""
+    """Decodes a payload, which some senders compress with zlib. Raises FlexBufferError."""
     if data[:1] == b"\x78":  # zlib's first byte; a FlexBuffer may begin with it too
         try:
             inflater = zlib.decompressobj()

@@ -48,10 +48,10 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceBus(asyncio.Protocol):
-    """One connection to a daemon's bus: `async with await ServiceBus.connect(url) as bus`.
+    """Calls and offers services over one connection to a daemon's bus.
 
-    Calls and handlers run concurrently on the connection. It does not reconnect: after it is lost, every
-    call fails with `ServiceBusError`, and `wait_closed` returns.
+    Use it as `async with await ServiceBus.connect(url) as bus`. Calls and handlers run concurrently on the connection.
+    It does not reconnect: after it is lost, every call fails with `ServiceBusError`, and `wait_closed` returns.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -72,10 +72,11 @@ class ServiceBus(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, url: str, *, name: str = "nima-golem", timeout: float = 10.0) -> ServiceBus:
-        """Connects to `tcp://host:port` or `unix:/path` (yagna's GSB_URL) and waits for its greeting.
+        """Connects to `tcp://host:port` or `unix:/path` (yagna's GSB_URL) and waits for the bus's greeting.
 
         Raises:
-            ServiceBusError: a malformed URL, nobody listening, or no service bus within `timeout` seconds.
+            ServiceBusError: the URL is malformed, nothing listens there, or no service bus answers within `timeout`
+                seconds.
         """
         loop = asyncio.get_running_loop()
         bus = cls(url, name)
@@ -113,6 +114,7 @@ class ServiceBus(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
+        """Returns whether the connection has ended."""
         return self._closed.done()
 
     async def wait_closed(self) -> str:
@@ -120,7 +122,7 @@ class ServiceBus(asyncio.Protocol):
         return await asyncio.shield(self._closed)
 
     async def close(self) -> None:
-        """Ends the connection and all running handlers; the router forgets what was registered."""
+        """Ends the connection and all running handlers; the router forgets which services were registered."""
         if self._transport is not None:
             self._transport.close()
         self._end("it was closed here")
@@ -157,7 +159,7 @@ class ServiceBus(asyncio.Protocol):
         """Stops serving `prefix`.
 
         Raises:
-            ServiceBusError: it was not served, or no answer came within `timeout` seconds.
+            ServiceBusError: the prefix was not served, or no answer came within `timeout` seconds.
         """
         self._handlers.pop(prefix, None)
         reply = await self._ask(UnregisterRequest(prefix), self._unregistering, timeout)
@@ -171,7 +173,7 @@ class ServiceBus(asyncio.Protocol):
 
         Raises:
             ServiceBusFault: the service answered "Err".
-            ServiceBusError: no such address, the service failed, no answer within `timeout` seconds, the
+            ServiceBusError: there is no such address, the service failed, no answer came within `timeout` seconds, the
                 connection is lost, or the answer is malformed.
         """
         conversation = Conversation(self._calls, address, timeout)
@@ -189,7 +191,10 @@ class ServiceBus(asyncio.Protocol):
     async def stream(
         self, address: str, message: object, *, timeout: float = 30.0, caller: str = ""
     ) -> AsyncIterator[object]:
-        """Does the same as `call` for services that answer in parts; `timeout` bounds the wait for each part."""
+        """Does the same as `call` for services that answer in parts, and yields the parts.
+
+        `timeout` limits the wait for each part.
+        """
         conversation = Conversation(self._calls, address, timeout)
         try:
             await self._send(conversation.request(message, caller))

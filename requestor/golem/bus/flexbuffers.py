@@ -1,11 +1,11 @@
 """Reads and writes FlexBuffers, the schema-less binary format of Golem's service bus payloads.
 
-Source: https://flatbuffers.dev/internals/#flexbuffers. Reads every type; writes null, bool, integers, float,
-str, bytes, lists and string-keyed dicts. The writer stores every value 8 bytes wide: any reader accepts
-this, and it needs one pass. Blobs are copied whole, so a 40 KiB file chunk costs microseconds.
+Source: https://flatbuffers.dev/internals/#flexbuffers. Reads every type; writes null, bool, integers, float, str,
+bytes, lists and string-keyed dicts. The writer stores every value 8 bytes wide: any reader accepts this, and it needs
+one pass. Blobs are copied whole, so a 40 KiB file chunk costs microseconds.
 
-Buffers come from strangers. Their values may point at one another, so that a few hundred bytes can stand for
-terabytes. So reading has a budget in proportion to the buffer's size, and ends with `FlexBufferError` beyond it.
+Buffers come from strangers. Their values may point at one another, so that a few hundred bytes can stand for terabytes.
+So the reader has a budget in proportion to the buffer's size; beyond it, reading ends with `FlexBufferError`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _OFFSET = {width: _SCALAR[UINT, width] for width in (1, 2, 4, 8)}
 
 
 class FlexBufferError(ValueError):
-    """The buffer is not a FlexBuffer, or describes far more data than it holds."""
+    """Says that a buffer is no FlexBuffer or stands for far more than it holds, or that a value cannot be encoded."""
 
 
 def decode(buffer: bytes | memoryview) -> object:
     """Returns the value in `buffer`: None, bool, int, float, str, bytes, list or dict[str, …].
 
     Raises:
-        FlexBufferError: the buffer is malformed, or nested more than 64 deep.
+        FlexBufferError: the buffer is malformed, nested more than 64 deep, or describes far more data than it holds.
     """
     try:
         return _Reader(bytes(buffer)).root()
@@ -48,8 +48,8 @@ def encode(value: object) -> bytes:
     """Returns `value` as a FlexBuffer.
 
     Raises:
-        FlexBufferError: `value` has a type that FlexBuffers cannot hold, an integer beyond 64 bits, or a key that
-            is no string or holds a NUL.
+        FlexBufferError: `value` has a type that FlexBuffers cannot hold, text that is not Unicode, an integer beyond 64
+            bits, a key that is no string or holds a NUL, or is nested more than 64 deep.
     """
     writer = _Writer()
     try:
@@ -120,7 +120,7 @@ class _Reader:
             return self.key(target)
         if kind in (INDIRECT_INT, INDIRECT_UINT, INDIRECT_FLOAT):
             return self.scalar(kind - INDIRECT_INT + INT, target, width)
-        if VECTOR_INT2 <= kind <= VECTOR_FLOAT4:  # lengths 2, 3 and 4 have types of their own
+        if VECTOR_INT2 <= kind <= VECTOR_FLOAT4:  # vectors of length 2, 3 and 4 have types of their own
             length, element = divmod(kind - VECTOR_INT2, 3)
             return self.typed(INT + element, target, width, length + 2, depth)
         length = self.unsigned(target - width, width)
@@ -213,7 +213,7 @@ class _Writer:
         return self.keys[name]
 
     def mapping(self, value: Mapping[object, object], depth: int) -> int:
-        # Readers look keys up by bisection over their bytes.
+        # Keys are sorted by their bytes, because readers look them up by bisection.
         names = sorted(value, key=lambda name: name.encode() if isinstance(name, str) else b"")
         keys = [(KEY, self.key(name)) for name in names]
         stored = [self.put(value[name], depth + 1) for name in names]
@@ -222,7 +222,7 @@ class _Writer:
         start_of_keys = len(self.buffer)
         for kind, position in keys:
             self.word(kind, position)
-        self.word(KEY, start_of_keys)  # any type stored as an offset
+        self.word(KEY, start_of_keys)  # KEY, because any type that is stored as an offset will do
         self.buffer += struct.pack("<Q", 8)
         return self.elements(stored)
 

@@ -16,7 +16,7 @@ MAX_PACKET = 32 * 1024 * 1024
 
 
 class Code(IntEnum):
-    """The code of a reply; 0 is success in every kind of reply."""
+    """Lists the codes of a reply; 0 is success in every kind of reply."""
 
     OK = 0
     BAD_REQUEST = 400
@@ -26,34 +26,48 @@ class Code(IntEnum):
 
 
 class ReplyType(IntEnum):
+    """Says whether more replies to the same call follow (PARTIAL) or not (FULL)."""
+
     FULL = 0
     PARTIAL = 1
 
 
 class Hello(NamedTuple):
+    """Introduces its sender to the other side when a connection is made."""
+
     name: str = ""
     version: str = ""
     instance_id: bytes = b""
 
 
 class RegisterRequest(NamedTuple):
+    """Asks the router to pass calls to `service_id`, a prefix of addresses, to the sender."""
+
     service_id: str = ""
 
 
 class RegisterReply(NamedTuple):
+    """Answers a RegisterRequest."""
+
     code: int = Code.OK
     message: str = ""
 
 
 class UnregisterRequest(NamedTuple):
+    """Asks the router to forget a RegisterRequest."""
+
     service_id: str = ""
 
 
 class UnregisterReply(NamedTuple):
+    """Answers an UnregisterRequest."""
+
     code: int = Code.OK
 
 
 class CallRequest(NamedTuple):
+    """Calls the service at `address`. `data` is the message; with `no_reply`, no answer is wanted."""
+
     caller: str = ""
     address: str = ""
     request_id: str = ""
@@ -62,6 +76,8 @@ class CallRequest(NamedTuple):
 
 
 class CallReply(NamedTuple):
+    """Answers the CallRequest with the same `request_id`. `data` is the answer, or the reason of a failure as text."""
+
     request_id: str = ""
     code: int = Code.OK
     reply_type: int = ReplyType.FULL
@@ -69,29 +85,41 @@ class CallReply(NamedTuple):
 
 
 class SubscribeRequest(NamedTuple):
+    """Asks the router for the broadcasts of a topic."""
+
     topic: str = ""
 
 
 class SubscribeReply(NamedTuple):
+    """Answers a SubscribeRequest."""
+
     code: int = Code.OK
     message: str = ""
 
 
 class UnsubscribeRequest(NamedTuple):
+    """Asks the router for no more broadcasts of a topic."""
+
     topic: str = ""
 
 
 class UnsubscribeReply(NamedTuple):
+    """Answers an UnsubscribeRequest."""
+
     code: int = Code.OK
 
 
 class BroadcastRequest(NamedTuple):
+    """Sends `data` to all who have subscribed to a topic."""
+
     caller: str = ""
     data: bytes = b""
     topic: str = ""
 
 
 class BroadcastReply(NamedTuple):
+    """Answers a BroadcastRequest."""
+
     code: int = Code.OK
     message: str = ""
 
@@ -130,7 +158,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class ProtocolError(ValueError):
-    """The other side sent bytes that are no service-bus packet."""
+    """Says that bytes are no service-bus packet, or that a packet is too large or unexpected."""
 
 
 @lru_cache(maxsize=1024)
@@ -157,7 +185,7 @@ def _read_varint(frame: memoryview, position: int) -> tuple[int, int]:
 
 
 def encode(packet: Packet) -> bytes:
-    """Returns the packet as it goes on the wire, length prefix included.
+    """Returns the packet in its encoded form, length prefix included.
 
     Raises:
         ProtocolError: the packet is larger than `MAX_PACKET`.
@@ -183,7 +211,7 @@ def decode(frame: bytes | memoryview) -> Packet:
     """Returns the packet in `frame`, a frame without its length prefix. Unknown fields are skipped.
 
     Raises:
-        ProtocolError: no packet, an unknown one, or fields that do not fit it.
+        ProtocolError: the frame holds no packet, a packet of an unknown kind, or fields of a wrong type.
     """
     try:
         return _decode(memoryview(frame))
@@ -230,8 +258,8 @@ def _decode(frame: memoryview) -> Packet:
 class FrameReader:
     """Cuts a stream of bytes into frames.
 
-    Feed it what arrived: it returns the complete frames, each with its length prefix so that it can be passed
-    on untouched, and keeps the rest.
+    `feed` takes the bytes as they arrive. It returns the complete frames, each with its length prefix so that it can be
+    passed on untouched, and keeps the rest for the next call.
     """
 
     def __init__(self) -> None:

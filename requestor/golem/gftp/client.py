@@ -35,6 +35,7 @@ async def download_over_gftp(
     """Fetches a published file to `destination`, whole or not at all, and returns its size in bytes.
 
     Args:
+        bus: a connection to this node's daemon.
         url: gftp://NODE_ID/SHA3_256; the file must have this hash.
         max_bytes: a larger file is refused before anything is written.
         chunk: bytes that one message asks for.
@@ -42,7 +43,8 @@ async def download_over_gftp(
         timeout: seconds to wait for each answer.
 
     Raises:
-        TransferError: the URL is malformed, the node is gone, or the file is too large or has another hash.
+        TransferError: the URL is malformed, the node cannot be reached, the file is too large or has another hash, or
+            it cannot be written.
     """
     node, name = parse_url(url)
     if not re.fullmatch("[0-9a-f]{64}", name):
@@ -91,7 +93,7 @@ async def upload_over_gftp(
     The other arguments are those of `download_over_gftp`.
 
     Raises:
-        TransferError: the URL is malformed, the file cannot be read, or the node is gone or refuses.
+        TransferError: the URL is malformed, the file cannot be read, or the node cannot be reached or refuses the file.
     """
     node, name = parse_url(url)
     address = f"/net/{node}/gftp/{name}"
@@ -113,7 +115,7 @@ async def upload_over_gftp(
 
 
 async def _together(workers: list[Coroutine[None, None, None]]) -> None:
-    """Runs the workers side by side; the first failure ends the others and is raised."""
+    """Runs the workers side by side; if one fails, ends the others and raises its error."""
     tasks = [asyncio.create_task(worker) for worker in workers]
     try:
         await asyncio.gather(*tasks)

@@ -80,7 +80,9 @@ def chunk(message: object) -> tuple[int, bytes]:
 
 
 class PartialFile(AtomicFile):
-    """A file that arrives in chunks, in any order, and appears at `path` when it is kept. Its folder is made.
+    """Writes a file that arrives in chunks, in any order, and that appears at `path` when it is kept.
+
+    The folder of `path` is made if it is missing.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -93,4 +95,5 @@ class PartialFile(AtomicFile):
         super().__init__(path, mode=0o644, durable=False, buffering=0)
 
     def write(self, offset: int, content: bytes) -> None:
+        """Writes `content` at `offset`, in bytes. Raises OSError."""
         os.pwrite(self.file.fileno(), content, offset)

@@ -1,4 +1,4 @@
-"""Is the program `gftp` for machines without Golem's own one, and makes yapapi find it.
+"""Runs as the program `gftp` on machines without Golem's own one, and makes yapapi find it.
 
 `gftp server` is file transfer as JSON-RPC 2.0 on stdin and stdout, one message a line.
 
@@ -41,7 +41,7 @@ class _RpcError(Exception):
 
 
 class _Parameters:
-    """The parameters of a request, each of the type that it must have."""
+    """Reads the parameters of a request, and checks that each has the type that it must have."""
 
     def __init__(self, request: dict[str, object]) -> None:
         parameters = request.get("params", {})
@@ -156,19 +156,20 @@ async def serve_standard_streams() -> None:
 
 
 def gftp_on_path(folder: Path) -> dict[str, str]:
-    """Makes sure that yapapi finds a program `gftp`; returns the variables to export.
+    """Makes sure that yapapi finds a program `gftp`; returns the environment variables to export.
 
-    There are none if Golem's own program is on PATH. Otherwise `our_gftp_on_path` gives them.
+    There are none if Golem's own program is on PATH. Otherwise `our_gftp_on_path` makes and returns them.
     """
     return {} if shutil.which("gftp") is not None else our_gftp_on_path(folder)
 
 
 def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, str]:
-    """Makes yapapi start this program, even if Golem's own is on PATH; returns the variables to export.
+    """Makes yapapi start this program, even if Golem's own is on PATH; returns the environment variables to export.
 
     Writes an executable named `gftp` into `folder`, and puts `folder` at the beginning of PATH.
 
     Args:
+        folder: is made if it is missing.
         max_receive: bytes that a received file may have at most (Golem's own program has no limit); None: `MAX_FILE`.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from requestor.golem.gftp.messages import (
 
 
 class _Published:
-    """A file that others may read."""
+    """Serves a file that others may read."""
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("rb", buffering=0)  # kept open, because another file may soon have this name
@@ -49,7 +49,7 @@ class _Published:
 
 
 class _Expected:
-    """A file that a provider sends. It appears under its name when it is complete and has the hash from the sender.
+    """Takes in a file that a provider sends. It appears under its name when it is complete and has the sender's hash.
 
     The sender may begin again, for example if it missed a reply. A complete file does not change any more.
     """
@@ -161,7 +161,7 @@ class FileServer:
         """Takes a file off the bus; returns whether it was there.
 
         Raises:
-            TransferError: the URL is malformed.
+            TransferError: `url` is malformed.
         """
         _, name = parse_url(url)
         file = self._files.pop(name, None)
