@@ -23,9 +23,7 @@ PLATFORM = payment_platform(NETWORK)
 
 @dataclass(frozen=True)
 class NodeState:
-    """Describes one daemon: its addresses, id, key and folder. `fault`: the fault of its provider; empty if it has
-    none.
-    """
+    """Describes one daemon: its addresses, id, key and folder. `fault`: its provider's fault; empty without one."""
 
     name: str
     node_id: str

@@ -101,7 +101,7 @@ class ZipSlip(FileFault):
 
 
 class Stale(FileFault):
-    """Sends the true files of its first task; after that, sends the same content again for each file of the same name."""
+    """Sends the true files of its first task, and after that the same content again for each file of the same name."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -1,5 +1,6 @@
-"""Computes prices as Golem's providers do with linear pricing, exactly: a price per counter, a start price per
-activity.
+"""Computes prices as Golem's providers do with linear pricing, exactly.
+
+There is one price per counter, and a start price per activity.
 """
 
 from __future__ import annotations

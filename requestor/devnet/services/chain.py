@@ -94,8 +94,9 @@ class Chain:
         self._bank = ""
 
     async def start(self, *, timeout: float = 20.0) -> None:
-        """Starts the chain and deploys the token. Fetches anvil and the token's contract through npm if they are not
-        there yet.
+        """Starts the chain and deploys the token.
+
+        Fetches anvil and the token's contract through npm if they are not there yet.
 
         Raises:
             ChainUnavailable: anvil or the contract is missing, and npm is missing, too, or could not fetch it.
