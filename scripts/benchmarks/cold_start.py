@@ -96,7 +96,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """CPU seconds on one core: of `import torch` alone, and of each stage of the program."""
+    """Holds CPU seconds on one core: of `import torch` alone, and of each stage of the program."""
 
     backbone: str
     photos: int
@@ -110,10 +110,11 @@ class Figures:
 
     @property
     def saved(self) -> float:
-        """Returns the seconds saved per photo, in every round but the first."""
+        """Returns the seconds that are saved per photo, in every round but the first."""
         return (self.seconds["first round"] - self.seconds["second round"]) / self.photos
 
     def as_json(self) -> dict[str, object]:
+        """Returns the figures for `--json`."""
         return {
             "backbone": self.backbone,
             "import_torch_s": round(self.bare, 3),
@@ -128,6 +129,7 @@ class Figures:
         }
 
     def as_table(self) -> str:
+        """Returns the figures as a table of text."""
         lines = [f"import torch alone        {self.bare:7.3f} s"]
         lines += [f"  {name:<23} {self.seconds[name]:7.3f} s" for name in STARTING]
         times = f"{self.start / self.bare:.2f} × import torch"
@@ -165,7 +167,7 @@ def place(image: Path | None, scratch: Path) -> Iterator[tuple[Run, Path, str]]:
 
 
 def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
-    """Writes a job and all that it needs to the store; returns its path, as the program sees it."""
+    """Writes a job and all that it needs to the store; returns the path of the job, as the program sees it."""
     shard = synthetic_shard(photos, 256)
     name = write_shard(store, shard.image_ids, np.asarray(shard.votes), shard.jpegs).sha256
     model = initial_model(backbone, None, 0, multi_level=True)
@@ -181,7 +183,7 @@ def prepare(store: Path, seen_as: str, backbone: str, photos: int) -> str:
 
 
 def run_here(program: str, *arguments: str) -> str:
-    """Runs a program on one core, with an empty environment."""
+    """Runs a program on one core, with an empty environment; returns the last line that it prints."""
     core = {min(os.sched_getaffinity(0))}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -195,7 +197,7 @@ def run_here(program: str, *arguments: str) -> str:
 
 
 async def in_image(image: UnpackedImage, store: Path, mount_point: Path, *words: str) -> str:
-    """Runs a program in a new sandbox of one thread, with an empty environment."""
+    """Runs a program in a new sandbox of one thread, without an environment; returns the last line that it prints."""
     said, complained = bytearray(), bytearray()
     sandbox = await Sandbox.boot(SandboxLayout.of_image(image.root, {STORE_FOLDER: store}, threads=1), mount_point)
     try:
@@ -215,6 +217,7 @@ def stages(marks: str) -> dict[str, float]:
 
 
 def glm(seconds: float) -> str:
+    """Returns the price of so many seconds of one busy thread, as text."""
     return f"{seconds * GLM_A_SECOND:.7f} GLM"
 
 

@@ -68,12 +68,12 @@ def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, roun
 
 
 def beside(kind: str) -> str:
-    """Returns the honest run with which a kind is compared."""
+    """Returns the name of the honest run with which a kind is compared."""
     return HONEST_EMBED if kind in EMBED else HONEST
 
 
 def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -> dict[str, Any]:
-    """Runs one training on its own devnet, and returns the result."""
+    """Runs one training on its own devnet, and returns its result as a JSON object."""
     devnet = start_devnet(options)
     try:
         started, before = time.monotonic(), asyncio.run(requestor_wallet(devnet))
@@ -125,6 +125,7 @@ def run(options: NetworkOptions, ava: Path, folder: Path, strategy: list[str]) -
 
 
 def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
+    """Returns whether the run of a kind has the required outcome."""
     result, honest = results[kind], results[beside(kind)]["srcc"]
     if result["exit_code"] or result["srcc"] is None or honest is None:
         return False
@@ -133,6 +134,7 @@ def good(kind: str, results: dict[str, dict[str, Any]]) -> bool:
 
 
 def show(kind: str, results: dict[str, dict[str, Any]], to_stderr: bool) -> None:
+    """Prints the row of a kind; the honest run's row comes after a header."""
     if kind == HONEST:
         click.echo(
             f"{'fault':<13} {'exit':>5} {'seconds':>8} {'SRCC':>7} {'change':>7} {'GLM':>9}  good  hostile updates",

@@ -55,18 +55,19 @@ Wire = Callable[[Weights, Weights], tuple[Weights, int]]
 
 @dataclass(frozen=True)
 class Photos:
-    """Features float16 `[n, features]` and votes `[n, 10]`."""
+    """Holds features float16 `[n, features]` and votes `[n, 10]` of n photos."""
 
     features: NDArray[np.float16]
     votes: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Photos:
+        """Returns the photos at these indices."""
         return Photos(self.features[rows], self.votes[rows])
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """placement: `iid` or `sorted`, or `central` for one machine with all photos."""
+    """Describes one training. placement: `iid` or `sorted`, or `central` for one machine with all photos."""
 
     placement: str
     clients: int
@@ -77,7 +78,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one configuration. bytes: of one client's update."""
+    """Holds the figures of one configuration. bytes: size of one client's update."""
 
     placement: str
     clients: int
@@ -89,12 +90,12 @@ class Row:
 
 
 def exact(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Sends float32 unchanged."""
+    """Sends float32 unchanged; returns the differences that arrive, and the number of bytes."""
     return {name: trained[name] - received[name] for name in received}, sum(4 * v.numel() for v in received.values())
 
 
 def halves(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Sends fp16, as providers do."""
+    """Sends fp16, as providers do; returns the differences that arrive, and the number of bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "update.safetensors"
         encode_update(path, received, trained)
@@ -102,7 +103,10 @@ def halves(received: Weights, trained: Weights) -> tuple[Weights, int]:
 
 
 def bytes_of_eight_bits(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Rounds each tensor's values to one of 255 between its extremes, and sends one float32 scale per tensor."""
+    """Rounds each tensor's values to one of 255 between its extremes, and sends one float32 scale per tensor.
+
+    Returns the differences that arrive, and the number of bytes.
+    """
     deltas = {}
     for name in received:
         delta = trained[name] - received[name]
@@ -193,7 +197,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Gap:
-    """One configuration over the seeds: how much worse than central training, and the bytes of an update."""
+    """Tells how much worse one configuration is than central training, over the seeds. bytes: size of an update."""
 
     placement: str
     clients: int
@@ -206,6 +210,7 @@ class Gap:
 
 
 def gaps(central: Sequence[Row], rows: Sequence[Row]) -> list[Gap]:
+    """Returns the gaps of all rows to the central rows of the same seeds, as means over the seeds."""
     best = {row.seed: row for row in central}
     found = []
     for key in dict.fromkeys((row.placement, row.clients, row.wire) for row in rows):
@@ -218,7 +223,7 @@ def gaps(central: Sequence[Row], rows: Sequence[Row]) -> list[Gap]:
     return found
 
 
-_bench: Bench  # of this process, set by `_work_for`
+_bench: Bench  # the bench of this process, set by `_work_for`
 
 
 def _work_for(bench: Bench) -> None:

@@ -49,6 +49,7 @@ class GftpProgram:
         )
 
     async def ask(self, method: str, **parameters: object) -> Any:
+        """Calls a method of the program, and returns its result."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
@@ -60,11 +61,13 @@ class GftpProgram:
         return answer["result"]
 
     async def stop(self) -> None:
+        """Shuts the program down."""
         await self.ask("shutdown")
         self.process.wait(10)
 
 
 async def timed(work: Awaitable[object]) -> float:
+    """Returns the seconds that the work takes."""
     start = time.perf_counter()
     await work
     return time.perf_counter() - start

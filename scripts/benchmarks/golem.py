@@ -57,8 +57,7 @@ PHASES = {"Deploy": "deployment", "Start": "deployment", "Run": "program"}  # by
 
 
 class Phases:
-    """Collects the times of yapapi's events: the hiring of each provider, by agreement, and what their time was spent
-    on.
+    """Collects the times of yapapi's events: when each provider was hired, by agreement, and how its time was spent.
 
     It replaces the backend's own listener, and passes every event on to it.
     """
@@ -85,11 +84,11 @@ class Phases:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one backend, in seconds.
+    """Holds the figures of one backend; times are in seconds.
 
-    rounds: wall-clock time of each, without the hiring before the first. hire: that hiring. farewell: after the last.
-    provider: the parts of a provider's time, the mean of all providers; see above.
-    exchanges: of every task.
+    rounds: wall-clock time of each round, without the hiring before the first. hire: time of that hiring. farewell:
+    time after the last round. provider: the parts of a provider's time (see the module), as means over all providers.
+    exchanges: one for each task.
     """
 
     hire: float
@@ -100,16 +99,18 @@ class Figures:
 
     @property
     def sent(self) -> int:
+        """Returns the bytes that were sent to all providers."""
         return sum(exchange.sent for exchange in self.exchanges)
 
     @property
     def received(self) -> int:
+        """Returns the bytes that were received from all providers."""
         return sum(exchange.received for exchange in self.exchanges)
 
 
 @dataclass(frozen=True)
 class Work:
-    """The work to be done, the same for both backends."""
+    """Describes the work to be done, which is the same for both backends."""
 
     dataset: Dataset
     base: tuple[str, Path]
@@ -118,6 +119,7 @@ class Work:
 
     @classmethod
     def prepare(cls, ava: Path, folder: Path, rounds: int, times: int) -> Work:
+        """Makes the shards and the base model below `folder`. times: multiplies the steps of a round."""
         for name in ("store", "home"):
             (folder / name).mkdir()
         tested = read_split(ava / "splits" / "test.txt").image_ids
@@ -133,6 +135,7 @@ class Work:
         return cls(dataset, (sha256, draft.rename(folder / "store" / f"{sha256}.safetensors")), rounds, times)
 
     async def on(self, backend: Backend, folder: RunFolder) -> Figures:
+        """Does the work on a backend, and returns the figures."""
         model, _ = checkpoint.load(self.base[1])
         weights = {name: p.detach().clone() for name, p in model.trainable_parameters(BLOCKS).items()}
         plan = default_plan(self.dataset.train_images // PROVIDERS, 0, BLOCKS)
@@ -168,7 +171,7 @@ class Work:
 
 
 def _split(exchanges: list[Exchange], phases: Phases | None, began: float, done: float) -> dict[str, float]:
-    """Splits the time of a provider into parts, as the mean over all."""
+    """Splits the time of a provider into parts, as means over all providers."""
     computing = sum(exchange.work for exchange in exchanges)
     if phases is None:
         spent = {"program": sum(exchange.attempt for exchange in exchanges) - computing}
@@ -181,7 +184,7 @@ def _split(exchanges: list[Exchange], phases: Phases | None, began: float, done:
 
 
 def _traffic(figures: Figures, work: Work) -> list[dict[str, object]]:
-    """Returns the bytes of each round: of each provider, and of all relative to the least."""
+    """Returns the bytes of each round: per provider, and of all providers relative to the least that can travel."""
     rows = []
     for number in range(1, work.rounds + 1):
         mine = [one for one in figures.exchanges if one.job.startswith(f"round-{number:04d}")]

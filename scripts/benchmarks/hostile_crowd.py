@@ -1,4 +1,7 @@
-"""Runs honest and hostile providers in one process, so that a training takes seconds: the program, and the faults."""
+"""Runs honest and hostile providers in one process, so that a training takes seconds.
+
+Each provider does its work with the provider program, and misbehaves with a fault of the devnet.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,10 @@ STORE, JOBS = "/golem/store", "/golem/jobs"  # the paths that a provider's progr
 
 
 class Crowd:
-    """Providers in this process, each with its fault or none; in a round, all of them work at the same time.
+    """Runs providers in this process, each with its fault or none; in a round, all of them work at the same time.
 
-    store: the folder with the files that the jobs name. faults: kinds by the provider's number; `SILENT` sends nothing.
+    store: the folder with the files that the jobs name. folder: the providers' own files. faults: kinds by the
+    provider's number; `SILENT` sends nothing.
     """
 
     name = "crowd"
@@ -40,7 +44,7 @@ class Crowd:
         self._outbox = folder / "sent"
         self._outbox.mkdir(parents=True)
         for one in self._folders:
-            (one / "activities").mkdir(parents=True)  # a fault that copies others' work looks there
+            (one / "activities").mkdir(parents=True)  # a fault that copies other providers' work looks there
         self._faults = [
             make_fault("" if number in self._silent else faults.get(number, ""), one)
             for number, one in enumerate(self._folders)
@@ -75,7 +79,7 @@ class Crowd:
         return []
 
     async def _attempts(self, task: Task) -> Outcome:
-        """Gives every client's work to its own provider, and to the next if that fails or is banned."""
+        """Gives every client's work to its own provider, and to the next one if that provider fails or is banned."""
         match task.job.job_id.split("-"):
             case ["embed", index, earlier]:
                 first = int(index) + int(earlier)
@@ -129,7 +133,10 @@ class Crowd:
 
 
 def perform_once(job: Job, folder: Path) -> JobResult:
-    """Returns the provider program's result of a job; does not repeat equal jobs of other trainings."""
+    """Returns the provider program's result of a job, and writes its output to `folder`.
+
+    If another training had an equal job, its result is used again.
+    """
     key = hashlib.sha256(replace(job, job_id="any").to_json().encode()).hexdigest()
     known = Path(job.store).with_name("known") / key
     if not known.exists():

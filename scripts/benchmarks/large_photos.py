@@ -88,6 +88,7 @@ def main() -> None:
 
 
 def full_decode(file: bytes) -> Image.Image:
+    """Decodes all pixels of a photo, and brings it to AVA's size after that."""
     photo = open_photo(file)
     scale = AVA_LONG_SIDE / max(photo.size)
     return photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)

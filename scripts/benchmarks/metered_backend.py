@@ -13,8 +13,10 @@ from requestor.records import Receipt
 
 @dataclass(frozen=True)
 class Exchange:
-    """One task: bytes to and from its provider; seconds of the attempt, and the working seconds that the provider
-    reports.
+    """Describes one task: its bytes and its seconds.
+
+    sent, received: bytes to and from its provider. attempt: seconds of the attempt. work: working seconds that the
+    provider reports.
     """
 
     provider: str
@@ -26,12 +28,11 @@ class Exchange:
 
 
 class MeteredBackend(Backend):
-    """Wraps another backend, all of whose tasks must succeed.
+    """Wraps another backend, all of whose tasks must succeed, and counts.
 
     Attributes:
-        exchanges: of all tasks. A file of the store goes to each provider once; jobs and results count, the framing of
-            the
-            service bus does not.
+        exchanges: one for each task. A file of the store counts once for each provider, because it is sent once; jobs
+            and results count, the framing of the service bus does not.
     """
 
     name = "metered"
@@ -43,10 +44,12 @@ class MeteredBackend(Backend):
 
     @property
     def sent(self) -> int:
+        """Returns the bytes that were sent to all providers."""
         return sum(exchange.sent for exchange in self.exchanges)
 
     @property
     def received(self) -> int:
+        """Returns the bytes that were received from all providers."""
         return sum(exchange.received for exchange in self.exchanges)
 
     async def __aenter__(self) -> MeteredBackend:

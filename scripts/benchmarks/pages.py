@@ -14,7 +14,7 @@ from plots import Figures, Table
 
 @dataclass(frozen=True)
 class Shown:
-    """The presentation of a benchmark's figures. about: the text that explains them."""
+    """Describes how a benchmark's figures are shown. about: the text that explains them."""
 
     about: str
     table: Callable[[Figures], Table]

@@ -29,16 +29,18 @@ STAGES = ("plan", "admit (making the files not counted)", "aggregate: mean", "a 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells; the first row is the header."""
+    """Holds a table of text cells; the first row is the header."""
 
     rows: Sequence[Sequence[str]]
 
     def for_people(self) -> str:
+        """Returns the table as text with aligned columns."""
         widths = [max(len(row[column]) for row in self.rows) for column in range(len(self.rows[0]))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                          for row in self.rows)  # fmt: skip
 
     def as_markdown(self) -> str:
+        """Returns the table as Markdown."""
         header, *rows = ("| " + " | ".join(row) + " |" for row in self.rows)
         return "\n".join([header, "|---" * len(self.rows[0]) + "|", *rows])
 

@@ -68,8 +68,9 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that all trainings of one seed share; test photos: features float16 `[n, features]` and votes `[n,
-    10]`.
+    """Holds everything that all trainings of one seed share.
+
+    Of the test photos, it has the features float16 `[n, features]` and the votes `[n, 10]`.
     """
 
     seed: int
@@ -114,13 +115,14 @@ class Setting:
         return frozenset(np.random.default_rng(self.seed).permutation(PROVIDERS)[:count].tolist())
 
     def start(self) -> tuple[Nima, Weights]:
+        """Returns the base model, and a copy of the weights that are trained."""
         model, _ = checkpoint.load(self.base[1])
         return model, {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
 
 
 @dataclass(frozen=True)
 class Reached:
-    """The figures on the test photos. A model of NaN ranks nothing, and has no EMD."""
+    """Holds the figures on the test photos. A model of NaN ranks nothing, and has no EMD."""
 
     srcc: float
     emd: float | None
@@ -206,8 +208,9 @@ async def embedded(setting: Setting, crowd: Crowd, folder: Path) -> Reached:
 
 
 def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
-    """Trains without the spot check: hostile providers give every photo its neighbour's features, as `bad-features`
-    does.
+    """Trains without the spot check.
+
+    Hostile providers give every photo its neighbour's features, as `bad-features` does.
     """
     model, _ = setting.start()
     features, votes = [], []
@@ -226,7 +229,7 @@ def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
 
 @dataclass(frozen=True)
 class Row:
-    """The result of one fault, one number of hostile providers (of eight), and one seed."""
+    """Holds the result of one fault, one number of hostile providers (of eight), and one seed."""
 
     fault: str
     hostile: int
@@ -236,7 +239,10 @@ class Row:
 
 
 def measure(setting: Setting, fault: str, hostile: int, rounds: int) -> Row:
-    """Measures one row. If a training ends with an error, as it may with no provider left, it has learnt nothing."""
+    """Measures one row.
+
+    A training that ends with an error, as it may if no provider is left, counts as one that has learnt nothing.
+    """
     torch.set_num_threads(1)
     chosen = setting.hostile(hostile)
     faults = dict.fromkeys(chosen, fault)

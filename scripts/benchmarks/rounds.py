@@ -64,9 +64,10 @@ from requestor.training.rounds.gate import PHOTOS
 IDS = 255_530
 IMAGES_A_CLIENT = 600
 NOBODY, REFUSED = 0.05, 0.10  # shares of clients that never answer, and that send garbage
-SECONDS_A_SAMPLE = 1 / 40  # of a typical provider; others are faster or slower by a factor of about two
+SECONDS_A_SAMPLE = 1 / 40  # speed of a typical provider; others are faster or slower by a factor of about two
 PRICE = Price(start=Decimal(0), wall_second=Decimal("0.005") / 3600, cpu_second=Decimal("0.025") / 3600)
-GOAL_SPEED, GOAL_MEGABYTES = 0.7, 200.0  # of the weighted mean: share of numpy's speed, peak memory above the model
+# Goals for the weighted mean: the share of numpy's speed, and the peak memory above the model's.
+GOAL_SPEED, GOAL_MEGABYTES = 0.7, 200.0
 
 Weights = dict[str, Tensor]
 Row = dict[str, Any]
@@ -80,6 +81,7 @@ class Meter:
 
     @contextmanager
     def stage(self, name: str, **facts: Any) -> Iterator[Row]:
+        """Measures the code within the context, and adds a row with `facts` to `rows`."""
         row: Row = {"stage": name, **facts}
         before, peak, ended = resident(), 0, threading.Event()
 
@@ -111,6 +113,7 @@ def resident() -> int:
 
 
 def shown(row: Row) -> str:
+    """Returns a row as one line of text."""
     facts = "  ".join(f"{name} {value}" for name, value in row.items() if name not in ("stage", "seconds", "megabytes"))
     return f"{row['stage']:<34} {row['seconds']:9.3f} s {row['megabytes']:8.1f} MB  {facts}"
 
@@ -125,7 +128,7 @@ def make_id_list(path: Path, rows: int) -> None:
 
 
 def bench_data(meter: Meter, folder: Path, photos: int) -> None:
-    """Measures reading the whole id list, and sharding some photos; each of the others would cost as much."""
+    """Measures reading the whole id list, and sharding some photos; every other photo would cost as much."""
     make_id_list(folder / "AVA.txt", IDS)
     with meter.stage("read the id list", rows=IDS):
         ratings = read_ratings(folder / "AVA.txt")
@@ -151,7 +154,7 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
 
 @dataclass
 class Crowd:
-    """Simulated providers: their updates, the time of each, and its cost.
+    """Simulates providers: their updates, the time that each takes, and its cost.
 
     The local clock does not wait for them; the model of their speed decides the order in which they answer.
     """

@@ -56,40 +56,46 @@ def draw_photos(folder: Path, photos: int) -> list[Path]:
 
 @dataclass(frozen=True)
 class Pace:
-    """Photos per second, and seconds of one core per photo, which other programs on the machine disturb less."""
+    """Holds photos per second, and core seconds per photo, which other programs on the machine disturb less."""
 
     rate: float
     core_seconds: float
 
 
 def pace(photos: int, work: Callable[[], object]) -> Pace:
+    """Measures work on so many photos."""
     started, cores_started = time.perf_counter(), time.process_time()
     work()
     return Pace(photos / (time.perf_counter() - started), (time.process_time() - cores_started) / photos)
 
 
 def decode(path: Path) -> None:
+    """Decodes all pixels of a photo."""
     with Image.open(path) as image:
         image.load()
 
 
 def read(path: Path) -> None:
+    """Reads a photo as scoring does."""
     read_photo(path, AVA_LONG_SIDE)
 
 
 def for_all(paths: list[Path], threads: int, work: Callable[[Path], None]) -> None:
+    """Does work for all photos, in so many threads."""
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, paths):
             pass
 
 
 def predict_all(scorer: Scorer, photos: int, batch_size: int) -> None:
+    """Runs the network on so many random photos, in batches."""
     batch = [torch.rand(3, INPUT_SIZE, INPUT_SIZE) for _ in range(batch_size)]
     for _ in range(photos // batch_size):
         scorer.predict(batch)
 
 
 def plain_loop(scorer: Scorer, paths: list[Path]) -> None:
+    """Scores one photo at a time, as most other programs do."""
     for path in paths:
         with Image.open(path) as photo:
             squeezed = photo.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE))
@@ -97,8 +103,9 @@ def plain_loop(scorer: Scorer, paths: list[Path]) -> None:
 
 
 def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, float]:
-    """Scores one photo with the command; returns its seconds and its core seconds as multiples of those of `import
-    torch`.
+    """Scores one photo with the command, several times.
+
+    Returns the medians of its seconds and its core seconds, as multiples of those of `import torch`.
     """
     bare = [sys.executable, "-c", "import torch"]
     scoring = [sys.executable, "-m", "requestor.commands.main", "score", str(photo), "--quiet", *options]
@@ -110,7 +117,7 @@ def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, floa
 
 
 def seconds_of(command: list[str]) -> tuple[float, float]:
-    """Returns the seconds that a command takes, and its seconds of a core."""
+    """Returns the seconds that a command takes, and its core seconds."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -21,8 +21,9 @@ DISTINCT = 50
 
 
 def draw_photos(folder: Path, photos: int) -> None:
-    """Writes small JPEGs of different content; only a few look different, the others have different bytes after their
-    end.
+    """Writes so many small JPEGs with different content.
+
+    Only a few of them look different; the others differ in the bytes after the end of the JPEG.
     """
     drawn = []
     for seed in range(DISTINCT):
@@ -36,7 +37,7 @@ def draw_photos(folder: Path, photos: int) -> None:
 
 
 def resident_mb(process: int) -> int:
-    """Returns the memory of a process in MB, as Linux reports it."""
+    """Returns the resident memory of a process in MB, as Linux reports it."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
 

@@ -46,7 +46,7 @@ ALL_BLOCKS = -1
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of all providers together: seconds of a core, and bytes to and from them."""
+    """Holds the cost of all providers together: core seconds, and bytes to (`up`) and from (`down`) them."""
 
     core_seconds: float = 0.0
     up: int = 0
@@ -57,12 +57,13 @@ class Cost:
 
     @property
     def glm(self) -> float:
+        """Returns the price in GLM at golemsp's default prices."""
         return self.core_seconds * float(GOLEM_DEFAULT_PRICE.wall_second + GOLEM_DEFAULT_PRICE.cpu_second)
 
 
 @dataclass(frozen=True)
 class Row:
-    """The result of one strategy with one seed."""
+    """Holds the result of one strategy with one seed."""
 
     strategy: str
     seed: int
@@ -73,7 +74,7 @@ class Row:
 
 
 class Meter(MeteredBackend):
-    """Counts the processor time of local providers, too."""
+    """Counts tasks and bytes, and the processor time of local providers, too."""
 
     def __init__(self, inner: LocalBackend) -> None:
         super().__init__(inner)
@@ -118,8 +119,9 @@ class Bench:
         return rows
 
     def central(self) -> Row:
-        """Fine-tunes the whole network on this machine after `embed`, with all photos: what averaging can reach at
-        best.
+        """Fine-tunes the whole network on this machine after `embed`, with all photos.
+
+        Its result is the best that averaging can reach.
         """
         model, _ = checkpoint.load(self._folder / "embedding" / "model.safetensors")
         shards = [read_shard(path) for client in self._dataset.clients for path in client.paths]
@@ -185,7 +187,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Mean:
-    """The means of one strategy over the seeds. srcc_error: the standard error, 0 for a single seed."""
+    """Holds the means of one strategy over the seeds. srcc_error: the standard error; 0 if there is one seed only."""
 
     strategy: str
     srcc: float

@@ -18,6 +18,7 @@ PHOTOS, SIDE, GAP, CAPTION = 6, 220, 12, 52
 
 
 def draw(demo: Path, picture: Path) -> None:
+    """Draws the picture of the demo in the folder `demo`, and writes it to `picture`."""
     table = read_prediction_table(demo / "run" / "predictions.csv")
     ratings = read_ratings(demo / "tiny-ava").select(table.image_ids)
     predicted, rated = mean_rating(table.probabilities), mean_rating(normalise_votes(ratings.votes))

@@ -36,7 +36,7 @@ TAGS = {"landscape": 14, "sunset": 35, "still life": 18, "portrait": 17, "skylin
 
 @dataclass(frozen=True)
 class Properties:
-    """The properties of one image, as a photographer would name them; for all but the first, 0 is faultless."""
+    """Describes one image as a photographer would. For all properties but the scene, 0 is faultless."""
 
     scene: str
     exposure: float  # stops over or under
@@ -78,7 +78,7 @@ def quality(properties: Properties) -> float:
 
 
 def sample_votes(mean: float, random: Random) -> NDArray[np.int64]:
-    """Returns counts `[10]` of about 210 raters: their tastes spread round the quality; each gives a whole number."""
+    """Returns counts `[10]` of about 210 raters: their tastes spread around the quality; each gives a whole number."""
     raters = int(np.clip(random.normal(210, 40), 80, 400))
     spread = random.uniform(1.2, 1.7)
     tastes = random.normal(mean, spread, raters)
@@ -108,7 +108,7 @@ def photograph(properties: Properties, random: Random) -> Image.Image:
     width, height = FORMATS[random.integers(len(FORMATS))]
     scale = random.uniform(0.7, 1.0)
     width, height = round(width * scale), round(height * scale)
-    # Drawn larger, so that the corners of the picture stay filled if the camera is tilted.
+    # The scene is drawn larger, so that the corners of the picture stay filled if the camera is tilted.
     angle = np.radians(abs(properties.tilt))
     margin = np.cos(angle) + np.sin(angle) * max(width / height, height / width)
     canvas = Canvas(round(width * margin), round(height * margin), random)
@@ -175,6 +175,7 @@ def make(out: Path, images: int, seed: int) -> None:
 
 
 def mean_ratings(votes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns the mean rating `[n]` of votes `[n, 10]`."""
     return np.asarray(votes @ RATINGS / votes.sum(axis=1))
 
 

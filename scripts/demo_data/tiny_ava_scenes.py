@@ -21,7 +21,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Framing:
-    """The places of subject and horizon in the unit square, from the top left."""
+    """Names the places of subject and horizon in the unit square, from the top left."""
 
     x: float
     y: float
@@ -30,10 +30,9 @@ class Framing:
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours that go together, or do not.
+    """Holds colours that go together, or do not.
 
-    hues: of four elements, 0..1 round the colour wheel.
-    saturation: 0..1, of all of them.
+    hues: of four elements, 0..1 around the colour wheel. saturation: of all of them, 0..1.
     """
 
     hues: tuple[float, float, float, float]
@@ -48,7 +47,7 @@ class Palette:
 
 
 class Canvas:
-    """A picture that is drawn on in coordinates of the unit square."""
+    """Holds a picture, and draws on it in coordinates of the unit square."""
 
     def __init__(self, width: int, height: int, random: Random) -> None:
         self.image = Image.new("RGB", (width, height))
@@ -56,6 +55,7 @@ class Canvas:
 
     @property
     def aspect(self) -> float:
+        """Returns the width divided by the height."""
         return self.width / self.height
 
     def gradient(self, top: Colour, bottom: Colour, start: float = 0.0, stop: float = 1.0) -> None:
@@ -69,19 +69,21 @@ class Canvas:
         self.image.paste(Image.fromarray(block), (0, first))
 
     def polygon(self, points: list[Point], colour: Colour) -> None:
+        """Draws a filled polygon."""
         ImageDraw.Draw(self.image).polygon([(x * self.width, y * self.height) for x, y in points], colour)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """Draws a filled rectangle."""
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
     def ellipse(self, x: float, y: float, radius_x: float, radius_y: float, colour: Colour) -> None:
-        """Draws an ellipse; radii are relative to the height, so that a circle stays one in every format."""
+        """Draws a filled ellipse; the radii are relative to the height, so that a circle stays one in every format."""
         w, h = self.width, self.height
         box = (x * w - radius_x * h, y * h - radius_y * h, x * w + radius_x * h, y * h + radius_y * h)
         ImageDraw.Draw(self.image).ellipse(box, colour)
 
     def sphere(self, x: float, y: float, radius: float, light: Colour, dark: Colour) -> None:
-        """Draws a ball lit from the upper left, in a dozen shells."""
+        """Draws a ball that is lit from the upper left, in a dozen shells."""
         for step in range(12):
             share = step / 11
             mixed = np.asarray(dark) * (1 - share) + np.asarray(light) * share
@@ -106,7 +108,7 @@ class Canvas:
         self.image.paste(Image.fromarray(shaded.clip(0, 255).astype(np.uint8)), box)
 
     def soften(self, radius: float) -> None:
-        """Blurs the picture as a background out of focus; radius relative to the height."""
+        """Blurs the picture, as a background out of focus is; the radius is relative to the height."""
         self.image = self.image.filter(ImageFilter.GaussianBlur(radius * self.height))
 
     def ridge(self, base: float, height: float, colour: Colour, roughness: float = 0.6) -> None:
@@ -122,6 +124,7 @@ class Canvas:
 
 
 def landscape(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws hills, a meadow and trees; the largest tree is the subject."""
     random, horizon = canvas.random, framing.horizon
     canvas.gradient(palette.colour(0, 0.75), palette.colour(0, 0.95, 0.35), 0, horizon)
     canvas.rectangle(0, horizon, 1, 1, palette.colour(2, 0.5))
@@ -141,6 +144,7 @@ def landscape(canvas: Canvas, palette: Palette, framing: Framing) -> None:
 
 
 def sunset(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws a sun above water, which is the subject, and perhaps a boat."""
     random, horizon = canvas.random, framing.horizon
     canvas.gradient(palette.colour(0, 0.4), palette.colour(1, 0.95), 0, horizon)
     for _ in range(7):
@@ -163,6 +167,7 @@ def sunset(canvas: Canvas, palette: Palette, framing: Framing) -> None:
 
 
 def still_life(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws balls on a table, and perhaps a bottle."""
     random = canvas.random
     table = 0.5 + 0.3 * framing.horizon
     canvas.gradient(palette.colour(0, 0.35, 0.6), palette.colour(0, 0.6, 0.6), 0, table)
@@ -188,6 +193,7 @@ def still_life(canvas: Canvas, palette: Palette, framing: Framing) -> None:
 
 
 def portrait(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws a face before a blurred background."""
     random = canvas.random
     canvas.gradient(palette.colour(0, 0.55, 0.7), palette.colour(0, 0.3, 0.7))
     for _ in range(25):
@@ -222,6 +228,7 @@ def portrait(canvas: Canvas, palette: Palette, framing: Framing) -> None:
 
 
 def skyline(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws towers, the largest of which is the subject, and perhaps their reflection in water."""
     random, horizon = canvas.random, framing.horizon
     ground = min(0.9, horizon + 0.15)
     canvas.gradient(palette.colour(0, 0.35), palette.colour(1, 0.85, 0.8), 0, ground)
@@ -247,6 +254,7 @@ def skyline(canvas: Canvas, palette: Palette, framing: Framing) -> None:
 
 
 def tower(canvas: Canvas, palette: Palette, x: float, width: float, top: float, foot: float, depth: int) -> None:
+    """Draws a building; at depth 1, which is in front, its windows are lit."""
     canvas.rectangle(x, top, x + width, foot, palette.colour(2, 0.45 - 0.2 * depth, 0.5))
     if depth == 0:
         return
@@ -258,6 +266,7 @@ def tower(canvas: Canvas, palette: Palette, x: float, width: float, top: float, 
 
 
 def flower(canvas: Canvas, palette: Palette, framing: Framing) -> None:
+    """Draws a flower before a blurred background."""
     random = canvas.random
     canvas.gradient(palette.colour(0, 0.45, 0.8), palette.colour(0, 0.2, 0.8))
     for _ in range(40):
