@@ -1,4 +1,4 @@
-"""Allocations of a devnet's requestor, as its daemon tells them."""
+"""Asks a devnet's daemon for the allocations of its requestor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from requestor.devnet.state import Devnet
 
 
 def open_allocations(devnet: Devnet) -> list[dict]:
-    """The allocations of the devnet's requestor that are not released."""
+    """Returns the allocations of the devnet's requestor that are not released."""
     request = urllib.request.Request(
         f"{devnet.requestor.api_url}/payment-api/v1/allocations",
         headers={"Authorization": f"Bearer {devnet.requestor.app_key}"},

@@ -23,7 +23,7 @@ SWITCHES = (
 
 
 class BrowserError(Exception):
-    """The browser has refused a command."""
+    """Says that the browser has refused a command, or that something did not happen in time."""
 
 
 class Browser:
@@ -41,11 +41,11 @@ class Browser:
         _call("POST", f"{self._session}/url", {"url": page.resolve().as_uri() if isinstance(page, Path) else page})
 
     def run(self, script: str, *arguments: object) -> Any:
-        """Runs JavaScript, which has `arguments`, and returns its result."""
+        """Runs JavaScript, which sees `arguments`, and returns its result."""
         return _call("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait_for(self, expression: str, seconds: float = 20) -> Any:
-        """Waits until an expression is true, and returns its value."""
+        """Waits until an expression is true, and returns its value. Raises BrowserError after `seconds`."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(f"return {expression}")):
             if time.monotonic() > deadline:

@@ -8,7 +8,10 @@ import click
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
-    context = click.Context(group, **group.context_settings)  # which click keeps for the next who asks
+    """Yields the path of every command and group below `group`, such as (`devnet`, `up`)."""
+    context = click.Context(
+        group, **group.context_settings
+    )  # its settings matter: click keeps the help option of the first context
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         yield (*path, name)

@@ -20,6 +20,7 @@ def picture(seed: int, width: int = 300, height: int = 200) -> Image.Image:
 
 
 def votes_for(images: int, seed: int = 0) -> NDArray[np.int32]:
+    """Draws votes int32 `[images, 10]`, each from 1 to 39."""
     return np.random.default_rng(seed).integers(1, 40, (images, 10)).astype(np.int32)
 
 
@@ -31,6 +32,7 @@ def shard(images: int, first: int = 0, size: int = 256) -> Shard:
 
 
 def encoded(image: Image.Image, file_format: str) -> bytes:
+    """Returns an image as a file in one of Pillow's formats."""
     buffer = io.BytesIO()
     image.save(buffer, file_format)
     return buffer.getvalue()

@@ -21,11 +21,12 @@ AT_END = {"stdout": {"atEnd": {}}, "stderr": {"atEnd": {}}}
 
 
 def sh(script: str, capture: dict[str, Any] | None = AT_END) -> dict[str, Any]:
+    """Returns the command that runs a shell script."""
     return {"run": {"entry_point": "/bin/sh", "args": ["-c", script], "capture": capture}}
 
 
 class Activity:
-    """The requestor's view of one exe-unit, and the reports that it sent to its daemon."""
+    """Acts as the requestor of one exe-unit, and collects the reports that the exe-unit sends to its daemon."""
 
     def __init__(self, bus: ServiceBus, unit: ExeUnit, folder: Path) -> None:
         self._bus, self.unit, self.folder = bus, unit, folder
@@ -34,25 +35,29 @@ class Activity:
         self._batches = 0
 
     async def daemon(self, caller: str, address: str, message: Any) -> None:
+        """Takes a report, as the daemon would."""
         if address.endswith("SetActivityState"):
             self.states.append(message["state"])
         else:
             self.usages.append(message["usage"])
 
     async def call(self, name: str, **message: Any) -> Any:
+        """Calls a method of the exe-unit."""
         address = f"/public/exeunit/{ACTIVITY}/{name}"
         return await self._bus.call(address, {"activityId": ACTIVITY, **message}, timeout=30)
 
     async def exec(self, *commands: dict[str, Any]) -> str:
+        """Starts a batch, and returns its id."""
         self._batches += 1
         batch_id = f"batch-{self._batches}"
         return await self.call("Exec", batchId=batch_id, exeScript=list(commands), timeout=None)
 
     async def results(self, batch_id: str, timeout: float = 20, index: int | None = None) -> list[dict[str, Any]]:
+        """Returns the results of a batch."""
         return await self.call("GetExecBatchResults", batchId=batch_id, timeout=timeout, commandIndex=index)
 
     async def run(self, *commands: dict[str, Any]) -> list[dict[str, Any]]:
-        """Runs a whole batch and returns its results; for a batch that fails, waits for the last result."""
+        """Runs a whole batch and returns its results; if the batch fails, waits for the last result."""
         batch_id = await self.exec(*commands)
         for _ in range(400):
             results = await self.results(batch_id, 0.05)
@@ -61,12 +66,15 @@ class Activity:
         raise TimeoutError
 
     async def run_one(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Runs one command, and returns its result."""
         return (await self.run(command))[0]
 
     async def state(self) -> list[str | None]:
+        """Returns the activity's state, and the state that is being entered."""
         return (await self.call("GetActivityState"))["state"]
 
     async def events(self, batch_id: str) -> list[dict[str, Any]]:
+        """Returns the events of a batch, when it has ended."""
         address = f"/public/exeunit/{ACTIVITY}/StreamExecBatchResults"
         message = {"activity_id": ACTIVITY, "batch_id": batch_id}
         return [event async for event in self._bus.stream(address, message, timeout=20)]
@@ -76,6 +84,7 @@ class Activity:
 async def activity(
     folder: Path, package: str | None = None, machine: TaskMachine = HOST_MACHINE
 ) -> AsyncIterator[Activity]:
+    """Starts an exe-unit with its own service bus; both end with the context."""
     with Ports() as ports:
         port = ports.take()
         server = await Router().serve(port)
@@ -107,6 +116,8 @@ def with_activity(
     package: str | None = None,
     machine: TaskMachine = HOST_MACHINE,
 ) -> None:
+    """Runs `use` on a new activity, for 60 s at most."""
+
     async def session() -> None:
         async with activity(folder, package, machine) as found:
             await asyncio.wait_for(use(found), 60)

@@ -1,4 +1,4 @@
-"""A requestor over plain REST, for tests that need what yapapi hides: single proposals, unaccepted notes, silence."""
+"""Acts as a requestor over plain REST, for tests that need what yapapi hides: proposals, unaccepted notes, silence."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MARKET, ACTIVITY, PAYMENT = "/market-api/v1", "/activity-api/v1", "/payment-api/
 
 
 class Refused(Exception):
-    """The daemon answered with an HTTP error."""
+    """Says that the daemon answered with an HTTP error."""
 
 
 class Requestor:
-    """One requestor on a devnet's daemon, with an allocation of 1 GLM."""
+    """Acts as one requestor on a devnet's daemon, with an allocation of 1 GLM."""
 
     def __init__(self, session: aiohttp.ClientSession, devnet: Devnet) -> None:
         self._session, self._devnet = session, devnet
@@ -34,6 +34,7 @@ class Requestor:
     @classmethod
     @asynccontextmanager
     async def on(cls, devnet: Devnet) -> AsyncIterator[Requestor]:
+        """Connects to a devnet's daemon; at the end, terminates its agreements and releases the allocation."""
         headers = {"Authorization": f"Bearer {devnet.requestor.app_key}"}
         async with aiohttp.ClientSession(devnet.requestor.api_url, headers=headers) as session:
             requestor = cls(session, devnet)
@@ -48,6 +49,7 @@ class Requestor:
                 await requestor.call("DELETE", f"{PAYMENT}/allocations/{requestor.allocation}")
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """Sends a request, and returns the JSON of the answer; an empty list after a time-out. Raises Refused."""
         async with self._session.request(method, path, json=body, params=query) as response:
             if response.status == 408:
                 return []
@@ -58,7 +60,7 @@ class Requestor:
     # ---- market
 
     async def demand(self, expires_in: float = 3600, **changes: Any) -> str:
-        """Publishes a demand as yapapi would for a short job; `changes` replace its properties, None drops one."""
+        """Publishes a demand as yapapi would for a short job; `changes` replace its properties, and None drops one."""
         decoration = await self.call("GET", f"{PAYMENT}/demandDecorations", allocationIds=self.allocation)
         properties = {item["key"]: item["value"] for item in decoration["properties"]}
         properties |= {
@@ -80,11 +82,12 @@ class Requestor:
         return events[0]
 
     async def counter(self, demand: str, proposal: dict[str, Any]) -> str:
+        """Answers a proposal with the demand."""
         path = f"{MARKET}/demands/{demand}/proposals/{proposal['proposalId']}"
         return str(await self.call("POST", path, self._demand))
 
     async def draft(self, demand: str) -> dict[str, Any]:
-        """Answers the first offer, and returns the provider's answer: a proposal event, or a rejection."""
+        """Answers the first offer, and returns the event that follows: a proposal of the provider, or a rejection."""
         offer = (await self.event(demand))["proposal"]
         assert offer["state"] == "Initial"
         await self.counter(demand, offer)
@@ -112,6 +115,7 @@ class Requestor:
         return agreement
 
     async def terminate(self, agreement: str) -> None:
+        """Terminates an agreement."""
         await self.call("POST", f"{MARKET}/agreements/{agreement}/terminate", {"message": "done"})
 
     async def termination(self, agreement: str, timeout: float = 20) -> dict[str, Any]:
@@ -129,13 +133,15 @@ class Requestor:
     # ---- activity
 
     async def create_activity(self, agreement: str) -> str:
+        """Creates an activity, and returns its id."""
         return str(await self.call("POST", f"{ACTIVITY}/activity", agreement, timeout=10))
 
     async def destroy_activity(self, activity: str) -> None:
+        """Destroys an activity."""
         await self.call("DELETE", f"{ACTIVITY}/activity/{activity}", timeout=10)
 
     async def run(self, activity: str, script: str) -> list[dict[str, Any]]:
-        """Executes a JSON exe-script to its end."""
+        """Executes a JSON exe-script to its end, and returns the results."""
         path = f"{ACTIVITY}/activity/{activity}/exec"
         batch = await self.call("POST", path, {"text": script})
         results: list[dict[str, Any]] = []
@@ -146,16 +152,18 @@ class Requestor:
     # ---- payment
 
     async def debit_notes(self, agreement: str) -> list[dict[str, Any]]:
-        """Returns the debit notes that have arrived, oldest first."""
+        """Returns the debit notes of an agreement that have arrived, oldest first."""
         found = await self.call("GET", f"{PAYMENT}/debitNotes")
         mine = [note for note in found if note["agreementId"] == agreement]
         return sorted(mine, key=lambda note: note["timestamp"])
 
     async def accept_debit_note(self, note: dict[str, Any]) -> None:
+        """Accepts a debit note in full."""
         body = {"totalAmountAccepted": note["totalAmountDue"], "allocationId": self.allocation}
         await self.call("POST", f"{PAYMENT}/debitNotes/{note['debitNoteId']}/accept", body)
 
     async def invoice(self, agreement: str, timeout: float = 20) -> dict[str, Any]:
+        """Waits for the invoice of an agreement, and returns it."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             for invoice in await self.call("GET", f"{PAYMENT}/invoices"):
@@ -165,6 +173,7 @@ class Requestor:
         raise TimeoutError("no invoice came")
 
     async def accept_invoice(self, invoice: dict[str, Any]) -> Decimal:
+        """Accepts an invoice in full, and returns its amount in GLM."""
         body = {"totalAmountAccepted": invoice["amount"], "allocationId": self.allocation}
         await self.call("POST", f"{PAYMENT}/invoices/{invoice['invoiceId']}/accept", body)
         return Decimal(invoice["amount"])

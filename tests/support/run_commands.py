@@ -1,4 +1,4 @@
-"""Commands that look at runs, and waiting for what a run writes."""
+"""Runs commands that look at runs, and waits for the files that a run writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `nima-golem runs`."""
+    """Runs `nima-golem runs` with these arguments."""
     program = [sys.executable, "-m", "requestor.commands.main", "runs", *arguments]
     return subprocess.run(program, capture_output=True, text=True, timeout=250)
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
-    """Waits until a running command has written `path`."""
+    """Waits until a running command has written the file `path`."""
     deadline = time.monotonic() + 120
     while not path.exists():
         assert process.poll() is None, process.stderr.read() if process.stderr else "the run ended early"

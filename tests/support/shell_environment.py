@@ -1,4 +1,4 @@
-"""The environment of commands that are run as they stand in README and docs."""
+"""Makes the environment for commands that are run as they stand in README and docs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables of a shell that knows no Golem and keeps its devnets below `folder`."""
+    """Returns the variables of a shell that knows no Golem and keeps its devnets below `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
     kept.pop("NIMA_GOLEM_DEVNET", None)
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"

@@ -1,4 +1,4 @@
-"""A backend for tests: one provider per task in this process, each with a behaviour that the test sets."""
+"""Simulates a backend for tests: one provider per task in this process, each with a behaviour that the test sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ Behaviour = Callable[[Task], Awaitable[Outcome]]
 
 
 class SimulatedBackend:
-    """Hands every task to `behave`; unlike a real backend it keeps no deadline, so the code under test must."""
+    """Hands every task to `behave`.
+
+    Unlike a real backend it keeps no deadline, so the code under test must.
+    """
 
     name = "simulated"
 

@@ -1,8 +1,9 @@
-"""A market in virtual time that replaces yapapi and the daemon: hours of hiring, working and billing in a moment.
+"""Simulates a market in virtual time: hours of hiring, working and billing take a moment.
 
-Providers fail, hang, leave without a bill, report any cost, and bill any amount. The replacement of yapapi does what
-yapapi does: it hires the best offer for every free seat, creates an activity without asking, passes the worker's
-scripts to the provider, hires again for a seat whose worker failed, and accepts a bill if the strategy does.
+It replaces yapapi and the daemon. Providers fail, hang, leave without a bill, report any cost, and bill any amount. The
+replacement of yapapi does what yapapi does: it hires the best offer for every free seat, creates an activity without
+asking, passes the worker's scripts to the provider, hires again for a seat whose worker failed, and accepts a bill if
+the strategy does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ START = 1_800_000_000.0  # Unix seconds at which virtual time begins
 
 
 class VirtualTime(selectors.SelectSelector):
-    """An event loop's selector that never waits: virtual time jumps to the next event at once."""
+    """Makes an event loop that never waits: as its selector, moves virtual time to the next event at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,9 +73,9 @@ class VirtualTime(selectors.SelectSelector):
 
 @dataclass(frozen=True)
 class Conduct:
-    """The behaviour of a provider. Seconds, and a probability for each task.
+    """Describes the behaviour of a provider, in seconds and in probabilities for each task.
 
-    factor: its bill divided by an honest one; reports: its reported cost divided by the true one, None: it never
+    factor: its bill divided by an honest one. reports: its reported cost divided by the true one; None: it never
     answers.
     """
 
@@ -91,9 +92,11 @@ class Conduct:
 
     @property
     def honest(self) -> bool:
+        """Returns whether the provider bills no more than the true cost, and reports the true cost."""
         return self.factor <= 1 and self.reports == 1
 
     def offer(self) -> dict[str, Any]:
+        """Returns the properties of the provider's offer."""
         coefficients = (self.price.cpu_second, self.price.wall_second, self.price.start)
         return {
             "golem.com.pricing.model": "linear",
@@ -107,13 +110,14 @@ class Conduct:
 
 @dataclass
 class Working:
-    """One activity, from its creation on."""
+    """Describes one activity, from its creation on."""
 
     provider: str
     conduct: Conduct
     started: float
 
     def cost(self, now: float) -> Decimal:
+        """Returns the true cost in GLM up to the virtual time `now`."""
         seconds = Decimal(str(now - self.started))
         price, conduct = self.conduct.price, self.conduct
         cpu = price.cpu_second * conduct.threads * Decimal(str(conduct.load))
@@ -122,12 +126,13 @@ class Working:
 
 @dataclass
 class Market:
-    """Providers, the daemon, and the wallet, which can pay any amount, so that it never limits a run.
+    """Simulates providers, the daemon, and the wallet, which can pay any amount, so that it never limits a run.
 
     Attributes:
         paid: GLM that left the wallet, by agreement.
         unpaid: bills that were in order, and were not accepted.
-        owed: number of activities that ended, with or without a bill.
+        bills: the invoices that were sent, by agreement.
+        working: the activities that have not ended, by agreement.
     """
 
     clock: VirtualTime
@@ -141,6 +146,7 @@ class Market:
     _numbers: Any = field(default_factory=itertools.count)
 
     def number(self) -> int:
+        """Returns a number that it has not returned before."""
         return next(self._numbers)
 
     def end(self, agreement: str) -> dict[str, Any] | None:
@@ -192,7 +198,7 @@ class Market:
 
 
 class Script:
-    """The part of a worker's script that the market looks at."""
+    """Records the part of a worker's script that the market looks at."""
 
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout
@@ -216,7 +222,7 @@ class Script:
 
 
 class SimulatedGolem:
-    """The part of `yapapi.Golem` that the backend uses."""
+    """Does what the backend uses of `yapapi.Golem`."""
 
     def __init__(self, market: Market, **options: Any) -> None:
         self._market, self._strategy, self._consume = market, options["strategy"], options["event_consumer"]
@@ -228,7 +234,7 @@ class SimulatedGolem:
     async def start(self) -> None: ...
 
     async def stop(self, wait_for_payments: bool) -> None:
-        """Ends what still runs, and waits for its bills."""
+        """Ends the activities that still run, and waits for their bills."""
         for agreement in self._agreements.values():
             if agreement.id in self._market.working:
                 await self._settle(agreement)
@@ -305,7 +311,7 @@ class SimulatedGolem:
             pass
         except StopAsyncIteration:
             pass
-        await asyncio.sleep(self._market.dice.uniform(0, 5))  # it is being destroyed
+        await asyncio.sleep(self._market.dice.uniform(0, 5))  # the activity is being destroyed
         await self._settle(agreement)
         return gone
 

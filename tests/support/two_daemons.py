@@ -1,4 +1,4 @@
-"""Two real yagna daemons that reach each other through a hub."""
+"""Describes two real yagna daemons that reach each other through a hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from requestor.devnet.services.ports import Ports
 
 @dataclass(frozen=True)
 class TwoDaemons:
-    """Two real yagna daemons that reach each other through a hub."""
+    """Holds two real yagna daemons that reach each other through a hub."""
 
     requestor: Daemon
     provider: Daemon
@@ -21,6 +21,7 @@ class TwoDaemons:
 
 
 def daemon_settings(folder: Path, ports: Ports, hub_port: int, **changes: str) -> DaemonSettings:
+    """Returns settings with new ports and keys; `changes` replace some of them."""
     settings = {"app_key": secrets.token_hex(16), "identity_secret": secrets.token_hex(32)}
     return DaemonSettings(
         folder=folder,

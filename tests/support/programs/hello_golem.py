@@ -1,7 +1,7 @@
-"""A plain yapapi requestor, as its tutorials have it: it knows nothing of the devnet but yapapi's own variables.
+"""Runs a plain yapapi requestor, as in yapapi's tutorials: of the devnet, it knows only yapapi's own variables.
 
-`python hello_golem.py FILE FOLDER` sends FILE to providers, has them hash and reverse it, streams their output, and
-brings the result to FOLDER. The last line is a JSON object.
+`python hello_golem.py FILE FOLDER` sends FILE to providers, has them hash and double it, and brings the result to
+FOLDER; with `--stream`, it streams their output. The last line is a JSON object.
 """
 
 import asyncio
