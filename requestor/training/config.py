@@ -1,4 +1,4 @@
-"""Holds the configuration of a training run: its options, with all that the user left open decided."""
+"""Holds the configuration of a training run: its options, with a value for each that the user did not set."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from requestor.training.strategies import STRATEGIES, Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(HiringConfig):
-    """Decides what a training run does.
+    """Holds the values that decide what a training run does.
 
     Attributes:
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
-        run_dir: where the run lives.
+        run_dir: folder of the run.
         backbone: a name of `nima.model.backbones`.
-        strategy: what providers compute, and what is trained from it.
+        strategy: decides what providers compute, and what is trained from it.
         rounds: federated rounds; 0 where the strategy has none.
-        aggregation: how a round's updates become a step of the model, a name of
+        aggregation: name of the rule that makes a step of the model from a round's updates, a key of
             `requestor.training.rounds.aggregation.AGGREGATION_RULES`.
         proximal: FedProx's mu, at least 0.
-        seed: of everything that is random.
+        seed: seed of everything that is random.
     """
 
     ava: Path
@@ -75,7 +75,10 @@ class RunConfig(HiringConfig):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What may not change when a run goes on: other money or other providers may be tried, other data not."""
+        """Returns the options that must not change when a run is resumed: other data would make it another run.
+
+        The options for money and for the choice of providers are not among them, so they may change.
+        """
         return {
             "ava": str(self.ava.resolve()),
             "backbone": self.backbone,

@@ -1,4 +1,4 @@
-"""What a run will do and cost, before anything is spent: a model of a few lines, with its assumptions named."""
+"""Estimates the traffic, time and cost of a run before anything is spent, from assumptions that it names."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from requestor.training.data import SHARD_IMAGES, holdout_images
 from requestor.training.options import TrainOptions
 from requestor.training.strategies import STRATEGIES, Strategy
 
-MARKET_SECONDS = 5.0  # for which offers are listened to before a run is estimated
+MARKET_SECONDS = 5.0  # time for which offers are collected before a run is estimated
 HOUR = Decimal(3600)
-# yagna's own suggestion to providers (golemsp): GLM for a CPU hour and for an hour
+# The prices that yagna suggests to providers (golemsp): GLM for an hour, and for a CPU hour.
 GOLEM_DEFAULT_PRICE = Price(Decimal(0), Decimal("0.005") / HOUR, Decimal("0.025") / HOUR)
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is not known before a run.
+    """Holds the values that are not known before a run.
 
     Attributes:
-        images_a_core_second: photos through MobileNetV2's frozen blocks, the head's training included.
-        tuned_images_a_core_second: photos in a round that trains its last three blocks, too.
-        job_seconds: start of the program on a provider, torch's import most of it.
+        images_a_core_second: photos that one core computes in a second with MobileNetV2's frozen blocks, the head's
+            training included.
+        tuned_images_a_core_second: the same in a round that trains MobileNetV2's last three blocks, too.
+        job_seconds: seconds that the program needs to start on a provider, most of them for the import of torch.
         uplink, downlink: bytes a second from this machine to all providers together, and back.
-        photo_bytes: of one photo at 256 px.
-        threads: that a provider has, and bills.
-        price: of a provider.
-        priced_by: where threads and price are from.
+        photo_bytes: bytes of one photo at 256 px.
+        threads: number of threads that a provider has, and bills.
+        price: price of a provider.
+        priced_by: the source of `threads` and `price`, as text for people.
     """
 
     images_a_core_second: float = 30.0
@@ -57,7 +58,13 @@ class Assumptions:
     priced_by: str = "what Golem suggests to providers; nobody was asked"
 
     def at_market(self, offers: Sequence[Offer], workers: int, where: str) -> Assumptions:
-        """The same with the means of the cheapest offers, as many as are to be hired."""
+        """Returns the same assumptions with the mean price and the mean threads of the cheapest offers.
+
+        Args:
+            offers: one or more offers.
+            workers: number of providers that will be hired, and of offers that count.
+            where: the source of the offers, as text for people.
+        """
         cheapest = sorted(offers, key=lambda offer: offer.first_hour)[:workers]
         prices, count = [offer.price for offer in cheapest], len(cheapest)
         price = Price(
@@ -70,7 +77,7 @@ class Assumptions:
 
 
 # SRCC of predicted and rated means on the 150 test photos of tiny-AVA, with each strategy's own number of rounds
-# (`scripts/bench strategies`, docs/strategies.md). What the rounds of a budget reach on AVA, nobody has measured.
+# (`scripts/bench strategies`, docs/strategies.md). Nobody has measured what the rounds of a budget reach on AVA.
 TINY_AVA_SRCC = {"embed": 0.884, "federate": 0.877, "fine-tune": 0.888}
 PUBLISHED_AVA_SRCC = (
     (0.510, "a MobileNet that was trained as a whole (NIMA, arXiv 1709.05424)"),
@@ -80,7 +87,13 @@ PUBLISHED_AVA_SRCC = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: bytes sent from here and received, wall seconds, GLM for all providers."""
+    """One stage of a run, as estimated.
+
+    name: name for people.
+    sent, received: bytes that this machine sends to all providers, and receives from them.
+    seconds: wall time.
+    glm: cost of all providers.
+    """
 
     name: str
     sent: int
@@ -91,11 +104,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of what travels.
+    """Holds the sizes of the files that are transferred, in bytes.
 
-    base: the base model, sent to every provider twice: to begin from, and the result to evaluate.
-    update: the trained weights, sent to every provider in every round; as much comes back.
-    features: of one photo.
+    base: the base model. A file of this size is sent to every provider twice: the model to begin with, and the trained
+        model for the evaluation.
+    update: the trained weights, which are sent to every provider in every round; an update of the same size comes back.
+    features: the features of one photo.
     """
 
     base: int
@@ -112,11 +126,12 @@ def estimate_stages(
     sizes: Sizes,
     assumptions: Assumptions,
 ) -> list[Stage]:
-    """The stages of a run.
+    """Estimates the stages of a run, in order.
 
     Args:
-        train_images, test_images: that are sent to providers.
-        workers: among whom they are divided evenly.
+        train_images, test_images: number of photos that are sent to providers for training, and for the test.
+        rounds: number of federated rounds; 0 if there are none.
+        workers: number of providers, among whom the photos are divided evenly.
     """
     a = assumptions
 
@@ -125,7 +140,7 @@ def estimate_stages(
     ) -> Stage:
         computing = jobs * a.job_seconds + images / workers / speed / a.threads
         seconds = sent / a.uplink + received / a.downlink + computing
-        # Everybody is billed for the wall time of the stage, and for the CPU time that they use of it.
+        # Every provider bills the wall time of the whole stage, but CPU time only for its computing.
         cpu = workers * computing * a.threads
         glm = Decimal(str(workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
         return Stage(name, sent, received, seconds, glm)
@@ -145,7 +160,7 @@ def estimate_stages(
 
 
 def estimate_run(options: TrainOptions, assumptions: Assumptions) -> list[Stage]:
-    """Estimates what a run with these options would do and cost; reads AVA.txt only."""
+    """Estimates the stages of a run with these options; of the photos' folder, it reads lists of ids and votes only."""
     strategy, seed = STRATEGIES[options.strategy], options.seed
     image_ids = read_ratings(options.ava).image_ids
     tested = int(np.isin(image_ids, chosen_test_split(options.ava, options.test_ids, seed).image_ids).sum())
@@ -159,7 +174,11 @@ def estimate_run(options: TrainOptions, assumptions: Assumptions) -> list[Stage]
 
 
 def market_assumptions(options: TrainOptions) -> Assumptions:
-    """Asks the market what providers cost now; without a daemon, what Golem suggests to providers is assumed."""
+    """Asks the market what providers cost now, and returns assumptions with these prices.
+
+    If there is no daemon, if the market cannot be asked, or if no offer is within `options.max_price`, the prices that
+    Golem suggests to providers are assumed.
+    """
     usual, environment = Assumptions(), golem_environment()
     if not environment.get("YAGNA_APPKEY"):
         return usual
@@ -177,7 +196,7 @@ def market_assumptions(options: TrainOptions) -> Assumptions:
 
 
 def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:
-    """For `--json`: the stages, their sums, the assumptions, and what is known of the model that comes out."""
+    """Returns the estimate for `--json`: the stages, their sums, the assumptions, and the SRCC to expect."""
     rows = [{**asdict(stage), "glm": float(stage.glm)} for stage in stages]
     return {
         "stages": rows,
@@ -194,7 +213,10 @@ def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -
 
 
 def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
-    """GLM without which not every provider is given a task: the worst that the shortest attempt of all may cost."""
+    """Returns the GLM that a budget needs at least, so that every provider can be given a task.
+
+    It is the most that the shortest attempts of all providers together may cost, plus the evaluation's reserve.
+    """
     worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, assumptions.threads)
     return workers * worst / (1 - EVALUATION_RESERVE)
 
@@ -202,7 +224,7 @@ def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
 def for_people(
     stages: list[Stage], assumptions: Assumptions, budget: Decimal, strategy: Strategy, workers: int
 ) -> list[str]:
-    """A table, the sum beside the budget, what it rests on, and how good a model to expect."""
+    """Returns the estimate as lines for people: stages, sum and budget, assumptions, and how good a model to expect."""
     total = sum((stage.glm for stage in stages), Decimal(0))
     in_all = Stage(
         "in all", sum(s.sent for s in stages), sum(s.received for s in stages), sum(s.seconds for s in stages), total

@@ -14,7 +14,7 @@ from requestor.errors import RunFolderError
 from requestor.records import RunFiles
 from requestor.training.strategies import STRATEGIES
 
-# option → the smallest and the largest value that it may have
+# The smallest and the largest value of each option.
 OPTION_LIMITS = {"rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31)}
 
 
@@ -27,10 +27,10 @@ class TrainOptions:
         budget: GLM that the run may cost, at most.
         backend: Golem, or subprocesses of this machine.
         backbone: a name of `nima.model.backbones`.
-        strategy: a name of `requestor.training.STRATEGIES`.
+        strategy: a key of `requestor.training.STRATEGIES`.
         rounds: number of federated rounds; None for the strategy's own number.
-        aggregation: a name of `requestor.training.rounds.AGGREGATION_RULES`.
-        proximal: FedProx's mu.
+        aggregation: a key of `requestor.training.rounds.AGGREGATION_RULES`.
+        proximal: FedProx's mu, at least 0.
         workers: number of providers that work at the same time.
         max_price: GLM that the first hour of one provider may cost at full load.
         test_ids: file with the ids of the photos for testing; None for those of the AVA folder, or random ones.
@@ -58,7 +58,7 @@ class TrainOptions:
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `options.json`: amounts are exact texts, and paths are absolute.
 
-        The folder of the run is left out: it is where the file lies, also after the user has moved it.
+        The folder of the run is left out: it is the folder that holds the file, also after the user has moved it.
         """
         content = {name: _json_value(value) for name, value in dataclasses.asdict(self).items()}
         del content["run_dir"]
@@ -68,7 +68,7 @@ class TrainOptions:
     def read(cls, folder: Path) -> TrainOptions:
         """Reads the options of the last command that worked in a run's folder; `run_dir` is this folder.
 
-        Raises RunFolderError if the folder does not tell its options, or `options.json` is damaged.
+        Raises RunFolderError if the folder has no `options.json`, or the file is damaged.
         """
         files = RunFiles(folder)
         content = files.options()
@@ -105,7 +105,10 @@ def _json_value(value: Any) -> Any:
 
 
 def _typed(content: dict[str, Any]) -> dict[str, Any]:
-    """Reads the numbers of an older run, in whose file every value is a text or null. Raises ValueError."""
+    """Returns the content with numbers where an older version of this program wrote texts.
+
+    In a file of that version, every value is a text or null. Raises ValueError if a text is not a number.
+    """
     if not all(value is None or isinstance(value, str) for value in content.values()):
         return dict(content)
     numbers = {"rounds": int, "workers": int, "seed": int, "proximal": float}

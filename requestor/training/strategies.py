@@ -9,11 +9,12 @@ from requestor.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to a trained model.
+    """One way to train a model.
 
-    embeds: True if it begins with features of all photos; providers compute them, and this machine trains the head on
-    them.
-    rounds: number of federated rounds, unless the user asks for another; 0 if there are none.
+    name: the name for `--strategy`.
+    embeds: True if the run begins with features of all photos: providers compute them, and this machine trains the head
+        on them.
+    rounds: number of federated rounds, unless the user asks for another number; 0 if there are none.
     blocks: number of the backbone's last blocks that rounds train beside the head.
     """
 
@@ -23,7 +24,13 @@ class Strategy:
     blocks: int
 
     def rounds_for(self, asked: int | None) -> int:
-        """Returns the rounds of a run. Raises ConfigurationError if rounds were asked for and the strategy has none."""
+        """Returns the number of rounds of a run.
+
+        Raises ConfigurationError if the user asks for rounds and the strategy has none.
+
+        Args:
+            asked: number of rounds that the user asks for; None for the strategy's own number.
+        """
         if asked is None:
             return self.rounds
         if self.rounds == 0:

@@ -11,14 +11,27 @@ from nima.wire import ShardInfo
 
 @dataclass(frozen=True)
 class Client:
-    """A part of the training images on which one client trains: hashes, paths and image counts of its shards."""
+    """A part of the training images, on which one client trains.
+
+    shards: SHA-256 of each of its shards.
+    paths: path of each shard on this machine.
+    images: number of images in each shard.
+    """
 
     shards: tuple[str, ...]
     paths: tuple[Path, ...]
     images: tuple[int, ...]
 
     def for_round(self, number: int, samples: int) -> Client:
-        """Returns the shards that a round needs for so many samples: at least one, and the next ones in each round."""
+        """Returns a client with the shards that one round needs.
+
+        Each round begins one shard further than the round before, and after the last shard with the first again.
+
+        Args:
+            number: number of the round, from 0.
+            samples: number of images that the round needs. The result has at least so many, or all of the client's
+                images if there are fewer; it has at least one shard.
+        """
         start = number % len(self.shards)
         order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
         chosen: list[int] = []
@@ -37,10 +50,10 @@ class Client:
 class Dataset:
     """The sharded data set of one run.
 
-    clients: the shards of each client.
+    clients: the clients, each with its shards.
     holdout: the shard that never leaves this machine.
     test: the shards of the test photos, without votes.
-    skipped: the reasons why photos were left out, one for each.
+    skipped: the reasons why photos were left out, one for each photo.
     """
 
     clients: list[Client]
@@ -50,9 +63,11 @@ class Dataset:
 
     @property
     def train_images(self) -> int:
+        """Returns the number of images on which the clients train."""
         return sum(sum(client.images) for client in self.clients)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the content of `dataset.json`; it names shards by their hashes, without paths."""
         return {
             "clients": [_client_to_json(client) for client in self.clients],
             "holdout": {
@@ -66,6 +81,13 @@ class Dataset:
 
     @staticmethod
     def from_json(content: dict[str, Any], store: Path, home: Path) -> Dataset:
+        """Makes the data set from what `to_json` returned.
+
+        Args:
+            store: folder with the shards of the clients and of the test.
+            home: folder with the hold-out.
+        """
+
         def client(shards: list[dict[str, Any]]) -> Client:
             names = tuple(str(shard["sha256"]) for shard in shards)
             paths = tuple(store / f"{name}.safetensors" for name in names)

@@ -19,11 +19,11 @@ from nima.photos import PhotoError, open_photo
 from nima.wire import ShardInfo, write_shard
 from requestor.training.data.dataset import Client, Dataset
 
-HOLDOUT_SHARE = 0.1  # share of the training photos that never leaves this machine …
-HOLDOUT_LIMIT = 2000  # … but never more photos than this
+HOLDOUT_SHARE = 0.1  # share of the training photos that never leaves this machine
+HOLDOUT_LIMIT = 2000  # most photos of the hold-out, however many training photos there are
 SHARD_IMAGES = 600  # about 10 MB at 256 px
 UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA itself lacks 6 of 255,530
-SHOWN_IDS = 5
+SHOWN_IDS = 5  # number of reasons that an error message gives
 
 
 def holdout_images(images: int) -> int:
@@ -36,7 +36,7 @@ class RatedPhotos:
     """The photos of a run, before shards are made of them.
 
     ava: folder with `images/<id>.jpg`.
-    ratings: the ratings of all its images.
+    ratings: the ratings of all images in the folder.
     test_ids: ids of the test images, on which nobody trains; their shards hold no votes.
     """
 
@@ -66,7 +66,7 @@ def make_shards(
         backbone: name of the backbone, which decides how the images are stored.
         store, home: folders for the shards that are sent, and for the hold-out.
         progress: is called with (photos done, photos in all).
-        votes: True if the clients' shards hold votes; the hold-out always does.
+        votes: True if the clients' shards hold votes; the hold-out always does, the test's shards never do.
 
     Raises:
         NimaError: Too many photos are missing or unreadable, or too few are left to train on.
@@ -106,7 +106,15 @@ class _Reader:
     def shards(
         self, rows: NDArray[np.int64], folder: Path, votes: bool, size: int = SHARD_IMAGES
     ) -> Iterator[ShardInfo]:
-        """Writes the photos of `rows` as shards of about equal size."""
+        """Writes the photos of `rows` as shards of about equal size, and yields each.
+
+        Args:
+            rows: rows of the ratings, `[n]`.
+            votes: True if the shards hold the votes, too.
+            size: largest number of photos in a shard.
+
+        Raises NimaError if too many photos are unreadable, or all of a shard.
+        """
         for part in np.array_split(rows, max(1, -(-len(rows) // size))):
             readable: list[int] = []
             jpegs: list[bytes] = []
@@ -120,7 +128,10 @@ class _Reader:
             yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
 
     def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
-        """Yields (row, stored JPEG or None), in order; threads help, as decoding releases the interpreter's lock."""
+        """Yields (row, stored JPEG), in order; the JPEG is None if the photo could not be read.
+
+        Several threads decode at the same time, because decoding releases the interpreter's lock.
+        """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = iter(rows)
             running = [(row, pool.submit(self._stored, row)) for row in islice(waiting, 64)]

@@ -1,9 +1,9 @@
-"""Collects features: providers compute the frozen backbone's features of each photo; the head is trained here, in
-seconds.
+"""Collects features: providers compute the frozen backbone's features of each photo, and this machine trains the head
+on them, which takes seconds.
 
-This is exact: the head is trained on the features of all photos at once, as if one machine had computed them, whatever
-the number of providers. Providers need no votes for it. And unlike an update, a feature can be checked: a few photos of
-every shard are computed again on this machine.
+The result does not depend on the number of providers: the head is trained on the features of all photos at once, as if
+one machine had computed them. Providers need no votes for this work. And unlike an update, features can be checked: the
+features of a few photos of every shard are computed again on this machine.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from requestor.training.embedding.spot_check import spot_check
 from requestor.training.providers import Providers, Verdict
 
 PASSES = 3  # number of passes over the shards whose features are still missing
-LEAST_SHARE = 0.5  # share of the photos; with features of fewer, no head is trained
-SHARD_SECONDS = 30.0  # that a shard may take on average, transfers included
+LEAST_SHARE = 0.5  # least share of the photos whose features must have come; with fewer, no head is trained
+SHARD_SECONDS = 30.0  # time that a shard may take on average, transfers included
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Embedding:
     """The result of an embedding.
 
     model: the base model with a trained head.
-    path: the checkpoint of this model.
+    path: path of this model's checkpoint.
     images: number of photos on whose features the head was trained.
     holdout: metrics on the photos that never left this machine.
     """
@@ -54,9 +54,9 @@ class Embedding:
 class EmbeddingInputs:
     """Holds the data and the model of an embedding.
 
-    dataset: its clients' shards are embedded, and are sent as they are.
-    ratings: the votes for all these photos, which stay on this machine.
-    base: hash and path of the base model, whose features are standardised.
+    dataset: the data set, whose clients' shards are sent to providers as they are, and embedded.
+    ratings: the ratings of all photos in these shards; they stay on this machine.
+    base: SHA-256 and path of the base model, whose features are standardised.
     seed: seed of the head's training.
     """
 
@@ -84,11 +84,13 @@ async def embed_and_train(
     Args:
         backend: an entered backend.
         inputs: the data and the base model.
-        folder: is made if it does not exist; if it exists, it belongs to an earlier call with the same inputs.
-        on_outcome: called after each outcome is judged.
-        providers: is told whose features were wrong.
-        limits: how long to wait for one pass over the shards; time is added for each shard.
-        stopping: is asked after each outcome; if it returns True, no further outcome is waited for.
+        folder: folder for the features and the model; it is made if it does not exist. If it exists, an earlier call
+            with the same inputs has made it.
+        on_outcome: is called with each outcome and its verdict.
+        providers: decides about providers whose features were wrong; None for a new record of them.
+        limits: limits of the time for one pass over the shards, to which `SHARD_SECONDS` are added for each shard; None
+            for the limits of a round.
+        stopping: is called after each outcome; if it returns True, no further outcome is waited for.
 
     Raises:
         TrainingFailed: Features of less than half of the photos came back.
@@ -146,16 +148,16 @@ class _Collection:
         self._limits = limits
         self._on_outcome = on_outcome
         self._reasons: list[str] = []
-        self._brought: dict[str, list[str]] = {}  # jobs whose features were admitted, by provider
+        self._brought: dict[str, list[str]] = {}  # id of a provider → ids of its jobs whose features were admitted
 
     def reasons(self) -> str:
         """Returns the first three reasons why shards were not embedded."""
         return "; ".join(list(dict.fromkeys(self._reasons))[:3])
 
     async def collect(self, backend: Backend, stopping: Callable[[], bool]) -> None:
-        """Makes up to `PASSES` passes; each asks for the features that are still missing, from any provider."""
+        """Makes up to `PASSES` passes; each asks any provider for the features that are still missing."""
         for provider_id in filter(self._providers.is_banned, self._providers.standings()):
-            self._kept.forget(provider_id)  # a killed run may have left them
+            self._kept.forget(provider_id)  # a run that was killed may not have deleted them
         for number in range(PASSES):
             missing = [part for part in self._parts if self._kept.of(part.sha256) is None]
             if not missing or stopping():
@@ -163,7 +165,7 @@ class _Collection:
             await self._pass(backend, {f"embed-{part.index:04d}-{number}": part for part in missing}, stopping)
 
     async def _pass(self, backend: Backend, waiting: dict[str, Part], stopping: Callable[[], bool]) -> None:
-        """Runs the backend once; closes as a round does, and leaves features that are late to the next pass."""
+        """Runs the backend once, and closes the pass as a round is closed; late features are left to the next pass."""
         started, answered, admitted = time.monotonic(), list[float](), list[float]()
         limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
         tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
@@ -176,7 +178,7 @@ class _Collection:
                 arrived = time.monotonic() - started
                 part = waiting.pop(outcome.task.job.job_id, None)
                 if part is None:
-                    continue  # it belongs to an earlier pass
+                    continue  # the outcome belongs to an earlier pass
                 verdict = await asyncio.to_thread(self._judge, outcome, part)
                 if verdict.kind != "no update":
                     answered.append(arrived)
@@ -204,14 +206,17 @@ class _Collection:
         return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
 
     def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
-        """Keeps the reason for missing features; if they were wrong, deletes all earlier features of the provider."""
+        """Notes the reason why features are missing; if they were wrong, deletes all earlier ones of the provider."""
         name = outcome.provider.name if outcome.provider else "nobody"
         self._reasons.append(f"{name}: {verdict.reason}")
         if outcome.provider is not None and verdict.kind != "no update":
             self._kept.forget(outcome.provider.id)
 
     def _put_out(self, backend: Backend, outcome: Outcome, verdict: Verdict) -> None:
-        """Gives a provider that sent wrong features no more tasks, and rejects what it sent before."""
+        """Gives a provider that sent wrong features no more tasks, and rejects the features that it sent before.
+
+        Does nothing if the features were admitted, or if none came.
+        """
         if outcome.provider is None or verdict.kind in ("admitted", "no update"):
             return
         self._providers.refused(outcome.provider, verdict)
@@ -236,7 +241,7 @@ class _Collection:
                 outcome.output.unlink(missing_ok=True)
 
     def _check(self, outcome: Outcome, shard: Shard) -> None:
-        """Raises `_Refused` if these are not the features of the shard, as far as a few photos can tell."""
+        """Raises `_Refused` if the outcome has no features, or if the checks show that they are not the shard's."""
         result = outcome.result
         if outcome.error is not None or result is None or outcome.output is None or outcome.provider is None:
             raise _Refused(Verdict("no update", outcome.error or "no features came back"))

@@ -1,6 +1,6 @@
-"""Keeps the features that were checked, in one folder a provider.
+"""Keeps the features that were checked, in one folder for each provider.
 
-So all earlier features of a provider can be deleted when it is found to lie.
+So all earlier features of a provider can be deleted as soon as one is found to be wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Part:
-    """A shard that is to be embedded, and its index among all."""
+    """A shard that is to be embedded.
+
+    index: its index among all parts, from 0.
+    sha256: hash of the shard, which is its name.
+    path: path of the shard on this machine.
+    images: number of photos in it.
+    """
 
     index: int
     sha256: str
@@ -31,7 +37,7 @@ class KeptFeatures:
         folder.mkdir(parents=True, exist_ok=True)
 
     def of(self, shard: str) -> Path | None:
-        """Returns the file of a shard's features; None while no right ones have come."""
+        """Returns the file with a shard's features; None if none are kept."""
         return next(self._folder.glob(f"*/{shard}.safetensors"), None)
 
     def keep(self, provider_id: str, shard: str, file: Path) -> None:

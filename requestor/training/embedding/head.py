@@ -16,18 +16,29 @@ from nima.training import predict, train_head
 from nima.wire import Shard, TrainingPlan, decode_features, default_plan, read_shard
 from requestor.training.embedding.feature_store import Part
 
-EPOCHS = 128  # four times a provider's: more epochs still help an averaged head, and cost nothing here …
-MOST_STEPS = 20_000  # … as long as they take less than a minute on one core
+EPOCHS = 128  # four times as many as on a provider: more epochs still help an averaged head, and are cheap here
+MOST_STEPS = 20_000  # so that the training takes less than a minute on one core
 
 
 def head_plan(images: int, seed: int) -> TrainingPlan:
-    """Returns the training plan of the head for so many photos: a provider's plan with more steps, within a limit."""
+    """Returns the plan by which the head is trained on so many photos: a provider's plan with more steps.
+
+    There are `EPOCHS` passes over the photos, but at most `MOST_STEPS` steps.
+    """
     plan = default_plan(images, seed)
     return replace(plan, steps=min(math.ceil(EPOCHS * images / plan.batch_size), MOST_STEPS))
 
 
 def train_on(model: Nima, parts: Sequence[tuple[Part, Path]], ratings: Ratings, seed: int) -> None:
-    """Trains the head on the features of all parts, which take 1.3 GB of memory for all of AVA with MobileNetV2."""
+    """Trains the model's head, in place, on the features of all parts.
+
+    For all of AVA and MobileNetV2, the features take 1.3 GB of memory.
+
+    Args:
+        parts: each part with the file of its features.
+        ratings: the ratings of all photos of the parts.
+        seed: seed of the training.
+    """
     images, size = sum(part.images for part, _ in parts), model.head.in_features
     features, ids = np.empty((images, size), dtype=np.float16), np.empty(images, dtype=np.int64)
     start = 0

@@ -12,25 +12,30 @@ from nima.model import Nima
 from nima.training import embed
 from nima.wire import Shard
 
-SHARE = 0.01  # share of a shard's photos that is checked …
-AT_LEAST = 3  # … but never fewer: a provider that invents half of a small shard is caught seven times out of eight
+SHARE = 0.01  # share of a shard's photos that is checked
+AT_LEAST = 3  # least number that is checked: who invents half of a small shard's features is found out in 7 of 8 cases
 TOLERANCE = 0.1
-"""Largest honest difference of a feature, in its standard deviations over photos, beyond two units of fp16's last
-place.
+"""Largest difference of a feature that is accepted. The unit is the feature's standard deviation over photos, and two
+units in the last place of fp16 are subtracted before.
 
-Measured on a CPU with AVX-512, for MobileNetV2: batches of 1 or 32, one thread or two, SSE 4.1, AVX2 or AVX-512, with
-oneDNN or without, differ by 0.00003 at most, and three networks with random weights no more. Of wrong features, the
-worst one of a photo differs by at least 0.26 if the JPEG was compressed again, 0.7 if it was computed in bfloat16, 1.1
-if the photo was mirrored, and 3.6 if it is of another photo. So wrong features that pass are at worst a little noise
-on the head's input, where dropout adds far more.
+It was chosen by measurements with MobileNetV2 on a CPU with AVX-512. Features of honest providers differ by 0.00003 at
+most: batches of 1 or 32, one thread or two, SSE 4.1, AVX2 or AVX-512, with oneDNN or without; three networks with
+random weights differ no more. Of wrong features, the worst one of a photo differs by at least 0.26 if the JPEG was
+compressed again, 0.7 if it was computed in bfloat16, 1.1 if the photo was mirrored, and 3.6 if it is of another photo.
+So wrong features that pass the check are at worst a little noise on the head's input, where dropout adds far more.
 """
 _ROUNDING = 2.0**-9  # two units in the last place of fp16, relative to the value
 
 
 def spot_check(model: Nima, shard: Shard, claimed: NDArray[np.float16]) -> str | None:
-    """Compares the features `[n, features]` that a provider claims for a shard's photos with our own, for a few photos.
+    """Computes the features of a few photos of a shard, and compares them with those that a provider claims.
 
-    Nobody can predict the choice of photos: it does not depend on the run's seed, which providers may know.
+    Nobody can predict which photos are chosen: the choice does not depend on the run's seed, which providers may know.
+
+    Args:
+        model: the base model.
+        shard: n photos.
+        claimed: the features of all photos of the shard, float16 `[n, features]`.
 
     Returns:
         The reason why the features are wrong; None if no error was found.

@@ -1,4 +1,4 @@
-"""Keeps the list of providers that no run hires any more: a file, which all runs of a user share."""
+"""Keeps the list of providers that no run hires any more, in a file that all runs of a user share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Ban:
 
 
 class BanList:
-    """Reads and writes the bans that outlast a run: a JSON file, `{provider id: {name, reason, since}}`.
+    """Reads and writes the bans that hold beyond a run, in a JSON file: `{provider id: {name, reason, since}}`.
 
     Every method raises ConfigurationError if the file is not such a list.
     """
@@ -34,6 +34,7 @@ class BanList:
         self.path = path
 
     def read(self) -> dict[str, Ban]:
+        """Returns the bans by provider id; there are none if the file does not exist."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             return {str(provider): Ban(**ban) for provider, ban in content.items()}
@@ -43,9 +44,10 @@ class BanList:
             raise ConfigurationError(f"{self.path} is not a list of bans ({error}): repair or delete it.") from error
 
     def add(self, provider: Provider, reason: str) -> None:
+        """Puts a provider on the list with a reason for people; a ban that exists already stays as it is."""
         with self._locked() as bans:
             since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            # Both texts come from a stranger, and are shown on a terminal later.
+            # A provider may have chosen these texts, and they are shown on a terminal later.
             bans.setdefault(provider.id, Ban(one_line(provider.name), one_line(reason), since))
 
     def pardon(self, provider_id: str) -> bool:

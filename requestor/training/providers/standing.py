@@ -1,4 +1,4 @@
-"""Remembers what is known of the providers, and decides which get no more work."""
+"""Remembers what is known about the providers, and decides which of them get no more work."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from requestor.records import RoundEntry
 from requestor.training.providers.bans import BanList
 from requestor.training.providers.verdict import Verdict, VerdictKind
 
-DEAREST = 10  # a provider whose samples cost more than so many times the others' median is put out
+DEAREST = 10  # a provider is put out if its samples cost more than so many times the median of the others'
 ENOUGH_KNOWN = 3  # number of other prices that are needed before a provider's price is compared with them
-OUT = 6  # penalty points without an admitted update between them, at which a provider gets no more tasks
-# About one in six honest updates is harmful; nobody sends a copy, or no work, by mistake.
+OUT = 6  # number of penalty points, without an admitted update between them, at which a provider is put out
+# About one in six honest updates is harmful, so one harmful update is not enough to put a provider out. Nobody sends
+# a copy, or no work, by mistake: each of these puts a provider out at once.
 PENALTIES: Mapping[VerdictKind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
 
 
@@ -23,12 +24,15 @@ PENALTIES: Mapping[VerdictKind, int] = {"malformed": 3, "implausible": 3, "harmf
 class Standing:
     """One provider's record in this run.
 
-    client: number of the client that it trained last, whose shards it holds therefore; None before the first.
-    penalty: penalty points since its last admitted update.
-    samples, seconds: sums over its admitted updates.
-    cost: GLM for its usage, as far as it is known.
-    banned: the reason why it gets no more work; None while it does.
-    harmful: ids of the jobs in which it sent a harmful update, by chance or not, with the reasons.
+    name: the provider's name.
+    client: number of the client that the provider trained last; it holds the shards of this client. None before its
+        first admitted update, and after another provider has trained the client.
+    penalty: number of penalty points since its last admitted update.
+    samples: number of assigned samples, summed over its admitted updates.
+    seconds: time that its admitted updates took, in seconds, summed.
+    cost: GLM for its admitted updates, as far as the cost is known.
+    banned: the reason why the provider gets no more work; None if it may get work.
+    harmful: (job id, reason) of each harmful update that the provider sent, by mistake or on purpose.
     """
 
     name: str
@@ -42,25 +46,28 @@ class Standing:
 
     @property
     def speed(self) -> float | None:
-        """Returns the samples a second, transfers included, over all admitted updates; None before the first."""
+        """Returns the samples a second over all admitted updates, transfers included; None before the first update."""
         return self.samples / self.seconds if self.seconds > 0 else None
 
     @property
     def sample_price(self) -> Decimal | None:
-        """Returns the GLM that a sample costs; None while it is not known."""
+        """Returns the GLM that one sample costs on average; None if it is not known."""
         return self.cost / self.samples if self.samples and self.cost else None
 
 
 class Providers:
-    """Decides which providers get no more work in this run, and tells the backend. No other part decides that.
+    """Decides by their results which providers get no more work in this run, and tells the backend.
 
-    A provider that is put out because of a result goes into the list of bans. Attempts without any result may be
-    accidents: the backend counts them, and only for this run.
+    To put a provider out means to give it no more work in this run. A provider whose results are refused too often is
+    put out, and is also added to the list of bans, which later runs read. Attempts without any result may be accidents:
+    the backend counts them itself, and only for the present run.
 
     Args:
-        bans: the list of bans; None if providers have no identity that outlasts the run.
+        bans: the list of bans; None if the ids of providers mean nothing after the run.
         backend: gives no more tasks to a provider that is put out; None if no backend is used.
         note: is called with a line for people when a provider is put out.
+
+    Raises ConfigurationError if the list of bans cannot be read.
     """
 
     def __init__(
@@ -76,14 +83,18 @@ class Providers:
                 backend.dismiss(provider_id)
 
     def standings(self) -> dict[str, Standing]:
-        """Returns the standings by provider id, in the order in which the providers became known."""
+        """Returns the standing of each provider by its id, in the order in which the providers became known."""
         return dict(self._standings)
 
     def is_banned(self, provider_id: str) -> bool:
+        """Returns True if the provider gets no more work in this run."""
         return provider_id in self._standings and self._standings[provider_id].banned is not None
 
     def relative_speed(self, client: int) -> float | None:
-        """Returns the speed of the provider that trained this client last, relative to the median; None if unknown."""
+        """Returns the speed of the provider that trained this client last, divided by the median of all known speeds.
+
+        None if no provider is known to have trained this client.
+        """
         speeds = [standing.speed for standing in self._standings.values() if standing.speed]
         for standing in self._standings.values():
             if standing.client == client and standing.speed:
@@ -93,13 +104,15 @@ class Providers:
     def admitted(
         self, provider: Provider, client: int, samples: int, seconds: float, cost: Decimal | None = None
     ) -> None:
-        """Records an admitted update; puts the provider out, for this run, if its work costs far more than others'.
+        """Notes that a provider's update was admitted, and clears its penalty points.
+
+        If its samples cost more than `DEAREST` times the median of the others', the provider is put out of this run.
 
         Args:
-            client: number of the client that it trained.
-            samples: number of assigned samples.
-            seconds: time that it took, on our clock.
-            cost: GLM; None if it is not known.
+            client: number of the client that the provider trained.
+            samples: number of samples that were assigned to it.
+            seconds: time that the work took, measured on this machine.
+            cost: GLM that the work cost; None if it is not known.
         """
         standing = self._standing(provider)
         for other in self._standings.values():
@@ -117,7 +130,10 @@ class Providers:
             self.put_out(provider, f"it costs {own / median(known):.0f} times as much as others")
 
     def refused(self, provider: Provider, verdict: Verdict) -> None:
-        """Records a result that was not admitted; puts the provider out if it has too many penalty points."""
+        """Notes that a provider's result was not admitted, and adds the penalty points for it.
+
+        If the provider has `OUT` points or more, it is put out of this run and added to the list of bans.
+        """
         standing = self._standing(provider)
         standing.penalty += PENALTIES[verdict.kind]
         if standing.penalty >= OUT and standing.banned is None:
@@ -126,9 +142,11 @@ class Providers:
                 self._bans.add(provider, verdict.reason)
 
     def reject(self, outcome: Outcome, verdict: Verdict) -> None:
-        """Tells the backend that a refused result is not paid.
+        """Tells the backend that a refused result is worthless and is not to be paid.
 
-        A harmful update is paid until its provider is put out, because an honest update is harmful from time to time.
+        Does nothing if the result was admitted, or if there is no result.
+        A harmful update is rejected only if its provider is put out, because an honest update is harmful from time to
+        time.
         """
         job_id = outcome.task.job.job_id
         if verdict.kind == "harmful" and outcome.provider is not None:
@@ -137,7 +155,12 @@ class Providers:
             self._backend.reject(job_id, verdict.reason)
 
     def put_out(self, provider: Provider, reason: str) -> None:
-        """Gives a provider no more work in this run, and rejects the harmful updates that it sent."""
+        """Gives a provider no more work in this run, and rejects the harmful updates that it sent before.
+
+        Args:
+            provider: the provider; if it is out already, nothing happens.
+            reason: the reason for people.
+        """
         standing = self._standing(provider)
         if standing.banned is not None:
             return
@@ -150,9 +173,12 @@ class Providers:
             self._note(f"  {standing.name} gets no more work")
 
     def resume(self, rounds: Iterable[RoundEntry]) -> None:
-        """Learns the speeds again from the lines of `metrics.jsonl` that were written before this process started.
+        """Restores speeds, costs and clients from the entries that earlier processes of this run wrote.
 
-        Penalties are not learnt again: banned providers stay out, and every other one gets another chance.
+        Penalty points are not restored: banned providers stay out, and every other provider begins without points.
+
+        Args:
+            rounds: the entries of `metrics.jsonl`, in order.
         """
         for update in (update for line in rounds for update in line.updates if update.admitted):
             if update.provider_id is not None and update.client is not None:

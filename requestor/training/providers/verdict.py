@@ -18,9 +18,10 @@ class Verdict:
 
     kind: what was found.
     reason: a sentence for people.
-    norm: norm of the update; NaN if it was refused before it was computed.
-    emd: EMD on the hold-out of the round's model with half of the update; NaN if it was refused before it was computed.
-    content: hash of the update's values; None if there are none.
+    norm: norm of the update; NaN if the update was refused before its norm was computed.
+    emd: EMD of the round's model with half of the update added, on the hold-out; NaN if the update was refused before
+        this EMD was computed.
+    content: SHA-256 of the update's values; None if they were not hashed.
     """
 
     kind: VerdictKind
@@ -31,6 +32,7 @@ class Verdict:
 
     @property
     def admitted(self) -> bool:
+        """Returns True if the result is used."""
         return self.kind == ADMITTED
 
 
@@ -38,7 +40,7 @@ def outcome_entry(outcome: Outcome, verdict: Verdict, samples: int, client: int 
     """Makes the entry of an outcome for the run's record.
 
     Args:
-        samples: number of assigned samples; in the embedding, of photos.
+        samples: number of assigned samples; in the embedding, the number of photos.
         client: number of the client whose task it was; None in the embedding.
     """
     return OutcomeEntry(

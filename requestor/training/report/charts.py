@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 50, 14, 34  # margins; the right one holds the last value of each line
-MARKED = 30  # a line with more points has only its last one marked
+MARKED = 30  # most points of a line that are all marked; of a longer line, only the last point is marked
 LINE_HEIGHT = 14
 SAME = 1e-6  # values whose relative difference is smaller are drawn as equal …
 TINY = 1e-9  # … and so are values whose difference is smaller than this
@@ -45,7 +45,7 @@ def line_chart(name: str, title: str, series: Sequence[Series], digits: int, con
 
     Args:
         name: the chart's name, unique in its page: letters and hyphens.
-        title: a screen reader says it before the figures.
+        title: the chart's title, which a screen reader says before the figures.
         series: one or two lines; at least one has a point.
         digits: number of decimals of the last values.
         constant: value of a dashed line for comparison; None for no such line.

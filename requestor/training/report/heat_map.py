@@ -1,4 +1,7 @@
-"""Draws the confusion of the ten buckets as SVG: one row a rated bucket; a darker cell has more of its photos."""
+"""Draws the confusion matrix of the ten buckets as SVG.
+
+Each row is a rated bucket; the darker a cell, the more of the row's photos it has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the page of the report, with everything that a run's folder tells, the most important first."""
+"""Writes the page of the report, with everything that is known from a run's folder, the most important first."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from requestor.training.report.photos import gallery
 from requestor.training.report.providers import provider_rows, refusals
 from requestor.training.report.record import Tested, read_tested
 
-SHOWN_PROVIDERS = 100  # people read a report; the rest is in receipt.json …
-SHOWN_REFUSALS = 100  # … and in metrics.jsonl
+SHOWN_PROVIDERS = 100  # a page for people must not get too long; all providers are in receipt.json
+SHOWN_REFUSALS = 100  # all refusals are in metrics.jsonl
 SHOWN_VERDICTS = 30  # marks for each provider, of its latest outcomes
 _FILE = "report.html"
 
@@ -50,7 +50,7 @@ class Chart:
 def write_report(folder: Path) -> Path:
     """Writes `report.html` into a run's folder, from the other files there, and returns its path.
 
-    The run may be unfinished: then the page shows what there is so far, and reloads itself once a minute.
+    If the run is not finished, the page shows what is known so far, and reloads itself once a minute.
 
     Raises:
         RunFolderError: the folder holds no training run, or a file of it is damaged.
@@ -68,7 +68,13 @@ def write_report(folder: Path) -> Path:
 
 
 def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
-    """Renders the page. `tested`: None before the evaluation, or if it cannot be read, for the reason `missing`."""
+    """Renders the page as HTML.
+
+    Args:
+        record: everything that is known from the run's folder.
+        tested: the test photos with their distributions; None before the evaluation, or if they cannot be read.
+        missing: the reason why they cannot be read; empty otherwise.
+    """
     providers, refused = provider_rows(record), refusals(record)
     counts = None if tested is None else confusion_counts(tested.predicted, tested.rated)
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
@@ -135,7 +141,7 @@ def _tiles(record: RunRecord) -> list[Tile]:
 
 
 def _charts(record: RunRecord) -> list[Chart]:
-    """Draws the curves over the rounds; none while there are fewer than two points."""
+    """Draws the curves over the rounds; returns none if fewer than two rounds have metrics."""
     held = {entry.round: entry.holdout for entry in record.rounds if entry.holdout is not None}
     if len(held) < 2:
         return []
@@ -164,13 +170,16 @@ def _charts(record: RunRecord) -> list[Chart]:
 
 
 def _cost(record: RunRecord) -> Markup | None:
-    """Draws the GLM spent after each round, and in all; None if nothing was spent, or for fewer than two points."""
+    """Draws the GLM spent after each round, and in all.
+
+    Returns None if nothing was spent, or if fewer than two rounds tell their costs.
+    """
     spent = [(entry.round, entry.spent_glm) for entry in record.rounds if entry.spent_glm is not None]
     if len(spent) < 2 or not spent[-1][1]:
         return None
     if spent[0][0] == 1:
         spent = [(0, Decimal(0)), *spent]
-    if record.evaluation is not None:  # the last bills come in after it
+    if record.evaluation is not None:  # the last bills come after the evaluation
         spent.append((spent[-1][0] + 1, record.spent))
     digits = max(0, 2 - spent[-1][1].adjusted())
     points = [(number, float(amount)) for number, amount in spent]

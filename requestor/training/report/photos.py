@@ -17,13 +17,19 @@ from nima.ratings import BUCKETS, mean_rating
 from requestor.training.report.record import Tested
 
 SHOWN = 6  # photos in a row
-SIDE, QUALITY = 320, 74  # of an embedded photo: twice as many pixels as it is shown with
-BARS = (100, 28)  # size of the drawing of two distributions
+SIDE, QUALITY = 320, 74  # longer side in pixels, twice as many as it is shown with, and JPEG quality of a picture
+BARS = (100, 28)  # width and height of the drawing of two distributions
 
 
 @dataclass(frozen=True)
 class ShownPhoto:
-    """A photo with its mean ratings; the picture is a `data:` URI, or None if it cannot be read any more."""
+    """A test photo as the report shows it.
+
+    image_id: the photo's id.
+    picture: the photo as a `data:` URI; None if its file cannot be read any more.
+    predicted, rated: its mean predicted and mean given rating, 1 to 10.
+    distributions: a drawing of the two distributions.
+    """
 
     image_id: int
     picture: str | None
@@ -42,7 +48,7 @@ class Gallery:
 
 
 def gallery(tested: Tested) -> Gallery:
-    """Chooses six photos of each kind, or fewer if there are fewer; of equal ones, lower ids come first."""
+    """Chooses `SHOWN` photos of each kind, or all if there are fewer; of equal ones, the lower ids come first."""
     by_id = np.argsort(tested.image_ids, kind="stable")
     predicted, rated = mean_rating(tested.predicted)[by_id], mean_rating(tested.rated)[by_id]
 

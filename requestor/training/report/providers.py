@@ -21,7 +21,13 @@ NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Judged:
-    """One outcome: its round, provider and verdict; `kind` as in `requestor.training.providers.verdict`."""
+    """One outcome of a task, with its verdict.
+
+    round: number of the round.
+    provider: name of the provider for people.
+    kind: kind of the verdict, as in `requestor.training.providers.verdict`.
+    reason: sentence of the verdict for people, on one line.
+    """
 
     round: int
     provider: str
@@ -39,12 +45,13 @@ class ProviderRow:
     """One provider, for the table of the report.
 
     Attributes:
-        agreements, tasks, paid: as on its receipt, which counts tasks of the evaluation, too; local workers have no
-            receipt before the run ends.
-        rejected: GLM of its rejected bills.
-        hire: the terms of its agreement; None for local workers.
+        name, provider_id: the provider's name for people, and its id.
+        agreements, tasks, paid: numbers of agreements and tasks, and GLM paid, as on the provider's receipt. It counts
+            tasks of the evaluation, too; local workers have no receipt before the run ends.
+        rejected: GLM of the provider's rejected bills.
+        hire: the terms of its last agreement; None for local workers.
         judged: its outcomes, in order.
-        samples, seconds: sums over its admitted updates.
+        samples, seconds: number of samples and seconds of work, summed over its admitted updates.
     """
 
     name: str
@@ -82,6 +89,7 @@ class ProviderRow:
 
     @property
     def admitted(self) -> int:
+        """Returns the number of its outcomes that were admitted."""
         return sum(judged.group == "admitted" for judged in self.judged)
 
 
@@ -133,7 +141,7 @@ def _counted(number: int, thing: str) -> str:
 
 @cache
 def _line(text: str) -> str:
-    """Reduces a text to one line; cached, because a long run repeats the same texts thousands of times."""
+    """Reduces a text to one line; results are cached, because a long run repeats the same texts thousands of times."""
     return one_line(text)
 
 

@@ -14,7 +14,12 @@ from nima.ratings import normalise_votes
 
 @dataclass(frozen=True)
 class Tested:
-    """The test photos: ids int64 `[n]`, predicted and rated distributions `[n, 10]`, and the AVA folder."""
+    """The test photos of a run.
+
+    image_ids: ids of the photos, int64 `[n]`.
+    predicted, rated: predicted and rated distributions, float64 `[n, 10]`; each row sums to 1.
+    ava: the AVA folder with the photos.
+    """
 
     image_ids: NDArray[np.int64]
     predicted: NDArray[np.float64]

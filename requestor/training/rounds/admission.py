@@ -1,9 +1,9 @@
 """Judges updates: decides for each whether it may be aggregated. A verdict is a value with a reason.
 
-The checks go from cheap to expensive, and each relies on those before it: the claims in the result, then the file (its
-size before anything is read, safetensors header, names, shapes and types, finiteness), then the norm, then whether it
-is a copy, and last its effect on the hold-out. The first updates of a round cannot be compared with others on arrival,
-so all are judged once more at the end.
+The checks go from cheap to expensive, and each relies on those before it: the claims in the result; the file (its size
+before anything is read, safetensors header, names, shapes and types, finite values); the norm; a comparison with
+earlier updates, to find copies; and the effect on the hold-out. The first updates of a round cannot be compared with
+others when they arrive, so all are judged again at the end of the round.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from requestor.training.rounds.aggregation import Update
 from requestor.training.rounds.gate import Evaluate, Gate
 from requestor.training.rounds.vectors import Directions, flatten, norm
 
-ALONE = 0.5  # part of an update that is tried on the hold-out, as in an average of two
+ALONE = 0.5  # an update times this factor is tried on the hold-out, as if it were averaged with one zero update
 LONGEST_STEP = 10.0  # largest norm of an update, relative to that of the trained parameters: no training reaches it
-LONGEST, SHORTEST = 10.0, 0.01  # limits of an update's norm, relative to the median of the known ones
-AGAINST = -0.1  # an update below this cosine with the others that worsens the hold-out is refused; honest: > -0.06
-FASTEST = 30.0  # highest speed, relative to the median of the known ones
+LONGEST, SHORTEST = 10.0, 0.01  # limits of an update's norm, relative to the median of the known norms
+# An update that worsens the hold-out is refused if its cosine with the others is below this. The cosines of honest
+# updates were above -0.06.
+AGAINST = -0.1
+FASTEST = 30.0  # highest speed, relative to the median of the known speeds
 ENOUGH_KNOWN = 3  # number of values that a median needs before updates are compared with it
 CLOCK_SLACK = 1.05  # a provider's clock may be faster than ours by this factor
 
 
 @dataclass(frozen=True)
 class AdmissionHistory:
-    """The updates that were admitted in the rounds that changed the model.
+    """Describes the updates that were admitted in the rounds that changed the model.
 
-    contents: hashes of the updates of all these rounds.
-    norms, speeds: norms and speeds (samples/s) of the updates of the last of these rounds.
+    contents: SHA-256 of the values of each update of all these rounds.
+    norms, speeds: norms and speeds (samples a second) of the updates of the last of these rounds.
     """
 
     contents: frozenset[str] = frozenset()
@@ -51,9 +53,9 @@ class AdmissionHistory:
 
     @classmethod
     def of(cls, rounds: Iterable[RoundEntry]) -> AdmissionHistory:
-        """Makes the history from the lines of `metrics.jsonl`, so that a resumed run knows all that it knew before.
+        """Makes the history from the entries of `metrics.jsonl`, so that a resumed run knows what it knew before.
 
-        A round that did not change the model does not count: its updates are as good for the next one.
+        A round that did not change the model does not count: an update of it may be sent again in the next round.
         """
         admitted = [[update for update in line.updates if update.admitted] for line in rounds if line.moved]
         last = admitted[-1] if admitted else []
@@ -74,9 +76,9 @@ class Admission:
     """Judges the updates of one round, as they arrive.
 
     Args:
-        weights: the round's trained parameters, name → float32 tensor; must not change during the round.
+        weights: the round's trained parameters, name → float32 tensor; they must not change during the round.
         evaluate: computes the losses on the hold-out; None admits updates without this check.
-        history: the updates of earlier rounds.
+        history: describes the updates of earlier rounds; None if there are none.
     """
 
     def __init__(
@@ -92,12 +94,16 @@ class Admission:
         self._directions = Directions()
 
     def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
-        """Judges the outcome of a task of so many samples.
+        """Judges the outcome of a task, and remembers an admitted update for comparisons with later ones.
 
         The file is read twice, for its values and for its hash, and may be deleted afterwards.
 
+        Args:
+            outcome: the outcome, as the backend returned it.
+            samples: number of samples that were assigned to the task.
+
         Returns:
-            The verdict, and the update, float32 `[values]`; None if it is not admitted.
+            The verdict, and the update, float32 `[values]`; the update is None if it is not admitted.
         """
         length, emd, content = math.nan, math.nan, None
         try:
@@ -124,9 +130,15 @@ class Admission:
         return Verdict("admitted", "admitted", length, emd, content), values
 
     def look_again(self, verdict: Verdict, update: Update, norms: Sequence[float]) -> Verdict:
-        """Judges an admitted update again at the end of the round, compared with all others.
+        """Judges an admitted update again at the end of the round, when it can be compared with all others.
 
-        norms: the norms of all admitted updates.
+        Args:
+            verdict: the verdict on the update when it arrived.
+            update: the update.
+            norms: norms of all admitted updates of the round.
+
+        Returns:
+            The same verdict if the update is still admitted; otherwise the verdict with which it is refused.
         """
         try:
             _check_beside(verdict.norm, norms)
@@ -173,10 +185,15 @@ class Admission:
         _check_beside(length, self._norms)
 
     def _check_direction(self, values: NDArray[np.float32], emd: float, *, added: bool = False) -> None:
-        """Refuses an update that worsens the hold-out a little and also goes against the direction of the others.
+        """Raises `_Refused` if an update that worsens the hold-out also goes against the direction of the others.
 
-        Each of the two alone may be chance. The update of an honest minority, which goes against the others, improves
-        the hold-out.
+        The caller has found that it worsens the hold-out. Each of the two alone may be chance. The update of an honest
+        minority goes against the others, too, but it improves the hold-out.
+
+        Args:
+            values: the update, float32 `[values]`.
+            emd: EMD on the hold-out with the update.
+            added: True if the update was added to the directions before.
         """
         assert self.gate is not None
         agreement = self._directions.agreement(values, added=added)

@@ -1,8 +1,8 @@
 """Aggregates the updates of a round into one step, by pure functions in float64.
 
-An update is the flat float32 vector of all trained parameters' changes; BatchNorm's statistics are frozen and not part
-of it. It is in memory or on disk, and is read block by block: means need the memory of one float64 model, for any
-number of updates; medians need in addition one block of every update.
+An update is the flat float32 vector of the changes of all trained parameters. BatchNorm's statistics are frozen, so
+they are not part of it. An update is in memory or on disk, and is read block by block: for any number of updates,
+means need the memory of one float64 model; medians need one block of every update in addition.
 
 A `Rule` consists of two functions: one combines the updates (here), the other makes the step of the combination
 (`requestor.training.rounds.server_optimizer`).
@@ -23,7 +23,7 @@ from requestor.errors import RunFolderError
 from requestor.training.rounds.server_optimizer import State, adam, momentum, plain, yogi
 from requestor.training.rounds.vectors import BLOCK, Vector, blocks, norm
 
-STACK = 1 << 24  # values that are sorted at a time, of all updates together: 64 MB
+STACK = 1 << 24  # number of values that are sorted at a time, of all updates together; they take 64 MB
 TRIM = 0.25  # share of the updates that the trimmed mean leaves out at either end
 
 
@@ -31,7 +31,7 @@ class Update(Protocol):
     """One client's change of the trained parameters.
 
     size: number of values.
-    samples: number of samples that *we* assigned for it, > 0; a provider's claim is never used.
+    samples: number of samples that this program assigned to the client, > 0; a provider's claim is never used.
     values: finite values, float32 `[size]`.
     """
 
@@ -47,7 +47,7 @@ class Update(Protocol):
 
 @dataclass(frozen=True)
 class MemoryUpdate:
-    """An update in memory."""
+    """An update in memory; its attributes are those of `Update`."""
 
     values: NDArray[np.float32]
     samples: int
@@ -100,8 +100,8 @@ def median(updates: Sequence[Update]) -> Vector:
 def trimmed_mean(updates: Sequence[Update]) -> Vector:
     """Computes the mean of each coordinate without its largest and smallest values (Yin et al. 2018, option II).
 
-    Updates are not weighted. As many hostile updates as are `trimmed` at either end cannot move a coordinate out of the
-    range of the others.
+    Updates are not weighted. At either end, `trimmed` values are left out: so many hostile updates cannot move a
+    coordinate out of the range of the others.
     """
     return _mean_without_extremes(updates, trimmed(len(updates)))
 
@@ -109,17 +109,18 @@ def trimmed_mean(updates: Sequence[Update]) -> Vector:
 def trimmed(updates: int) -> int:
     """Returns how many of so many updates the trimmed mean leaves out at either end.
 
-    It is a quarter, rounded down, but at least one of three or more: few clients need the protection, too.
+    It is a quarter of them, rounded down. If there are three updates or more, it is at least one, because a round of
+    few clients needs the protection, too.
     """
     return min(max(1, math.floor(TRIM * updates)), (updates - 1) // 2)
 
 
 def clipped_mean(updates: Sequence[Update]) -> Vector:
-    """Computes the weighted mean of updates whose norm is clipped to the median norm (norm clipping: Sun et al. 2019,
-    arXiv 1911.07963; the adaptive bound: Andrew et al. 2021, arXiv 1905.03871, with quantile ½).
+    """Computes the weighted mean of the updates after every longer one is scaled down to their median norm.
 
-    Reads every update twice. If fewer than half of the updates are hostile, none of them is longer than the longest
-    honest one after clipping.
+    Norm clipping: Sun et al. 2019, arXiv 1911.07963; the adaptive bound: Andrew et al. 2021, arXiv 1905.03871, with
+    quantile ½. Every update is read twice. If fewer than half of the updates are hostile, none of them is longer after
+    clipping than the longest honest one.
     """
     norms = [norm(update.values) for update in updates]
     limit = float(np.median(norms)) if norms else 0.0
@@ -142,12 +143,15 @@ def _scaled_mean(updates: Sequence[Update], factors: Sequence[float]) -> Vector:
 
 
 def _mean_without_extremes(updates: Sequence[Update], trim: int) -> Vector:
-    """Computes the mean of each coordinate without its `trim` largest and smallest values, in the memory of `STACK`."""
+    """Computes the mean of each coordinate without its `trim` largest and `trim` smallest values.
+
+    `STACK` limits the memory that it needs beside the result.
+    """
     result = np.empty(_common_size(updates))
     for start, stop in blocks(len(result), max(1, STACK // len(updates))):
         stack = np.empty((len(updates), stop - start), np.float32)
         for row, update in zip(stack, updates, strict=True):
-            row[:] = update.values[start:stop]  # one by one, because mapped pages count as memory
+            row[:] = update.values[start:stop]  # one update at a time, because mapped pages count as memory
         stack.sort(axis=0)
         result[start:stop] = stack[trim : len(updates) - trim].mean(axis=0, dtype=np.float64)
     return result
@@ -166,10 +170,12 @@ def _common_size(updates: Sequence[Update]) -> int:
 
 @dataclass(frozen=True)
 class Rule:
-    """Makes the step of the model from a round's updates.
+    """A rule that makes the step of the model from a round's updates.
 
-    combine: one or more updates → their combination, float64 `[size]`.
-    server: combination and server state → step and next state.
+    name: the name for `--aggregation`.
+    description: a phrase for people.
+    combine: computes the combination, float64 `[size]`, of one or more updates.
+    server: computes the step and the next state of the server's optimiser, from the combination and the state.
     """
 
     name: str
@@ -190,4 +196,4 @@ AGGREGATION_RULES: Mapping[str, Rule] = {
         Rule("yogi", "weighted mean, then Yogi on the server (FedYogi)", weighted_mean, yogi),
     )
 }
-"""Every rule by its name for `--aggregation`."""
+"""All aggregation rules, by name."""

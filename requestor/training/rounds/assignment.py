@@ -10,7 +10,7 @@ from nima.wire import PROTOCOL, Job, TrainingPlan
 from requestor.backends import Task
 from requestor.training.data import Client
 
-MOST_HALVINGS = 2  # a slow provider's number of steps is halved at most so many times
+MOST_HALVINGS = 2  # largest number of times that the number of steps is halved for a slow provider
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,10 @@ class Frame:
     """Holds the values that all assignments of a round share.
 
     number: number of the round, from 1.
-    base, weights: hash and path of each file.
+    plan: the training plan for a provider of typical speed; its seed is the run's seed.
+    base: SHA-256 and path of the base model.
+    backbone: name of the base model's backbone.
+    weights: SHA-256 and path of the round's weights.
     largest: the most bytes that an update may have.
     seconds: time limit of one attempt.
     """
@@ -34,7 +37,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One client's work in a round: its task, and the number of samples by which its update is weighted."""
+    """One client's work in a round.
+
+    client: number of the client, from 0.
+    task: the task for a provider.
+    samples: number of samples in the work, by which the update is weighted.
+    """
 
     client: int
     task: Task
@@ -42,7 +50,14 @@ class Assignment:
 
 
 def assign(frame: Frame, index: int, client: Client, speed: float | None = None) -> Assignment:
-    """Returns the work of one client in a round. `speed`: its provider's relative speed, for `sized`."""
+    """Returns the work of one client in a round.
+
+    Args:
+        frame: the values that all assignments of the round share.
+        index: number of the client, from 0.
+        client: the client with its shards.
+        speed: the relative speed of the provider that will probably do the work, for `sized`; None if not known.
+    """
     number = frame.number
     plan = replace(sized(frame.plan, speed), seed=frame.plan.seed + 1_000_003 * number + index)
     part = client.for_round(number - 1, plan.steps * plan.batch_size)
@@ -55,11 +70,16 @@ def assign(frame: Frame, index: int, client: Client, speed: float | None = None)
 
 
 def sized(plan: TrainingPlan, speed: float | None) -> TrainingPlan:
-    """Returns the plan for a provider of this speed, relative to the typical one; None means that it is not known.
+    """Returns the plan with fewer steps for a slow provider.
 
-    A provider that is half as fast gets half of the steps, and one that is four times as slow or slower gets a quarter,
-    so that all end at about the same time. No provider gets more steps than the plan says: the round's estimate rests
-    on it. If only the head is trained, on features that are computed once, steps take almost no time: all get the same.
+    A provider that is half as fast gets half of the steps, and one that is a quarter as fast or slower gets a quarter,
+    so that all providers end at about the same time. No provider gets more steps than the plan has, because the
+    estimate of a round assumes this number. If only the head is trained, on features that are computed once, steps
+    take almost no time: then all get the same number.
+
+    Args:
+        plan: the plan for a provider of typical speed.
+        speed: the provider's speed, relative to the typical one; None if it is not known.
     """
     free = plan.trainable_blocks == 0 and not plan.augment
     if speed is None or free:

@@ -1,4 +1,4 @@
-"""Collects a round's updates: judges each on arrival, reassigns refused work once, re-judges all at the end."""
+"""Collects a round's updates: judges each on arrival, reassigns refused work once, and judges all again at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from requestor.training.rounds.admission import Admission
 from requestor.training.rounds.aggregation import StoredUpdate
 from requestor.training.rounds.assignment import Assignment
 
-ATTEMPTS = 2  # of a client's work in one round: after a refusal, another provider does it, if there is time
+ATTEMPTS = 2  # attempts at a client's work in one round: after a refusal, another provider does it, if there is time
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Collection:
 
     Args:
         admission: judges the updates of this round.
-        providers: is told which provider brought what.
-        limits: how long to wait, and for how many updates.
+        providers: is told of every provider's result and its verdict.
+        limits: limits of the waiting time, and the number of updates that are needed.
         folder: an existing folder, for the updates that are admitted.
-        on_outcome: called after each outcome is judged, before `providers` is told.
+        on_outcome: is called after each outcome is judged, and before `providers` is told.
     """
 
     def __init__(
@@ -68,7 +68,10 @@ class Collection:
 
     @property
     def updates(self) -> list[StoredUpdate]:
-        """Returns the admitted updates, in an order that does not depend on arrival, because floating-point sums do."""
+        """Returns the admitted updates, sorted by job id.
+
+        A sum of floating-point numbers depends on their order, and the order of arrival is random.
+        """
         return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
 
     @property
@@ -78,7 +81,10 @@ class Collection:
         return sum(losses) / len(losses) if losses else math.nan
 
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
-        """Runs all assignments; gives refused ones to other providers, if they are needed and there is time."""
+        """Runs all assignments, and judges the results, until the round closes.
+
+        If results are refused, other providers get the same work, if more updates are needed and there is time.
+        """
         tasks, waiting = len(assignments), list(assignments)
         for _ in range(ATTEMPTS):
             refused = await self._attempt(backend, waiting, tasks)
@@ -87,7 +93,8 @@ class Collection:
                 break
             waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
         self._look_again()
-        # If no update helps, the plan does not fit the photos, or too many providers are hostile to tell who is honest.
+        # If not a single update helps, the providers of harmful ones are not blamed: the plan may not fit the photos,
+        # or there are so many hostile providers that nobody can tell who is honest.
         if self._arrivals:
             for provider, verdict in self._harmful:
                 self._providers.refused(provider, verdict)
@@ -116,7 +123,7 @@ class Collection:
             async for outcome in arriving:
                 assignment = waiting.pop(outcome.task.job.job_id, None)
                 if assignment is None:
-                    continue  # it belongs to an earlier round
+                    continue  # the outcome belongs to an earlier round
                 verdict = await self._take(outcome, assignment)
                 if verdict.kind not in ("admitted", "no update"):
                     refused.append(assignment)
@@ -156,7 +163,7 @@ class Collection:
         if provider is None:
             return
         if verdict.kind == "harmful":
-            self._harmful.append((provider, verdict))  # decided at the end of the round
+            self._harmful.append((provider, verdict))  # `collect` decides about it at the end of the round
         else:
             self._providers.refused(provider, verdict)
 

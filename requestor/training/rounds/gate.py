@@ -16,23 +16,34 @@ from nima.ratings import normalise_votes
 from nima.wire import Shard
 from requestor.training.rounds.vectors import moved
 
-WORSE = 0.02  # the hold-out EMD may grow by this, relative to the round's model …
-DEVIATIONS = 2.0  # … and by so many standard errors of the growth, because the choice of photos is random,
-CHANCE = 0.25  # but the second part is never more than this, relative to the round's model: with few photos it is large
-PHOTOS = 256  # enough to see a few per cent, because the same photos are compared; each costs time for every update
-BATCH = 16
+# The EMD on the hold-out may grow by the sum of two parts. WORSE and CHANCE are relative to the EMD of the round's
+# model.
+WORSE = 0.02  # the first part
+DEVIATIONS = 2.0  # the second part: so many standard errors of the growth, because the choice of photos is random
+CHANCE = 0.25  # the most that the second part may be: with few photos, the standard error is large
+# As the same photos are compared, so many are enough to see a growth of a few per cent; each costs time for every
+# update.
+PHOTOS = 256
+BATCH = 16  # number of photos that are computed at a time
 
 Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
-"""A function: trained parameters by name → EMD of each photo of the hold-out, `[photos]`."""
+"""Computes the EMD of each photo of the hold-out, float64 `[photos]`, from the trained parameters by name."""
 
 
 class Gate:
     """Judges weights by their EMD on the hold-out, compared with the round's model only.
 
-    This bound holds for any number of hostile providers; a comparison with the other updates fails if half are hostile.
-    Honest updates of small data sets overfit: at full length, most of them worsen the hold-out, although their average
-    improves it. So half of each update is tried: it has a quarter of the overfitting's effect, but flipped or
-    mislabelled work still shows.
+    This bound holds for any number of hostile providers; a comparison with the other updates fails if half of them are
+    hostile. Honest updates of small data sets overfit: at full length, most of them worsen the hold-out, although their
+    average improves it. So only half of each update is tried: this reduces the effect of overfitting to a quarter, but
+    still shows updates that were flipped, or trained on wrong votes.
+
+    Args:
+        weights: the round's trained parameters, name → float32 tensor.
+        evaluate: computes the EMD of each photo of the hold-out.
+
+    Attributes:
+        before: mean EMD of the round's model on the hold-out.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], evaluate: Evaluate) -> None:
@@ -42,7 +53,7 @@ class Gate:
         self.before = float(self._before.mean())
 
     def try_step(self, step: NDArray[np.floating]) -> tuple[float, bool]:
-        """Returns the mean EMD on the hold-out after `step` `[values]`, and whether that is good enough."""
+        """Returns the mean EMD on the hold-out after `step` `[values]`, and True if it has not grown too much."""
         after = self._evaluate(moved(self._weights, step))
         growth = after - self._before
         chance = min(DEVIATIONS * float(growth.std()) / math.sqrt(len(growth)), CHANCE * self.before)
@@ -51,15 +62,17 @@ class Gate:
 
 
 class HoldoutEvaluator:
-    """Evaluates weights on the first photos of the hold-out, which is shuffled.
+    """Evaluates weights on the first `PHOTOS` photos of the hold-out, which are a random sample, as it is shuffled.
 
     The output of the frozen blocks is computed once for all photos: if only the head is trained, an evaluation is one
-    small matrix product. At worst, if all blocks are trained, the cache holds 150 MB of pixels.
+    small matrix product. At worst, if all blocks are trained, 150 MB of pixels are kept.
 
     Args:
-        model: holds the frozen parameters; it is copied.
+        model: the model with the frozen parameters; it is copied.
         shard: the hold-out, with votes.
-        trainable_blocks: see `nima.wire.jobs.TrainingPlan`.
+        trainable_blocks: number of trained blocks, as in `nima.wire.jobs.TrainingPlan`.
+
+    Raises ValueError if the hold-out has no votes.
     """
 
     def __init__(self, model: Nima, shard: Shard, trainable_blocks: int) -> None:

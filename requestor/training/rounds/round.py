@@ -36,9 +36,9 @@ class RoundReport:
     number: number of the round.
     admitted: number of admitted updates.
     loss: mean training loss of the admitted updates, as the providers claim it; NaN if there are none.
-    updates: one entry for each outcome.
+    updates: the record of each outcome, in the order of arrival.
     moved: True if the round changed the model.
-    reason: why the model changed, or why not.
+    reason: the reason for people why the model changed, or why it did not.
     emd: EMD of the new model on the gate's hold-out photos; None without a gate, or if the model did not change.
     server: state of the server's optimiser after the round.
     """
@@ -53,10 +53,11 @@ class RoundReport:
     server: State = field(default_factory=dict)
 
     def failures(self) -> list[str]:
+        """Returns a text `provider: reason` for each outcome that was not admitted."""
         return [f"{entry.provider}: {entry.verdict}" for entry in self.updates if not entry.admitted]
 
     def entry(self, holdout: Metrics | None = None, spent: Decimal | None = None) -> RoundEntry:
-        """Makes the round's line for the run's record.
+        """Makes the round's entry for the run's record.
 
         Args:
             holdout: metrics of the new model on the hold-out; None if the model did not change.
@@ -76,13 +77,13 @@ class RoundReport:
 class RoundSettings:
     """Holds the settings that all rounds of a run share.
 
-    clients: each gets one task in a round.
+    clients: the clients; each gets one task in a round.
     plan: the training plan of every client; its seed is the run's seed.
-    base: hash and path of the base model, in which providers replace the trained parameters by the round's weights.
+    base: SHA-256 and path of the base model, in which providers replace the trained parameters by the round's weights.
     backbone: name of the base model's backbone.
     folder: an existing folder, for the weights and the updates while a round runs.
     rule: the aggregation rule, which makes a step of the updates.
-    limits: how long a round waits, and for how many updates.
+    limits: limits of the time that a round waits, and the number of updates that it needs.
     """
 
     clients: Sequence[Client]
@@ -108,28 +109,28 @@ async def run_round(
 ) -> RoundReport:
     """Trains every client once from `weights`, and changes `weights` in place by the step that the rule computes.
 
-    The round ends within `settings.limits.longest` and the time of judging, whatever the backend does.
+    Whatever the backend does, the round ends within `settings.limits.longest` plus the time that judging takes.
 
     Args:
-        settings: the same in all rounds of a run.
+        settings: the settings, which are the same in all rounds of a run.
         backend: an entered backend, which has the tasks computed.
-        number: the round's number, from 1; it goes into the seeds.
+        number: the round's number, from 1; the seeds depend on it.
         weights: the trained parameters, name → float32 tensor.
-        on_outcome: called after each outcome is judged.
+        on_outcome: is called after each outcome is judged.
         server: state of the server's optimiser after the last round that changed the model; None before that.
         evaluate: computes the losses on the hold-out for the gate; None admits updates without the gate, and never
             rolls back.
-        history: the updates that earlier rounds admitted.
-        providers: is told which provider brought what.
+        history: describes the updates that earlier rounds admitted; None if there are none.
+        providers: is told of every provider's result and its verdict; None for a new record of the providers.
 
     Returns:
         The report. If too few updates are admitted for a quorum, or if all together worsen the hold-out, `weights`
-        and the server's state stay as they were, and the report says why.
+        and the server's state stay as they were, and the report gives the reason.
     """
     server, providers = server or {}, providers or Providers()
     weights_file = settings.folder / f"round-{number:04d}.safetensors"
     updates_folder = settings.folder / f"round-{number:04d}-updates"
-    shutil.rmtree(updates_folder, ignore_errors=True)  # a killed run may have left it
+    shutil.rmtree(updates_folder, ignore_errors=True)  # a run that was killed may have left this folder
     updates_folder.mkdir()
     encode_weights(weights_file, weights)
     largest = max_update_bytes(schema_of(weights))

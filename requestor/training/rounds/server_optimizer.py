@@ -1,8 +1,8 @@
 """Makes the model's step from a round's combined update Δ, which is used as it is, or as a pseudo-gradient.
 
 An optimiser is a pure function (Δ, state) → (step, next state). Its state is a mapping of names to float64 vectors
-`[size]`, which is empty before the first round. It is kept in a file, so that a resumed run goes on as if it had never
-stopped.
+`[size]`, which is empty before the first round. The state is kept in a file, so that a resumed run continues as if it
+had never been stopped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from requestor.training.rounds.vectors import Vector
 
 State = Mapping[str, Vector]
 
-OUTER_MOMENTUM = 0.5  # in runs of few rounds, more is worse than none
+OUTER_MOMENTUM = 0.5  # in runs of few rounds, a larger value is worse than no momentum
+# The symbols and values of FedAdam and FedYogi are those of Reddi et al. 2021, arXiv 2003.00295.
 BETA1, BETA2 = 0.9, 0.99  # as in the paper's experiments
-ADAPTIVITY = 1e-3  # the paper's τ: small means more adaptive
-SERVER_RATE = 0.01  # the paper's η
+ADAPTIVITY = 1e-3  # τ; smaller values make the step more adaptive
+SERVER_RATE = 0.01  # η
 
 
 def plain(delta: Vector, state: State) -> tuple[Vector, State]:
@@ -47,7 +48,10 @@ def adam(delta: Vector, state: State) -> tuple[Vector, State]:
 
 
 def yogi(delta: Vector, state: State) -> tuple[Vector, State]:
-    """Computes FedYogi: as FedAdam, with v ← v − (1 − β₂)·Δ²·sign(v − Δ²)."""
+    """Computes FedYogi: the same as FedAdam, but with v ← v − (1 − β₂)·Δ²·sign(v − Δ²).
+
+    Reddi et al. 2021, arXiv 2003.00295, algorithm 2.
+    """
     variance, square = _variance(delta, state), delta**2
     return _adaptive(delta, state, variance - (1 - BETA2) * square * np.sign(variance - square))
 
@@ -67,7 +71,7 @@ def save_server_state(path: Path, state: State) -> None:
 
 
 def load_server_state(path: Path) -> State:
-    """Reads a state; it is empty if there is no file. Raises RunFolderError if the file is damaged."""
+    """Reads the state from a file; it is empty if there is no file. Raises RunFolderError if the file is damaged."""
     try:
         state: dict[str, Vector] = load(path.read_bytes())
     except FileNotFoundError:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # --help lists the aggregation rules, and shall not wait for torch
+if TYPE_CHECKING:  # --help lists the aggregation rules, and must not wait for the import of torch
     from torch import Tensor
 
 Vector = NDArray[np.float64]
 
-BLOCK = 1 << 16  # values that are added at a time: they stay in the processor's cache
-FEWEST = 3  # number of other updates that are needed for a comparison
+BLOCK = 1 << 16  # number of values that are added at a time, so that they fit into the processor's cache
+FEWEST = 3  # least number of other updates that are needed for a comparison
 
 
 def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
 
 
 def moved(tensors: Mapping[str, Tensor], step: NDArray[np.floating]) -> dict[str, Tensor]:
-    """Returns new float32 tensors: `tensors` plus `step` `[values]`, added in float64."""
+    """Returns new float32 tensors with the sum of `tensors` and `step` `[values]`, which is computed in float64."""
     import torch
 
     result, start = {}, 0
@@ -53,7 +53,7 @@ def blocks(size: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 class Directions:
-    """Sums the directions of updates, each of length 1, so that a long update counts no more than others.
+    """Sums the directions of updates. Each direction has the length 1, so a long update counts no more than others.
 
     Updates are finite, not zero, and float32 `[values]`. Until a model has converged, updates from different photos
     have enough in common to agree in direction, and an update that is trained against them has a negative cosine
@@ -65,14 +65,18 @@ class Directions:
         self._count = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
+        """Adds the direction of an update to the sum."""
         self._sum = _direction(values) if self._count == 0 else self._sum + _direction(values)
         self._count += 1
 
     def agreement(self, values: NDArray[np.float32], *, added: bool = False) -> float | None:
-        """Returns the cosine, in -1..1, between an update and the sum of the others; None if they are too few or cancel
-        out.
+        """Returns the cosine, in -1..1, between an update and the sum of the others.
 
-        added: True if the update itself was added before; it is left out of the sum then.
+        None if there are fewer than `FEWEST` others, or if their sum is zero.
+
+        Args:
+            values: the update, float32 `[values]`.
+            added: True if the update itself was added before; then it is left out of the sum.
         """
         own = _direction(values)
         others = self._sum - own if added else self._sum

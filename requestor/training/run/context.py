@@ -17,7 +17,11 @@ from requestor.training.providers import Providers, Verdict
 class RunContext:
     """The context of one run of `nima-golem train`.
 
-    stopping: is set when no further work shall begin.
+    config: the configuration.
+    folder: the run's folder, locked.
+    split: the photos on which the run is tested.
+    progress: shows the progress to people.
+    stopping: is set when no further work is to begin.
     """
 
     config: RunConfig
@@ -27,7 +31,7 @@ class RunContext:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def note_outcome(self, providers: Providers, outcome: Outcome, verdict: Verdict) -> None:
-        """Shows the reason why an outcome was not admitted, and rejects it, so that it is not paid."""
+        """Shows the reason why an outcome was not admitted, and has it rejected; ignores an admitted one."""
         if verdict.admitted:
             return
         who = outcome.provider.name if outcome.provider else "nobody"

@@ -25,7 +25,10 @@ async def embed(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """Embeds the photos and trains the head, unless it was done before. Raises the same as `embed_and_train`."""
+    """Has the photos embedded and trains the head, unless the run has a trained model already.
+
+    Raises the same errors as `embed_and_train`.
+    """
     if state.best_emd is not None:
         return
     folder, progress = context.folder, context.progress

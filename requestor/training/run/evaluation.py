@@ -29,9 +29,10 @@ async def evaluate(
     providers: Providers,
     state: TrainingState,
 ) -> dict[str, Any]:
-    """Writes and returns `evaluation.json`: split, metrics, intervals.
+    """Has providers predict the test photos, and writes `predictions.csv` and `evaluation.json`.
 
-    Raises TrainingFailed if predictions are missing.
+    Returns the content of `evaluation.json`: split, metrics and intervals. Raises TrainingFailed if predictions are
+    missing.
     """
     folder = context.folder
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))

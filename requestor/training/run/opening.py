@@ -1,4 +1,4 @@
-"""Puts a run together: configuration, folder, backend. The one place that knows all of them."""
+"""Opens a training run: makes its configuration, folder and backend, and puts them together."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from requestor.training.run.pipeline import TrainingRun
 
 
 def open_run(options: TrainOptions) -> tuple[TrainingRun, RunProgress]:
-    """Opens the run that the options describe, new or resumed. It is ready to go, and nothing has been spent yet.
+    """Opens the run that the options describe, new or resumed. It can be started then; nothing has been spent yet.
 
-    Raises RequestorError and NimaError for everything that can be known to be wrong before the first provider is asked.
+    Raises RequestorError and NimaError for every error that can be found before the first provider is asked.
     """
     environment = golem_environment() if options.backend == "golem" else dict(os.environ)
     find_backbone(options.backbone)

@@ -20,11 +20,11 @@ from requestor.training.run.preparation import base_model, shard
 from requestor.training.run.results import write_results
 from requestor.training.run.rounds import train
 
-PATIENCE = 30.0  # seconds without any provider after which the user is told what may be wrong
+PATIENCE = 30.0  # time without any provider, in seconds, after which the user is told what may be wrong
 
 
 class TrainingRun:
-    """Runs `nima-golem train` once. `stop()` ends it after the present round; the same command continues it."""
+    """Carries out one call of `nima-golem train`. `stop()` ends it after the round; the same command continues it."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class TrainingRun:
         self._backend = backend
 
     def stop(self) -> bool:
-        """Lets no further work begin. Returns whether providers are hired, whose work is worth waiting for."""
+        """Lets no further work begin. Returns True if providers are hired, whose present work is worth waiting for."""
         self._context.stopping.set()
         return bool(self._backend.status().providers)
 
@@ -78,7 +78,7 @@ class TrainingRun:
                     ticker.cancel()
                     if self.config.backend == "golem":
                         context.progress.stage("Ending agreements, waiting for bills")
-        elif owing:  # the run was killed while bills came in, or some came later
+        elif owing:  # the run was killed before all bills had come
             context.progress.note("The model is finished; settling the bills that are open.")
             await self._backend.settle()
         state.seconds += time.monotonic() - started
@@ -91,7 +91,7 @@ class TrainingRun:
         return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
 
     async def _show_cost(self, backend: Backend) -> None:
-        """Shows once a second how many providers work, and the cost; tells the user if no provider comes."""
+        """Shows the number of providers and the cost once a second; tells the user if no provider comes."""
         progress = self._context.progress
         waiting_since = time.monotonic()
         warned = False

@@ -21,7 +21,11 @@ STANDARDISED = 64  # number of photos that determine the scale of the features
 
 
 def shard(context: RunContext, ratings: Ratings) -> Dataset:
-    """Makes shards of the photos, or reads those made before. They hold votes only if the run has rounds."""
+    """Makes shards of the photos; if this was done before, reads their description.
+
+    The clients' shards hold votes only if the run has rounds. Raises RunStopped if the run is stopped meanwhile, and
+    the errors of `make_shards`.
+    """
     config, folder, progress = context.config, context.folder, context.progress
     store, home = folder.path / "store", folder.path / "holdout"
     if content := folder.read("dataset.json"):
@@ -48,9 +52,9 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
 
 def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
-    """Returns hash and path of the model that is sent to providers: pre-trained, with standardised features.
+    """Returns SHA-256 and path of the model that is sent to providers: pre-trained, with standardised features.
 
-    It is made if it does not exist yet, and is the same for any number of workers.
+    The model is made if it does not exist yet. It does not depend on the number of workers.
     """
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
@@ -72,7 +76,7 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
 
 
 def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
-    """Returns the first photos of the hold-out, then of the clients, in the order of the shuffle."""
+    """Returns the first `count` photos of the hold-out, and then of the clients, as the shuffle put them in order."""
     jpegs = holdout.jpegs[:count]
     for client in dataset.clients:
         for path in client.paths:
@@ -83,7 +87,10 @@ def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
 
 
 def store_model(folder: RunFolder, model: Nima) -> tuple[str, Path]:
-    """Writes a model to a content-addressed file for providers, without metadata: equal models have equal names."""
+    """Writes a model to a content-addressed file for providers, and returns its SHA-256 and its path.
+
+    The file has no metadata, so equal models have equal names.
+    """
     draft = folder.path / "store" / "draft.safetensors"
     checkpoint.save(draft, model, {})
     sha256 = sha256_of(draft)

@@ -29,7 +29,7 @@ def write_results(
     evaluation: dict[str, Any],
     receipts: Sequence[Receipt],
 ) -> dict[str, Any]:
-    """Writes all results and returns the summary, which is written last: a run that has one is finished."""
+    """Writes all results and returns the summary. The summary is written last: a run that has one is finished."""
     spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
     metrics = evaluation["metrics"]
     providers = [receipt.to_json() for receipt in receipts]
@@ -84,7 +84,13 @@ def write_results(
 
 
 def write_predictions(path: Path, image_ids: NDArray[np.int64], predicted: NDArray[np.float32]) -> None:
-    """Writes a CSV file with image_id, p1..p10, sorted by id, which `nima-golem evaluate --predictions` reads."""
+    """Writes a CSV file with the columns image_id, p1 … p10, sorted by id, for `nima-golem evaluate --predictions`.
+
+    Args:
+        path: the file to write, atomically.
+        image_ids: int64 `[n]`.
+        predicted: probabilities of the ratings 1 to 10, float32 `[n, 10]`.
+    """
     table = pd.DataFrame(predicted, columns=PREDICTION_COLUMNS[1:])
     table.insert(0, PREDICTION_COLUMNS[0], image_ids)
     write_atomically(path, table.sort_values(PREDICTION_COLUMNS[0]).to_csv(index=False).encode())

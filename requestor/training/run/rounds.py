@@ -1,4 +1,4 @@
-"""Runs the federated rounds, from the present model to the last round, or to a reason to end before it."""
+"""Runs the federated rounds, from the current model to the last round, or until there is a reason to end earlier."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from requestor.training.rounds import (
 )
 from requestor.training.run.context import RunContext
 
-FAILED_ROUNDS = 2  # after so many failed rounds in a row, the training ends: another one would fail, too
+FAILED_ROUNDS = 2  # number of failed rounds in a row after which the training ends: another one would fail, too
 
 
 async def train(
@@ -41,7 +41,7 @@ async def train(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """Runs the rounds that are not done yet. Raises TrainingFailed if there is no trained model after them."""
+    """Runs the rounds that are not done yet. Raises TrainingFailed if they end without a trained model."""
     config, folder = context.config, context.folder
     if state.round == config.rounds or context.stopping.is_set():
         return
@@ -71,7 +71,7 @@ async def train(
             failed += 1
             _note_failure(context, report)
             await asyncio.to_thread(write_report, folder.path)
-            # If the first round fails for all providers, later rounds would, too.
+            # If the first round fails for all providers, later rounds would fail, too.
             if state.best_emd is None and not report.admitted:
                 raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
             if failed < FAILED_ROUNDS:
@@ -101,7 +101,10 @@ def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
 
 
 def _rounds_done(folder: RunFolder, done: int) -> list[RoundEntry]:
-    """Returns the lines of metrics.jsonl that count; a round that was killed before its end is done again."""
+    """Returns the entries of metrics.jsonl up to the round `done`, without the embedding.
+
+    Later entries do not count: a round that was killed before its end is done again.
+    """
     return [line for line in folder.metrics() if 1 <= line.round <= done]
 
 
