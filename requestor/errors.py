@@ -1,19 +1,19 @@
 """Defines the requestor's errors. Every message is a whole sentence for the user: what is wrong, and what to do.
 
-RequestorError            anything below; the command line prints it and exits with `exit_code`
-├── ConfigurationError    a bad option, file or environment variable
-├── RunFolderError        a run folder of another run, or one that is broken
-├── GolemError            the daemon, the wallet, the market
-│   ├── DaemonUnreachable
-│   ├── DaemonRefused     with the HTTP status
-│   ├── AppKeyMissing
-│   └── WalletEmpty
-├── TransferError         gftp
+RequestorError            any of the errors below; the command line prints it and exits with `exit_code`
+├── ConfigurationError    an option, file or environment variable is wrong
+├── RunFolderError        a run folder belongs to another run, or is damaged
+├── GolemError            the daemon, the wallet or the market does not do its part
+│   ├── DaemonUnreachable no daemon answers
+│   ├── DaemonRefused     the daemon answers with an HTTP error
+│   ├── AppKeyMissing     there is no app key, or the daemon does not know it
+│   └── WalletEmpty       the wallet cannot pay
+├── TransferError         a file transfer by gftp failed
 ├── DevnetError           the local Golem could not start, stop or be found
-├── ImageError            a provider image that is broken, or could not be built, verified or pushed
+├── ImageError            a provider image is broken, or could not be built, verified or pushed
 ├── ImageMismatch         providers run another version of this program
 ├── TrainingFailed        the run ended without a model
-└── RunStopped            Ctrl-C; the same command continues the run
+└── RunStopped            the user stopped the run; the same command continues it
 """
 
 

@@ -1,4 +1,4 @@
-"""Makes HTML pages from jinja's templates, which are in the folder `templates` beside the module that fills them."""
+"""Loads jinja's templates of HTML pages, which are in the folder `templates` beside the module that uses them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def templates_of(package: str) -> Environment:
-    """Returns the environment of the templates in the folder `templates` of a package.
+    """Returns jinja's environment for the templates in the folder `templates` of a package.
 
-    Everything that is put into a page is escaped, unless it is `Markup`, and a name that is not given is an error.
+    Every value that is put into a page is escaped, unless it is `Markup`. If a template uses a name that it was not
+    given, jinja raises `UndefinedError`.
     """
     return Environment(
         loader=PackageLoader(package),

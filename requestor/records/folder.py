@@ -1,15 +1,15 @@
-"""Reads and writes a run's folder, which holds everything that a run knows, and stays readable after any kill.
+"""Reads and writes a run's folder, which holds everything that a run needs to go on, and stays valid after any kill.
 
-run.json         the identity of the run (data, backbone, seed, …); fixed when the folder is made
+run.json         the identity of the run (data, backbone, seed, …); it never changes
 options.json     the options of the last command, for `nima-golem runs resume`
 dataset.json     shards and split, once sharding is done
-store/           content-addressed files that providers are sent: shards and the base model
+store/           content-addressed files that are sent to providers: shards and models
 holdout/         the shard that never leaves this machine
 embedding/       features that providers computed, and the head that was trained on them
 state.json       the last round that counts, and the best one
 rounds/          a checkpoint after every round, and the state of the server's optimiser; round 0 is the embedding
 inbox/           files that providers sent, until they are admitted
-metrics.jsonl    one line a round, verdicts included; round 0 is the embedding
+metrics.jsonl    one line for each round, verdicts included; round 0 is the embedding
 ledger.jsonl     agreements, tasks, bills and allocations
 predictions.csv  the predictions of the providers for the test photos
 report.html      the report for people, written after every round
@@ -33,14 +33,17 @@ from requestor.records.round_record import RoundEntry, latest
 
 
 class RunFiles:
-    """Reads a run's folder, also while a process works in it."""
+    """Reads a run's folder without a lock, also while another process works in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ledger = Ledger(path / "ledger.jsonl")
 
     def read(self, name: str) -> Any:
-        """Returns the content of a JSON file of this folder; None if it does not exist yet."""
+        """Returns the content of a JSON file of this folder; None if the file does not exist yet.
+
+        Raises RunFolderError if the file is damaged.
+        """
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -64,13 +67,13 @@ class RunFiles:
         return content
 
     def options_are_damaged(self, problem: object) -> RunFolderError:
-        """Returns the error for an `options.json` that cannot be used; the next `nima-golem train` writes it again."""
+        """Returns the error for an `options.json` that is damaged; the next `nima-golem train` writes it again."""
         return RunFolderError(
             f"{self.path / 'options.json'} is damaged ({problem}): give the `nima-golem train` command again."
         )
 
     def attempts(self) -> Iterator[RoundEntry]:
-        """Reads every line of metrics.jsonl, oldest first: a round that was done again has several.
+        """Reads the entries of metrics.jsonl, oldest first; a round that was done again has several.
 
         Leaves out a last line that a kill cut off; that round is done again. Raises RunFolderError if any other line
         is damaged.
@@ -78,21 +81,27 @@ class RunFiles:
         return lines(self.path / "metrics.jsonl", RoundEntry.from_json)
 
     def metrics(self) -> list[RoundEntry]:
-        """Returns one entry a round, in order: the last one of a round that was done again after a kill."""
+        """Returns one entry for each round, in order: the last one if a round was done again after a kill.
+
+        Raises RunFolderError as `attempts` does.
+        """
         return latest(self.attempts())
 
     def stored(self, sha256: str) -> Path:
+        """Returns the path of the content-addressed file with this SHA-256."""
         return self.path / "store" / f"{sha256}.safetensors"
 
     def checkpoint(self, number: int) -> Path:
+        """Returns the path of the model after a round; round 0 is the embedding."""
         return self.path / "rounds" / f"{number:04d}.safetensors"
 
     def server_state(self, number: int) -> Path:
+        """Returns the path of the server's optimiser's state after a round."""
         return self.path / "rounds" / f"{number:04d}.server.safetensors"
 
 
 class RunFolder(RunFiles):
-    """Opens a run's folder, or makes it, and locks it as long as this process lives.
+    """Opens a run's folder, or makes it, and locks it until `close` or the end of this process.
 
     Args:
         path: the folder; it may exist if it is empty or holds the same run.
@@ -127,19 +136,20 @@ class RunFolder(RunFiles):
             raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
 
     def close(self) -> None:
-        """Releases the lock; the end of the process does so, too."""
+        """Releases the lock; the end of the process would release it, too."""
         self._lock.close()
 
     def write(self, name: str, content: Any) -> None:
+        """Writes a JSON file into this folder, atomically."""
         write_atomically(self.path / name, json.dumps(content, indent=1).encode())
 
     def append_metrics(self, entry: RoundEntry) -> None:
-        """Adds a line to metrics.jsonl, which is on disk when this returns."""
+        """Adds a line to metrics.jsonl; the line is on disk when this method returns."""
         append(self.path / "metrics.jsonl", entry.to_json())
 
 
 def log_to(path: Path) -> None:
-    """Writes everything that yapapi and we log to a file, because the terminal is for people."""
+    """Writes everything that yapapi and this program log to a file, because the terminal is for people."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger()

@@ -1,7 +1,8 @@
-"""Reads and appends to files of one JSON object a line, which survive a kill or a power cut in the middle of a line.
+"""Reads files with one JSON object in each line, and appends lines to them.
 
-A line counts as soon as its object is whole, even if the newline after it was not written. A part of an object can only
-be at the end of the file: readers leave it out, and the next line that is appended replaces it.
+Such a file survives a kill or a power cut while a line is written. A line counts as soon as its object is complete,
+even if the newline after it is missing. An incomplete object can only be at the end of the file: readers leave it out,
+and the next line that is appended replaces it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Adds one line, which is on disk when this returns. Raises OSError if it cannot be written."""
+    """Adds one line, which is on disk when this function returns. Raises OSError if it cannot be written."""
     with path.open("a+b") as file:
         size = file.tell()
         if size > 0:
@@ -36,13 +37,14 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def lines(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-    """Reads the lines, oldest first; there are none if the file does not exist.
+    """Yields the value of each line, oldest first; there are none if the file does not exist.
 
     Args:
-        parse: makes a value of a line's object; raises ValueError if the object is malformed.
+        path: the file.
+        parse: makes the value from a line's object; raises ValueError if the object is malformed.
 
     Raises:
-        RunFolderError: a line is damaged, and it is not a last line that a kill cut off.
+        RunFolderError: a line is damaged; a last line that a kill cut off does not count as damaged.
         OSError: the file could not be read.
     """
     try:
@@ -64,13 +66,13 @@ def lines(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
 
 
 def _unfinished(content: bytes) -> tuple[int, bytes]:
-    """Returns where the text after the last newline begins, and that text."""
+    """Returns the text after the last newline, preceded by its position."""
     start = content.rfind(b"\n") + 1
     return start, content[start:]
 
 
 def _is_object(text: bytes) -> bool:
-    """Returns whether this is one whole JSON object; a part of an object never is."""
+    """Returns True if the text is one complete JSON object; a part of an object never is."""
     try:
         return isinstance(json.loads(text), dict)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Records a run's events that concern money: each is appended to a file, and on disk before it takes effect."""
+"""Records a run's events that concern money: each is appended to a file, and is on disk before it takes effect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
 
 @dataclass(frozen=True)
 class Receipt:
-    """The work and the payment of one provider, in GLM."""
+    """The work and the payment of one provider.
+
+    name: the provider's name.
+    provider_id: the provider's id.
+    agreements: number of its agreements.
+    tasks: number of tasks that it finished with a result.
+    paid_glm: GLM that are accepted for payment.
+    """
 
     name: str
     provider_id: str
@@ -25,13 +32,14 @@ class Receipt:
     paid_glm: Decimal
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the fields by name; the amount is an exact text."""
         return {**asdict(self), "paid_glm": str(self.paid_glm)}
 
 
 class Ledger:
-    """Records the agreements, tasks, debit notes, invoices and allocations of one run, one JSON object a line.
+    """Records the agreements, tasks, debit notes, invoices and allocations of one run, one JSON object in each line.
 
-    Events and their fields:
+    Every method that reads raises RunFolderError if a line is damaged. Events and their fields:
         allocation {id, amount} · allocation_released {id}
         agreement {agreement, provider, name, price, threads} · agreement_ended {agreement}   (without a bill)
         activity {agreement}   (before it is created: from now on it may cost) · activity_created {agreement, activity}
@@ -45,20 +53,20 @@ class Ledger:
         self.path = path
 
     def record(self, event: str, **fields: str | int | bool | Decimal) -> None:
-        """Appends one event. Amounts are written as strings, exactly."""
+        """Appends one event. Amounts are written as exact texts."""
         entry: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(), "event": event}
         entry.update({name: str(value) if isinstance(value, Decimal) else value for name, value in fields.items()})
         append(self.path, entry)
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Returns all events, oldest first.
+        """Yields all events, oldest first.
 
-        Leaves out an incomplete last line (after a kill). Raises RunFolderError if any other line is damaged.
+        Leaves out a last line that a kill cut off. Raises RunFolderError if any other line is damaged.
         """
         return lines(self.path, dict)
 
     def open_allocations(self) -> list[str]:
-        """Returns the ids of allocations that were made and never released, for example by a killed run."""
+        """Returns the ids of allocations that were made and not released, for example because the run was killed."""
         open_ids: list[str] = []
         for entry in self.entries():
             if entry["event"] == "allocation":
@@ -68,29 +76,27 @@ class Ledger:
         return open_ids
 
     def open_agreements(self) -> list[dict[str, Any]]:
-        """Returns the entries of agreements that have not ended or are not billed yet; after a kill, they may still
-        run.
-        """
+        """Returns the `agreement` events of agreements without an end or a bill; after a kill, they may still run."""
         entries = list(self.entries())
         closed = {entry["agreement"] for entry in entries if entry["event"] in _CLOSING}
         return [entry for entry in entries if entry["event"] == "agreement" and entry["agreement"] not in closed]
 
     def has_activity(self, agreement: str) -> bool:
-        """Returns whether anything may have run under an agreement, so that a bill may come."""
+        """Returns True if an activity may have run under an agreement, so that a bill may come."""
         return self._has("activity", agreement)
 
     def has_begun(self, agreement: str) -> bool:
-        """Returns whether anything is known to have run under an agreement, so that a bill must come."""
+        """Returns True if an activity is known to have run under an agreement, so that a bill must come."""
         return self._has("activity_created", agreement)
 
     def _has(self, event: str, agreement: str) -> bool:
         return any(entry["event"] == event and entry["agreement"] == agreement for entry in self.entries())
 
     def worthless(self, agreement: str) -> str | None:
-        """Returns the reason why nothing is owed under an agreement: all its results were rejected. None if any was of
-        use.
+        """Returns the reason why nothing is owed under an agreement; None if something is owed.
 
-        A failed task is not worthless: nobody knows whose fault it is, and its time was used.
+        Nothing is owed if results were rejected and no other result came. A failed task alone is no reason: nobody
+        knows whose fault it was, and its time was used.
         """
         useful: set[str] = set()
         reason = None
@@ -105,9 +111,10 @@ class Ledger:
         return None if useful else reason
 
     def costs(self) -> dict[str, Decimal]:
-        """Returns the cost of each agreement: its accepted invoice, else its activities' last accepted debit notes.
+        """Returns the GLM accepted for each agreement, by its id.
 
-        Golem pays accepted debit notes, whatever happens to the invoice.
+        It is the amount of the accepted invoice; if there is none, the sum of the last accepted debit note of each
+        activity. Golem pays accepted debit notes, whatever happens to the invoice.
         """
         notes: dict[str, dict[str, Decimal]] = {}
         invoices: dict[str, Decimal] = {}
@@ -119,7 +126,7 @@ class Ledger:
         return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
 
     def rejected_bills(self) -> dict[str, Decimal]:
-        """Returns the GLM of the invoices that were rejected, by provider id."""
+        """Returns the GLM of the rejected invoices of each provider, by its id."""
         provider_of: dict[str, str] = {}
         bills: dict[str, Decimal] = {}
         for entry in self.entries():
@@ -131,7 +138,7 @@ class Ledger:
         return bills
 
     def receipts(self) -> list[Receipt]:
-        """Returns one receipt per provider, in the order in which they were hired."""
+        """Returns one receipt for each provider, in the order in which they were first hired."""
         payments = self.costs()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
@@ -152,5 +159,5 @@ class Ledger:
         return receipts
 
     def spent(self) -> Decimal:
-        """Returns the GLM accepted for payment so far, which will leave the wallet."""
+        """Returns the GLM that were accepted for payment so far; they leave the wallet."""
         return sum(self.costs().values(), Decimal(0))

@@ -1,4 +1,4 @@
-"""Summarises the folder of a run without locking it: in a few words for lists, or in full for a report."""
+"""Summarises the folder of a run without locking it: briefly for lists, or in full for a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,20 @@ from requestor.records.round_record import RoundEntry, latest, read_amount
 
 @dataclass(frozen=True)
 class RunState:
-    """Summarises a run in a few words, as `nima-golem runs` shows it."""
+    """Summarises a run briefly, as `nima-golem runs` shows it.
+
+    Attributes:
+        run: path of the run's folder.
+        state: "finished" or "not finished".
+        strategy: name of the strategy; "?" if it is not recorded.
+        rounds: number of rounds done and of all rounds, as in "2/4".
+        backend: backend of the last command; "?" if it is not recorded.
+        spent_glm: GLM accepted for payment so far, as exact text.
+        srcc: SRCC of the means on the test photos; None before the run is finished.
+        report: path of the report; None if there is none.
+        open_allocations: ids of allocations that were not released.
+        open_agreements: ids of agreements that have not ended or are not billed yet.
+    """
 
     run: str
     state: str
@@ -30,7 +43,7 @@ class RunState:
 
 
 def is_training_run(folder: Path) -> bool:
-    """Returns whether a folder holds a training run; the folder of an evaluation holds none.
+    """Returns True if a folder holds a training run; the folder of an evaluation holds none.
 
     Raises RunFolderError if its `run.json` cannot be read.
     """
@@ -58,7 +71,11 @@ def read_run_state(folder: Path) -> RunState:
 
 @dataclass(frozen=True)
 class HireTerms:
-    """The terms of a provider's agreement; the price is text that `requestor.money.Price.from_text` reads."""
+    """The terms of a provider's agreement.
+
+    price: the price as text, which `requestor.money.Price.from_text` reads.
+    threads: number of threads that the provider offers, and bills.
+    """
 
     price: str
     threads: int
@@ -66,20 +83,20 @@ class HireTerms:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Holds everything that the folder of one run tells.
+    """Holds everything that is known from the folder of one run.
 
     Attributes:
         identity: the options that distinguish the run from others (`run.json`).
-        backend: the backend of its last command; None if `options.json` does not tell it.
-        budget: GLM that its last command may spend; None if `options.json` does not tell it.
-        attempts: all lines of `metrics.jsonl`; a round that was done again has several.
-        rounds: the last line of each round, in order.
-        receipts: one for each provider, so far.
-        hires: the last terms of each provider, by its id.
-        rejected: GLM of the bills that were rejected, by provider id.
+        backend: backend of the run's last command; None if it is not in `options.json`.
+        budget: GLM that the run's last command may spend; None if it is not in `options.json`.
+        attempts: all entries of `metrics.jsonl`, oldest first; a round that was done again has several.
+        rounds: the last entry of each round, in order.
+        receipts: the receipt of each provider, so far.
+        hires: the terms of each provider's last agreement, by provider id.
+        rejected: GLM of each provider's rejected bills, by provider id.
         evaluation: `metrics` and `intervals` on the test photos; None before the evaluation.
         model: metadata of the finished model; None before it exists.
-        seconds: time that the run has taken; 0 while its first process works.
+        seconds: time that the run has taken; 0 before its first process has recorded a time.
     """
 
     identity: dict[str, Any]
@@ -101,11 +118,12 @@ class RunRecord:
 
     @property
     def spent(self) -> Decimal:
+        """Returns the GLM of all receipts."""
         return sum((receipt.paid_glm for receipt in self.receipts), Decimal(0))
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Reads everything that the folder of a run tells.
+    """Reads everything that is known from the folder of a run.
 
     Raises RunFolderError if the folder holds no training run, or a file of it is damaged.
     """
@@ -126,7 +144,7 @@ def read_run_record(folder: Path) -> RunRecord:
         budget=budget,
         attempts=attempts,
         rounds=latest(attempts),
-        # A run with local workers writes nothing into the ledger; its receipts are written at the end.
+        # A run with local workers writes nothing into the ledger; it writes its receipts at its end.
         receipts=[_receipt(entry) for entry in receipt["providers"]] if receipt else files.ledger.receipts(),
         hires={
             entry["provider"]: HireTerms(entry["price"], entry["threads"])

@@ -1,6 +1,6 @@
-"""Defines the lines of `metrics.jsonl`: one a round, with an entry for each outcome of a task.
+"""Defines the lines of `metrics.jsonl`: one for each round, with an entry for each outcome of a task.
 
-A field that an older version of this program did not write has a default; fields that a newer one adds are ignored.
+A field that an older version of this program did not write has a default; fields that a newer version adds are ignored.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class OutcomeEntry:
         job: id of the job.
         client: number of the client whose task it was; None in the embedding, which has no clients.
         provider, provider_id: name and id of the provider; None if no provider took the task.
-        norm: norm of the update; None if it was refused before it was computed.
-        emd: EMD on the hold-out with half of the update; None if it was refused before it was computed.
-        content: hash of the update's values.
-        samples: number of assigned samples; in the embedding, of photos.
+        norm: norm of the update; None if the update was refused before its norm was computed.
+        emd: EMD on the hold-out with half of the update; None if the update was refused before this EMD was computed.
+        content: SHA-256 of the update's values; None if they were not hashed.
+        samples: number of assigned samples; in the embedding, the number of photos.
         loss: mean training loss, as the provider claims it.
         seconds: time from the start of the task to its end.
         cost_glm: GLM for the provider's usage; None if it is not known.
@@ -51,9 +51,11 @@ class OutcomeEntry:
 
     @property
     def admitted(self) -> bool:
+        """Returns True if the result was used."""
         return self.kind == ADMITTED
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the entry as JSON values; the cost is an exact text."""
         cost = None if self.cost_glm is None else str(self.cost_glm)
         return {**dataclasses.asdict(self), "admitted": self.admitted, "cost_glm": cost}
 
@@ -61,7 +63,7 @@ class OutcomeEntry:
     def from_json(cls, content: Mapping[str, Any]) -> OutcomeEntry:
         """Reads an entry. Raises ValueError if a field is missing, or has a wrong type."""
         known = {f.name: content[f.name] for f in dataclasses.fields(cls) if f.name in content}
-        # The first versions did not write the kind of a verdict.
+        # The first versions of this program did not write the kind of a verdict.
         known.setdefault("kind", ADMITTED if content.get("admitted") is True else "no update")
         known["cost_glm"] = read_amount(known.get("cost_glm"))
         try:
@@ -77,12 +79,14 @@ class RoundEntry:
     """The record of one round; round 0 is the embedding.
 
     Attributes:
+        round: number of the round.
         moved: True if the round changed the model.
         updates: one entry for each outcome.
-        loss: mean training loss of the admitted updates, as the providers claim it; None if there are none.
+        loss: mean training loss of the admitted updates, as the providers claim it; None if there are none, or if the
+            model did not change.
         holdout: metrics on the hold-out by their names in `nima.ratings.metrics.Metrics`; None if the model did not
             change.
-        spent_glm: GLM that the run has spent so far.
+        spent_glm: GLM that the run has spent so far; None if it is not known.
     """
 
     round: int
@@ -98,6 +102,7 @@ class RoundEntry:
         return sum(update.admitted for update in self.updates)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the line as JSON values; amounts are exact texts."""
         line: dict[str, Any] = {"round": self.round, "moved": self.moved, "admitted": self.admitted, "loss": self.loss}
         if self.holdout is not None:
             line["holdout"] = dict(self.holdout)
@@ -109,7 +114,7 @@ class RoundEntry:
     def from_json(cls, content: Mapping[str, Any]) -> RoundEntry:
         """Reads an entry. Raises ValueError if a field is missing, or has a wrong type."""
         number, updates, holdout = content.get("round"), content.get("updates"), content.get("holdout")
-        # The first versions did not write whether the model changed, but wrote hold-out metrics if it did.
+        # The first versions of this program wrote no `moved`, but wrote hold-out metrics only if the model changed.
         moved, loss = content.get("moved", holdout is not None), content.get("loss")
         if not isinstance(number, int) or isinstance(number, bool) or not isinstance(moved, bool):
             raise ValueError("it lacks the number of its round, or does not tell whether the model changed")
@@ -124,7 +129,7 @@ class RoundEntry:
 
 
 def latest(attempts: Iterable[RoundEntry]) -> list[RoundEntry]:
-    """Returns one entry a round, in order: the last one of a round that was done again."""
+    """Returns one entry for each round, in order of the rounds: the last one if a round was done again."""
     by_round = {attempt.round: attempt for attempt in attempts}
     return [by_round[number] for number in sorted(by_round)]
 
@@ -139,7 +144,10 @@ def _is_number(value: object) -> bool:
 
 
 def read_amount(text: object) -> Decimal | None:
-    """Reads an amount of GLM, which files hold as text, exactly. Raises ValueError if it is not one."""
+    """Reads an amount of GLM from its exact text in a file; returns None for None.
+
+    Raises ValueError if `text` is neither an amount nor None.
+    """
     if text is None:
         return None
     try:
