@@ -1,7 +1,8 @@
 """Keeps a run within its budget: limits what every hired activity may cost, and decides which bills are accepted.
 
-Golem bills after the work, and yapapi accepts every bill and knows no budget. So a task starts here only if all that
-can still be billed, at full load and until its deadline, fits into the budget together with it.
+Providers bill after the work, and yapapi accepts every bill and knows no budget. So a task is started only if the
+budget covers the task and everything else that can be billed until the task's deadline, with all activities at full
+load.
 """
 
 from __future__ import annotations
@@ -15,21 +16,27 @@ from requestor.money.amounts import Price, show_glm
 from requestor.records import Ledger
 
 EVALUATION_RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
-BILLING_SLACK = 15.0  # seconds that may be billed beyond the time measured here: start-up, last report, clocks
-SHORTEST_ATTEMPT_SECONDS = 60.0  # no task starts with money for less time
-FAREWELL = 10.0  # seconds that it takes to end an activity that is not worth keeping
+# Seconds that a provider may bill beyond the time that was measured here, because of its start-up, the time of its last
+# report, and differences of the clocks.
+BILLING_SLACK = 15.0
+SHORTEST_ATTEMPT_SECONDS = 60.0  # no task is started if the budget covers less time
+FAREWELL = 10.0  # seconds that it takes to end an activity that the budget does not allow to wait any longer
 
 
 @dataclass
 class Activity:
-    """One warm provider. Times are of the accounts' clock, in seconds.
+    """One activity of a hired provider, which costs GLM until it ends. Times are in seconds, of the accounts' clock.
 
     Attributes:
-        agreement: the agreement under which it is billed.
-        busy_until: the deadline of its present task; in the past if it waits.
-        claimed: the highest cost that it has reported so far, GLM.
-        reported: the part of it that is possible, at the time `reported_at`; None if it has reported nothing.
-        ended: the time at which the requestor ended it; None while it lives.
+        agreement: id of the agreement under which the activity is billed.
+        price: the provider's price.
+        threads: number of threads that the provider may bill.
+        started: time at which the activity was created.
+        busy_until: deadline of its task; a time in the past if it waits for a task.
+        claimed: the highest cost in GLM that the provider has reported so far.
+        reported: the part of this cost that is possible in the time, GLM.
+        reported_at: time of the last report; None if the provider has reported nothing.
+        ended: time at which the requestor ended the activity; None while it runs.
     """
 
     agreement: str
@@ -49,7 +56,7 @@ class Accounts:
 
     Args:
         budget: the most GLM that may be paid, earlier sessions of the same run included.
-        ledger: every accepted bill is written there before it counts.
+        ledger: the run's ledger, for hired activities, promised tasks and bills.
         clock: returns the time in seconds.
     """
 
@@ -63,7 +70,7 @@ class Accounts:
         self._earlier = self.ledger.costs()  # costs of earlier sessions, by agreement
 
     def room_for(self, price: Price, threads: int) -> bool:
-        """Returns whether one more provider can be hired for the shortest task, beside all that others may bill."""
+        """Returns True if the budget covers one more provider with the shortest task, and all that others may bill."""
         until = self.clock() + SHORTEST_ATTEMPT_SECONDS
         return (
             self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, threads)
@@ -71,9 +78,9 @@ class Accounts:
         )
 
     def hire(self, agreement: str, price: Price, threads: int) -> bool:
-        """Returns whether an activity may be created under an agreement; if so, it counts from now on.
+        """Returns True if an activity may be created under an agreement; if so, the activity counts from now on.
 
-        Its start price is owed as soon as it exists, whether it works or not.
+        Its start price is owed as soon as it exists, even if it never works.
         """
         if not self.room_for(price, threads):
             return False
@@ -88,19 +95,27 @@ class Accounts:
         self._activities[activity] = self._activities.pop(agreement)
 
     def adopt(self, agreement: str, price: Price, threads: int, age: float) -> None:
-        """Records that an agreement of an earlier session, `age` seconds old, has been ended: its bill will come."""
+        """Records that an agreement of an earlier session has been ended, so that its bill is expected.
+
+        Args:
+            agreement: id of the agreement.
+            price: the provider's price.
+            threads: number of threads that the provider may bill.
+            age: seconds since the agreement was made.
+        """
         now, noted = self.clock(), self._earlier.pop(agreement, Decimal(0))
         self._activities[agreement] = Activity(agreement, price, threads, now - age, now, reported=noted, ended=now)
 
     def close(self, activity: str) -> None:
-        """Records that an activity has ended, or could not be created; its bill will come, if any."""
+        """Records that an activity has ended, or could not be created; a bill for it may still come."""
         account = self._activities[activity]
         account.busy_until = account.ended = self.clock()
 
     def report(self, activity: str, cost: Decimal) -> None:
-        """Records the cost so far that a provider reports; it never falls, nor rises faster than at full load.
+        """Records the cost in GLM that a provider reports for its activity so far.
 
-        The report binds the provider: it may not bill more for this time later.
+        The recorded cost never falls, and never rises faster than at full load. The report binds the provider: it may
+        not bill more for this time later.
         """
         account, now = self._activities[activity], self.clock()
         account.claimed = max(account.claimed, cost)
@@ -108,8 +123,9 @@ class Accounts:
         account.reported_at = now
 
     def too_dear(self, activity: str) -> str | None:
-        """Returns the reason why a reported usage is impossible: all threads cost less in that time. None if it is
-        possible.
+        """Returns the reason why a reported cost is impossible; None if it is possible.
+
+        It is impossible if all threads, always busy, cost less in that time.
         """
         account = self._activities[activity]
         most = _at_full_load(account, self.clock())
@@ -118,9 +134,15 @@ class Accounts:
         return f"it reports usage worth {show_glm(account.claimed)}, where time and price allow {show_glm(most)}"
 
     def promise(self, activity: str, job: str, seconds: float, reserve: Decimal = Decimal(0)) -> bool:
-        """Lets an activity work on a job for so long, if it fits into the budget minus the reserved share.
+        """Lets an activity work on a job for some time, if the budget covers it; returns True if so.
 
-        The other activities may wait until this task has ended: their waiting is counted, too.
+        The other activities may wait until this task has ended, so their waiting is counted, too.
+
+        Args:
+            activity: id of the activity.
+            job: id of the job.
+            seconds: time limit of the job.
+            reserve: share of the budget, 0 to 1, that must remain.
         """
         until = self.clock() + seconds
         account = self._activities[activity]
@@ -135,16 +157,16 @@ class Accounts:
         return False
 
     def rest(self, activity: str) -> None:
-        """Records that an activity's task is over: from now on it only waits."""
+        """Records that an activity's task has ended, so that the activity waits for the next one."""
         self._activities[activity].busy_until = self.clock()
 
     def can_wait(self) -> bool:
-        """Returns whether all waiting activities may wait a moment longer and then still be ended within the budget."""
+        """Returns True if the budget allows that the activities wait a little longer and are ended then."""
         return self._committed(self.clock() + FAREWELL) <= self.budget
 
     @property
     def spent(self) -> Decimal:
-        """Returns the GLM known to be owed or paid: invoices, and what running activities have reported."""
+        """Returns the GLM that are known to be owed or paid: accepted bills, and the costs that activities reported."""
         running = (a.reported for a in self._activities.values() if a.agreement not in self._invoiced)
         return self._paid() + sum(running, Decimal(0))
 
@@ -154,8 +176,10 @@ class Accounts:
         return self._committed(self.clock())
 
     def allows(self, agreement: str, amount: Decimal) -> bool:
-        """Returns whether a bill is in order: within time, price and reported cost, and not all of the work was
-        rejected.
+        """Returns True if a bill may be accepted.
+
+        It may be if the amount is possible by time, price and reported cost, if the budget covers it, and if not all
+        results of the agreement were rejected.
         """
         own = [account for account in self._activities.values() if account.agreement == agreement]
         at_most = sum((_worst(account, self.clock()) for account in own), Decimal(0))
@@ -163,16 +187,14 @@ class Accounts:
         return within and self.ledger.worthless(agreement) is None
 
     def approve(self, agreement: str, amount: Decimal) -> bool:
-        """Returns whether to accept an invoice; if so, it counts as paid from now on."""
+        """Returns True if an invoice is to be accepted; if so, it counts as paid from now on."""
         if not self.allows(agreement, amount):
             return False
         self._invoiced[agreement] = amount
         return True
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
-        """Records an accepted debit note: `amount` is the activity's cost so far, and is paid independent of its
-        invoice.
-        """
+        """Records an accepted debit note. Its amount, the activity's cost so far, is paid apart from the invoice."""
         self.ledger.record("debit_note", agreement=agreement, activity=activity, amount=amount)
         if activity in self._activities:
             self.report(activity, amount)
@@ -184,12 +206,12 @@ class Accounts:
         self._invoiced[agreement] = amount
 
     def reject_invoice(self, agreement: str, amount: Decimal, reason: str) -> None:
-        """Records a rejected invoice; debit notes of the agreement that were accepted before are paid all the same."""
+        """Records a rejected invoice; debit notes of the agreement that were accepted before are paid nevertheless."""
         self.ledger.record("invoice_rejected", agreement=agreement, amount=amount, reason=reason)
         self._invoiced[agreement] = self.ledger.costs().get(agreement, Decimal(0))
 
     def _paid(self, but: str | None = None) -> Decimal:
-        """Returns the sum of accepted bills, of this session and earlier ones; can leave out those of one agreement."""
+        """Returns the GLM of accepted bills, of this session and earlier ones, without those of the agreement `but`."""
         bills = {**self._earlier, **self._invoiced}
         return sum((amount for agreement, amount in bills.items() if agreement != but), Decimal(0))
 
@@ -199,7 +221,11 @@ class Accounts:
 
 
 def _worst(account: Activity, until: float) -> Decimal:
-    """Returns the most that an activity can be billed for, if it lives until then or until its task's end."""
+    """Returns the most GLM that can be billed for an activity.
+
+    It is assumed to run until `until` or until its task's deadline, whichever is later; an ended activity costs no
+    more.
+    """
     end = account.ended if account.ended is not None else max(until, account.busy_until)
     full = _at_full_load(account, end)
     if account.reported_at is None:

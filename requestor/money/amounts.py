@@ -1,4 +1,4 @@
-"""Amounts of GLM as exact decimals: reads what the user types, shows amounts, and computes a provider's price."""
+"""Handles amounts of GLM as exact decimals: reads what users type, shows amounts, and computes a provider's price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AMOUNT = re.compile(r"\s*(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Z
 def parse_glm(text: str) -> Decimal:
     """Reads an amount such as `2GLM`, `0.5 tGLM` or `2`, exactly.
 
-    Raises ConfigurationError if it is not a number, not positive, finer than 1e-18, or in another currency.
+    Raises ConfigurationError if it is not a number, not positive, has more than 18 decimals, or is in another currency.
     """
     match = _AMOUNT.fullmatch(text)
     if match is None:
@@ -43,7 +43,12 @@ def show_glm(amount: Decimal) -> str:
 
 @dataclass(frozen=True)
 class Price:
-    """A provider's linear price in GLM: a fee for each activity, for each second of wall time, and of CPU time."""
+    """A provider's linear price.
+
+    start: GLM for each activity.
+    wall_second: GLM for each second of wall time.
+    cpu_second: GLM for each second of CPU time.
+    """
 
     start: Decimal
     wall_second: Decimal
@@ -55,14 +60,15 @@ class Price:
 
     @staticmethod
     def from_text(text: str) -> Price:
+        """Reads a price that `to_text` has written."""
         start, wall_second, cpu_second = map(Decimal, text.split())
         return Price(start, wall_second, cpu_second)
 
     def at_full_load(self, seconds: float, threads: int) -> Decimal:
-        """Returns the most that `seconds` of one activity can cost: all threads always busy, and the start fee."""
+        """Returns the most GLM that `seconds` of one activity can cost: the start fee, and all threads always busy."""
         rate = self.wall_second + threads * self.cpu_second
         return self.start + rate * Decimal(str(seconds))
 
     def first_hour(self, threads: int) -> Decimal:
-        """Returns the cost of one hour at full load, the start fee included; `--max-price` limits it."""
+        """Returns the GLM that the first hour costs at full load, start fee included; `--max-price` limits it."""
         return self.at_full_load(SECONDS_AN_HOUR, threads)
