@@ -1,4 +1,4 @@
-"""Reports how one provider's attempt at one task ended: to the board, and to the ledger for the bill."""
+"""Reports to the board and to the ledger how one provider's attempt at one task ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ class Attempt:
     """One provider's attempt at one task. It begins with the constructor; exactly one of its methods ends it.
 
     Args:
-        agreement: the agreement under which it is billed.
+        board: the board from which the provider took the task.
+        ledger: the run's ledger, which decides about the bill later.
+        agreement: id of the agreement under which the attempt is billed.
+        provider: the provider.
+        task: the task.
     """
 
     def __init__(self, board: Board, ledger: Ledger, agreement: str, provider: Provider, task: Task) -> None:
@@ -31,18 +35,27 @@ class Attempt:
         self._started = time.monotonic()
 
     def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
-        """Ends the attempt with a result. `cost`: GLM; None if it is not known."""
+        """Ends the attempt with a result.
+
+        Args:
+            result: the provider's result.
+            output: the output file on this machine; None if there is none.
+            cost: GLM for the provider's usage since its last outcome; None if it is not known.
+        """
         self._record(ok=True)
         self._board.complete(Outcome(self._task, self._provider, result, output, seconds=self._seconds, cost=cost))
 
     def fail(self, error: str) -> None:
-        """Ends the attempt with a failure; the board gives the task to another provider."""
+        """Ends the attempt with a failure for a reason; the board may give the task to another provider."""
         logger.warning("%s failed %s: %s", self._provider.name, self._task.job.job_id, error)
         self._record(ok=False)
         self._board.fail(self._task, self._provider, error, self._seconds)
 
     def fail_by_junk(self, error: str) -> None:
-        """Ends the attempt with a failure that is not paid, if everything under this agreement failed like this."""
+        """Ends the attempt with a failure by a result, file or bill that breaks the rules.
+
+        Nothing is paid under the agreement if no other task of it has succeeded.
+        """
         self._ledger.record("rejected", agreement=self._agreement, job=self._task.job.job_id, reason=error)
         self.fail(error)
 
@@ -53,7 +66,7 @@ class Attempt:
         self._board.refuse(self._task, self._provider, error, self._seconds)
 
     def give_back(self) -> None:
-        """Ends the attempt because this side stopped it; the provider is not blamed."""
+        """Ends the attempt because this program stopped it; the provider is not blamed."""
         self._board.give_back(self._task)
 
     @property

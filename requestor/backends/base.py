@@ -15,7 +15,11 @@ from requestor.records import Receipt
 
 @dataclass(frozen=True)
 class Provider:
-    """Identifies a provider: by the node id on Golem, or by the name of the local worker."""
+    """A provider.
+
+    id: its node id on Golem, or the name of a local worker.
+    name: its name for people, which it has chosen itself.
+    """
 
     id: str
     name: str
@@ -27,8 +31,10 @@ class Task:
 
     Attributes:
         job: the work; the backend fills in `store` and `threads`, because it knows the provider.
-        store: content-addressed files (`<sha256>.safetensors`) that the job names; each is sent once to each provider.
-        weights: the round's weights, a file that is put beside the job; None if the job needs only the base model.
+        store: paths of the content-addressed files (`<sha256>.safetensors`) that the job names; each is sent once to
+            each provider.
+        weights: path of the file with the round's weights, which is put beside the job; None if the job needs only the
+            base model.
         seconds: time limit of one attempt, transfers included.
         largest_output: the most bytes that the job's output file may have.
     """
@@ -41,21 +47,23 @@ class Task:
 
 
 def renamed_task(task: Task) -> Task:
-    """Returns the same task under another job id, so that a late result of the first one is not taken for its own."""
+    """Returns the task under another job id, so that a late result of the first job is not taken for the second's."""
     return replace(task, job=replace(task.job, job_id=f"{task.job.job_id}-again"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Holds the end of a task. `result` and `output` are claims of a provider, which nobody has checked yet.
+    """Tells how a task ended. `result` and `output` are claims of a provider, which nobody has checked yet.
 
     Attributes:
+        task: the task.
         provider: the provider that did the task; None if no provider took it in time.
-        output: the output file, on this machine; None if there is none.
+        result: the provider's result; None if there is none.
+        output: path of the output file on this machine; None if there is none.
         error: the reason why there is no result; None if there is one.
         seconds: wall time from the start of the attempt to its end.
         cost: GLM for the provider's usage since its last outcome, waiting included; None if nobody is paid, or if the
-            daemon does not know it.
+            cost is not known.
     """
 
     task: Task
@@ -74,8 +82,8 @@ class BackendStatus:
     Attributes:
         providers: names of the hired providers.
         spent: GLM that are owed or paid so far.
-        at_work: the provider of each job, by job id, from the moment when it takes the job until it ends the job or
-            gives it back, even after the round is over.
+        at_work: the provider that works on each job, by job id. A job stays here until its attempt has ended or was
+            given back, even if the round is over.
     """
 
     providers: set[str] = field(default_factory=set)
@@ -84,7 +92,10 @@ class BackendStatus:
 
 
 class Backend(Protocol):
-    """Has tasks computed by providers, which stay hired from `__aenter__` to `__aexit__`, over all rounds."""
+    """Has tasks computed by providers, which stay hired from `__aenter__` to `__aexit__`, over all rounds.
+
+    name: name of the backend, "golem" or "local".
+    """
 
     name: str
 
@@ -102,7 +113,10 @@ class Backend(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Ends and pays what an earlier process of the same run left open, and hires nobody. Needs no `__aenter__`."""
+        """Ends the agreements that an earlier process of the same run left open, and pays their bills.
+
+        It hires nobody, and needs no `__aenter__`.
+        """
         ...
 
     def dismiss(self, provider_id: str) -> None:
@@ -110,11 +124,13 @@ class Backend(Protocol):
         ...
 
     def reject(self, job_id: str, reason: str) -> None:
-        """Marks a job's result as worthless. An agreement with no other result is not paid."""
+        """Marks a job's result as worthless, with the reason. An agreement without any other result is not paid."""
         ...
 
-    def status(self) -> BackendStatus: ...
+    def status(self) -> BackendStatus:
+        """Returns the present state of the backend."""
+        ...
 
     def receipts(self) -> list[Receipt]:
-        """Returns the work and the payment of each provider; complete only after `__aexit__`."""
+        """Returns the work and the payment of each provider; they are complete only after `__aexit__`."""
         ...

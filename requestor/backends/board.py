@@ -11,27 +11,31 @@ from dataclasses import replace
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.errors import ImageMismatch
 
-ATTEMPTS = 3  # of one task
-STRIKES = 2  # failed tasks after which a provider is given no more tasks
-DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for so long and at least one provider is banned
-GLANCE_SECONDS = 5.0  # between two checks for that
-GATHERING_SECONDS = 30.0  # in which no provider takes a second task, if others are still expected
+ATTEMPTS = 3  # number of failed attempts at one task after which the task has failed
+STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
+DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for this time and at least one provider is banned
+GLANCE_SECONDS = 5.0  # time between two checks whether this is so
+GATHERING_SECONDS = 30.0  # time in which no provider takes a second task if others are still expected
 
 
 class Board:
     """Holds the tasks of the present round, which providers take one at a time.
 
-    A provider gets a task that it has not failed before, if there is one; among these, it gets the one of which it
-    already holds the most files, so that each shard is sent once. Every task of a round ends in exactly one outcome,
-    at the latest at the round's deadline.
+    If possible, a provider gets a task that it has not failed before; among these, it gets the one of which it already
+    holds the most files, so that each shard is sent only once. Every task of a round ends in exactly one outcome, at
+    the latest at the round's deadline.
 
     `requestor.training.providers.standing` decides which provider's results are bad, and tells the board to dismiss
-    it. The board itself counts only attempts that failed without a result, because nothing else sees all of them.
+    the provider. The board itself counts only attempts that failed without a result, because nothing else sees all of
+    them.
 
     Args:
         crew: the expected number of providers. Until so many have come, but not longer than `GATHERING_SECONDS`, no
             provider takes a second task: otherwise the first ones would do the work of those that come seconds later.
         proven: True if the program that providers run is known to be of this version.
+
+    Attributes:
+        at_work: the provider of each job, as in `BackendStatus`.
     """
 
     def __init__(self, crew: int = 1, proven: bool = False) -> None:
@@ -44,7 +48,7 @@ class Board:
         self._given_up: str | None = None
         self._pending: list[Task] = []
         self._running: dict[str, Task] = {}
-        self.at_work: dict[str, Provider] = {}  # as in BackendStatus
+        self.at_work: dict[str, Provider] = {}
         self._failed_by: dict[str, list[str]] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
@@ -54,16 +58,21 @@ class Board:
         self._posted = asyncio.Event()
 
     def is_banned(self, provider_id: str) -> bool:
-        """Returns whether a provider is given no more tasks, because it was dismissed or has failed too often."""
+        """Returns True if a provider is given no more tasks, because it was dismissed or has failed too often."""
         return provider_id in self._dismissed or self._strikes.get(provider_id, 0) >= STRIKES
 
     def dismiss(self, provider_id: str) -> None:
-        """Gives a provider no more tasks, whatever it did so far."""
+        """Gives a provider no more tasks."""
         self._dismissed.add(provider_id)
         self._notify()
 
     def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
-        """Takes the task that suits this provider best; None if there is none. `held`: names of its store files."""
+        """Takes the task that suits a provider best; returns None if there is none for it.
+
+        Args:
+            provider: the provider.
+            held: names of the store files that the provider has already.
+        """
         if self.is_banned(provider.id) or not self._pending or self._must_wait(provider):
             return None
         names = set(held)
@@ -86,6 +95,10 @@ class Board:
         """Takes a task as `take` does, but waits until there is one.
 
         Returns None as soon as the provider is banned, the board is closed, or `can_wait` returns False.
+
+        Args:
+            provider, held: as for `take`.
+            can_wait: returns True if the provider may wait any longer.
         """
         while not self._closed and not self.is_banned(provider.id) and can_wait():
             posted = self._posted
@@ -111,14 +124,14 @@ class Board:
         return gathering and provider.id in self._seen and len(self._seen) < self._crew
 
     def complete(self, outcome: Outcome) -> None:
-        """Ends a task with the result of a provider; ignored if the round is over."""
+        """Ends a task with the result of a provider; the result is ignored if the round is over."""
         self._proven = True
         self.at_work.pop(outcome.task.job.job_id, None)
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
 
     def give_back(self, task: Task) -> None:
-        """Offers a task again that was not started (no money, or the worker was stopped); no provider is blamed."""
+        """Offers a task again that was not done, for lack of money or because its worker was stopped; blames nobody."""
         self.at_work.pop(task.job.job_id, None)
         if self._running.pop(task.job.job_id, None) is not None:
             self._pending.append(task)
@@ -127,7 +140,7 @@ class Board:
     def fail(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
         """Records a failed attempt; another provider gets the task, until `ATTEMPTS` have failed."""
         self._strikes[provider.id] = self._strikes.get(provider.id, 0) + 1
-        self._notify()  # the worker of a provider that is banned now must stop waiting
+        self._notify()  # if the provider is banned now, its worker must stop waiting
         job_id = task.job.job_id
         self.at_work.pop(job_id, None)
         if self._running.pop(job_id, None) is None:
@@ -143,8 +156,8 @@ class Board:
     def refuse(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
         """Ends the run, because a provider's program says that it is of another version than this one.
 
-        All providers run the same image, so all would say so. If one has shown that the image fits, it is a lie, and
-        counts as a failed attempt.
+        All providers run the same image, so all would say so. If the image is known to be of this version, for example
+        because a provider has sent a result, the claim is a lie and counts as a failed attempt.
         """
         if self._proven:
             self.fail(task, provider, error, seconds)
@@ -157,23 +170,23 @@ class Board:
         self.close()
 
     def withdraw(self, reason: str) -> None:
-        """Ends all tasks that wait, because no further task can be started; tasks that run go on."""
+        """Ends all waiting tasks, because no further task can be started; running tasks go on."""
         for task in self._pending:
             error = self._errors.get(task.job.job_id, reason)
             self._outcomes.put_nowait(Outcome(task, None, error=error))
         self._pending.clear()
 
     def abandon(self, reason: str) -> None:
-        """Ends every open task now, and every later one at once, because no provider is left and none will come."""
+        """Ends all open tasks, and every later one at once, because no provider is left and none will come."""
         self._given_up = reason
         self._pending.extend(self._running.values())
         self._running.clear()
         self.withdraw(reason)
 
     def _deserted(self) -> bool:
-        """Returns whether a provider is banned and nobody has worked for `DESERTED_SECONDS`.
+        """Returns True if a provider is banned and nobody has worked for `DESERTED_SECONDS`.
 
-        While no provider is banned, the round goes on waiting.
+        If no provider is banned, the round goes on waiting for providers to come.
         """
         if self._running:
             self._busy_at = time.monotonic()
@@ -181,7 +194,7 @@ class Board:
         return out and time.monotonic() - self._busy_at > DESERTED_SECONDS
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
-        """Posts the tasks, yields one outcome for each when it ends, and closes the round after `seconds`.
+        """Offers the tasks, yields one outcome for each when it ends, and closes the round after `seconds`.
 
         Raises ImageMismatch if the providers run another version of this program.
         """
@@ -210,7 +223,7 @@ class Board:
                 if isinstance(outcome, ImageMismatch):
                     raise outcome
                 if outcome.task.job.job_id not in left:
-                    continue  # it belongs to an earlier round, which is closed
+                    continue  # the outcome belongs to an earlier round, which is closed
                 del left[outcome.task.job.job_id]
                 yield outcome
             for job_id, task in left.items():

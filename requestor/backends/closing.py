@@ -12,23 +12,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LAST_CALL = 0.05  # seconds in which an item that has already arrived is handed over when the time is up
+LAST_CALL = 0.05  # seconds for which an item is awaited even if the time is up, as it may have arrived already
 FAREWELL = 10.0  # seconds that a backend has to clean up after a round was closed
 
 
 @dataclass(frozen=True)
 class RoundLimits:
-    """Holds how long a round waits, and for how many updates.
+    """Holds the limits of the time that a round waits, and of the number of updates that it waits for.
 
-    seconds: the round closes after this time if it has a quorum.
-    extension: seconds that the round waits longer, once, if it has no quorum by then.
+    seconds: time in seconds after which the round closes if it has a quorum.
+    extension: seconds that the round waits longer if it has no quorum by then.
     attempt: time limit in seconds of one task on one provider, its first transfers included.
-    quorum: share of the tasks; with fewer admitted updates, the model stays as it is.
-    spare: number of clients that are asked, relative to the number that is needed (production federated learning asks
+    quorum: share of the tasks, 0 to 1, whose updates must be admitted; with fewer, the model stays as it is.
+    spare: number of clients that are asked, divided by the number that is needed (production federated learning asks
         1.3 times as many: Bonawitz et al. 2019, arXiv 1902.01046). As soon as the needed number has answered, the rest
         get as much time again; after that, the round closes without them.
-    patience: if the quorum is there but fewer than needed answer, because some hang, the rest get so many times the
-        time that the quorum took.
+    patience: factor for the case that the quorum is reached, but fewer than the needed number answer, because some
+        hang: the rest get the time that the quorum took times this factor.
     grace: the least time in seconds that the rest get.
     """
 
@@ -46,18 +46,20 @@ class RoundLimits:
         return self.seconds + self.extension
 
     def quorum_of(self, tasks: int) -> int:
+        """Returns the number of admitted updates without which a round of so many tasks does not change the model."""
         return max(1, math.ceil(self.quorum * tasks))
 
     def needed(self, tasks: int) -> int:
+        """Returns the number of answers after which a round of so many tasks waits only a limited time for the rest."""
         return max(self.quorum_of(tasks), math.floor(tasks / self.spare))
 
     def closing_time(self, tasks: int, answered: Sequence[float], admitted: Sequence[float]) -> float:
-        """Returns when the round closes, in seconds from its start, by what is known now.
+        """Returns the time at which the round closes, as far as it is known now, in seconds from the round's start.
 
         Args:
             tasks: number of tasks in the round.
-            answered: times at which updates came in, in seconds from the start, in order.
-            admitted: the same for the updates that were admitted.
+            answered: times at which results came, in seconds from the round's start, ascending.
+            admitted: times at which the admitted ones of them came.
         """
         quorum = self.quorum_of(tasks)
         if len(admitted) < quorum:
@@ -79,8 +81,8 @@ async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> A
     """Yields the items as they come, until the time is up; then closes `items`.
 
     Args:
-        items: may take for ever, and may refuse to end.
-        closes: returns the end time, on the clock of `time.monotonic`; is asked again after every item.
+        items: the items; the iterator may take for ever, and may refuse to end.
+        closes: returns the end of the time, on the clock of `time.monotonic`; it is called again after every item.
     """
     following: asyncio.Future[T | None] = asyncio.ensure_future(anext(items, None))
     try:
@@ -92,7 +94,7 @@ async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> A
             item = following.result()
             if item is None:
                 return
-            following = asyncio.ensure_future(anext(items, None))  # is awaited while the caller handles `item`
+            following = asyncio.ensure_future(anext(items, None))  # it goes on while the caller handles `item`
             yield item
     finally:
         following.cancel()

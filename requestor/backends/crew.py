@@ -1,4 +1,4 @@
-"""Runs the hired providers: each takes task after task from the board, within the budget, and is metered meanwhile."""
+"""Runs the hired providers: each takes tasks from the board, one after another, and its cost is watched meanwhile."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
 from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
 
-METER_SECONDS = 5.0  # between two requests for the cost of each activity
+METER_SECONDS = 5.0  # time between two requests for the cost of each activity
 
 
 @dataclass(frozen=True)
 class GolemSettings:
-    """Holds what the Golem backend demands on the market, and the account that pays.
+    """Holds the values that the Golem backend demands on the market, and the account that pays.
 
     Attributes:
         connection: the requestor's daemon and payment network.
         subnet: only providers of this subnet are hired.
-        image: the task package, `hash:sha3:<hash>:<url>`.
-        image_checked: True if the image's labels are known to be of this version.
-        image_models: SHA-256 of models that the image contains, which are therefore not sent.
+        image: the task package of the provider image, `hash:sha3:<hash>:<url>`.
+        image_checked: True if the image is known by its labels to be of this version.
+        image_models: SHA-256 of each model that the image contains; these models are not sent.
         python: absolute path of the image's Python, which can import `provider_image`.
         max_price: the most GLM that the first hour of one provider may cost at full load, start fee included.
         environment: variables for yapapi's own `gftp` process (GSB_URL, PATH).
@@ -72,21 +72,26 @@ class WorkContext(Protocol):
 
 
 class Seat(Protocol):
-    """Describes what yapapi calls a task: the place of one provider, from the first of our tasks to the last."""
+    """Describes what yapapi calls a task: the place of one provider, from the first to the last task that it does."""
 
     def accept_result(self) -> None:
-        """Tells yapapi that the provider has finished with it."""
+        """Tells yapapi that the provider has left its seat, and that its work is accepted."""
 
 
 @dataclass(frozen=True)
 class CommandFailure:
-    """A failed command of a script whose activity can still be used: the daemon's message, and the program's stderr."""
+    """A failed command of a script; its activity can still be used.
+
+    message: the daemon's message.
+    stderr: the program's stderr.
+    """
 
     message: str
     stderr: str
 
     @property
     def is_mismatch(self) -> bool:
+        """Returns True if the provider's program says that it is of another version."""
         return self.message.endswith(f" exited with code {EXIT_VERSION_MISMATCH}")
 
     def __str__(self) -> str:
@@ -97,7 +102,7 @@ class CommandFailure:
 
 
 class Dismissed(Exception):
-    """Ends a worker whose provider is banned."""
+    """Makes yapapi end the agreement of a provider that is banned."""
 
 
 @dataclass
@@ -105,9 +110,13 @@ class Hired:
     """A hired provider, whose activity runs.
 
     Attributes:
+        provider: the provider.
+        context: yapapi's context of its activity.
+        agreement: id of its agreement.
+        threads: number of threads that it offers, and bills.
         deployed: True if our image runs there by now.
-        accounted: GLM that its outcomes so far have cost, as it reported.
-        held: names of the store files that it has.
+        accounted: GLM that its outcomes so far have cost, as the provider reported.
+        held: names of the store files that the provider has.
     """
 
     provider: Provider
@@ -120,10 +129,13 @@ class Hired:
 
 
 class Crew:
-    """Runs all providers that work now.
+    """Runs all hired providers.
 
     Args:
-        accounts: is asked before every task, and told every cost.
+        settings: the settings of the Golem backend.
+        accounts: the run's accounts, which are asked before every task, and are told every cost.
+        board: the board from which the providers take tasks.
+        inbox: takes the files that providers send.
         failure_of: returns the failed command that an exception of yapapi means; None for any other exception.
     """
 
@@ -145,16 +157,21 @@ class Crew:
 
     @property
     def names(self) -> set[str]:
+        """Returns the names of the hired providers."""
         return {hired.provider.name for hired in self._hired.values()}
 
     def agreement_of(self, job_id: str) -> str | None:
-        """Returns the agreement under which a job's result came; None if none came."""
+        """Returns the id of the agreement under which a job's result came; None if no result came."""
         return self._agreement_of.get(job_id)
 
     async def work(self, hired: Hired, seats: AsyncIterable[Seat]) -> AsyncGenerator[Any, Any]:
         """Yields the scripts that one provider runs, from its first task to its last.
 
-        An exception makes yapapi end the agreement and give the seat to another provider.
+        If it raises an exception, yapapi ends the agreement and gives the seat to another provider.
+
+        Args:
+            hired: the provider.
+            seats: yapapi's tasks, of which the provider takes one as its seat.
         """
         activity, provider = hired.context.id, hired.provider
         hired.held.update(f"{sha256}.safetensors" for sha256 in self._settings.image_models)
@@ -213,14 +230,17 @@ class Crew:
             self._accounts.close(activity)
 
     async def meter_all(self) -> None:
-        """Asks for the cost of every activity, again and again. If no answer comes, the accounts assume the worst."""
+        """Asks all providers for their costs, again and again, until it is cancelled.
+
+        If no answer comes, the accounts assume the highest possible cost.
+        """
         while True:
             await asyncio.gather(*map(self._meter, list(self._hired)))
             await asyncio.sleep(METER_SECONDS)
 
     async def _meter(self, activity: str) -> Decimal | None:
         """Returns the GLM that an activity has cost so far, as its provider reports it; None if it does not answer."""
-        with suppress(Exception):  # the answer comes from a stranger, and may be anything
+        with suppress(Exception):  # the answer comes from a provider, and may be anything
             answer = await asyncio.wait_for(self._hired[activity].context.get_cost(), METER_SECONDS)
             if answer is not None and activity in self._hired:
                 cost = Decimal(repr(answer))
@@ -229,7 +249,11 @@ class Crew:
         return None
 
     def _affordable(self, activity: str, task: Task) -> float | None:
-        """Promises an attempt's worst cost; returns its time limit in seconds, or None if the budget has no room."""
+        """Promises an activity the highest cost of an attempt at the task; returns the attempt's time limit in seconds.
+
+        If the budget does not cover the task's own limit, it tries shorter ones. Returns None if it does not cover the
+        shortest attempt either.
+        """
         reserve = Decimal(0) if task.job.kind == "evaluate" else EVALUATION_RESERVE
         seconds = task.seconds
         while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
@@ -239,7 +263,10 @@ class Crew:
         return seconds
 
     def _script(self, hired: Hired, task: Task, seconds: float) -> Any:
-        """Makes a script that sends what the provider lacks (the image first), runs the program, fetches its files."""
+        """Makes the script of an attempt, which sends missing files, runs the program, and fetches the results.
+
+        The first script of a provider also starts the image there.
+        """
         job_id, folder = task.job.job_id, f"{JOBS_FOLDER}/{task.job.job_id}"
         script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         if not hired.deployed:

@@ -1,4 +1,4 @@
-"""Runs tasks on Golem: hires providers through yapapi in one job over all rounds, within a budget."""
+"""Runs tasks on Golem: hires providers through yapapi, in one job of yapapi for all rounds, within a budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from requestor.image import TASK_MEMORY_GIB
 from requestor.money import Accounts
 from requestor.records import Receipt
 
-warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi's own import of it
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi imports it
 import yapapi  # noqa: E402
 from yapapi import WorkContext, events  # noqa: E402
 from yapapi.config import ApiConfig  # noqa: E402
@@ -37,8 +37,8 @@ from yapapi.rest.payment import DebitNote, Invoice  # noqa: E402
 from yapapi.script import Script  # noqa: E402
 from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
-JOB_ATTEMPTS = 5  # to publish the demand
-CLOSING_SECONDS = 60.0  # that providers have to end their activities and send their bills
+JOB_ATTEMPTS = 5  # number of attempts to publish the demand
+CLOSING_SECONDS = 60.0  # time that providers have to end their activities and send their bills
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,13 @@ logger = logging.getLogger(__name__)
 class GolemBackend:
     """Runs tasks on hired providers through yapapi.
 
-    yapapi gives its tasks to any worker, does not keep why one failed, and retries it for ever. So each task of yapapi
-    is only a seat of our crew: one provider takes it, and then takes task after task from our board until the end. If
-    that provider fails, another one gets the seat.
+    yapapi gives a task to any worker, does not keep the reason why it failed, and retries it for ever. So each task of
+    yapapi is only a seat in our crew: one provider takes the seat, and then takes task after task from our board until
+    the end. If this provider fails, another one gets the seat.
 
     Args:
-        accounts: is asked before every task, and told every cost.
+        settings: the settings of the demand and of the payment.
+        accounts: the run's accounts, which are asked before every task, and are told every cost.
         workers: number of providers to hire.
         inbox: existing folder for the files of results.
     """
@@ -145,10 +146,10 @@ class GolemBackend:
         return self._ledger.receipts()
 
     async def _run_job(self) -> None:
-        """Runs the one yapapi job, and starts it again if yapapi gave it up, as it does after one failed request to the
-        market.
+        """Runs the job of yapapi; starts it again if yapapi could not publish the demand.
 
-        Its time limit ends the job, too, and yapapi reports nothing then.
+        yapapi gives a job up after one failed request to the market. The job also ends at its time limit, and yapapi
+        reports nothing then.
         """
         reason = f"the Golem job has ended (its time limit is {LONGEST_RUN})"
         try:
@@ -179,12 +180,15 @@ class GolemBackend:
             payload=_ProviderImage(self._settings.image),
             max_workers=self._count,
             timeout=LONGEST_RUN,
-            implicit_init=False,  # the implicit script has no time limit, and does not ask the accounts
+            implicit_init=False,  # yapapi's own first script has no time limit, and the accounts are not asked
         ):
             pass
 
     async def _hire(self, agreement: Agreement, create: CreateActivity) -> Activity:
-        """Creates an activity with `create`, if the budget has room for it: an activity costs as soon as it exists."""
+        """Creates an activity with `create`, if the budget covers it, because an activity costs as soon as it exists.
+
+        Raises `_TooDear` if the budget does not cover it.
+        """
         self._note_agreement(agreement)  # yapapi's own event may come later
         offer = _offer(agreement)
         if not self._accounts.hire(agreement.id, offer.price, offer.threads):
@@ -196,7 +200,7 @@ class GolemBackend:
             raise
 
     def _note_agreement(self, agreement: Agreement) -> None:
-        """Writes an agreement into the ledger, once."""
+        """Writes an agreement into the ledger, unless this was done before."""
         if agreement.id in self._noted:
             return
         self._noted.add(agreement.id)
@@ -207,7 +211,10 @@ class GolemBackend:
         )  # fmt: skip
 
     async def _end_job(self) -> None:
-        """Waits until every provider has left its seat. If no provider works, none would leave one: cancels the job."""
+        """Waits until every provider has left its seat, and ends the job of yapapi.
+
+        If no provider is hired, nobody would leave a seat: then the job is cancelled at once.
+        """
         if self.status().providers:
             await asyncio.wait([self._job], timeout=CLOSING_SECONDS)
         self._job.cancel()
@@ -222,7 +229,7 @@ class GolemBackend:
         return self._crew.work(hired, seats)
 
     def _on_event(self, event: events.Event) -> None:
-        """Writes costs into the ledger. yapapi calls this for every event."""
+        """Writes agreements and accepted bills into the ledger, and logs failures; yapapi calls it for every event."""
         if isinstance(event, events.AgreementConfirmed):
             self._note_agreement(event.agreement)
         elif isinstance(event, events.DebitNoteAccepted):
@@ -245,9 +252,11 @@ class _TooDear(Exception):
 
 
 class _Strategy(MarketStrategy):
-    """Hires the cheapest providers first, but none above `--max-price`, beyond the rest of the budget, or banned.
+    """Decides which providers are hired, and which bills are accepted.
 
-    Accepts no bill beyond time and price, and none for junk. yapapi leaves a bill open unless it is accepted in full.
+    The cheapest providers are hired first. None is hired that is banned, costs more than `--max-price`, or costs more
+    than the rest of the budget. No bill is accepted that is higher than time and price allow, or that is for worthless
+    results only. yapapi leaves a bill open unless it is accepted in full.
     """
 
     def __init__(self, max_price: Decimal, board: Board, accounts: Accounts, wallet: Wallet) -> None:
@@ -275,7 +284,7 @@ class _Strategy(MarketStrategy):
         return Decimal(0)
 
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        # A debit note with a due date is paid apart from the invoice. We never accept one: runs are too short for it.
+        # A debit note with a due date is paid apart from the invoice. None is accepted, as runs are too short for it.
         amount = Decimal(debit_note.total_amount_due)
         in_order = debit_note.payment_due_date is None and self._accounts.allows(debit_note.agreement_id, amount)
         return amount if in_order else Decimal(0)
@@ -283,7 +292,7 @@ class _Strategy(MarketStrategy):
 
 @dataclass
 class _ProviderImage(Payload):
-    """Demands our image. yapapi's own `vm.repo` would look the image up over HTTP at every start."""
+    """Demands the provider image. yapapi's own `vm.repo` would ask a server for the image at every start."""
 
     image: str
 
@@ -295,7 +304,7 @@ class _ProviderImage(Payload):
 
 
 def _offer(agreement: Agreement) -> Offer:
-    """Returns the offer that the provider signed. Raises ValueError if it cannot be read; then nobody is hired."""
+    """Returns the offer that the provider signed. Raises ValueError if it cannot be read; the provider is not hired."""
     provider = str(agreement.details.raw_details.offer.provider_id)
     offer = read_offer(provider, agreement.details.provider_view.properties)
     if offer is None:

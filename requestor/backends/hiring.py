@@ -1,4 +1,4 @@
-"""Says who computes for a run, for how much and on which Golem, and opens the backend that follows from it."""
+"""Defines the options about who computes for a run, at what price and on which Golem; opens the backend for them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LARGEST_UPLOAD = 256 * 1024**2  # bytes that a provider may send as one file; th
 
 @dataclass(frozen=True, kw_only=True)
 class HiringConfig:
-    """Holds the options about who computes, and for how much.
+    """Holds the options about who computes, and at what price.
 
     Attributes:
         backend: `golem` for hired providers, `local` for subprocesses of this machine.
-        workers: number of providers that work at a time.
+        workers: number of providers that work at the same time.
         budget: the most GLM that may leave the wallet.
         max_price: the most GLM that the first hour of one provider may cost at full load.
         network: payment network.
@@ -49,7 +49,7 @@ class HiringConfig:
 
 
 def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
-    """Chooses the image that a backend hires providers for; None for a backend that hires nobody.
+    """Chooses the image that hired providers run; returns None for a backend that hires nobody.
 
     Raises AppKeyMissing or ConfigurationError if variables are missing or wrong, and ImageMismatch if the image is of
     another version.
@@ -66,9 +66,10 @@ def open_backend(
     """Opens the backend that a configuration names. Nobody is hired before the backend is entered.
 
     Args:
-        run: the run's folder; its `inbox` takes the files that providers send.
-        ledger: the run's ledger, for what providers are paid.
-        environment: the variables that tell which Golem to use.
+        config: who computes, and at what price.
+        run: the run's folder; its folder `inbox` takes the files that providers send.
+        ledger: the run's ledger, for agreements, tasks and bills.
+        environment: the environment variables that name the Golem to use.
         image: the image that hired providers run; None for a backend that hires nobody.
     """
     inbox = run / "inbox"
@@ -91,8 +92,9 @@ def open_backend(
 
 
 def _gftp_environment(environment: dict[str, str], folder: Path) -> dict[str, str]:
-    """Returns the variables for yapapi's `gftp` process: the service bus, and a PATH with our gftp first, because
-    Golem's own accepts files of any size.
+    """Returns the environment variables for yapapi's `gftp` process: those of the service bus, and a PATH.
+
+    Our own gftp comes first in this PATH, because Golem's accepts files of any size.
     """
     variables = {name: environment[name] for name in ("GSB_URL", "YAGNA_DATADIR") if name in environment}
     return variables | our_gftp_on_path(folder, LARGEST_UPLOAD)

@@ -1,4 +1,4 @@
-"""Takes in the files that providers send: to a fixed place, and only after their size was checked."""
+"""Takes the files that providers send: they lie at fixed paths, and are read only after their size was checked."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from requestor.backends.base import Task
 
 
 class Junk(Exception):
-    """A provider's result, or its bill, breaks the rules: it is neither a failure nor the output of this program."""
+    """A provider's result or reported cost breaks the rules, as this program on a provider never does."""
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """A folder with up to two files a job: its result, and its output if its kind has one. `folder` exists."""
+    """A folder with up to two files for each job: its result, and its output if its kind has one.
+
+    folder: an existing folder.
+    """
 
     folder: Path
 
     def result_file(self, job_id: str) -> Path:
+        """Returns the path for a job's result."""
         return self.folder / f"{job_id}.result.json"
 
     def output_file(self, job_id: str) -> Path:
+        """Returns the path for a job's output."""
         return self.folder / f"{job_id}.safetensors"
 
     def take(self, task: Task) -> tuple[JobResult, Path | None]:
-        """Reads the result of a task, and returns it with the path of its output; None if there is no output.
+        """Reads the result of a task, and deletes its file.
+
+        Returns:
+            The result, and the path of the output; the path is None if there is no output.
 
         Raises:
             Junk: the result is malformed, or a file is larger than allowed.
             VersionMismatch: the result is of another version.
-            JobError: the program failed, with its own reason.
+            JobError: the program reports that it failed, with its reason.
             OSError: no result came.
         """
         result_file, output = self.result_file(task.job.job_id), self.output_file(task.job.job_id)

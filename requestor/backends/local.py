@@ -1,4 +1,4 @@
-"""Runs the provider program in subprocesses on this machine: for development, simulation, and people without GLM."""
+"""Runs the provider program in subprocesses on this machine, for development, simulation, and users without GLM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from requestor.records import Receipt
 
 @dataclass
 class Worker:
-    """One simulated provider: a folder with its own store, the names of the files there, and its number of tasks."""
+    """One simulated provider.
+
+    provider: its id and name.
+    folder: its folder, which holds its own store.
+    held: names of the files in its store.
+    tasks: number of tasks that it has finished.
+    """
 
     provider: Provider
     folder: Path
@@ -36,7 +42,7 @@ class LocalBackend:
     """Runs every task as `python -m provider_image job.json`, as a provider would, with an empty environment.
 
     Args:
-        workers: number of subprocesses at a time; each gets an equal share of the machine's cores.
+        workers: number of subprocesses at the same time; each gets an equal share of the machine's cores.
         inbox: existing folder for the files of results.
     """
 
@@ -102,13 +108,13 @@ class LocalBackend:
             self._board.abandon("every local worker has failed too often")
 
     async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None]:
-        """Copies the files to the worker, runs the program, and takes what it wrote into the inbox."""
+        """Copies the files to the worker, runs the program, and moves the files that it wrote into the inbox."""
         for path in task.store:
             if path.name not in worker.held:
                 _link_or_copy(path, worker.folder / "store" / path.name)
                 worker.held.add(path.name)
         folder = worker.folder / "jobs" / task.job.job_id
-        shutil.rmtree(folder, ignore_errors=True)  # an earlier attempt
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier attempt may have left it
         folder.mkdir(parents=True)
         job = with_place(task, str(worker.folder / "store"), self._threads).job
         (folder / "job.json").write_text(job.to_json())
@@ -136,7 +142,7 @@ class _AttemptFailed(Exception):
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:
-    """Makes a hard link, which needs no disk space; copies if the paths are on two file systems."""
+    """Makes a hard link, which needs no disk space; copies the file if the paths are on two file systems."""
     try:
         os.link(source, destination)
     except OSError:
@@ -144,7 +150,10 @@ def _link_or_copy(source: Path, destination: Path) -> None:
 
 
 async def _run_program(argv: list[str], seconds: float) -> tuple[int | None, str]:
-    """Runs a program to its end, and returns its exit code and stderr. Kills it after `seconds`, or on cancellation."""
+    """Runs a program to its end, and returns its exit code and stderr; kills it after `seconds`, or on cancellation.
+
+    Raises `_AttemptFailed` if it did not end in time.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         env={}, start_new_session=True,

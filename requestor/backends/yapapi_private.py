@@ -1,8 +1,8 @@
-"""Wraps the private names of yapapi that we use: another release may change them without notice.
+"""Wraps the private names of yapapi that this program uses: another release may change them without notice.
 
-yapapi has no public way to pay from an allocation that exists already, to ask before an activity is created, or to
-tell under which agreement a worker works. `tests/requestor/backends/test_yapapi_private.py` checks each of these names
-against the installed release.
+yapapi has no public way to pay from an allocation that exists already, to be asked before an activity is created, or to
+find the agreement under which a worker works. `tests/requestor/backends/test_yapapi_private.py` checks each of these
+names against the installed release.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ CreateActivity = Callable[[], Awaitable["Activity"]]
 
 
 def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str, address: str) -> None:
-    """Makes `golem`, which is not started yet, pay from an allocation that exists already, and not make its own.
+    """Makes `golem` pay from an allocation that exists already, so that it does not make its own.
 
     Args:
-        amount: GLM that are in the allocation.
+        golem: yapapi's Golem, which is not started yet.
+        allocation_id: id of the allocation.
+        amount: GLM in the allocation.
         platform: payment platform, such as `erc20-hoodi-tglm`.
         address: address of the wallet that pays, 0x and 40 hex digits.
     """
@@ -31,7 +33,7 @@ def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str
 
     golem._engine._budget_allocations.append(
         Allocation(
-            _api=cast(Any, None),  # yapapi uses it for its own allocations only, for details and to delete them
+            _api=cast(Any, None),  # yapapi uses it only for allocations that it made, for details and to delete them
             id=allocation_id,
             amount=amount,
             payment_platform=platform,
@@ -42,7 +44,10 @@ def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str
 
 
 def create_activities_with(golem: Golem, create: Callable[[Agreement, CreateActivity], Awaitable[Activity]]) -> None:
-    """Makes `golem` await `create(agreement, original)` for every activity; `original()` is yapapi's own way."""
+    """Makes `golem` create every activity by `await create(agreement, original)`.
+
+    `await original()` creates the activity in yapapi's own way. If `create` raises an exception, there is no activity.
+    """
     engine = cast(Any, golem._engine)
     original = engine.create_activity
 
