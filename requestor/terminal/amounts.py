@@ -21,7 +21,14 @@ class GlmAmount(click.ParamType):  # type: ignore[type-arg]  # generic in click'
 
 
 def confirm_real_money(network: str, budget: Decimal) -> None:
-    """Asks before real money is spent. Raises click.Abort unless the answer is yes."""
+    """Asks the user before real money is spent; on a test network, does nothing.
+
+    Raises click.Abort unless the answer is yes.
+
+    Args:
+        network: payment network.
+        budget: the most GLM that may be spent.
+    """
     if is_real_money(network):
         question = f"This may spend up to {show_glm(budget)} of real money on {network}. Continue?"
         click.confirm(question, abort=True, err=True)

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields the function to call with (done, total). The bar shows the label `what`, the steps and the time left."""
+    """Yields a function that is to be called with the numbers of steps done and of all steps.
+
+    The bar shows the label `what`, these numbers and the time left.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    # The import of rich takes a tenth of a second, and a pipe needs no bar.
+    # These are imported here, because the import takes a tenth of a second, and without a terminal there is no bar.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

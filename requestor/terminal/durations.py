@@ -4,8 +4,7 @@ from __future__ import annotations
 
 
 def show_duration(seconds: float) -> str:
-    """Returns seconds in the units that people would use, as precise as they would be: `95 s`, `3 min 20 s`, `45 min`,
-    `2 h 5 min`."""
+    """Writes a duration in the units that people use, without needless precision: `95 s`, `3 min 20 s`, `2 h 5 min`."""
     whole, minutes = round(seconds), round(seconds / 60)
     if whole < 120:
         return f"{whole} s"

@@ -12,9 +12,12 @@ from requestor.terminal.bar import progress_bar
 
 
 def find_or_fetch_model(name: str) -> Path:
-    """Returns the file of the model `name`, a path or a name in the table of weights, which is fetched on first use.
+    """Returns the file of a model; fetches published weights if they are not in the cache.
 
     Raises `WeightsError` if there is no such model, or if it cannot be fetched.
+
+    Args:
+        name: path of the file, or a name in the table of weights.
     """
     from nima.weights import find_model
 

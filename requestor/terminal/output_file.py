@@ -11,9 +11,10 @@ from requestor.errors import ConfigurationError
 
 
 def ask_to_replace(path: Path, overwrite: bool) -> None:
-    """Asks before an existing file is replaced, unless `overwrite` is set. Returns if `path` may be written.
+    """Asks the user before an existing file is replaced, unless `overwrite` is True. Returns if `path` may be written.
 
-    Raises `ConfigurationError` if stdin is no terminal, and click's `Abort` if the answer is no.
+    Raises `ConfigurationError` if stdin is no terminal, so that nobody can answer, and click's `Abort` if the answer is
+    no.
     """
     if overwrite or not path.exists():
         return

@@ -1,4 +1,4 @@
-"""Shows the progress of a run on stderr: one bar with time left and cost on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run on stderr: a bar with time left and cost if it is a terminal, only lines otherwise."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from requestor.money import show_glm
 
 
 def seconds_left(done: int, left: int, at_once: int, elapsed: float, since_last: float) -> float | None:
-    """Estimates how many seconds the rest of a stage takes.
+    """Estimates how many seconds the rest of a stage takes; returns None before the first step is done.
 
     Args:
-        done, left: steps that are done, and that are not.
-        at_once: steps that are worked on in parallel: when the first is done, the others are expected soon.
-        elapsed: seconds from the beginning of the stage to the last step that was done.
+        done, left: numbers of steps that are done, and that are not done yet.
+        at_once: number of steps that are worked on in parallel: when the first is done, the others are expected soon.
+        elapsed: seconds from the beginning of the stage to the end of the last step that is done.
         since_last: seconds from then until now.
-
-    Returns None before the first step is done.
     """
     if done == 0:
         return None
@@ -29,7 +27,7 @@ def seconds_left(done: int, left: int, at_once: int, elapsed: float, since_last:
 
 
 class _Steps(ProgressColumn):
-    """Shows the number of done and of all steps, and the time left; nothing if a stage has no steps."""
+    """Shows the numbers of steps done and of all steps, and the time left; shows nothing if a stage has no steps."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
@@ -45,7 +43,10 @@ class _Steps(ProgressColumn):
 
 
 class RunProgress:
-    """Shows one bar at a time; `note` prints a line that stays. `doing` is the name of the current stage."""
+    """Shows one bar at a time, and notes above it, which stay on the screen.
+
+    doing: name of the current stage.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -72,14 +73,17 @@ class RunProgress:
         self._bar.stop()
 
     def note(self, line: str) -> None:
+        """Prints a line that stays on the screen."""
         self._console.print(line, markup=False)
 
     def stage(self, name: str, total: int | None = None, done: int = 0, *, at_once: int = 1) -> None:
-        """Begins a stage of `total` steps, of which `done` are done already. Its bar replaces that of the stage before.
+        """Begins a stage; its bar replaces that of the stage before.
 
         Args:
-            total: None if the stage has no steps that can be counted.
-            at_once: steps that are worked on in parallel.
+            name: name of the stage.
+            total: number of its steps; None if they cannot be counted.
+            done: number of steps that are done already.
+            at_once: number of steps that are worked on in parallel.
         """
         status = ""
         if self._task is not None:
@@ -91,10 +95,12 @@ class RunProgress:
         )
 
     def advance_to(self, done: int) -> None:
+        """Shows that so many steps of the stage are done."""
         if self._task is not None and done != self._bar.tasks[0].completed:
             self._bar.update(self._task, completed=done, at_last=self._bar.tasks[0].elapsed or 0.0)
 
     def cost(self, providers: int, spent: Decimal, budget: Decimal) -> None:
+        """Shows the number of hired providers, and the GLM that are spent and that may be spent."""
         if self._task is not None:
             crowd = f"{providers} provider{'s' if providers != 1 else ''}" if providers else "looking for providers"
             self._bar.update(

@@ -1,4 +1,4 @@
-"""Shows the progress of scoring on stderr, if that is a terminal: photos done, all photos, rate and time left."""
+"""Shows the progress of scoring on stderr if it is a terminal: photos done, all photos, rate and time left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def with_scoring_progress(scores: Iterable[Score], count: Callable[[], int] | No
     """Yields `scores` and shows a bar, which disappears after the last one.
 
     Args:
-        count: returns the number of scores. It is called in a thread, because it may search many folders. None if the
+        scores: the scores, as they are computed.
+        count: returns the number of scores; it is called in a thread, because it may search many folders. None if the
             number cannot be known.
     """
     columns = (
@@ -31,7 +32,7 @@ def with_scoring_progress(scores: Iterable[Score], count: Callable[[], int] | No
         _Rate(),
         progress.TimeRemainingColumn(),
     )
-    # stdout is for data: rich would send what is printed there to its own console.
+    # stdout is for data. Without this option, rich would send text that is printed on stdout to its own console.
     with progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=None)
         if count is not None:

@@ -1,4 +1,4 @@
-"""Writes tables and lists of fields for people: as wide as the terminal allows, in full if the output is no terminal.
+"""Writes tables and lists of fields for people: cut to the terminal's width, or in full if the output is no terminal.
 
 All cells are plain text: no escape sequence comes from here, and control characters in a cell are replaced.
 """
@@ -23,9 +23,10 @@ _STEP = 2  # by which a remark, and the fields of a row that does not fit, are i
 class Column:
     """Describes a column of a table.
 
-    heading: may be folded at its spaces.
-    if_narrow: what happens to cells that are too wide for the terminal. `keep`: they stay whole; `fold`: they are
-        folded at their spaces; `cut start` and `cut end`: they lose their beginning or their end, and … stands for it.
+    heading: text above the column, which may be folded at its spaces.
+    align: side at which the cells are aligned.
+    if_narrow: treatment of cells that are too wide for the terminal. `keep`: they stay whole; `fold`: they are folded
+        at their spaces; `cut start` and `cut end`: they lose their beginning or their end, which … replaces.
     """
 
     heading: str
@@ -34,9 +35,12 @@ class Column:
 
 
 def terminal_width(file: IO[Any] | None = None) -> int | None:
-    """Returns the columns of the terminal that `file` (default: stdout) writes to, None if it is no terminal.
+    """Returns the number of columns of the terminal that `file` writes to; None if `file` is no terminal.
 
-    The environment variable COLUMNS wins over what the terminal says.
+    The environment variable COLUMNS has priority over the terminal's own answer.
+
+    Args:
+        file: an open file; None for stdout.
     """
     return shutil.get_terminal_size().columns if (file or sys.stdout).isatty() else None
 
@@ -44,11 +48,12 @@ def terminal_width(file: IO[Any] | None = None) -> int | None:
 def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str] | str], width: int | None) -> list[str]:
     """Returns a line of headings and one or more lines for each row, without spaces at their ends.
 
-    If the columns do not fit into `width`, folded and cut as they may be, each row becomes a list of fields instead.
+    If the columns do not fit into `width` even after all permitted folds and cuts, each row becomes a list of fields.
 
     Args:
-        rows: a cell for each column, or a single text, which takes the whole line.
-        width: of the terminal in columns; None for as much as the cells need.
+        columns: the columns of the table.
+        rows: the rows; each is a cell for each column, or a single text, which takes the whole line.
+        width: number of columns of the terminal; None for as many as the cells need.
     """
     cleaned = [printable(row) if isinstance(row, str) else [printable(cell) for cell in row] for row in rows]
     cells = [row for row in cleaned if not isinstance(row, str)]
@@ -68,8 +73,10 @@ def field_lines(fields: Iterable[tuple[str, str]], width: int | None, name_width
     """Returns a line `name  value` for each field, with all values in one column, folded at their spaces.
 
     Args:
-        width: of the terminal in columns; None for as much as the values need.
-        name_width: of the names' column, where more fields will follow; by default that of the longest name.
+        fields: (name, value) of each field.
+        width: number of columns of the terminal; None for as many as the values need.
+        name_width: smallest width of the column of names, so that several lists can be aligned; None for the width of
+            the longest name.
     """
     cleaned = [(printable(name), printable(value)) for name, value in fields]
     names = max([name_width or 0, *(_columns_of(name) for name, _ in cleaned)])
@@ -83,14 +90,14 @@ def field_lines(fields: Iterable[tuple[str, str]], width: int | None, name_width
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int | None) -> list[int] | None:
-    """Returns the width of each column, None if they do not fit."""
+    """Returns the width of each column; None if the columns do not fit into `width`."""
     by_column = [[row[index] for row in cells] for index in range(len(columns))]
     body = [max(map(_columns_of, column), default=0) for column in by_column]
     widths = [max(room, _columns_of(column.heading)) for room, column in zip(body, columns, strict=True)]
     if width is None:
         return widths
     excess = sum(widths) + len(_GAP) * (len(columns) - 1) - width
-    # Headings are folded first: that costs no cell anything.
+    # Headings are folded first, because no cell loses anything by that.
     least = [max(room, _longest_word(column.heading)) for room, column in zip(body, columns, strict=True)]
     for index in range(len(columns)):
         saved = max(0, min(excess, widths[index] - least[index]))
@@ -139,7 +146,7 @@ def _hanging(text: str, width: int | None, step: int) -> list[str]:
 
 
 def _folded(text: str, width: int | None) -> list[str]:
-    """Returns `text` in lines of at most `width` columns, broken at spaces: a longer word has its own line."""
+    """Returns `text` in lines of at most `width` columns, broken at spaces; a longer word gets a line of its own."""
     if width is None or _columns_of(text) <= width:
         return [text]
     lines: list[str] = []
