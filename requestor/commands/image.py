@@ -176,7 +176,7 @@ def _named(part: ImagePart) -> str:
 
 
 class _Steps:
-    """Prints on stderr what is being done, and how long each step took."""
+    """Prints each step on stderr, and the time that it took."""
 
     def __enter__(self) -> _Steps:
         self._doing, self._began = "", time.monotonic()

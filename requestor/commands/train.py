@@ -102,8 +102,9 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
     """Trains with these options, or continues their run, and prints the summary.
 
     Args:
-        yes: do not ask before real money is spent.
-        as_json: print the summary as one JSON object.
+        options: the options of the run.
+        yes: True does not ask before real money is spent.
+        as_json: True prints the summary as one JSON object.
 
     Raises RequestorError and NimaError if the run cannot start, fails or is stopped; click.Abort if the user does not
     want to spend money.
@@ -133,10 +134,11 @@ def _show_estimate(options: TrainOptions, as_json: bool) -> None:
 
 
 async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:
-    """Runs until the end or a signal. Ctrl-C ends the run after its round, or the next shard's features. A second
-    Ctrl-C ends it at once, and SIGTERM does, too.
+    """Runs until the end or a signal, and returns the summary.
 
-    The run always ends its agreements and waits for bills. If no provider is at work, the first Ctrl-C ends it at once.
+    The first Ctrl-C ends the run after its round, or after the next features of a shard; if no provider is hired, it
+    ends the run at once. A second Ctrl-C or SIGTERM always ends it at once. In every case, the run ends its agreements
+    and waits for bills.
     """
     loop = asyncio.get_running_loop()
     work = asyncio.ensure_future(run.run())

@@ -1,4 +1,4 @@
-"""Computes how good predictions are on AVA: those of a file, or those that a model has just made."""
+"""Computes how good predictions on AVA are: those of a file, or those that a model has just made."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from nima.errors import NimaError
 from nima.ratings import CORRELATION_METRICS, Metrics, RatingPairs
 
 MISSING_LIMIT = 0.05
-"""Share of a split's images that may lack a rating or a prediction; AVA's official list itself lacks 0.35%."""
+"""Largest share of a split's images that may lack a rating or a prediction; AVA's official list itself lacks 0.35%."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Holds metrics with their 95% intervals, and the split that they were computed on.
+    """Holds metrics with their 95% intervals, and the split on which they were computed.
 
-    missing: images of the split that had no rating or no prediction.
+    metrics: the metrics.
+    intervals: (low, high) of each metric, by its name; empty if no intervals were computed.
+    split: the split.
+    missing: number of the split's images without a rating or a prediction.
+    model: the model that made the predictions, as text; None if it is not known.
     """
 
     metrics: Metrics
@@ -31,9 +35,10 @@ class Evaluation:
     model: str | None = None
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the evaluation as JSON values, as `evaluate --json` prints it."""
         return {
             **self.metrics.as_dict(),
-            # A constant has no correlation at all.
+            # A constant prediction has no correlation, which counts as 0.
             **{f"constant_{name}": 0.0 for name in CORRELATION_METRICS},
             "intervals": self.intervals,
             "split": {**self.split.as_json(), "images": len(self.split.image_ids)},
@@ -45,9 +50,16 @@ class Evaluation:
 def evaluate_predictions(
     table: PredictionTable, ratings: Ratings, split: Split | None, resamples: int, model: str | None = None
 ) -> Evaluation:
-    """Computes the metrics of predictions on a split; if `split` is None, on all images that were predicted.
+    """Computes the metrics of predictions on a split.
 
-    Raises `NimaError` if more than `MISSING_LIMIT` of the split lacks a prediction or a rating.
+    Raises `NimaError` if more than `MISSING_LIMIT` of the split's images lack a prediction or a rating.
+
+    Args:
+        table: the predictions.
+        ratings: the ratings of AVA.
+        split: the images that count; None for all images of the table.
+        resamples: number of resamples for the intervals; 0 for no intervals.
+        model: the model that made the predictions, as text; None if it is not known.
     """
     if split is None:
         split = Split.of(table.image_ids, "all predictions")
@@ -70,10 +82,11 @@ def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | 
     """Warns if a model may have seen the split's photos in training.
 
     Args:
-        trained: `split` of the model's metadata, with `name` and `hash` of its test ids; None if the metadata has none.
+        trained: the `split` in the model's metadata, with `name` and `hash` of its test ids; None if there is none.
+        split: the split on which the model is to be evaluated.
 
     Returns:
-        a warning, or None.
+        A warning for people; None if there is no reason for one.
 
     Raises `SplitError` if both are published splits and they differ, because then the model has seen the photos.
     """
@@ -89,7 +102,7 @@ def check_not_trained_on(trained: dict[str, Any] | None, split: Split) -> str | 
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads the output of an earlier `evaluate --json`. Raises `NimaError` if the file is missing or malformed."""
+    """Reads a file with the output of `evaluate --json`. Raises `NimaError` if the file is missing or malformed."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         str(content["split"]["name"]), str(content["split"]["hash"]), int(content["n"])

@@ -1,4 +1,4 @@
-"""Has providers compute a model's predictions, in a small run of its own."""
+"""Has providers compute a model's predictions in a run that does nothing else."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from requestor.golem import chosen_network, chosen_subnet
 from requestor.records import RunFolder, log_to
 from requestor.setup import golem_environment
 
-EVALUATION_WORKERS = 3
+EVALUATION_WORKERS = 3  # number of providers that work at the same time
 EVALUATION_MAX_PRICE = Decimal(1)  # GLM that the first hour of one provider may cost at full load
 
 
 def predict_on_backend(
     backend: str, budget: Decimal | None, model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress
 ) -> PredictionTable:
-    """Has a backend's providers predict; the folder `runs/evaluate-…` keeps what was sent and paid.
+    """Has a backend's providers compute predictions; the folder `runs/evaluate-…` keeps the files and the payments.
 
     Args:
         backend: "golem" or "local".
@@ -33,9 +33,9 @@ def predict_on_backend(
         model: a checkpoint.
         ava: folder with `AVA.txt` and `images/<id>.jpg`.
         image_ids: the photos, int64 `[n]`.
-        progress: is told how many photos are done, and how many there are.
+        progress: is called with the numbers of photos done and of all photos.
 
-    Raises RequestorError and NimaError if the run cannot begin, and the errors of `predict_on`.
+    Raises RequestorError and NimaError if the run cannot be started, and the errors of `predict_on`.
     """
     environment = golem_environment() if backend == "golem" else dict(os.environ)
     image = image_for(backend, environment)

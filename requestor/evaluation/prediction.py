@@ -1,4 +1,4 @@
-"""Computes a model's predictions for photos of AVA, here or on providers, from the same bytes to the same digits."""
+"""Computes a model's predictions for photos of AVA, here or on providers; both compute them from the same bytes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from nima.wire import PROTOCOL, Job, decode_predictions, max_predictions_bytes, 
 from requestor.backends import ATTEMPT_SECONDS, ROUND_SECONDS, Backend, Provider, Task, renamed_task
 from requestor.errors import TrainingFailed
 
-PASSES = 5  # over what was refused
-SHARD_IMAGES = 600  # at a time; the same here and on providers, so that equal batches give equal digits
+PASSES = 5  # number of attempts at a task whose predictions were refused
+SHARD_IMAGES = 600  # photos that are predicted at a time; the same here and on providers, so that the digits are equal
 
 Progress = Callable[[int, int], None]
 
@@ -32,14 +32,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Part:
-    """Holds some photos in the form in which the model's shards contain them."""
+    """Holds some photos in the form in which shards for the model contain them.
+
+    image_ids: int64 `[n]`.
+    images: the n encoded images.
+    """
 
     image_ids: NDArray[np.int64]
     images: list[bytes]
 
 
 def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> PredictionTable:
-    """Predicts on this machine for the photos that can be read. Raises `NimaError` if no photo can be read."""
+    """Predicts the ratings of photos on this machine; leaves out photos that cannot be read.
+
+    Raises `NimaError` if no photo can be read, or the model cannot be loaded.
+
+    Args:
+        model: a checkpoint.
+        ava: folder with `images/<id>.jpg`.
+        image_ids: the photos, int64 `[n]`.
+        progress: is called with the numbers of photos done and of all photos.
+    """
     network, _ = checkpoint.load(model)
     ids, probabilities = [], []
     for part in _parts(model, ava, image_ids, progress):
@@ -51,12 +64,14 @@ def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress:
 async def predict_on(
     backend: Backend, model: Path, ava: Path, image_ids: NDArray[np.int64], store: Path, progress: Progress
 ) -> PredictionTable:
-    """Predicts on a backend's providers; they are sent the model and the photos, never the ratings.
+    """Has a backend's providers predict the ratings of photos; they get the model and the photos, never the ratings.
 
     Args:
+        backend: a backend that was not entered yet.
+        model, ava, image_ids, progress: as for `predict_here`.
         store: existing folder for the files that are sent.
 
-    Raises TrainingFailed where a part of the photos came back from nobody; what `predict_here` raises.
+    Raises TrainingFailed if no provider predicted a part of the photos, and the errors of `predict_here`.
     """
     network, _ = checkpoint.load(model)
     base = store / f"{sha256_of(model)}.safetensors"
@@ -92,18 +107,21 @@ async def collect_predictions(
     on_part: Callable[[int], None],
     put_out: Callable[[Provider, str], None],
 ) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
-    """Have evaluation tasks done, each on the shard that is the second of its files.
+    """Has evaluation tasks done, and collects their predictions.
 
-    Who sends anything but predictions of the photos that were asked for is put out, and another does the work again.
-    Whether they are the model's predictions is not known.
+    If a provider sends a file that does not hold predictions for the photos of its task, it is put out, and another
+    provider does the work again. Nobody checks that the predictions are the model's.
 
     Args:
-        on_part: called with the photos of each task that is done.
-        put_out: gives a provider no more tasks, for a reason.
+        backend: an entered backend.
+        tasks: the tasks; the second of each task's files is the shard with its photos.
+        on_part: is called with the number of photos of each task that is done.
+        put_out: is called with a provider and a reason, and gives the provider no more tasks.
 
     Returns:
-        Image ids `[n]` and probabilities `[n, 10]` of the tasks that were done, in the order of `tasks` whoever was
-        first, as sums of floating-point numbers depend on it; and why the others were not.
+        Image ids int64 `[n]` and probabilities float32 `[n, 10]` of each task that was done, and the reasons why the
+        others were not done. The parts are in the order of `tasks`, not of arrival, because sums of floating-point
+        numbers depend on their order.
     """
     parts: dict[Path, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
     problems: list[str] = []

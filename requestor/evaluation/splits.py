@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nima.ava import Split, random_split, read_ratings, read_split
 
-TEST_SHARE = 0.1  # of the photos, where there is no list of test ids
+TEST_SHARE = 0.1  # share of the photos that is tested on if there is no list of test ids
 
 
 def listed_split(ava: Path, chosen: Path | None) -> Split | None:
@@ -14,12 +14,12 @@ def listed_split(ava: Path, chosen: Path | None) -> Split | None:
 
     Args:
         ava: the AVA folder.
-        chosen: a file of ids; if it is None, the folder's own `splits/test.txt` is read.
+        chosen: a file of ids; None for the folder's own `splits/test.txt`.
 
     Returns:
         The split; None if no file was chosen and the folder has no list of its own.
 
-    Raises SplitError for a list that is missing or malformed.
+    Raises SplitError if a list is malformed, or if the chosen one is missing.
     """
     if chosen is not None:
         return read_split(chosen)
@@ -28,10 +28,13 @@ def listed_split(ava: Path, chosen: Path | None) -> Split | None:
 
 
 def chosen_test_split(ava: Path, chosen: Path | None, seed: int) -> Split:
-    """Returns the photos that a run is tested on: those that are listed, else a random `TEST_SHARE` of all.
+    """Returns the photos on which a run is tested: those of a list if there is one, else a random `TEST_SHARE` of all.
 
-    The arguments are those of `listed_split`, and the seed of the random choice. Raises SplitError for a list that is
-    missing or malformed, and what `read_ratings` raises.
+    Args:
+        ava, chosen: as for `listed_split`.
+        seed: seed of the random choice.
+
+    Raises SplitError as `listed_split` does, and the errors of `read_ratings`.
     """
     listed = listed_split(ava, chosen)
     return random_split(read_ratings(ava).image_ids, seed, TEST_SHARE) if listed is None else listed

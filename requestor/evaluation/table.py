@@ -1,4 +1,4 @@
-"""Writes an evaluation as a table: figures with intervals, beside those of a constant and of another evaluation."""
+"""Writes an evaluation as a table: its figures with intervals, and those of a constant and of another evaluation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from requestor.terminal import Column, table_lines
 
 
 def evaluation_lines(evaluation: Evaluation, other: dict[str, Any] | None, width: int | None) -> list[str]:
-    """Returns the table, line by line.
+    """Returns the lines of the table.
 
     Args:
-        other: an earlier evaluation as JSON.
-        width: of the terminal in columns; None for no terminal.
+        evaluation: the evaluation.
+        other: an earlier evaluation as JSON, for comparison; None for none.
+        width: number of columns of the terminal; None if the output is no terminal.
     """
     metrics = evaluation.metrics.as_dict()
     headings = ("model", "95% interval", "constant", *(["compared"] if other else []))

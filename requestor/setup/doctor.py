@@ -1,7 +1,7 @@
 """Checks the whole set-up, from the installed programs to the image that providers run, without spending money.
 
-Each check says what it found and, if that is not good, what to do. A check that needs what an earlier check missed is
-skipped, and says so.
+Each check reports its finding and, if there is a problem, what to do. A check that needs something that an earlier
+check did not find is skipped, and reports that it was skipped.
 """
 
 from __future__ import annotations
@@ -31,14 +31,21 @@ from requestor.setup.image import look_at_image
 from requestor.vm import Sandbox, SandboxLayout
 
 GIB = 2**30
-ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB  # a run on all of AVA sends 6 GB of shards; tiny-AVA some megabytes
+# Free bytes with which the disk is fine, and below which it blocks a run. The shards of all of AVA have 6 GB, those of
+# tiny-AVA some megabytes.
+ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB
 PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
 _PROGRAM_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class GolemSetup:
-    """Holds the set-up to check: the variables that say which Golem to use, and the devnet if they name one."""
+    """Holds the set-up to check.
+
+    environment: the environment variables that name the Golem to use.
+    devnet: the running devnet that they name; None if they name another Golem.
+    connection: the daemon and the payment network.
+    """
 
     environment: dict[str, str]
     devnet: Devnet | None
@@ -46,7 +53,13 @@ class GolemSetup:
 
     @classmethod
     def of_environment(cls, network: str | None) -> GolemSetup:
-        """Reads the environment. Raises DevnetError if several devnets run and nothing says which one is meant."""
+        """Reads the set-up from the environment.
+
+        Raises DevnetError if several devnets run and nothing tells which one is meant.
+
+        Args:
+            network: payment network; None for that of the environment.
+        """
         environment = golem_environment()
         connection = GolemConnection.from_environment(environment, network, require_app_key=False)
         urls = {running.requestor.api_url: running for running in running_devnets()}
@@ -54,13 +67,16 @@ class GolemSetup:
 
     @property
     def network(self) -> str:
+        """Returns the payment network."""
         return self.connection.network
 
 
 async def check_setup(setup: GolemSetup, download_image: bool = False) -> AsyncIterator[SetupFinding]:
     """Yields all findings, in the order in which a new user would repair them.
 
-    `download_image`: download an image that is not on this machine, to check its hash.
+    Args:
+        setup: the set-up to check.
+        download_image: True downloads an image that is not on this machine, to check its hash.
     """
     yield _versions()
     yield await _yagna()
@@ -129,7 +145,10 @@ def _token(network: str) -> str:
 
 
 async def _daemon(setup: GolemSetup) -> tuple[str | None, list[SetupFinding]]:
-    """Returns the wallet's address, and findings on whether the daemon answers and knows the app key."""
+    """Checks that the daemon answers and knows the app key.
+
+    Returns the wallet's address, None if it is not known, and the findings.
+    """
     url, app_key = setup.connection.api_url, setup.connection.app_key
     start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
@@ -217,7 +236,7 @@ def _disk() -> SetupFinding:
 
 
 async def _devnet() -> AsyncIterator[SetupFinding]:
-    """Checks what only a devnet needs."""
+    """Checks the sandbox and the programs that only a devnet needs."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             sandbox = await Sandbox.boot(SandboxLayout.of_host({}), Path(folder))
@@ -239,7 +258,10 @@ async def _devnet() -> AsyncIterator[SetupFinding]:
 
 
 async def _run(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Returns exit code, stdout and stderr. Raises OSError if the program cannot be executed or does not end."""
+    """Runs a program, and returns its exit code, stdout and stderr.
+
+    Raises OSError if the program cannot be executed, or does not end within `_PROGRAM_SECONDS`.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, **(environment or {})},

@@ -1,4 +1,4 @@
-"""Reads the environment variables that say which Golem a command uses."""
+"""Reads the environment variables that name the Golem that a command uses."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from requestor.devnet import find_devnet
 
 
 def golem_environment() -> dict[str, str]:
-    """Reads the variables that say which Golem to use: the shell's own, or a running devnet's where it has none.
+    """Returns the environment variables; if no app key is set and a devnet runs, with the devnet's variables added.
 
-    Raises DevnetError if several devnets run and nothing says which one is meant.
+    Raises DevnetError if several devnets run and nothing tells which one is meant.
     """
     environment = dict(os.environ)
     if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:

@@ -10,7 +10,14 @@ Level = Literal["ok", "warning", "blocked", "skipped"]
 
 @dataclass(frozen=True)
 class SetupFinding:
-    """Holds the finding of one check. `advice` says what to do; it is empty if there is nothing to do."""
+    """Holds the finding of one check.
+
+    check: name of the check.
+    level: "ok", "warning", "blocked" if a run on Golem cannot work like this, or "skipped" if the check could not be
+        made.
+    found: a text with the finding, for people.
+    advice: what the user can do; empty if there is nothing to do.
+    """
 
     check: str
     level: Level
@@ -18,4 +25,5 @@ class SetupFinding:
     advice: str = ""
 
     def to_json(self) -> dict[str, str]:
+        """Returns the fields by name."""
         return asdict(self)

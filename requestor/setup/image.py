@@ -1,4 +1,4 @@
-"""Checks the provider image for the doctor: is it of this version, can providers download it, is its hash right?"""
+"""Checks the provider image for the doctor: its version, whether providers can download it, and its hash."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from requestor.setup.finding import SetupFinding
 async def look_at_image(environment: Mapping[str, str], on_devnet: bool, download: bool) -> AsyncIterator[SetupFinding]:
     """Checks that the image that the environment names is of this version, and that providers can download it.
 
-    `on_devnet`: True if the providers are a devnet's. `download`: fetch an image that is not on this machine, to check
-    its hash.
+    Args:
+        environment: the environment variables that name the image.
+        on_devnet: True if the providers are those of a devnet.
+        download: True downloads an image that is not on this machine, to check its hash.
     """
     try:
         image = await asyncio.to_thread(choose_image, environment)
@@ -48,7 +50,7 @@ async def look_at_image(environment: Mapping[str, str], on_devnet: bool, downloa
 
 
 async def _look_at_host(image: ChosenImage, on_devnet: bool, download: bool) -> SetupFinding:
-    """Checks that providers can download the image, and that they get the one that the demand names."""
+    """Checks that providers can download the image, and that its host has the image that the demand names."""
     local = _is_local(image.url)
     elsewhere = "upload the image to a host that providers can reach, and name that URL in NIMA_GOLEM_IMAGE"
     if local and not on_devnet:
