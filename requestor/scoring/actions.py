@@ -20,8 +20,13 @@ from nima.scoring import Score, SidecarStyle, sidecar_path, write_rating
 class PhotoActions:
     """Acts on the chosen photos: copies, links and rates them.
 
-    `failures` counts the actions that failed; `note` gets a line for each of them, and for each that a dry run leaves
-    undone.
+    note: is called with a line for people for each action that fails, and for each that a dry run does not do.
+    copy_to: folder to which the photos are copied; None for none.
+    link_to: folder in which symbolic links to the photos are made; None for none.
+    xmp: style of the sidecars into which ratings are written; None for none.
+    overwrite_ratings: True replaces ratings that a sidecar has already.
+    dry_run: True changes nothing on the disk.
+    failures: number of actions that failed.
     """
 
     note: Callable[[str], None]
@@ -33,7 +38,7 @@ class PhotoActions:
     failures: int = 0
 
     def on(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Yields `scores`, each after the actions on its photo; photos without a score are left alone."""
+        """Yields `scores`, each after the actions on its photo; does nothing to photos without a score."""
         for score in scores:
             if score.stars is not None:
                 photo = Path(score.path)
@@ -48,7 +53,7 @@ class PhotoActions:
 
     @contextmanager
     def _told(self, photo: Path) -> Iterator[None]:
-        """Counts and reports an error inside; the next photo is then handled."""
+        """Counts and reports an error in the block instead of raising it, so that the next photo is handled."""
         try:
             yield
         except (NimaError, OSError) as error:
@@ -57,7 +62,10 @@ class PhotoActions:
             self.note(printable(reason))
 
     def _put(self, photo: Path, folder: Path, put: Callable[[Path, Path], None]) -> None:
-        """Puts a photo into a folder by its own name, or with a number if that name is taken; never replaces a file."""
+        """Puts a photo into a folder under its own name, with a number added if a file has that name already.
+
+        It never replaces a file, and does nothing if the folder has the same photo already.
+        """
         for number in count(1):
             target = folder / (photo.name if number == 1 else f"{photo.stem}-{number}{photo.suffix}")
             if os.path.lexists(target):

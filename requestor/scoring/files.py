@@ -14,16 +14,17 @@ from typing import BinaryIO
 
 from nima.photos import PHOTO_SUFFIXES
 
-_SIDECARS = frozenset({".xmp", ".aae", ".dop", ".pp3", ".thm"})  # they belong to photos, and nobody misses them
-_MOST_SUFFIXES = 5  # that are named
+# Suffixes of files that belong to photos; they are not counted as left out, because nobody expects a score of them.
+_SIDECARS = frozenset({".xmp", ".aae", ".dop", ".pp3", ".thm"})
+_MOST_SUFFIXES = 5  # largest number of suffixes that a summary names
 
 
 @dataclass
 class LeftOut:
     """Records what a search for photos did not take.
 
-    suffixes: how many files in folders were passed over, by their suffix in lower case; "" for those without one.
-        Hidden files and sidecars do not count.
+    suffixes: number of files in folders that were passed over, by their suffix in lower case; "" for files without a
+        suffix. Hidden files and sidecars do not count.
     unmatched: patterns that match no path.
     """
 
@@ -31,7 +32,7 @@ class LeftOut:
     unmatched: list[str] = field(default_factory=list)
 
     def summary(self) -> str | None:
-        """Returns a line such as "8 files passed over (.jxl 3, .mov 3, .txt 2)"; None if there was none."""
+        """Returns a line such as "8 files passed over (.jxl 3, .mov 3, .txt 2)"; None if no file was passed over."""
         count = self.suffixes.total()
         if not count:
             return None
@@ -44,21 +45,24 @@ class LeftOut:
 def photo_files(
     paths: Iterable[str | Path], recursive: bool = False, left_out: LeftOut | None = None
 ) -> Iterator[Path]:
-    """Yields each path itself; for a folder the photos in it; for a pattern (`*`, `?`, `[…]`, `**`) the paths it
-    matches.
+    """Yields the files that paths, folders and patterns mean, each once.
 
-    With `recursive`, also the photos in folders below. A file in a folder counts as a photo by its suffix. Hidden files
-    and folders are skipped, and links to folders are not followed, so a circle of links cannot trap the walk. A path
-    that does not exist or a folder that may not be read is yielded as it is, and the code that opens it reports the
-    error. Each path is yielded once. A pattern without a match is not yielded; `left_out` receives it, and the count of
-    the files in folders that are no photos.
+    A file is yielded as it is. For a folder, the photos in it are yielded; a file in a folder counts as a photo by its
+    suffix. For a pattern (`*`, `?`, `[…]`, `**`), the paths that it matches are yielded. Hidden files and folders are
+    skipped, and links to folders are not followed, so that a circle of links causes no endless search. A path that does
+    not exist and a folder that cannot be read are yielded, too: the code that opens them reports the error.
+
+    Args:
+        paths: files, folders and patterns.
+        recursive: True searches folders inside folders, too.
+        left_out: receives the patterns without a match, and the numbers of files in folders that are no photos.
     """
     left_out = LeftOut() if left_out is None else left_out
     here = os.getcwd()
     seen: set[str] = set()
     for path in paths:
         for file in _meant(str(path), recursive, left_out):
-            # Not normalised any further: behind a link, `..` leads to another place than the text says.
+            # The path is not normalised any further: after a link, `..` leads to another folder than the text suggests.
             absolute = os.path.join(here, file)
             if absolute not in seen:
                 seen.add(absolute)
@@ -66,10 +70,10 @@ def photo_files(
 
 
 def listed_paths(stream: BinaryIO, separator: bytes = b"\n") -> Iterator[str]:
-    """Yields the paths of a list such as `find` writes, as they arrive; skips empty ones.
+    """Yields the paths of a list, such as `find` writes it, as they arrive; skips empty ones.
 
-    With b"\\0" as the separator (`find -print0`) names may have line breaks in them, and every other byte counts.
-    Otherwise, the list may be one of Windows: with CRLF, a byte order mark, or in UTF-16.
+    With the separator b"\\0" (`find -print0`), names may contain line breaks, and every byte counts. With any other
+    separator, the list may have been written on Windows: with CRLF, with a byte order mark, or in UTF-16.
     """
     for path in _parts(_blocks(stream), separator) if separator == b"\0" else _lines(stream):
         if path:
@@ -91,7 +95,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yields what a stream has, as it arrives."""
+    """Yields the content of a stream in blocks, as it arrives."""
     while block := stream.read1(1 << 16) if hasattr(stream, "read1") else stream.read(1 << 16):
         yield block
 
@@ -118,7 +122,7 @@ def _meant(path: str, recursive: bool, left_out: LeftOut) -> Iterator[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Returns the paths that a pattern matches, by name; hidden files and folders only if the pattern names the dot."""
+    """Returns the paths that a pattern matches, sorted; hidden ones only if a part of the pattern begins with a dot."""
     parts = Path(pattern).parts
     first = next(index for index, part in enumerate(parts) if has_magic(part))
     try:

@@ -1,4 +1,4 @@
-"""Writes scores for programs: JSON, JSON lines and CSV, one row per photo, as the scores arrive."""
+"""Writes scores for programs: as JSON, JSON lines or CSV, one row for each photo, as the scores arrive."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
 
 
 def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
-    """Yields a line of column names, then one line per photo (RFC 4180, but with plain line feeds). None is an empty
-    field.
+    """Yields a line of column names, then one line for each photo (RFC 4180, but with plain line feeds).
+
+    An empty field stands for None.
     """
     line = io.StringIO()
     writer = csv.writer(line)
@@ -46,8 +47,8 @@ def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
         line.seek(0)
         line.truncate()
         writer.writerow(row)
-        # Line ends are written here, because with the writer's own option a carriage return in a name would stay
-        # unquoted.
+        # The line feed is added here and not by the writer's option, with which the writer would not quote a carriage
+        # return in a name.
         return line.getvalue().removesuffix("\r\n") + "\n"
 
     columns = (*CSV_COLUMNS, *(GROUP_COLUMNS if grouped else ()))

@@ -29,17 +29,22 @@ from requestor.terminal import announce_onnx_conversion, find_or_fetch_model, te
 class ScoreRequest:
     """Describes which photos to score, how to score them, and what to do with their scores.
 
-    photos: files, folders and patterns. recursive: search folders inside folders, too.
-    path_list: a stream of further paths, each of which ends with `separator`.
-    model: a file, or a name in the table of weights; None for the default model.
-    format: of the rows. output: the file for them; None for stdout.
+    photos: files, folders and patterns.
+    recursive: True searches folders inside folders, too.
+    path_list: a stream of further paths, each of which ends with `separator`; None for none.
+    model: path of a model, or its name in the table of weights; None for the default model.
+    format: format of the rows.
+    output: file for the rows; None for stdout.
     sort: order of the rows; None for the highest score first in a table, and the order of the input otherwise.
-    top, min_score, best_of_group: keep only the best photos (see `Selection`). group: find near-duplicates.
-    html: file of a contact sheet.
+    top, min_score, best_of_group: conditions under which only the best photos are kept (see `Selection`).
+    group: True finds near-duplicates.
+    html: file of a contact sheet; None for none.
     copy_to, link_to, xmp, overwrite_ratings: actions on the photos of all rows (see `PhotoActions`).
-    dry_run: only print what would be copied, linked, rated and written beside the rows.
-    cache: file that keeps the scores. device, runtime, batch_size, threads: see `Scorer`.
-    quiet: print nothing but errors on stderr. verbose: print the model, each photo that fails, and the speed.
+    dry_run: True only prints what would be copied, linked, rated and written beside the rows.
+    cache: file that keeps the scores; None for none.
+    device, runtime, batch_size, threads: as for `Scorer`.
+    quiet: True prints nothing but errors on stderr.
+    verbose: True prints the model, each photo that fails, and the speed.
     """
 
     photos: tuple[str, ...] = ()
@@ -70,16 +75,18 @@ class ScoreRequest:
 
     @property
     def grouped(self) -> bool:
+        """Returns True if near-duplicates are to be found."""
         return self.group or self.best_of_group
 
     @property
     def selection(self) -> Selection:
+        """Returns the selection and the order of the rows."""
         order = self.sort or ("score" if self.format == "table" else "input")
         return Selection(order, self.top, self.min_score, self.best_of_group)
 
     @property
     def streams(self) -> bool:
-        """Tells whether each row is written as soon as its photo is scored."""
+        """Returns True if each row is written as soon as its photo is scored."""
         selection = self.selection
         return self.format != "table" and selection.order == "input" and selection.top is None and not self.grouped
 
@@ -89,7 +96,11 @@ class ScoreRequest:
         return None if self.dry_run else self.html
 
     def files(self, left_out: LeftOut | None = None) -> Iterator[Path]:
-        """Yields the files to score; reads `path_list`, which can be read only once."""
+        """Yields the files to score. It reads `path_list`, which can be read only once.
+
+        Args:
+            left_out: receives what is not scored, as for `photo_files`.
+        """
         return photo_files(self._paths(), self.recursive, left_out)
 
     def _paths(self) -> Iterator[str]:
@@ -98,7 +109,7 @@ class ScoreRequest:
             yield from listed_paths(self.path_list, self.separator)
 
     def note(self, text: str) -> None:
-        """Prints a remark on stderr, unless the user wants none."""
+        """Prints a remark on stderr, unless the request is quiet."""
         if not self.quiet:
             click.echo(text, err=True)
 
@@ -165,14 +176,14 @@ def _actions(request: ScoreRequest) -> PhotoActions:
 
 
 def _check_dry_sheet(request: ScoreRequest) -> None:
-    """Prints, in a dry run, that the contact sheet would be written. Raises `ConfigurationError` if it could not."""
+    """Prints in a dry run that the contact sheet would be written; raises `ConfigurationError` if it could not be."""
     if request.dry_run and request.html is not None:
         check_replaceable(request.html)
         click.echo(f"would write {printable(str(request.html))}", err=True)
 
 
 def _destination(output: Path | None) -> AbstractContextManager[BinaryIO]:
-    """Opens the file for the rows. Raises `ConfigurationError` if it is a photo's name or cannot be written."""
+    """Opens the file for the rows. Raises `ConfigurationError` if it has a photo's suffix or cannot be written."""
     if output is None:
         return nullcontext(sys.stdout.buffer)
     if output.suffix.lower() in PHOTO_SUFFIXES:
@@ -200,12 +211,12 @@ def _with_bar(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) ->
 
 def _write_rows(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) -> None:
     if request.format == "table":
-        # A list, so that the progress bar has left the terminal before the table is printed.
+        # All scores are collected first, so that the progress bar has left the terminal before the table is printed.
         text = as_table(list(scores), terminal_width(file), request.grouped)
     else:
         text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[request.format](scores, request.grouped)
     for line in text:
-        file.write(line.encode("utf-8", "surrogateescape"))  # a path comes out as the bytes that it is
+        file.write(line.encode("utf-8", "surrogateescape"))  # the bytes of a path are written unchanged
         file.flush()
 
 
@@ -221,11 +232,11 @@ class _Count:
 
     @property
     def wrong(self) -> bool:
-        """Tells whether a photo could not be read or a pattern matched nothing."""
+        """Returns True if a photo could not be read or a pattern matched nothing."""
         return bool(self.failed or self.left_out.unmatched)
 
     def counted(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Passes scores on; with `verbose`, prints the reason for each photo that could not be read."""
+        """Yields the scores; with `verbose`, prints the reason for each photo that could not be read."""
         for score in scores:
             self.done += 1
             if score.error is not None:
@@ -235,6 +246,7 @@ class _Count:
             yield score
 
     def report(self, sheet: ContactSheet | None) -> None:
+        """Prints the counts, the speed, and what was left out, as far as the request wants it."""
         note = self._request.note
         if self._request.verbose:
             seconds = time.monotonic() - self._started

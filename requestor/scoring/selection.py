@@ -31,10 +31,13 @@ _KEYS: dict[str, tuple[Callable[[Score], float | str], bool]] = {  # order → (
 
 @dataclass(frozen=True)
 class Selection:
-    """Selects the `top` best scores (all if None) of those that have `min_score` (1 to 10) or more, in an order.
+    """Selects scores, and puts them in an order.
 
-    order: "score" puts the best first, "spread" those on which people would disagree most.
-    best_of_group: of grouped photos, keep only the best of each group before anything else.
+    order: "input" keeps the order of the input; "score" puts the best photos first, "spread" those on which people
+        would disagree most; "path" sorts by path.
+    top: number of photos with the highest scores that are kept; None for all.
+    min_score: lowest score that is kept, 1 to 10; None for all.
+    best_of_group: True keeps only the best photo of each group of near-duplicates, before the other conditions.
     """
 
     order: Order = "input"
@@ -43,9 +46,9 @@ class Selection:
     best_of_group: bool = False
 
     def of(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Yields the selected scores; yields them as they arrive if neither `order` nor `top` needs all of them.
+        """Yields the selected scores. They are yielded as they arrive, unless `order` or `top` needs all of them first.
 
-        With an order, photos without a score come last; with `top` or `min_score`, they are left out.
+        Photos without a score come last in an order; with `top` or `min_score`, they are left out.
         """
         if self.best_of_group:
             scores = (score for score in scores if score.group is None or score.group.best)

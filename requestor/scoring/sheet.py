@@ -1,7 +1,7 @@
-"""Writes a contact sheet: one HTML file with the thumbnails and scores of photos, which needs nothing beside it.
+"""Writes a contact sheet: one HTML file with the thumbnails and scores of photos, which needs no other file.
 
-Everything is written as it comes, and thumbnails wait on disk for the photos to be chosen and put in order, so that any
-number of photos takes the same memory.
+All parts are written as they come, and thumbnails are kept on disk until the photos are chosen and put in order, so the
+memory does not depend on the number of photos.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from requestor.errors import ConfigurationError
 from requestor.html_templates import templates_of
 
 _BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
-_NARROWEST, _WIDEST = 0.6, 2.6  # a photo's width by its height; what is beyond is cut by the page
+_NARROWEST, _WIDEST = 0.6, 2.6  # limits of a photo's width divided by its height, beyond which the page cuts it
 
 
 class ContactSheet:
-    """Takes scores as they come and again once they are chosen: `thumbnails_kept`, then `written`."""
+    """Writes scores to a sheet: `thumbnails_kept` takes all scores as they come, then `written` takes the chosen ones.
+
+    photos: number of photos that are on the sheet.
+    """
 
     def __init__(self, path: Path, page: BinaryIO, thumbnails: BinaryIO) -> None:
         self._path, self._page, self._thumbnails = path, page, thumbnails
@@ -34,7 +37,10 @@ class ContactSheet:
         self.photos = 0
 
     def thumbnails_kept(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Passes scores on without their thumbnails, which go to disk."""
+        """Yields the scores without their thumbnails, which it writes to disk.
+
+        Raises `ConfigurationError` if a thumbnail cannot be written.
+        """
         for score in scores:
             if score.appearance is not None and score.appearance.thumbnail is not None:
                 with _writing(self._path):
@@ -44,7 +50,7 @@ class ContactSheet:
             yield score
 
     def written(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Passes scores on once they are on the sheet."""
+        """Yields each score after it was written to the sheet. Raises `ConfigurationError` if it cannot be written."""
         page: Any = templates_of("requestor.scoring").get_template("contact_sheet.html").module
         failures = []
         self._write(page.beginning())
@@ -85,7 +91,7 @@ class ContactSheet:
             "best": score.group is not None and score.group.best,
             "sides": f"{sides:.3f}",
             "data": data,
-            # From the page to the photo, byte for byte, so that no name can be taken for anything but a path.
+            # A relative path with every special byte quoted, so that no name can be read as anything but a path.
             "link": quote(os.fsencode(os.path.relpath(score.path, self._path.parent))),
             "picture": picture,
             "mark": mark,
@@ -103,14 +109,17 @@ class ContactSheet:
 
 @contextmanager
 def contact_sheet(path: Path) -> Iterator[ContactSheet]:
-    """Yields a sheet that is written to `path` if no error is raised; an existing file is replaced only if it is a
-    contact sheet, too, and only by a sheet with photos. Raises `ConfigurationError` if it cannot be written."""
+    """Yields a sheet, which is written to `path` if the block raises no error and the sheet has photos.
+
+    An existing file is replaced only if it is a contact sheet, too. Raises `ConfigurationError` if the sheet cannot be
+    written.
+    """
     check_replaceable(path)
     path = Path(os.path.realpath(path))
     with _writing(path):
         page = AtomicFile(path)
     try:
-        # Not in the system's folder for temporary files, which may be in memory.
+        # The thumbnails are not kept in the system's folder for temporary files, which may be in memory.
         with tempfile.TemporaryFile(dir=path.parent) as thumbnails:
             sheet = ContactSheet(path, page.file, thumbnails)
             yield sheet
@@ -145,6 +154,6 @@ def check_replaceable(path: Path) -> None:
 
 
 def _bars(probabilities: tuple[float, ...]) -> str:
-    """Returns the histogram as the path of an SVG of 100 by 40."""
+    """Returns a histogram of the probabilities as the path of an SVG of 100 by 40 units."""
     highest = max(probabilities)
     return "".join(f"M{10 * x + 1} 40v-{40 * p / highest:.1f}h8V40z" for x, p in enumerate(probabilities))

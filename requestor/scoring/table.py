@@ -12,12 +12,15 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = False) -> Iterator[str]:
-    """Yields the lines of a table with a row for each photo: mean, standard deviation, stars, percentile among AVA's
-    photos, probabilities of 1 to 10, path. A photo that could not be read has the reason instead.
+    """Yields the lines of a table with a row for each photo.
+
+    A row has mean, standard deviation, stars, percentile among AVA's photos, probabilities of 1 to 10, and path. A
+    photo that could not be read has the reason instead.
 
     Args:
-        width: of the terminal in columns; a path that does not fit loses its beginning. None for no terminal.
-        grouped: with a column for the group of those that have near-duplicates.
+        scores: the scores, in the order of the rows.
+        width: number of columns of the terminal, into which paths are cut; None if the output is no terminal.
+        grouped: True adds a column with the group of each photo that has near-duplicates.
     """
     columns = [*_FIGURES, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
     rows: list[list[str] | str] = []
@@ -45,6 +48,6 @@ def _group(score: Score) -> str:
 
 
 def histogram(probabilities: tuple[float, ...]) -> str:
-    """Returns ten bars, the highest for the most probable rating."""
+    """Returns ten bars as text, one for each rating's probability; the most probable rating has the highest bar."""
     highest = max(probabilities)
     return "".join(_BARS[round(p / highest * (len(_BARS) - 1))] for p in probabilities)

@@ -1,6 +1,6 @@
-"""Decides which requests are served, and how often: by their `Host` and `Origin`, and a token bucket per address.
+"""Decides which requests are served, by their `Host` and `Origin`, and how often, by a token bucket for each address.
 
-A page of any web site can send requests to this machine from its owner's browser. It can read the answers only if it
+A page of any web site can send requests to this machine from its user's browser. It can read the answers only if it
 makes its own host name resolve to this machine (DNS rebinding); the `Host` header of such a request has that name.
 """
 
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDictProxy
 
-_MOST_CLIENTS = 4096  # addresses that are remembered; the one without requests for the longest time is forgotten first
+# Largest number of addresses that are remembered; the address without requests for the longest time is forgotten first.
+_MOST_CLIENTS = 4096
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether only this machine can reach `host`, a name or an address to listen on."""
+    """Returns True if only this machine can reach `host`, which is a name or an address to listen on."""
     if host == "localhost":
         return True
     try:
@@ -28,9 +29,14 @@ def is_loopback(host: str) -> bool:
 
 
 def host_is_ours(header: str, *, loopback: bool, names: Collection[str]) -> bool:
-    """Returns whether a `Host` header names this service: one of `names`, or an address, which no rebinding can forge.
+    """Returns True if a `Host` header names this service.
 
-    On loopback, the address must be one of loopback.
+    It may have one of `names`, `localhost`, or any address, because DNS rebinding needs a name.
+
+    Args:
+        header: the value of the header.
+        loopback: True if the service listens on loopback only; then the address must be one of loopback.
+        names: further host names of the service.
     """
     try:
         hostname = urlsplit(f"//{header}").hostname
@@ -48,11 +54,11 @@ def host_is_ours(header: str, *, loopback: bool, names: Collection[str]) -> bool
 
 
 def comes_from_another_site(headers: CIMultiDictProxy[str]) -> bool:
-    """Returns whether the headers, as a browser sets them, say that a page of another origin sends this request."""
+    """Returns True if the headers, as browsers set them, show that a page of another origin sends this request."""
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return True
     origin = headers.get("Origin")
-    if origin is None:  # sent by no browser, or not across origins
+    if origin is None:  # the request is from no browser, or does not cross origins
         return False
     try:
         return urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
@@ -61,7 +67,12 @@ def comes_from_another_site(headers: CIMultiDictProxy[str]) -> bool:
 
 
 class RateLimit:
-    """A token bucket for each client: `rate` requests a second on average, twice as many at once."""
+    """A token bucket for each client.
+
+    Args:
+        rate: requests a second that a client may make on average; twice as many may come at once.
+        clock: returns the time in seconds.
+    """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
@@ -70,7 +81,7 @@ class RateLimit:
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → tokens, time of that count
 
     def wait(self, client: str) -> float:
-        """Takes a token; returns 0, or the seconds until there is one."""
+        """Takes a token of a client and returns 0; if there is none, returns the seconds until there will be one."""
         now = self._clock()
         tokens, then = self._clients.pop(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)

@@ -1,4 +1,4 @@
-"""Serves scores over HTTP: `POST /score` scores a photo, `GET /` is a page for people, `GET /health` a status."""
+"""Serves scores over HTTP: `POST /score` scores a photo, `GET /` returns a page for people, `GET /health` a status."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ _CHUNK = 1 << 16
 class ServiceLimits:
     """Holds the limits of one service.
 
-    max_bytes: of a photo's file. max_pixels: of a photo, before it is decoded.
-    rate: photos a second from one address. max_waiting: photos that wait at the same time, from all addresses.
-    upload_seconds: for the whole of a photo to arrive.
+    max_bytes: largest size of a photo's file, in bytes.
+    max_pixels: largest number of a photo's pixels; it is checked before the photo is decoded.
+    rate: photos a second from one address, on average.
+    max_waiting: number of photos, from all addresses, that may wait at the same time.
+    upload_seconds: seconds within which a whole photo must arrive.
     """
 
     max_bytes: int = 30_000_000
@@ -39,7 +41,11 @@ class ServiceLimits:
 
 
 class Refused(Exception):
-    """The service answers without a score: with HTTP `status`, and with the seconds to wait if a retry helps."""
+    """A request is answered with an error instead of a score.
+
+    status: the HTTP status.
+    retry_after: seconds after which a retry may help; None if no retry helps.
+    """
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -50,7 +56,12 @@ class Refused(Exception):
 class ScoringService:
     """Holds the request handlers and their shared state.
 
-    loopback: True if the service listens on loopback only. names: further host names under which it serves requests.
+    Args:
+        model: name of the model, for `GET /health`.
+        thread: scores the photos.
+        limits: the limits of the service.
+        loopback: True if the service listens on loopback only.
+        names: further host names under which the service is reached.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class ScoringService:
         }
 
     def app(self) -> web.Application:
+        """Makes the application with all routes."""
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self.page)
         app.router.add_get("/health", self.health)
@@ -80,14 +92,17 @@ class ScoringService:
         return app
 
     async def page(self, request: web.Request) -> web.Response:
+        """Returns the page for people."""
         return web.Response(text=self._page, content_type="text/html")
 
     async def health(self, request: web.Request) -> web.Response:
+        """Returns the status, the model, and the number of photos that wait, as JSON."""
         return web.json_response({"status": "ok", "model": self._model, "waiting": self._waiting})
 
     async def score(self, request: web.Request) -> web.Response:
-        """Scores a photo, which is the whole body or the first part of a form; returns its row, with status 422 on an
-        error.
+        """Scores a photo, which is the whole body or the first part of a form, and returns its row as JSON.
+
+        The status is 422 if the photo cannot be scored. Raises `Refused` if a limit is exceeded or no photo arrives.
         """
         if self._waiting >= self._limits.max_waiting:
             raise Refused(503, f"{self._waiting} photos are waiting already.", 1)
@@ -109,7 +124,7 @@ class ScoringService:
         return web.json_response(score.as_row(), status=200 if score.error is None else 422)
 
     async def _read(self, request: web.Request) -> tuple[str, bytes]:
-        """Returns a photo's name, empty if it has none, and its content."""
+        """Returns a photo's name and content; the name is empty if the photo has none."""
         self._check_bytes(request.content_length or 0)
         if request.content_type == "multipart/form-data":
             try:

@@ -1,4 +1,4 @@
-"""Scores photos for many clients at once: one thread owns the model and takes all photos that wait as one batch."""
+"""Scores photos for many clients at once: one thread owns the model, and takes the waiting photos as one batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ _Waiting = tuple[bytes, "Future[Score]"]
 
 
 class ScoringThread:
-    """Scores photos off the event loop, at most `batch_size` of them at a time."""
+    """Scores photos in a thread of its own, so that the event loop does not wait.
+
+    Args:
+        scorer: scores the photos.
+        batch_size: largest number of photos that are scored at a time.
+    """
 
     def __init__(self, scorer: Scorer, batch_size: int = 16) -> None:
         self._scorer = scorer
@@ -23,13 +28,13 @@ class ScoringThread:
         self._thread.start()
 
     async def score(self, photo: bytes) -> Score:
-        """Returns the score of an image file's content; skips the photo if the caller has been cancelled meanwhile."""
+        """Returns the score of an image file's content; if the caller is cancelled before, the photo is not scored."""
         future: Future[Score] = Future()
         self._queue.put((photo, future))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Ends the thread after it has scored the photos that wait."""
+        """Ends the thread after it has scored the waiting photos."""
         self._queue.put(None)
         self._thread.join()
 
@@ -53,7 +58,7 @@ class ScoringThread:
     def _score(self, batch: list[_Waiting]) -> None:
         try:
             scores = list(self._scorer.score([photo for photo, _ in batch]))
-        except Exception as error:  # any error goes to the waiting callers; the next must be served
+        except Exception as error:  # the waiting callers get the error; the thread must go on for the next ones
             for _, future in batch:
                 future.set_exception(error)
             return
