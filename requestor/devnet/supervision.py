@@ -88,7 +88,7 @@ async def supervise_devnet(
 def main() -> None:
     """Runs `python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; `FD` gets the outcome of the start."""
     options = NetworkOptions(**json.loads(sys.argv[1]))
-    # opened with the first message, after the folder is locked
+    # The file is opened with the first message, which comes after the folder is locked and cleared.
     log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[log])
     started = time.monotonic()

@@ -46,7 +46,7 @@ def fetch_wheels(requirements: Path) -> Path:
                 f"pip found PyTorch with CUDA only, too large for an image, since {_TORCH_INDEX} did not answer "
                 f"({failed}). Name an index that has it without, such as a mirror, in PIP_EXTRA_INDEX_URL."
             )
-        for old in folder.parent.iterdir():  # of other pins
+        for old in folder.parent.iterdir():  # wheels of other pins
             if not old.name.startswith("."):
                 shutil.rmtree(old, ignore_errors=True)
         fetched.rename(folder)

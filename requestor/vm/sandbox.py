@@ -24,7 +24,7 @@ from pathlib import Path
 
 from requestor.errors import DevnetError
 
-ROOT_BYTES = 128 * 2**20  # the VM's root overlay
+ROOT_BYTES = 128 * 2**20  # size of the VM's root overlay
 PYTHON_PACKAGES = ("nima", "provider_image")  # the only part of this project that a task may see
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _DRAIN_SECONDS, _DRAIN_ROUNDS = 0.05, 40
@@ -252,7 +252,7 @@ class Sandbox:
 
     async def stop(self) -> None:
         """Kills every process in the sandbox, and waits until they have ended. May be called twice."""
-        self._hang_up()  # process 1 ends; before that, the kernel ends all others
+        self._hang_up()  # process 1 ends then; before it has ended, the kernel ends all others
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         except asyncio.TimeoutError:

@@ -110,7 +110,7 @@ def build_root(layout: dict[str, Any]) -> None:
     for path, text, mode in layout["files"]:
         write_new(path, text, mode)
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=777" + size)
-    for tree, path in trees:  # some may lie in /tmp, such as a checkout
+    for tree, path in trees:  # after /tmp, because some lie in it, such as a checkout
         attach(tree, path)
     socket.sethostname("golem")
     loopback_up()

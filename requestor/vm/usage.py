@@ -17,7 +17,7 @@ class UsageCounters:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._past_cpu = 0.0  # of sandboxes that have ended
+        self._past_cpu = 0.0  # CPU seconds of sandboxes that have ended
         self._current_cpu = 0.0
         self._pid: int | None = None
 

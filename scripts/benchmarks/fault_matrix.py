@@ -31,7 +31,7 @@ from requestor.records import Ledger
 HONEST, HONEST_EMBED = "honest", "honest-embed"
 ALL = (*KINDS, "slow:4")
 EMBED = (HONEST_EMBED, "bad-features")  # wrong features can be sent only if features are asked for
-TOLERANCE = 0.02  # of the SRCC
+TOLERANCE = 0.02  # of the SRCC: the greatest loss that is good
 RUN_SECONDS = 2 * 3600.0
 
 
@@ -45,7 +45,7 @@ RUN_SECONDS = 2 * 3600.0
 @click.option("--json", "as_json", is_flag=True, help="One object on stdout; the rows go to stderr.")
 def main(ava: Path, output: Path, kinds: str, providers: int, hostile: int, rounds: int, as_json: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    os.environ["XDG_DATA_HOME"] = str(output.absolute() / "share")  # no bans beyond these runs
+    os.environ["XDG_DATA_HOME"] = str(output.absolute() / "share")  # so that bans of providers hold for these runs only
     file = output / "matrix.json"
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
     wanted = [HONEST, *(one for kind in kinds.split(",") for one in (beside(kind), kind))]

@@ -64,7 +64,7 @@ from requestor.training.rounds.gate import PHOTOS
 IDS = 255_530
 IMAGES_A_CLIENT = 600
 NOBODY, REFUSED = 0.05, 0.10  # shares of clients that never answer, and that send garbage
-SECONDS_A_SAMPLE = 1 / 40  # speed of a typical provider; others are faster or slower by a factor of about two
+SECONDS_A_SAMPLE = 1 / 40  # time of a typical provider; others are faster or slower by a factor of about two
 PRICE = Price(start=Decimal(0), wall_second=Decimal("0.005") / 3600, cpu_second=Decimal("0.025") / 3600)
 # Goals for the weighted mean: the share of numpy's speed, and the peak memory above the model's.
 GOAL_SPEED, GOAL_MEGABYTES = 0.7, 200.0

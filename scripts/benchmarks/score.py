@@ -145,7 +145,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         paths = draw_photos(Path(folder), photos)
-        few = paths[: max(DISTINCT, photos // 5)]  # for the plain loop, by far the slowest
+        few = paths[: max(DISTINCT, photos // 5)]  # for the plain loop, because it is by far the slowest
         predict_all(scorer, options.batch_size, options.batch_size)
         rounds = []
         for _ in range(options.rounds):

@@ -184,6 +184,7 @@ class Market:
         return [self.bills[agreement]] if agreement in self.bills else []
 
     async def accept(self, invoice: str, amount: Decimal, allocation: str) -> None:
+        """Accepts a bill, which must be unpaid, in full."""
         assert allocation in self.allocations
         assert invoice not in self.paid, "paid twice"
         assert amount == Decimal(self.bills[invoice]["amount"])
@@ -252,6 +253,7 @@ class SimulatedGolem:
         return f"activity-{self._market.number()}"
 
     async def execute_tasks(self, worker: Any, seats: list[Any], **options: Any) -> AsyncIterator[None]:
+        """Hires providers for all seats until the workers have left them; yields nothing."""
         assert options["implicit_init"] is False
         crew = [asyncio.create_task(self._seat(worker)) for _ in range(options["max_workers"])]
         try:

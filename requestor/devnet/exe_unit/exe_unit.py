@@ -246,7 +246,7 @@ class ExeUnit:
                 await self._run(batch, index, command.arguments)
         finally:
             self._state.expect(before)
-            await self._state.set(entered)  # even if the command failed
+            await self._state.set(entered)  # the state advances even if the command failed
 
     async def _terminate(self, batch: Batch) -> None:
         for other in self._batches.values():

@@ -14,7 +14,7 @@ from pathlib import Path
 from requestor.devnet.faults.fault import Execute, Fault, vanish
 from requestor.devnet.faults.work import ProgramRun
 
-CRASH_SECONDS = 1.0  # after the start of the task
+CRASH_SECONDS = 1.0  # from the start of the task to the crash
 OVERCHARGE = 100
 
 

@@ -23,7 +23,7 @@ OVERSIZED_BYTES = 2 * 2**30
 PICKLE_LOADED = "a pickle that a provider sent was loaded"
 OUTSIDE = "../../../../zip-slip.txt"
 _STEAL_SECONDS, _POLL_SECONDS = 20.0, 0.5
-_SENT_SECONDS = 2.0  # after this time a neighbour has surely sent what it wrote
+_SENT_SECONDS = 2.0  # after this time, another provider has surely sent what it wrote
 
 
 class FileFault(Fault):

@@ -123,7 +123,7 @@ class Agent:
         )
         self._constraints = constraints(settings.subnet, time.time())
         self._offer_id = ""
-        self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id; the next proposal begins with the last one
+        self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id; each begins as a copy of our previous one
         self._refused: dict[str, Mapping[str, Any]] = {}  # demands that are answered again when a slot is free
         self._agreements: dict[str, AgreementTask] = {}
         self._looking_again: set[asyncio.Task[None]] = set()
@@ -313,6 +313,7 @@ async def _main(settings: AgentSettings) -> None:
 
 
 def main() -> None:
+    """Runs `python -m requestor.devnet.provider.agent CONFIG.json`."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m requestor.devnet.provider.agent CONFIG.json")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

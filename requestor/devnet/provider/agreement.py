@@ -26,7 +26,7 @@ from requestor.golem.bus import ServiceBus
 from requestor.vm import HOST_MACHINE, TaskMachine
 
 IDLE_SECONDS = 90.0
-_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE = 5.0, 1.5, 3600.0  # between attempts to terminate
+_FIRST_PAUSE, _PAUSE_FACTOR, _LONGEST_PAUSE = 5.0, 1.5, 3600.0  # seconds between attempts to terminate
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class AgreementTask:
         self._notes: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._activity = asyncio.Lock()  # creates and destroys an activity one after the other
+        self._activity = asyncio.Lock()  # held while an activity is created or destroyed
 
     @property
     def active(self) -> bool:
@@ -203,7 +203,7 @@ class AgreementTask:
                 reason = {"message": message, "golem.provider.code": code}
                 await self._host.rest.terminate_agreement(self.agreement_id, reason)
             except DaemonRefused as error:
-                if error.status not in (404, 410):  # those: the requestor was faster
+                if error.status not in (404, 410):  # with these codes, the requestor was faster
                     raise
 
         def warn(error: GolemError, pause: float) -> None:

@@ -70,7 +70,7 @@ class Billing:
     ) -> None:
         self._rest, self._agreement_id, self._approved, self._terms = rest, agreement_id, approved, terms
         self._fault, self._on_break = fault, on_break
-        self._costs: dict[str, Decimal] = {}  # of activities that have ended
+        self._costs: dict[str, Decimal] = {}  # GLM by activity, for those that have ended
         self._activity_of: dict[str, str] = {}  # debit note → activity
         self._deadlines: dict[str, asyncio.TimerHandle] = {}  # debit note → acceptance timer
         self._due: dict[str, asyncio.TimerHandle] = {}  # payable debit note → payment timer

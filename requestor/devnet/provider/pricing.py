@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from requestor.golem import property_names
 
-COUNTERS = (property_names.CPU, property_names.DURATION)  # the order of a provider: the keys of its preset, sorted
+COUNTERS = (property_names.CPU, property_names.DURATION)  # in a provider's order: the keys of its preset, sorted
 
 _ATTO = Decimal("1e-18")  # payments are rounded to the token's 18 decimals
 

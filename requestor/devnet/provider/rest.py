@@ -114,7 +114,7 @@ class ProviderRest(DaemonClient):
         try:
             found: list[dict[str, Any]] = await self.request("GET", path, query=query)
         except DaemonRefused as error:
-            if error.status == 408:  # nothing happened yet
+            if error.status == 408:  # no event has come within the time-out
                 return []
             raise
         return found

@@ -219,6 +219,7 @@ async def _run(port: int) -> None:
 
 
 def main() -> None:
+    """Runs `python -m requestor.devnet.services.hub --port PORT`."""
     parser = argparse.ArgumentParser(prog="python -m requestor.devnet.services.hub", description="The hub of a devnet.")
     parser.add_argument("--port", type=int, required=True, help=f"1 to {MAX_HUB_PORT}")
     arguments = parser.parse_args()

@@ -222,7 +222,7 @@ class _Writer:
         start_of_keys = len(self.buffer)
         for kind, position in keys:
             self.word(kind, position)
-        self.word(KEY, start_of_keys)  # KEY, because any type that is stored as an offset will do
+        self.word(KEY, start_of_keys)  # KEY stands for any type that is stored as an offset
         self.buffer += struct.pack("<Q", 8)
         return self.elements(stored)
 

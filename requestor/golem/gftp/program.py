@@ -180,6 +180,7 @@ def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, 
 
 
 def main() -> None:
+    """Runs `gftp server`, or prints the version for `gftp version`."""
     if sys.argv[1:] == ["server"]:
         try:
             asyncio.run(serve_standard_streams())

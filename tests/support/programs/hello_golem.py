@@ -19,6 +19,7 @@ COMMAND = "cd /golem/work && sha256sum data && wc -c < data && cat data data > t
 
 
 async def worker(context: WorkContext, tasks):
+    """Sends the file of each task to a provider, runs the command, and fetches the result."""
     async for task in tasks:
         script = context.new_script(timeout=timedelta(minutes=2))
         script.upload_file(task.data["file"], "/golem/work/data")
@@ -29,6 +30,7 @@ async def worker(context: WorkContext, tasks):
 
 
 async def main(file: Path, folder: Path, streaming: bool) -> None:
+    """Runs three tasks with at most two providers, and prints what came of them."""
     payload = await vm.repo(
         image_hash=os.environ["NIMA_GOLEM_IMAGE_HASH"], image_url=os.environ["NIMA_GOLEM_IMAGE_URL"]
     )
