@@ -62,6 +62,7 @@ def _unpack_layer(tar: tarfile.TarFile, layer: str, root: Path) -> None:
         problem = process.stderr.read().decode(errors="replace")
     if process.returncode != 0:
         raise ValueError(problem.strip()[-300:])
-    # A file `.wh.NAME` says that a layer deletes NAME of an earlier layer. The last stage of our Dockerfile has one layer.
+    # A file `.wh.NAME` says that a layer deletes the file NAME of an earlier layer; the Dockerfile's last stage has one
+    # layer only.
     if deleted := next(root.rglob(".wh.*"), None):
         raise ValueError(f"a layer deletes {PurePosixPath('/') / deleted.relative_to(root)}")
