@@ -11,16 +11,17 @@ from pathlib import Path
 from nima.ava.ratings_list import KNOWN_BAD_IDS, Ratings, image_path
 from nima.photos import PhotoError, open_photo
 
-_AHEAD = 64  # photos that each thread may decode ahead of the reader, so that not all 255,530 wait in memory
+# Number of photos that each thread may decode ahead of the reader, so that not all 255,530 are in memory at once.
+_AHEAD = 64
 
 
 @dataclass(frozen=True)
 class AvaReport:
-    """The photos of a data set that can be used, and those that cannot.
+    """Lists the photos of a data set that can be used, and those that cannot.
 
     clean: ids of the photos that can be used, in the order of the list.
-    missing: ids without a file.
-    unreadable: id → reason.
+    missing: ids of the photos without a file.
+    unreadable: reason why a photo cannot be read, by its id.
     """
 
     clean: list[int]
@@ -29,12 +30,12 @@ class AvaReport:
 
     @property
     def bad(self) -> set[int]:
-        """The ids of all photos that cannot be used."""
+        """Returns the ids of all photos that cannot be used."""
         return {*self.missing, *self.unreadable}
 
     @property
     def known_bad(self) -> list[int]:
-        """The ids of those bad photos that are bad in every known copy of AVA, ascending."""
+        """Returns the ids of those bad photos that are bad in every known copy of AVA, ascending."""
         return sorted(self.bad & KNOWN_BAD_IDS)
 
 
@@ -47,11 +48,11 @@ def check_photos(
     """Decodes every photo of the list in full, and reports those that are missing or unreadable.
 
     Args:
-        folder: holds `images/<id>.jpg`.
-        ratings: the list of the photos to look for.
-        threads: number of photos that are decoded at once; None for the number of cores. Decoding releases the
-            interpreter's lock.
-        progress: called after each photo with the numbers of photos done and of all photos.
+        folder: folder with `images/<id>.jpg`.
+        ratings: the ratings of the photos to look for.
+        threads: number of photos that are decoded at the same time, which decoding permits, as it releases the
+            interpreter's lock; None for the number of cores.
+        progress: is called after each photo with the numbers of photos done and of all photos.
     """
     clean: list[int] = []
     missing: list[int] = []

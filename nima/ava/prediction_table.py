@@ -13,7 +13,7 @@ from nima.errors import NimaError
 from nima.ratings import BUCKETS
 
 PREDICTION_COLUMNS = ["image_id", *(f"p{rating}" for rating in range(1, BUCKETS + 1))]
-_SUM_TOLERANCE = 0.01  # files are written with few digits
+_SUM_TOLERANCE = 0.01  # largest difference of a sum from 1, because files are written with few digits
 
 
 class PredictionTableError(NimaError):
@@ -25,7 +25,7 @@ class PredictionTable:
     """Predictions for n photos.
 
     image_ids: int64 `[n]`, unique.
-    probabilities: of the ratings 1 to 10, float64 `[n, 10]`, each row with sum 1 (± 0.01).
+    probabilities: probabilities of the ratings 1 to 10, float64 `[n, 10]`, each row with sum 1 (± 0.01).
     """
 
     image_ids: NDArray[np.int64]
@@ -79,7 +79,7 @@ def _parse(fields: list[str], where: str) -> tuple[int, list[float]]:
         row = [float(field) for field in fields[1:]]
     except ValueError as error:
         raise PredictionTableError(f"{where}: {error}.") from error
-    # Written so that NaN fails, too.
+    # The comparisons are written so that NaN fails, too.
     if not (0 <= image_id < 2**63 and all(p >= 0 for p in row) and abs(sum(row) - 1) <= _SUM_TOLERANCE):
         raise PredictionTableError(f"{where}: an id and ten probabilities with sum 1 are needed.")
     return image_id, row

@@ -28,7 +28,7 @@ VOTES = slice(2, 12)
 KNOWN_BAD_IDS = frozenset({440774, 179118, 371434, 277832, 230701, 729377})
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
-_DIGITS = 25  # too large for any column, and few enough to convert
+_DIGITS = 25  # a number is cut to so many digits, which are too many for any column and still fast to convert
 _SHOWN = 5  # largest number of malformed lines that one message quotes
 _INT32_MAX = 2**31 - 1
 
@@ -74,7 +74,7 @@ def image_path(folder: Path, image_id: int) -> Path:
 
 
 def read_ratings(path: Path) -> Ratings:
-    """Reads an AVA list. `path` is the file, or a folder that holds it as `AVA.txt`.
+    """Reads an AVA list. `path` is the file itself, or a folder that holds it as `AVA.txt`.
 
     Raises `RatingsError` if the file cannot be read or is empty, or if a line has not 15 whole numbers, a negative
     count, no votes at all, or an image id that an earlier line has. The message names the file and the malformed lines.
@@ -90,7 +90,7 @@ def read_ratings(path: Path) -> Ratings:
     if not text.strip():
         raise RatingsError(f"{path}: the AVA list is empty.")
     try:
-        # Quotes and words for missing values are errors here, as is everything else that is not a number.
+        # Quotes and words for missing values are errors here, like everything else that is not a number.
         rows = pd.read_csv(io.StringIO(text), sep=r"\s+", header=None, dtype=np.int64, na_filter=False, quoting=3)
         table = rows.to_numpy()
     except (ValueError, OverflowError):

@@ -31,7 +31,11 @@ class SplitError(NimaError):
 
 @dataclass(frozen=True)
 class Split:
-    """The test images of a split: int64 `[n]`, ascending, n ≥ 1."""
+    """The test images of a split.
+
+    name: name of the split.
+    image_ids: ids of the test images, int64 `[n]`, ascending, n ≥ 1.
+    """
 
     name: str
     image_ids: NDArray[np.int64]
@@ -49,7 +53,7 @@ class Split:
 
     @cached_property
     def hash(self) -> str:
-        """The SHA-256 of the test ids (ascending, in decimal, one a line), 64 hexadecimal digits."""
+        """Returns the SHA-256 of the test ids (ascending, in decimal, one a line) as 64 hexadecimal digits."""
         return hashlib.sha256("\n".join(map(str, self.image_ids.tolist())).encode()).hexdigest()
 
     def as_json(self) -> dict[str, str]:
@@ -61,7 +65,7 @@ class Split:
 
 
 def check_same_split(name: str, hash: str, other_name: str, other_hash: str) -> None:
-    """Raises `SplitError`, naming both, unless two splits are the same."""
+    """Raises `SplitError` unless two splits, each given by name and hash, are the same; its message names both."""
     if hash != other_hash:
         raise SplitError(
             f"Figures on the split {name!r} ({hash[:12]}) do not compare with figures on {other_name!r} "
