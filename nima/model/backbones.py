@@ -72,7 +72,7 @@ class BackboneError(NimaError):
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a network: `pool(blocks[-1](… blocks[0](x)))` is `[B, features]`."""
+    """The parts of a network: `pool(blocks[-1](… blocks[0](x)))` gives the features `[B, features]`."""
 
     blocks: list[nn.Module]
     pool: nn.Module
@@ -88,7 +88,7 @@ class Backbone:
     construct: makes the randomly initialised network, whose state has torchvision's own names.
     take_apart: takes that network and returns its blocks and its pooling.
     features: size of the pooled vector.
-    weights: name of its pretrained weights in `nima.weights.table`.
+    weights: name of the network's pretrained weights in `nima.weights.table`.
     preparation: turns a photo into the network's input; a checkpoint can name another part of the photo.
     pool_level: pools the output of a block to `[B, channels]`, for multi-level features.
     """
@@ -184,7 +184,7 @@ def _convnext(network: Any) -> Parts:
 
 
 class _PatchTokens(nn.Module):
-    """Images `[B, 3, 224, 224]` → tokens `[B, 1 + 196, 768]`: class token and patches, with positions."""
+    """Turns images `[B, 3, 224, 224]` into tokens `[B, 1 + 196, 768]`: class token and patches, with positions."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class _PatchTokens(nn.Module):
 
 
 class _ClassToken(nn.Module):
-    """Tokens `[B, T, 768]` → the class token `[B, 768]`, normalised."""
+    """Takes the class token `[B, 768]` out of tokens `[B, T, 768]`, and normalises it."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1024,
         weights="mobilenet_v1-ava-backbone",
-        # its weights were trained with this preparation, in Keras
+        # Its weights were trained with this preparation, in Keras.
         preparation=Preparation(resampling=Resampling.NEAREST, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     ),
     "mobilenet_v2": Backbone(

@@ -1,4 +1,4 @@
-"""Writes the model card: one page of Markdown that describes a model, made of the model's own metadata.
+"""Writes the model card: one page of Markdown that describes a model, made from the metadata of the model.
 
 Source: Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
@@ -21,7 +21,7 @@ MODEL_LIMITS = (
     "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
 )
 
-# key of the metadata, name on the card
+# Each fact's key in the metadata, and its name on the card.
 _FACTS = (
     ("backbone", "Backbone"),
     ("data", "Data"),
@@ -44,7 +44,7 @@ def card_facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the facts of a model's training that the card lists, as (name, value).
 
     Args:
-        metadata: of a checkpoint, as `model_card` takes it; facts that are missing are left out.
+        metadata: metadata of a checkpoint, as for `model_card`; facts that are missing are left out.
     """
     return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
 
@@ -53,10 +53,10 @@ def model_card(metadata: Mapping[str, Any]) -> str:
     """Returns the card of a model as Markdown.
 
     Args:
-        metadata: of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `split` (`name`, `hash`);
-            `providers` (a list with `name`, `tasks`, `paid_glm`); `metrics` and `intervals` as
-            `nima.ratings.Metrics.as_dict` and `nima.ratings.RatingPairs.intervals` give them. The card says so if the
-            split or the metrics are missing.
+        metadata: metadata of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `split` (`name`,
+            `hash`); `providers` (a list with `name`, `tasks`, `paid_glm`); `metrics` and `intervals`, which
+            `nima.ratings.Metrics.as_dict` and `nima.ratings.RatingPairs.intervals` return. If the split or the metrics
+            are missing, the card tells that.
 
     Example:
         >>> print(model_card({"name": "trees", "seed": 7})[:47])

@@ -32,8 +32,9 @@ class CheckpointError(NimaError):
 def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
     """Returns the content of the checkpoint file of `model` with `metadata` (JSON values).
 
-    The key `preparation` is added to the metadata if the model does not see the part "crop" of a photo. Raises
-    `ValueError` if the metadata already have that key with another part than the model's, or hold no JSON values.
+    The key `preparation` is added to the metadata if the model sees another part of a photo than "crop". Raises
+    `ValueError` if the metadata have this key already with another part than the model's, or hold values that JSON
+    cannot express.
     """
     part = model.preparation.part
     if metadata.get(_PREPARATION, part) != part:
@@ -51,7 +52,7 @@ def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
 
 
 def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
-    """Writes `model` and `metadata` (JSON values) to `path`, atomically: a reader sees the old file or the new one.
+    """Writes `model` and `metadata` (JSON values) to `path`, atomically: a reader sees the old file or the new file.
 
     Raises `CheckpointError` if the file cannot be written, and `ValueError` as `encode` does.
     """
@@ -95,9 +96,9 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves parameters as they are instead of drawing values that the file replaces anyway.
+    """Leaves new parameters uninitialised, because the file replaces their values anyway.
 
-    The meta device would do so, too, but imports torch's compiler first, which takes as long as torch itself.
+    The meta device would do the same, but it imports torch's compiler first, which takes as long as torch itself.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -106,7 +107,8 @@ class _Uninitialised(TorchFunctionMode):
         if name.endswith(("normal_", "uniform_")):
             tensor = args[0] if args else kwargs["tensor"]
             if name.endswith("normal_"):
-                # torch draws a truncated normal until all values lie within bounds, which random memory may never do.
+                # torch draws values of a truncated normal distribution again until all lie within bounds. With values
+                # that are never drawn, this might never end; zeros lie within the bounds.
                 tensor.detach().zero_()
             return tensor
         return func(*args, **kwargs)

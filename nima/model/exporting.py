@@ -1,8 +1,8 @@
 """Exports a model as one file for other programs: ONNX for any runtime, TorchScript for PyTorch without this package.
 
 The graph takes bytes of RGB, as a decoder of images returns them, and gives probabilities and the score, so that nobody
-can forget normalisation or softmax. The caller only has to make a small square of a photo; the file's own metadata say
-how.
+can forget normalisation or softmax. The caller only has to make a small square of a photo; the file's own metadata
+describe how.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GRAPH_INPUT = "photos"
 GRAPH_OUTPUTS = ("probabilities", "score")
 """Names of an exported graph's outputs: float32 `[B, 10]` and `[B]`."""
 
-_BATCHES = (1, 3)  # batch sizes of the check, so that it finds a graph that was traced for one size only
+_BATCHES = (1, 3)  # batch sizes of the check, which so finds a graph that was traced for one size only
 _OPSET = 18
 
 
@@ -51,7 +51,7 @@ Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class PhotoRater(nn.Module):
-    """A network from bytes to score: RGB, uint8 `[B, side, side, 3]` → probabilities `[B, 10]` and scores `[B]`."""
+    """Computes probabilities `[B, 10]` and scores `[B]` from photos as bytes: RGB, uint8 `[B, side, side, 3]`."""
 
     ratings: Tensor
 
@@ -69,9 +69,9 @@ class PhotoRater(nn.Module):
 class Exported:
     """An exported model.
 
-    path: the file.
+    path: path of the file.
     difference: the largest difference from PyTorch in any probability of the check.
-    metadata: the metadata in the file.
+    metadata: the metadata in the file, name → text.
     """
 
     path: Path
@@ -100,7 +100,7 @@ def export_model(model: Path, path: Path, file_format: str) -> Exported:
     encode = {"onnx": _onnx, "torchscript": _torchscript}[file_format]
     content, run = encode(rater, side, metadata)
     difference = _difference(rater, run, side)
-    if not difference <= TOLERANCE:  # so that no NaN passes
+    if not difference <= TOLERANCE:  # written so that NaN is refused, too
         raise ExportError(
             f"{file_format} gives other probabilities than PyTorch, by {difference:.1e}; nothing was written."
         )

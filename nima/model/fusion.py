@@ -11,7 +11,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Folds each BatchNorm that directly follows a convolution in a `Sequential`, as in all the backbones.
 
-    It changes `model`, which must be in evaluation mode, and returns it; the results change by rounding only.
+    This changes `model`, which must be in evaluation mode, and returns it; its results change by rounding only.
     """
     for module in list(model.modules()):
         if not isinstance(module, nn.Sequential):

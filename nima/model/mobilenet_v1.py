@@ -24,7 +24,7 @@ _SEPARABLE = (
 
 
 class MobileNetV1(nn.Module):
-    """The convolutions: pixels `[B, 3, H, W]` in −1..1 → maps `[B, 1024, H/32, W/32]`; 32 must divide H and W."""
+    """Computes maps `[B, 1024, H/32, W/32]` from pixels `[B, 3, H, W]` in −1..1; 32 must divide H and W."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,5 +49,5 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
         nn.ZeroPad2d((0, end, 0, end)) if end else nn.Identity(),
         nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
         nn.BatchNorm2d(outputs, eps=1e-3),
-        nn.ReLU6(inplace=True),  # a tenth faster
+        nn.ReLU6(inplace=True),  # in place, the network is a tenth faster
     )

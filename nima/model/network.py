@@ -21,7 +21,7 @@ from nima.ratings import BUCKETS, normalise_votes
 
 @dataclass(frozen=True)
 class Activations:
-    """The outputs of the frozen blocks for a batch of B images, from which the trained blocks go on.
+    """The outputs of the frozen blocks for a batch of B images, which are the input of the trained blocks.
 
     maps: output of the last frozen block, float32 `[B, …]`; if all blocks are frozen, the pooled output
         `[B, features]`.
@@ -33,11 +33,11 @@ class Activations:
 
     @property
     def bytes(self) -> int:
-        """Their size in memory."""
+        """Returns the size of the activations in memory, in bytes."""
         return sum(tensor.nbytes for tensor in (self.maps, *self.levels))
 
     def take(self, index: Any) -> Activations:
-        """Returns the activations of some of the images; `index` is a tensor's or an array's."""
+        """Returns the activations of some of the images; `index` is any index that tensors accept."""
         return Activations(self.maps[index], tuple(level[index] for level in self.levels))
 
     @staticmethod
@@ -57,7 +57,7 @@ class Nima(nn.Module):
     Args:
         backbone: a name of `nima.model.backbones`.
         weights: safetensors file with torchvision's state of that network; None for random weights.
-        multi_level: the head sees the pooled output of every block instead of the last block's (MLSP, arXiv
+        multi_level: True gives the head the pooled output of every block instead of the last block's (MLSP, arXiv
             1904.01382).
         preparation: turns a photo into the network's input; None for the backbone's own.
 
@@ -127,10 +127,10 @@ class Nima(nn.Module):
         return logits
 
     def standardise_features(self, pixels: Iterable[Tensor]) -> None:
-        """Sets the mean that is subtracted from each feature, and the deviation that it is divided by.
+        """Sets the mean that is subtracted from each feature, and the standard deviation by which it is divided.
 
-        Pooled features differ in size by orders of magnitude, between levels and between channels of a level, and no
-        single learning rate suits them all.
+        Without this, pooled features differ in size by orders of magnitude, between levels and between channels of a
+        level, and no single learning rate suits them all.
 
         Args:
             pixels: batches, float32 `[B, 3, H, W]` in 0..1; a few dozen images are enough.
@@ -232,9 +232,10 @@ def initial_model(
     Args:
         backbone: a name of `nima.model.backbones`.
         pretrained: safetensors file with pretrained weights; None for random weights.
-        seed: of all random values.
-        prior: votes or probabilities `[10]` over all training images. The model then starts as the best constant
-            prediction instead of a flat one, which saves the steps that would only learn that.
+        seed: seed of all random values.
+        prior: votes or probabilities `[10]` over all training images. With it, the model first predicts the best
+            constant instead of equal probabilities, which saves the steps that would only learn that. None for equal
+            probabilities.
         multi_level: as for `Nima`.
 
     Raises:
@@ -247,7 +248,7 @@ def initial_model(
         nn.init.normal_(model.head.weight, std=0.01)
         nn.init.zeros_(model.head.bias)
     if prior is not None:
-        # A rating that nobody gave must stay possible: it gets half a percent.
+        # A rating that nobody gave must stay possible: its probability is set to half a percent.
         p = torch.from_numpy(normalise_votes(prior)).float().clamp_min(0.005)
         with torch.no_grad():
             model.head.bias.copy_(p.log() - p.log().mean())

@@ -1,4 +1,4 @@
-"""Turns a photo into a network's input, by one `Preparation` that belongs to the weights and that every use asks.
+"""Turns a photo into a network's input, by the `Preparation` that belongs to the weights, and that every use follows.
 
 A photo is squeezed to a small square, the stored image, which is what shards hold. The network takes the middle of the
 stored image, or, in training, any part of it.
@@ -22,13 +22,13 @@ from nima.errors import NimaError
 from nima.photos import AVA_LONG_SIDE
 
 PREPARATION_REVISION = 3
-"""A number that must be raised with every change of the preparation, so that no cache keeps older scores."""
+"""A number that must be raised with every change of the preparation, so that no score in a cache is used after it."""
 
 Part = Literal["crop", "whole"]
 """The part of a photo that a network sees; the text stands in the metadata of a checkpoint."""
 
 _JPEG_QUALITY = 90
-_LARGEST_SIDE = 1024  # of a stored image, in pixels
+_LARGEST_SIDE = 1024  # largest side of a stored image, in pixels
 
 
 class PreparationError(NimaError):
@@ -39,13 +39,14 @@ class PreparationError(NimaError):
 class Preparation:
     """The steps that turn a photo into a network's input.
 
-    part: "crop": the network sees the middle of a stored JPEG, as in NIMA; "whole": it sees the whole photo, which is
-        stored as a PNG, so that no pixel value changes.
+    part: "crop" if the network sees the middle of a stored JPEG, as in NIMA; "whole" if it sees the whole photo, which
+        is stored as a PNG, so that no pixel value changes.
     input_size: side of the square that the network takes, in pixels.
     crop_from: side of the square that crops are taken from, in pixels.
     resampling: the filter that resizes a photo to the stored size.
-    mean, std: of the channels R, G, B, for pixels in 0..1; the network normalises with them.
-    long_side: a photo whose longer side has more pixels than this is first reduced to it, when it is opened.
+    mean, std: mean and standard deviation of the channels R, G, B, for pixels in 0..1; the network normalises with
+        them.
+    long_side: largest number of pixels of a photo's longer side; a larger photo is reduced to it when it is opened.
     """
 
     part: Part = "crop"
@@ -58,7 +59,7 @@ class Preparation:
 
     @property
     def stored_size(self) -> int:
-        """The side of the stored image, in pixels."""
+        """Returns the side of the stored image, in pixels."""
         return self.input_size if self.part == "whole" else self.crop_from
 
     def with_part(self, part: object) -> Preparation:
@@ -121,7 +122,7 @@ class Preparation:
         return torch.stack([self.random_crop(image, random) for image in stored])
 
     def describe(self) -> str:
-        """Says in one line how to make the network's input of a photo, for people who use another program."""
+        """Describes in one line how to make the network's input from a photo, for people who use another program."""
         side, resampling = self.input_size, self.resampling.name.lower()
         first = (
             f"RGB, upright, 8 bits; if the longer side has more than {self.long_side} pixels, reduced to that (Lanczos)"
