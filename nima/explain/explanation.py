@@ -5,8 +5,8 @@ score (occlusion: Zeiler and Fergus 2014; the place is blurred and not painted g
 square as a new object: Fong and Vedaldi 2017). The second is the effect of crops, exposures and small rotations.
 
 Every figure is a difference of two scores, which anyone can check by making the same change. Each is a mean over copies
-of the photo that look the same and differ a little. One copy would not be enough: its score moves by as much as many
-changes move it, because it depends on which pixels of the photo become the pixels of a square of 224.
+of the photo that look the same and differ a little. One copy would not be enough: copies differ in their scores as much
+as many of the changed photos do, because a score depends on which pixels become the pixels of a square of 224.
 
 None of the figures says what makes a photo good. They are the model's opinion, and a figure within its margin is only
 noise.
@@ -32,8 +32,8 @@ PLACES = 8
 
 _SPOT = 0.1  # standard deviation of the blurred spot, as a share of the photo's sides
 _BLUR = 0.05  # standard deviation of the blur, as a share of the longer side: it removes shapes and keeps colours
-_COPIES_FOR_PLACES = 3
-_WORKING_SHARE = 2  # times the model's longer side, so that crops of a large photo still have enough pixels
+_COPIES_FOR_PLACES = 3  # number of copies whose places are blurred
+_WORKING_SHARE = 2  # longer side of the working copy, divided by the model's, so that its crops have enough pixels
 _T_95 = 2.571  # Student's t of six copies, for an interval of 95%
 
 
@@ -42,7 +42,7 @@ class Effect:
     """The effect of an edit on the score.
 
     kind: "crop", "exposure" or "rotation".
-    name: of the edit, for people.
+    name: name of the edit, for people.
     difference: points by which the edit raises the score.
     margin: half of the 95% interval of the difference, in points.
     """
@@ -54,7 +54,7 @@ class Effect:
 
     @property
     def certain(self) -> bool:
-        """True if the difference is larger than its margin, and so more than noise."""
+        """Returns True if the difference is larger than its margin, so that it is more than noise."""
         return abs(self.difference) > self.margin
 
 
@@ -62,11 +62,11 @@ class Effect:
 class Explanation:
     """The reasons of a model's score of one photo.
 
-    score: of the unchanged photo.
-    copies: mean ratings of copies that look the same.
-    places: float64 `[8, 8]`, top left first: the points by which the score falls if that place is blurred.
+    score: score of the unchanged photo.
+    copies: mean ratings, 1 to 10, of copies that look the same.
+    places: points by which the score falls if a place is blurred, float64 `[8, 8]`, from the top left.
     places_margin: half of the 95% interval of a place's value, in points.
-    effects: of crops, exposures and rotations.
+    effects: effects of crops, exposures and rotations.
     """
 
     score: Score
@@ -92,8 +92,8 @@ def explain_score(
 
     Args:
         scorer: the model to explain.
-        photo: path, bytes of a file, or an image of Pillow.
-        progress: called with the numbers of changed photos that are scored and that there are.
+        photo: path of a file, bytes of a file, or an image of Pillow.
+        progress: is called with the numbers of changed photos that are scored and of all changed photos.
 
     Raises:
         PhotoError: the photo cannot be read.

@@ -25,8 +25,9 @@ class Edit:
     """An edit that a photographer might make.
 
     kind: "crop", "exposure" or "rotation".
-    name: for people.
-    after, before: the two versions of the photo whose scores are compared; `before` is the photo itself by default.
+    name: name for people.
+    after, before: make the two versions of the photo whose scores are compared; `before` returns the photo itself by
+        default.
     """
 
     kind: str

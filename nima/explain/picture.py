@@ -34,7 +34,7 @@ def _fitted(photo: Image.Image) -> Image.Image:
 
 
 def _strongest(explanation: Explanation) -> float:
-    """Returns the points that get the deepest colour: at least so many that noise alone does not colour the photo."""
+    """Returns the points that get the strongest colour: at least four margins; mere noise is hardly coloured then."""
     return max(float(np.abs(explanation.places).max()), 4 * explanation.places_margin)
 
 
