@@ -1,4 +1,4 @@
-"""Computes with distributions of ratings: ten ordered buckets, 1 (worst) to 10 (best), one row an image.
+"""Computes with distributions of ratings: ten ordered buckets, 1 (worst) to 10 (best), one row for each image.
 
 Everything here is numpy in float64; `probabilities` are `[..., 10]`, not negative, with sum 1 in the last axis.
 """

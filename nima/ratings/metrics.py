@@ -32,7 +32,7 @@ class Metrics:
     """The agreement of predictions and ratings over `n` images.
 
     Correlations (`srcc_…`, `lcc_…`) lie in −1..1 and are 0 if one side is constant; EMDs lie in 0..1; accuracies are
-    shares in 0..1. `constant_…` are the figures of a constant that always predicts the average rated distribution.
+    shares in 0..1. `constant_…` are the figures of a constant, which always predicts the average rated distribution.
     """
 
     srcc_mean: float
@@ -97,7 +97,7 @@ class RatingPairs:
         Args:
             resamples: number of times that n images are drawn with replacement.
             confidence: share of the resamples that lie inside the interval, between 0 and 1.
-            seed: of the draws; the same seed gives the same intervals.
+            seed: seed of the draws; the same seed gives the same intervals.
         """
         images, n = self._images, len(self.rated)
         averaged = np.stack([images[name] for name in _AVERAGED])
@@ -148,7 +148,7 @@ CORRELATION_METRICS = ("srcc_mean", "lcc_mean", "srcc_std", "lcc_std")
 _AVERAGED = ("emd_r1", "emd_r2", "accuracy", "constant_emd_r1", "constant_emd_r2", "constant_accuracy")
 
 
-# Key among the metrics, name for people, key of the constant's figure. No constant has a correlation.
+# Each metric's key, its name for people, and the key of the constant's figure. No constant has a correlation.
 _NAMES = (
     ("srcc_mean", "SRCC of the mean", None),
     ("lcc_mean", "LCC of the mean", None),

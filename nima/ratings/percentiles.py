@@ -23,7 +23,7 @@ _AVA = (
 )
 # fmt: on
 
-_STARS = (15, 40, 70, 90)
+_STARS = (15, 40, 70, 90)  # the percentiles at which two, three, four and five stars begin
 
 
 def ava_percentile(score: float) -> float:
