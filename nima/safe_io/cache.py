@@ -11,13 +11,17 @@ _NAME = "nima-golem"
 
 
 def cache_folder() -> Path:
-    """Returns `$NIMA_GOLEM_CACHE`, or else the platform's folder: `$XDG_CACHE_HOME/nima-golem` on Linux, by default
-    `~/.cache/nima-golem`. It need not exist."""
+    """Returns the cache folder, which need not exist: `$NIMA_GOLEM_CACHE` if it is set, else the platform's folder.
+
+    On Linux, this is `$XDG_CACHE_HOME/nima-golem`, by default `~/.cache/nima-golem`.
+    """
     named = os.environ.get("NIMA_GOLEM_CACHE")
     return Path(named) if named else platformdirs.user_cache_path(_NAME, appauthor=False)
 
 
 def data_folder() -> Path:
-    """Returns the platform's folder for data: `$XDG_DATA_HOME/nima-golem` on Linux, by default
-    `~/.local/share/nima-golem`. It need not exist."""
+    """Returns the platform's folder for data, which need not exist.
+
+    On Linux, this is `$XDG_DATA_HOME/nima-golem`, by default `~/.local/share/nima-golem`.
+    """
     return platformdirs.user_data_path(_NAME, appauthor=False)

@@ -21,16 +21,17 @@ class FileError(NimaError):
 class AtomicFile:
     """A new file under a hidden, temporary name beside `path`. It replaces `path` when `keep` is called.
 
-    It is for work that does not fit into one block; `atomic_file` is for a block. Its maker must call `discard` in the
-    end, which removes the temporary file unless it was kept. A process that is killed before that may leave the
-    temporary file, and never half a file at `path`.
+    This class is for work that does not fit into one `with` block; `atomic_file` is for a block. The code that makes an
+    instance must call `discard` in the end, which removes the temporary file unless it was kept. A process that is
+    killed before may leave the temporary file, but never an incomplete file at `path`.
 
     Args:
         path: the file to be made or replaced. A symbolic link there is replaced, and its target is not touched; resolve
             the path first to write to the target.
-        mode: permissions of the file. None: those of the file that is replaced, or else 0666 without the umask's bits.
-        durable: if True, the file survives a power cut once it is kept, which costs the time of a write to the disk.
-        buffering: of `file`, as for `open`.
+        mode: permissions of the file; None for those of the file that is replaced, or 0666 without the umask's bits if
+            there is none.
+        durable: True lets the file survive a power cut once it is kept, which costs the time of a write to the disk.
+        buffering: the buffering of `file`, as for `open`.
 
     Raises:
         OSError: the folder does not exist or cannot be written.
@@ -73,8 +74,8 @@ class AtomicFile:
 def atomic_file(path: Path, *, mode: int | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Yields a new binary file, which replaces `path` when the block ends; an exception leaves `path` as it was.
 
-    Nobody ever sees half a file, not even after a power cut. `AtomicFile` explains the arguments. Raises `OSError` if
-    the folder does not exist or cannot be written.
+    Nobody ever sees an incomplete file, not even after a power cut. `AtomicFile` explains the arguments. Raises
+    `OSError` if the folder does not exist or cannot be written.
     """
     replacement = AtomicFile(path, mode=mode, durable=durable)
     try:
@@ -85,7 +86,7 @@ def atomic_file(path: Path, *, mode: int | None = None, durable: bool = True) ->
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = True) -> None:
-    """Writes `content` to a file as `atomic_file` does, and raises the same."""
+    """Writes `content` to a file as `atomic_file` does, and raises the same errors."""
     with atomic_file(path, mode=mode, durable=durable) as file:
         file.write(content)
 

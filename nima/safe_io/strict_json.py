@@ -35,7 +35,7 @@ def parse_json_object(text: str) -> dict[str, Any]:
 def build_dataclass(cls: type[Any], data: dict[str, Any]) -> Any:
     """Makes an instance of the dataclass `cls` from `data`; keys of fields that have a default may be missing.
 
-    Raises `FormatError` for an unknown or a missing key, and what the class itself raises.
+    Raises `FormatError` if a key is unknown or missing, and the errors of the class itself.
     """
     known = {f.name for f in dataclasses.fields(cls)}
     required = {
@@ -56,9 +56,9 @@ def require(holds: bool, message: str) -> None:
 
 
 def check_types(instance: Any) -> None:
-    """Checks the type of every field of a dataclass against its annotation; raises `FormatError`.
+    """Checks the type of every field of a dataclass against its annotation; raises `FormatError` if one is wrong.
 
-    A whole number passes for a float, because JSON may write it so. NaN and infinity do not pass.
+    A whole number is accepted as a float, because JSON may write it so. NaN and infinity are not accepted.
     """
     for name, hint in typing.get_type_hints(type(instance)).items():
         value = getattr(instance, name)

@@ -7,10 +7,10 @@ MAX_TEXT_LENGTH = 1000
 
 
 def printable(text: str, replacement: str = "�") -> str:
-    """Replaces each character that a terminal would obey instead of showing: control characters, line breaks, changes
-    of the writing direction, halves of surrogate pairs.
+    """Replaces each character that a terminal would not show but obey.
 
-    Names of files need this, because they may hold anything. Blanks stay as they are, so that a name can be copied.
+    These are control characters, line breaks, changes of the writing direction, and halves of surrogate pairs. Names of
+    files need this, because they may hold any character. Blanks stay as they are, so that a name can be copied.
 
     Example:
         >>> printable("holiday\\x1b[2J.jpg", "?")
