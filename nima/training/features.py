@@ -1,4 +1,4 @@
-"""Computes the features that a frozen backbone gives of photos, which are all that training the head needs."""
+"""Computes the features of photos with a frozen backbone, which are all that the training of the head needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 def embed(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float16]:
     """Computes standardised features, float16 `[n, features]`, of n stored images, from their central crops.
 
-    The batch size changes them by rounding only; values outside fp16's range are clipped to ±65504. Raises
+    The batch size changes the features by rounding only; values outside fp16's range are clipped to ±65504. Raises
     `PreparationError` if an image cannot be decoded or is too small.
     """
     model.eval()

@@ -20,8 +20,8 @@ from nima.ratings import emd, normalise_votes
 from nima.training.sgd import SGD
 from nima.wire import Shard, TrainingPlan
 
-_FROZEN_BATCH = 32
-_CACHE_BYTES = 512 * 1024 * 1024
+_FROZEN_BATCH = 32  # number of images whose activations are computed at a time
+_CACHE_BYTES = 512 * 1024 * 1024  # most bytes of activations that are kept
 
 
 class TrainingError(NimaError):
@@ -32,7 +32,7 @@ class TrainingError(NimaError):
 class TrainingReport:
     """The figures of a training run.
 
-    samples: number of images that were trained on, each counted once a step.
+    samples: number of images that were trained on; an image counts once in each step that has it.
     steps: number of the optimiser's steps.
     loss: mean EMD of the last tenth of the steps.
     seconds: wall-clock time of the run.
@@ -53,12 +53,13 @@ def train(
 ) -> TrainingReport:
     """Trains `model` in place by SGD on the EMD loss.
 
-    Steps go through the images of all shards in a random order, again and again, each time in a new one.
+    The steps go through the images of all shards in a random order, again and again, each time in a new order.
 
     Args:
+        model: the model to train.
         shards: photos with votes.
-        plan: see `TrainingPlan`; the model's trained blocks are set to the plan's.
-        progress: called after every step with its number, from 1, and its loss.
+        plan: the plan of the training; the model's trained blocks are set to the plan's.
+        progress: is called after every step with its number, from 1, and its loss.
         frozen: the result of `frozen_activations` for the same model, shards and plan; None to compute it here.
 
     Raises:
@@ -117,9 +118,10 @@ def train_head(
     constant learning rate the heads move around the best head, and their mean is nearer to it than the last of them.
 
     Args:
+        model: the model whose head is trained.
         features: float16 `[n, features]`, as `nima.training.embed` computes them.
         votes: counts of the ratings 1 to 10, `[n, 10]`.
-        plan: must train no block and not augment.
+        plan: the plan of the training, which must train no block and not augment.
         progress: as for `train`.
 
     Raises:
@@ -210,11 +212,15 @@ def _descend(
     progress: Callable[[int, float], None] | None,
     started: float,
 ) -> TrainingReport:
-    """Does the steps of a plan.
+    """Does the steps of a plan, and reports its figures. Raises `TrainingError` if the loss is no longer finite.
 
     Args:
-        rate: indices of a batch → logits `[B, 10]`.
+        model: the model to train.
+        rate: computes the logits `[B, 10]` of a batch from the indices of its images, int64 `[B]`.
         targets: probabilities `[n, 10]`.
+        plan: the plan of the training.
+        random: draws the order of the images.
+        progress: is called after every step with its number, from 1, and its loss.
         started: the time of `time.perf_counter` from which the report's seconds count.
     """
     losses: list[float] = []

@@ -1,7 +1,7 @@
-"""Does stochastic gradient descent with momentum: the same bits as `torch.optim.SGD`, and ready a second earlier.
+"""Does stochastic gradient descent with momentum: gives the same bits as `torch.optim.SGD`, and starts a second sooner.
 
-PyTorch's optimisers import its compiler when they are made, which takes as long as importing PyTorch itself. Providers
-are paid by the second, and train for a few seconds only.
+PyTorch's optimisers import its compiler when they are made, which takes as long as the import of PyTorch itself.
+Providers are paid by the second, and train for a few seconds only.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 
 class SGD:
-    """One optimiser for one training run.
+    """An optimiser for one training run.
 
     Args:
         groups: parameters (`params`) with their learning rate (`lr`), as `Nima.parameter_groups` returns them.
-        momentum, weight_decay: the same for all groups; 0 for none.
+        momentum, weight_decay: momentum and weight decay of all groups; 0 for none.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], momentum: float, weight_decay: float) -> None:
