@@ -46,7 +46,11 @@ class CacheError(NimaError):
 
 @dataclass(frozen=True)
 class KnownScore:
-    """A model's result for a photo: probabilities of the ratings 1 to 10, and the upright photo's sides in pixels."""
+    """A model's result for a photo.
+
+    probabilities: probabilities of the ratings 1 to 10.
+    width, height: sides of the upright photo, in pixels.
+    """
 
     probabilities: tuple[float, ...]
     width: int
@@ -57,7 +61,10 @@ class KnownScore:
 class HashedFile:
     """A file with the SHA-256 of its content.
 
-    stamp: size in bytes, and times of the last change of content and of status in nanoseconds, when it was hashed.
+    path: path of the file.
+    stamp: its size in bytes, and the times of its last changes of content and of status in nanoseconds, when it was
+        hashed.
+    sha256: SHA-256 of its content.
     """
 
     path: Path
@@ -65,7 +72,7 @@ class HashedFile:
     sha256: str
 
     def is_unchanged(self) -> bool:
-        """Returns True if size and times are still the same."""
+        """Returns True if the file's size and times are still the same."""
         return _stamp(self.path) == self.stamp
 
 
@@ -99,9 +106,9 @@ class ScoreCache:
             )
 
     def identify(self, path: Path) -> HashedFile | None:
-        """Returns a file with its hash, which is computed only if the file changed since the last time.
+        """Returns a file with its hash, which is computed only if the file has changed since the last time.
 
-        Returns None if it is not a plain file, cannot be read, or changes meanwhile.
+        Returns None if it is not a plain file, cannot be read, or changes while it is read.
         """
         stamp = _stamp(path)
         if stamp is None:
@@ -198,6 +205,6 @@ class ScoreCache:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
-    except (OSError, ValueError):  # a name with a zero byte is the latter
+    except (OSError, ValueError):  # a name with a zero byte raises ValueError
         return None
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns) if stat.S_ISREG(status.st_mode) else None

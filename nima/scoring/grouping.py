@@ -80,7 +80,7 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
     """Yields pairs that connect all photos of nearly the same hash.
 
     If two hashes differ in up to eight bits, at least one of nine parts is the same. So only photos that share a part
-    are compared, and the effort grows with the photos and not with their pairs.
+    are compared, and the effort grows with the number of photos and not with the number of their pairs.
     """
     first: dict[int, int] = {}
     for index, looks in enumerate(appearances):

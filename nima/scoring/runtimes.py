@@ -21,7 +21,7 @@ from nima.version import VERSION
 Runtime = Literal["torch", "onnx"]
 
 Network: TypeAlias = Callable[[Tensor], Tensor]
-"""Computes probabilities: pixels, float32 `[B, 3, H, W]` in 0..1 → of the ratings 1 to 10, float64 `[B, 10]`."""
+"""Computes probabilities of the ratings 1 to 10, float64 `[B, 10]`, from pixels, float32 `[B, 3, H, W]` in 0..1."""
 
 
 class RuntimeMissing(NimaError):
@@ -29,7 +29,10 @@ class RuntimeMissing(NimaError):
 
 
 def with_torch(network: Nima, device: torch.device) -> Network:
-    """Makes a function that runs `network`, which must be in evaluation mode and is changed, on a device."""
+    """Makes a function that runs `network` on a device.
+
+    The network must be in evaluation mode. It is changed: its BatchNorms are folded, and it is moved to the device.
+    """
     fold_batch_norms(network)  # saves a quarter of the time on CPUs
     network.to(device)
 

@@ -16,7 +16,7 @@ from nima.ratings import ava_percentile, mean_rating, standard_deviation, stars_
 class Group:
     """The place of a photo among its near-duplicates.
 
-    number: of the group, from 1.
+    number: number of the group, from 1.
     size: number of photos in the group.
     best: True if no photo of the group scores higher; of equal photos, only the first is the best.
     """
@@ -33,14 +33,14 @@ class Score:
     path: the path that was given; empty for a photo that was given as bytes or as an image.
     aesthetic_score: the predicted mean rating, 1 to 10.
     std: standard deviation of the predicted ratings, 0 to 4.5; it is larger if people would disagree more.
-    probabilities: of the ratings 1 to 10; they sum to 1.
+    probabilities: probabilities of the ratings 1 to 10; they sum to 1.
     percentile: percentage of AVA's photos with a lower mean rating, 0 to 100.
-    stars: 1 to 5, by percentile.
+    stars: number of stars, 1 to 5, by percentile.
     model: name of the model and the first eight digits of its file's SHA-256, as `name@12345678`.
     width, height: sides of the upright photo, in pixels.
     error: a sentence with the reason; None if there is a score.
-    appearance: hash, time and thumbnail of the photo, if the scorer was asked for them.
-    group: its place among near-duplicates, if `with_groups` was called.
+    appearance: hash, time and thumbnail of the photo; None if the scorer was not asked for them.
+    group: the photo's place among its near-duplicates; None if `with_groups` has set none.
     """
 
     path: str

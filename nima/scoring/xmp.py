@@ -18,7 +18,7 @@ from nima.safe_io import FileError, read_bounded, write_atomically
 
 SidecarStyle = Literal["darktable", "lightroom"]
 
-_MAX_BYTES = 16 * 1024 * 1024  # darktable's edits of a photo are kilobytes
+_MAX_BYTES = 16 * 1024 * 1024  # largest size of a sidecar; darktable's edits of a photo take some kilobytes
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NEW = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -53,8 +53,10 @@ def write_rating(sidecar: Path, rating: int, overwrite: bool = False, dry_run: b
     """Writes a rating of 1 to 5 into a sidecar, which is made if there is none.
 
     Args:
-        overwrite: True replaces a rating that is there; a rating of 0 is always replaced.
-        dry_run: True changes nothing on disk, but returns and raises the same.
+        sidecar: path of the sidecar.
+        rating: the rating.
+        overwrite: True replaces another rating that is there; a rating of 0 is always replaced.
+        dry_run: True changes nothing on disk; the result and the errors are the same.
 
     Returns:
         False if the photo keeps another rating that it has already, else True.
@@ -92,7 +94,12 @@ def rated(content: bytes, rating: int, overwrite: bool = False) -> bytes | None:
 
 @dataclass
 class _Found:
-    """Byte positions in a sidecar: start and end of the rating's value; where to insert one, and XMP's prefix there."""
+    """Byte positions in a sidecar.
+
+    rating: start and end of the rating's value; None if there is no rating.
+    insert_at: position at which a rating can be inserted; None if there is none.
+    prefix: prefix of XMP's namespace at this position; None if there is none.
+    """
 
     rating: tuple[int, int] | None = None
     insert_at: int | None = None
@@ -101,7 +108,7 @@ class _Found:
 
 def _find(content: bytes) -> _Found:
     found = _Found()
-    prefixes: list[tuple[str, str]] = []  # the prefixes in force
+    prefixes: list[tuple[str, str]] = []  # the prefixes that are declared at the present position, with their URIs
     path: list[str] = []
     parser = expat.ParserCreate("utf-8", " ")
 
