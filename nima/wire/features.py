@@ -1,8 +1,8 @@
 """Reads and writes the features that a frozen backbone computes: the head's input, and all that its training needs.
 
 MLSP (arXiv 1904.01382) trains a shallow head on the pooled features of every level of a backbone that never changes.
-The model standardises the features first, so that fp16 can hold them: a channel whose mean is a thousand times its
-deviation would lose all its information. A safetensors file has
+The model standardises the features first, so that fp16 can hold them: otherwise, a channel whose mean is a thousand
+times its deviation would lose all its information. A safetensors file has
 
     image_ids  int64    [n]
     features   float16  [n, features]    all finite

@@ -44,7 +44,7 @@ PREDICTIONS_FILE = "predictions.safetensors"
 FEATURES_FILE = "features.safetensors"
 
 MAX_RESULT_BYTES = 64 * 1024
-"""The limit of bytes to read of a `result.json` from a provider; a real one has a few hundred."""
+"""The most bytes that are read of a `result.json` from a provider; an honest one has a few hundred."""
 
 JobKind = Literal["train", "evaluate", "embed", "benchmark"]
 KINDS: tuple[JobKind, ...] = typing.get_args(JobKind)
@@ -71,15 +71,18 @@ class VersionMismatch(JobError):
 class Job:
     """One piece of work for one provider.
 
-    backbone: a name of `nima.model.backbones`; the base model must have it.
-    store: absolute folder of the content-addressed files.
+    protocol: version of the messages.
+    kind: kind of the work.
+    job_id: id of the job, 1 to 64 letters, digits, `-` or `_`.
+    backbone: a name of `nima.model.backbones`; the base model must have this backbone.
+    store: absolute path of the folder with the content-addressed files.
     base: sha256 of the base model, a checkpoint with the whole state.
     weights: sha256 of the `weights.safetensors` beside the job: current values of trained parameters, which replace
         those of the base; None if there is no such file.
     shards: sha256 of the shards to work on; a benchmark needs none.
     plan: the plan of the training; None if nothing is trained.
     threads: number of torch's threads, 0 to 1024; 0 lets torch choose.
-    version: of the package; the provider's must be the same.
+    version: version of this package, which must be the same on the provider.
 
     Raises `FormatError`, naming the field, if a field has a wrong type or value.
     """
@@ -125,12 +128,16 @@ class Job:
 class JobResult:
     """The result of a job, as the provider reports it: nothing here may be believed without a check.
 
-    kind: of the job; None if the program could not read its job.
-    samples: number of images that were trained on (each counted once a step), predicted, embedded, or timed.
+    protocol: version of the messages.
+    job_id: id of the job.
+    kind: kind of the job; None if the program could not read its job.
+    ok: True if the job succeeded.
+    error: the reason why it failed, as printable text; None if it succeeded.
+    samples: number of images that were predicted, embedded, timed, or trained on (an image counts once in each step).
     seconds: wall-clock time of the work itself, without the start of the program.
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
-    output, output_sha256: name and content hash of the file beside the result; None if there is none.
-    versions: of python, torch, torchvision and nima-golem, by name.
+    output, output_sha256: name and SHA-256 of the output file beside the result; None if there is none.
+    versions: versions of python, torch, torchvision and nima-golem, by name.
 
     Raises `FormatError`, naming the field, if a field has a wrong type or value.
     """

@@ -13,12 +13,12 @@ class TrainingPlan:
     """One local training run, measured in steps.
 
     steps: number of the optimiser's steps, 1 to 1,000,000.
-    batch_size: images a step, 1 to 4096.
+    batch_size: number of images in a step, 1 to 4096.
     lr_backbone, lr_head: learning rates of the two parameter groups, 0 to 1000.
-    momentum, weight_decay: of SGD, 0 to 1 and 0 to 1000.
+    momentum, weight_decay: momentum of SGD, 0 to 1, and its weight decay, 0 to 1000.
     trainable_blocks: number of the backbone's last blocks that are trained; 0 trains the head only, -1 everything.
-    seed: of the order of the images, their augmentation and the dropout, 0 to 2⁶³ − 1.
-    augment: True trains on random crops and horizontal flips; False always on the same central crop of an image.
+    seed: seed of the order of the images, of their augmentation and of the dropout, 0 to 2⁶³ − 1.
+    augment: True trains on random crops and horizontal flips; False trains on the central crop of each image only.
     dropout: share of the features that are dropped before the head's dense layer in training, 0 to 0.99.
     emd_r: the exponent of the EMD loss, 1 to 10 (NIMA trains with 2).
     proximal: µ of FedProx, 0 to 1000, which adds µ/2·‖w − w₀‖² to the loss, with the received parameters w₀, so that
@@ -83,7 +83,7 @@ def default_plan(images: int, seed: int, trainable_blocks: int = 0) -> TrainingP
         weight_decay=1e-4,
         trainable_blocks=trainable_blocks,
         seed=seed,
-        # If every block is trained, the same crop again saves no time, and other crops teach much.
+        # If every block is trained, it saves no time to use the same crop again, and other crops improve the model.
         augment=trainable_blocks == -1,
         dropout=0.5,
     )

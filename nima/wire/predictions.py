@@ -59,7 +59,7 @@ def decode_predictions(path: Path, image_ids: NDArray[np.int64]) -> NDArray[np.f
         raise PredictionsError(f"{path} was refused: it is not about the images that were asked for.")
     if probabilities.dtype != np.float32 or probabilities.shape != (len(image_ids), BUCKETS):
         raise PredictionsError(f"{path} was refused: its probabilities are not float32 [{len(image_ids)}, 10].")
-    # Written so that NaN fails, too.
+    # The comparisons are written so that NaN fails, too.
     if not ((probabilities >= 0).all() and (abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE).all()):
         raise PredictionsError(f"{path} was refused: a row is not a distribution.")
     return probabilities

@@ -40,7 +40,13 @@ class ShardError(NimaError):
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """A shard on disk: the hash of its content, its file, its number of images, and its size in bytes."""
+    """A shard on disk.
+
+    sha256: SHA-256 of its content, which is its name.
+    path: path of its file.
+    images: number of its images.
+    bytes: its size in bytes.
+    """
 
     sha256: str
     path: Path
@@ -69,9 +75,10 @@ def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpe
     """Writes a shard into `folder`, atomically, under the hash of its content.
 
     Args:
-        image_ids: integers `[n]`, all different.
-        votes: integers `[n, 10]`, or None for photos without ratings.
-        jpegs: n encoded images, n ≥ 1.
+        folder: existing folder.
+        image_ids: ids of the photos, integers `[n]`, all different.
+        votes: counts of the ratings 1 to 10, integers `[n, 10]`; None for photos without ratings.
+        jpegs: n encoded images, n ≥ 1, each a JPEG or a PNG.
 
     Raises:
         ShardError: the arguments do not fit together, the shard would be larger than `MAX_BYTES` (256 MiB), or the file

@@ -1,4 +1,4 @@
-"""Encodes trained parameters for the wire in fp16: current values to the provider, a delta back.
+"""Encodes trained parameters in fp16: current values are sent to the provider, and a delta is sent back.
 
 Both are safetensors files with exactly the tensors of a schema (name → shape). Every file is checked when it is read:
 
@@ -39,7 +39,7 @@ def schema_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def max_update_bytes(schema: Schema) -> int:
-    """Returns the largest size in bytes of a valid file of `schema`; a longer transfer can be cut off."""
+    """Returns the largest size in bytes of a valid file of `schema`; a longer transfer may be cut off."""
     values = sum(_numel(shape) for shape in schema.values())
     names = sum(len(name.encode()) for name in schema)
     return 2 * values + 4 * len(schema) + names + _HEADER_BYTES + _HEADER_BYTES_A_TENSOR * len(schema)
@@ -74,7 +74,7 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
     _check_finite(deltas, "The update")
     scales = torch.tensor([delta.abs().max() if delta.numel() else 0.0 for delta in deltas.values()])
     tensors = {
-        # A scale of zero (nothing was learnt) divides to NaN.
+        # If nothing was learnt, the scale is zero, and a division by it would give NaN.
         name: (delta / scale if scale > 0 else delta).half().contiguous()
         for (name, delta), scale in zip(deltas.items(), scales, strict=True)
     }
@@ -104,7 +104,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _read(path: Path, schema: Schema, floats: Schema, partial: bool = False) -> dict[str, Tensor]:
-    """Reads tensors of `schema` in float16 and of `floats` in float32, all finite; not all of them if `partial`."""
+    """Reads tensors of `schema` in float16 and of `floats` in float32, all finite; some may be missing if `partial`."""
     try:
         tensors = load(read_bounded(path, max_update_bytes(schema)))
     except FileError as error:
