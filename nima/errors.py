@@ -1,5 +1,5 @@
-"""Defines the base of all errors of `nima`. Each message says what is wrong, where, and what the user can do."""
+"""Defines the base of all errors of `nima`. Each message tells what is wrong, where, and what the user can do."""
 
 
 class NimaError(Exception):
-    """Base of all errors that bad input causes, and not a fault of the program."""
+    """The base of all errors that are caused by wrong input, and not by a fault of the program."""
