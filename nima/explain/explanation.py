@@ -33,7 +33,7 @@ PLACES = 8
 _SPOT = 0.1  # standard deviation of the blurred spot, as a share of the photo's sides
 _BLUR = 0.05  # standard deviation of the blur, as a share of the longer side: it removes shapes and keeps colours
 _COPIES_FOR_PLACES = 3  # number of copies whose places are blurred
-_WORKING_SHARE = 2  # longer side of the working copy, divided by the model's, so that its crops have enough pixels
+_WORKING_SHARE = 2  # longest side of a working copy, divided by the model's limit, so that its crops have enough pixels
 _T_95 = 2.571  # Student's t of six copies, for an interval of 95%
 
 

@@ -234,8 +234,8 @@ def initial_model(
         pretrained: safetensors file with pretrained weights; None for random weights.
         seed: seed of all random values.
         prior: votes or probabilities `[10]` over all training images. With it, the model first predicts the best
-            constant instead of equal probabilities, which saves the steps that would only learn that. None for equal
-            probabilities.
+            constant instead of nearly equal probabilities, which saves the steps that would only learn that; None for
+            nearly equal probabilities.
         multi_level: as for `Nima`.
 
     Raises:

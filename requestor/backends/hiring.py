@@ -66,7 +66,7 @@ def open_backend(
     """Opens the backend that a configuration names. Nobody is hired before the backend is entered.
 
     Args:
-        config: who computes, and at what price.
+        config: the options about who computes, and at what price.
         run: the run's folder; its folder `inbox` takes the files that providers send.
         ledger: the run's ledger, for agreements, tasks and bills.
         environment: the environment variables that name the Golem to use.

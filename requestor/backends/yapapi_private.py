@@ -46,7 +46,7 @@ def pay_from(golem: Golem, *, allocation_id: str, amount: Decimal, platform: str
 def create_activities_with(golem: Golem, create: Callable[[Agreement, CreateActivity], Awaitable[Activity]]) -> None:
     """Makes `golem` create every activity by `await create(agreement, original)`.
 
-    `await original()` creates the activity in yapapi's own way. If `create` raises an exception, there is no activity.
+    `await original()` creates the activity in yapapi's own way.
     """
     engine = cast(Any, golem._engine)
     original = engine.create_activity

@@ -16,7 +16,7 @@ from nima.safe_io import printable
 
 _GAP = "  "  # between two columns
 _LEAST = 12  # columns of the terminal that a cell keeps when it is cut
-_STEP = 2  # by which a remark, and the fields of a row that does not fit, are indented
+_STEP = 2  # number of columns by which the further lines of a remark are indented
 
 
 @dataclass(frozen=True)

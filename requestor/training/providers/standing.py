@@ -144,9 +144,8 @@ class Providers:
     def reject(self, outcome: Outcome, verdict: Verdict) -> None:
         """Tells the backend that a refused result is worthless and is not to be paid.
 
-        Does nothing if the result was admitted, or if there is no result.
-        A harmful update is rejected only if its provider is put out, because an honest update is harmful from time to
-        time.
+        Does nothing if the verdict is "admitted" or "no update". A harmful update is rejected only if its provider is
+        put out, because an honest update is harmful from time to time.
         """
         job_id = outcome.task.job.job_id
         if verdict.kind == "harmful" and outcome.provider is not None:

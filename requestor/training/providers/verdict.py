@@ -16,7 +16,7 @@ VerdictKind = Literal["admitted", "no update", "malformed", "implausible", "no w
 class Verdict:
     """The judgement of a provider's result.
 
-    kind: what was found.
+    kind: kind of the judgement.
     reason: a sentence for people.
     norm: norm of the update; NaN if the update was refused before its norm was computed.
     emd: EMD of the round's model with half of the update added, on the hold-out; NaN if the update was refused before

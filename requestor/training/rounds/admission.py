@@ -28,7 +28,7 @@ from requestor.training.rounds.aggregation import Update
 from requestor.training.rounds.gate import Evaluate, Gate
 from requestor.training.rounds.vectors import Directions, flatten, norm
 
-ALONE = 0.5  # an update times this factor is tried on the hold-out, as if it were averaged with one zero update
+ALONE = 0.5  # share of an update that is tried on the hold-out: the share that it has in an average of two updates
 LONGEST_STEP = 10.0  # largest norm of an update, relative to that of the trained parameters: no training reaches it
 LONGEST, SHORTEST = 10.0, 0.01  # limits of an update's norm, relative to the median of the known norms
 # An update that worsens the hold-out is refused if its cosine with the others is below this. The cosines of honest

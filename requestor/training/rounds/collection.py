@@ -49,7 +49,7 @@ class Collection:
         folder: Path,
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
-        self._entries: dict[str, OutcomeEntry] = {}  # by job id
+        self._entries: dict[str, OutcomeEntry] = {}  # id of a job → its entry
         self._arrivals: list[_Arrival] = []
         self._admission = admission
         self._providers = providers
