@@ -24,7 +24,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.ava.check import check_photos
     from nima.ava.prediction_table import PREDICTION_COLUMNS, PredictionTable, read_prediction_table
-    from nima.ava.ratings_list import Ratings, image_path, read_ratings
+    from nima.ava.ratings_list import Ratings, data_folder_of, image_path, read_ratings
     from nima.ava.splits import (
         KNOWN_SPLIT_HASHES,
         Split,
@@ -40,7 +40,7 @@ else:
         {
             "check": ["check_photos"],
             "prediction_table": ["PREDICTION_COLUMNS", "PredictionTable", "read_prediction_table"],
-            "ratings_list": ["Ratings", "image_path", "read_ratings"],
+            "ratings_list": ["Ratings", "data_folder_of", "image_path", "read_ratings"],
             "splits": [
                 "KNOWN_SPLIT_HASHES",
                 "Split",
@@ -61,6 +61,7 @@ __all__ = [
     "Split",
     "check_photos",
     "check_same_split",
+    "data_folder_of",
     "image_path",
     "random_split",
     "read_image_ids",

@@ -73,6 +73,11 @@ def image_path(folder: Path, image_id: int) -> Path:
     return folder / "images" / f"{image_id}.jpg"
 
 
+def data_folder_of(path: Path) -> Path:
+    """Returns the folder of the AVA data set that `path` names: the folder itself, or its file `AVA.txt`."""
+    return path.parent if path.name == "AVA.txt" and not path.is_dir() else path
+
+
 def read_ratings(path: Path) -> Ratings:
     """Reads an AVA list. `path` is the file itself, or a folder that holds it as `AVA.txt`.
 

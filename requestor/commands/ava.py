@@ -1,4 +1,4 @@
-"""`nima-golem ava`: check the AVA data set and split it."""
+"""`nima-golem ava`: checks the AVA data set, splits it, and draws a small one."""
 
 from __future__ import annotations
 
@@ -6,24 +6,35 @@ from pathlib import Path
 
 import click
 
-from requestor.errors import ConfigurationError
+from requestor.errors import ConfigurationError, RequestorError
 
 _SHOWN = 10  # bad photos that are named on the screen; the list of clean ids leaves all of them out
 
 
+def _data_folder(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Takes a data set by its folder or by its AVA.txt, as all commands do."""
+    from nima.ava import data_folder_of
+
+    folder = data_folder_of(value)
+    if not folder.is_dir():
+        raise click.BadParameter(f"{value} is not a folder with AVA.txt and images/.")
+    return folder
+
+
 @click.group()
 def ava() -> None:
-    """Check the AVA data set and split it. AVA is a folder with AVA.txt and images/<id>.jpg.
+    """Check the AVA data set, split it, or draw a small one. AVA is a folder with AVA.txt and images/<id>.jpg.
 
     \b
     Examples:
+        nima-golem ava tiny tiny-ava
         nima-golem ava check ava/
         nima-golem ava split ava/ random
     """
 
 
 @ava.command(short_help="Find missing and unreadable photos.")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True), callback=_data_folder)
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write the clean ids to this file. [default: FOLDER/clean.txt]"
 )
@@ -67,7 +78,7 @@ def check(context: click.Context, folder: Path, output: Path | None, threads: in
 
 
 @ava.command(short_help="Write the lists of ids for training and for testing.")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True), callback=_data_folder)
 @click.argument("kind", type=click.Choice(["official", "idealo", "random"]))
 @click.option("--ids", type=click.Path(path_type=Path),
               help="File of the published ids. [official: aesthetics_image_lists/generic_test.jpgl]")  # fmt: skip
@@ -126,3 +137,35 @@ def split(
     if absent:
         click.echo(f"{absent:,} of its test ids have no ratings in AVA.txt or are not clean.")
     click.echo(f"Lists: {output / 'train.txt'}, {output / 'test.txt'}")
+
+
+@ava.command(short_help="Draw a small data set in AVA's layout.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--images", type=click.IntRange(8, 100_000), default=600, show_default=True, help="Number of images.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of everything random.")
+def tiny(folder: Path, images: int, seed: int) -> None:
+    """Draw scenes with the faults that photographers make, rate them, and write them to FOLDER in AVA's layout.
+
+    The images are drawn and rated by a program. They serve to try this tool out, and teach nothing about people's
+    taste. Equal seeds give equal files.
+
+    \b
+    Examples:
+        nima-golem ava tiny tiny-ava
+        nima-golem ava tiny tiny-ava --images 100 --seed 1
+    """
+    from nima.tiny_ava import draw_tiny_ava
+    from requestor.terminal import progress_bar
+
+    if (folder / "AVA.txt").exists():
+        raise ConfigurationError(f"{folder} already holds a data set. Choose another folder, or remove this one.")
+    try:
+        with progress_bar("Drawing") as progress:
+            drawn = draw_tiny_ava(folder, images, seed, progress)
+    except OSError as error:
+        raise RequestorError(f"{folder} could not be written: {error}. Choose another folder.") from error
+    click.echo(f"{drawn.images} images in {folder}, {drawn.test_images} of them for testing")
+    click.echo(f"ratings: {drawn.votes:.0f} votes an image")
+    click.echo(f"constant prediction on the test images: SRCC 0, EMD r=1 {drawn.constant_emd:.4f}")
+    click.echo(f"ceiling: SRCC {drawn.ceiling_srcc:.3f}, which is what the noise of the raters leaves of it")
+    click.echo(f"Next: nima-golem train --ava {folder} --budget 2GLM")

@@ -99,11 +99,12 @@ def evaluate(
 def _of_model(
     model: str, ava: Path, ratings: Ratings, split: Split | None, bootstrap: int, backend: str, budget: Decimal | None
 ) -> Evaluation:
-    from nima.ava import Split
+    from nima.ava import Split, data_folder_of
     from nima.model import checkpoint
     from requestor.evaluation import check_not_trained_on, evaluate_predictions
     from requestor.terminal import find_or_fetch_model, progress_bar
 
+    ava = data_folder_of(ava)
     if not ava.is_dir():
         raise ConfigurationError(
             f"--ava {ava} is not a folder. With --model it must be the folder with AVA.txt and images/."

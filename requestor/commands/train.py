@@ -14,7 +14,7 @@ import click
 from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.terminal import Column, GlmAmount, confirm_real_money, table_lines, terminal_width
-from requestor.training import DEFAULT_STRATEGY, OPTION_LIMITS, STRATEGIES, TrainOptions
+from requestor.training import DEFAULT_STRATEGY, OPTION_LIMITS, STRATEGIES, TrainOptions, choose_ava_folder
 from requestor.training.rounds import AGGREGATION_RULES
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ _WORTH_WAITING_FOR = {
 
 
 @click.command()
-@click.option("--ava", type=click.Path(path_type=Path), required=True, help="Folder with AVA.txt and images/<id>.jpg.")
+@click.option("--ava", type=click.Path(path_type=Path),
+              help="Folder with AVA.txt and images/<id>.jpg. [default: ./ava, or this folder]")  # fmt: skip
 @click.option(
     "--budget", type=GlmAmount(), required=True, help="The largest amount that the run may cost, such as 2GLM."
 )
@@ -72,9 +73,9 @@ _WORTH_WAITING_FOR = {
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 def train(
-    ava: Path, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str, rounds: int | None,
-    aggregation: str, proximal: float, workers: int, max_price: Decimal, test_ids: Path | None, run_dir: Path | None,
-    network: str | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
+    ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str,
+    rounds: int | None, aggregation: str, proximal: float, workers: int, max_price: Decimal, test_ids: Path | None,
+    run_dir: Path | None, network: str | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -85,10 +86,12 @@ def train(
     \b
     Examples:
         nima-golem devnet up --detach
-        nima-golem train --ava tiny-ava --budget 2GLM
+        nima-golem ava tiny ava
+        nima-golem train --budget 2GLM
+        nima-golem train --ava tiny-ava --budget 2GLM --backend local
     """
     options = TrainOptions(
-        ava=ava, budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
+        ava=choose_ava_folder(ava), budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.training import estimate as estimate
+    from requestor.training.ava_folder import choose_ava_folder
     from requestor.training.config import RunConfig
     from requestor.training.estimate import Assumptions, market_assumptions
     from requestor.training.options import OPTION_LIMITS, TrainOptions
@@ -16,6 +17,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
+            "ava_folder": ["choose_ava_folder"],
             "config": ["RunConfig"],
             "estimate": ["Assumptions", "market_assumptions"],
             "options": ["OPTION_LIMITS", "TrainOptions"],
@@ -30,6 +32,7 @@ __all__ = [
     "Assumptions",
     "RunConfig",
     "TrainOptions",
+    "choose_ava_folder",
     "estimate",
     "market_assumptions",
 ]

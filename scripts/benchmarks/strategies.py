@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/strategies.py tiny-ava [--seeds 0 1] [--rounds 6] [--tuned-rounds 3] [--central] [--json]
 
-The data set is one that scripts/demo_data/make_tiny_ava.py draws. Four providers run as real provider programs on this
+The data set is one that `nima-golem ava tiny` draws. Four providers run as real provider programs on this
 machine, with one thread each. Core seconds are the processor time of those programs, with their start (mostly importing
 torch). Bytes are counted as they would travel: a file of the store is sent once to each provider. GLM are the core
 seconds at golemsp's default prices; each provider is paid for the time that it computes, not for the time that it

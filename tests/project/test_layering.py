@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "nima.ratings": set(),
     "nima.safe_io": set(),
     "nima.ava": {"nima.photos", "nima.ratings"},
+    "nima.tiny_ava": {"nima.ratings"},
     "nima.model": {"nima.photos", "nima.ratings", "nima.safe_io"},
     "nima.wire": {"nima.ratings", "nima.safe_io"},
     "nima.training": {"nima.model", "nima.ratings", "nima.wire"},

@@ -26,6 +26,7 @@ from torch.nn.functional import dropout
 from nima.ava.ratings_list import read_ratings
 from nima.model import checkpoint
 from nima.model.network import Nima
+from nima.tiny_ava import draw_tiny_ava
 from nima.wire.plan import TrainingPlan, default_plan
 from nima.wire.shards import read_shard
 from requestor.training.embedding.head import head_plan
@@ -39,8 +40,7 @@ HALF_PRECISION = 0.003  # a few roundings to eleven bits (a two-thousandth each)
 @pytest.fixture(scope="module")
 def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "ava"
-    draw = [sys.executable, str(ROOT / "scripts" / "demo_data" / "make_tiny_ava.py"), "--images", "60", str(folder)]
-    subprocess.run(draw, check=True, capture_output=True)
+    draw_tiny_ava(folder, images=60)
     return folder
 
 

@@ -17,6 +17,7 @@ from ava_folder import make_ava_folder
 from run_commands import runs, wait_for
 
 from nima.model import checkpoint
+from nima.tiny_ava import draw_tiny_ava
 from nima.wire.shards import read_shard
 from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 
@@ -75,14 +76,7 @@ def embedded(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Trains on drawn photos, because brightness alone is no task from which a backbone could learn."""
     folder = tmp_path_factory.mktemp("tuned")
-    draw = [
-        sys.executable,
-        str(ROOT / "scripts" / "demo_data" / "make_tiny_ava.py"),
-        "--images",
-        "100",
-        str(folder / "ava"),
-    ]
-    subprocess.run(draw, check=True, capture_output=True)
+    draw_tiny_ava(folder / "ava", images=100)
     return Finished(train(folder / "ava", folder / "run", "--strategy", "fine-tune", "--rounds", "1"), folder / "run")
 
 

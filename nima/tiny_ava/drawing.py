@@ -1,22 +1,19 @@
 """Draws tiny-AVA: a small replacement for the AVA data set, drawn and rated by a program.
 
-    python scripts/demo_data/make_tiny_ava.py OUT [--images 600] [--seed 0]
-
 Each image is a drawn scene with the faults that a photographer may make: exposure, sharpness, noise, harmony of the
 colours, level of the horizon and place of the subject are sampled one by one, and together decide the quality of the
 image. About 210 raters then see that quality, each with their own taste, which gives the votes.
 
-OUT gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and `splits/test.txt`
-(a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes. No photograph,
-person or place is in it, so it may be shared freely.
+The folder gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and
+`splits/test.txt` (a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes.
+No photograph, person or place is in it, so it may be shared freely.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
-import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,9 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from tiny_ava_scenes import SCENES, Canvas, Framing, Palette, Random
 
-RATINGS = np.arange(1, 11)
+from nima.ratings import compute_metrics, mean_rating, normalise_votes
+from nima.tiny_ava.scenes import SCENES, Canvas, Framing, Palette, Random
+
 TEST_SHARE = 0.25
 FORMATS = ((640, 480), (640, 427), (480, 640), (427, 640), (560, 560), (640, 400))
 # AVA's own tag numbers.
@@ -139,72 +137,80 @@ def make_image(seed: int, index: int) -> tuple[Properties, NDArray[np.int64], by
     return properties, votes, buffer.getvalue()
 
 
-def make(out: Path, images: int, seed: int) -> None:
-    """Draws and writes the whole data set."""
+@dataclass(frozen=True)
+class TinyAva:
+    """Describes a tiny-AVA that was drawn.
+
+    images: number of images; test_images: of those, the number that is for testing.
+    votes: mean number of votes an image.
+    constant_emd: EMD (r = 1) of predicting the training images' mean distribution for every test image.
+    ceiling_srcc: SRCC of the true quality of the test images with their mean ratings, 0..1. The raters' noise leaves no
+        more to any model.
+    """
+
+    images: int
+    test_images: int
+    votes: float
+    constant_emd: float
+    ceiling_srcc: float
+
+
+def draw_tiny_ava(
+    folder: Path, images: int = 600, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> TinyAva:
+    """Draws a tiny-AVA and writes it into a folder, which is made if it does not exist.
+
+    Args:
+        images: number of images, at least 8.
+        seed: seed of everything random, at least 0.
+        progress: called with (done, total) after every image.
+
+    Raises OSError if the folder cannot be written.
+    """
     random = np.random.default_rng([seed, images])
     ids = np.sort(random.choice(900_000, images, replace=False) + 1_000_000)  # AVA's own ids end at 958,297
     test = np.zeros(images, dtype=bool)
     test[random.choice(images, round(TEST_SHARE * images), replace=False)] = True
-    for folder in (out / "images", out / "splits"):
-        folder.mkdir(parents=True, exist_ok=True)
+    for subfolder in (folder / "images", folder / "splits"):
+        subfolder.mkdir(parents=True, exist_ok=True)
 
     rows, lines = [], []
-    all_votes = np.empty((images, 10), dtype=np.int64)
+    votes_of_all = np.empty((images, 10), dtype=np.int64)
     with ProcessPoolExecutor() as pool:
         made = pool.map(partial(make_image, seed), range(images), chunksize=8)
         for index, (image_id, (properties, votes, jpeg)) in enumerate(zip(ids, made, strict=True)):
-            (out / "images" / f"{image_id}.jpg").write_bytes(jpeg)
+            (folder / "images" / f"{image_id}.jpg").write_bytes(jpeg)
             lines.append(" ".join(map(str, [index + 1, image_id, *votes, TAGS[properties.scene], 0, 0])))
             rows.append({"image_id": image_id, "quality": round(quality(properties), 4), **asdict(properties)})
-            all_votes[index] = votes
+            votes_of_all[index] = votes
+            progress(index + 1, images)
 
-    (out / "AVA.txt").write_text("\n".join(lines) + "\n")
     for name, chosen in (("train", ~test), ("test", test)):
-        (out / "splits" / f"{name}.txt").write_text("".join(f"{image_id}\n" for image_id in ids[chosen]))
-    with (out / "properties.csv").open("w", newline="") as file:
+        text = "".join(f"{image_id}\n" for image_id in ids[chosen])
+        (folder / "splits" / f"{name}.txt").write_text(text, encoding="ascii")
+    with (folder / "properties.csv").open("w", newline="", encoding="ascii") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-    true_means = np.asarray([row["quality"] for row in rows])
-    print(f"{images} images in {out}, {test.sum()} of them for testing; {all_votes.sum() / images:.0f} votes an image")
-    constant = constant_emd(all_votes[~test], all_votes[test])
-    ceiling = srcc(true_means[test], mean_ratings(all_votes[test]))
-    print(f"constant prediction on the test images: SRCC 0, EMD r=1 {constant:.4f}")
-    print(f"ceiling: SRCC {ceiling:.3f}, which is what the noise of the raters leaves of it")
+    # The list comes last: a folder without it is no data set yet.
+    (folder / "AVA.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
+    qualities = np.asarray([row["quality"] for row in rows], dtype=np.float64)
+    return _describe(votes_of_all, test, qualities)
 
 
-def mean_ratings(votes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns the mean rating `[n]` of votes `[n, 10]`."""
-    return np.asarray(votes @ RATINGS / votes.sum(axis=1))
+def _describe(votes: NDArray[np.int64], test: NDArray[np.bool_], qualities: NDArray[np.float64]) -> TinyAva:
+    distributions = normalise_votes(votes)
+    constant = np.tile(distributions[~test].mean(axis=0), (test.sum(), 1))
+    return TinyAva(
+        images=len(votes),
+        test_images=int(test.sum()),
+        votes=float(votes.sum() / len(votes)),
+        constant_emd=compute_metrics(constant, distributions[test]).emd_r1,
+        ceiling_srcc=_rank_correlation(qualities[test], mean_rating(distributions[test])),
+    )
 
 
-def constant_emd(train: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """Returns the EMD (r=1) of predicting the training images' mean distribution for every test image."""
-    constant = (train / train.sum(axis=1, keepdims=True)).mean(axis=0)
-    difference = test / test.sum(axis=1, keepdims=True) - constant
-    return float(np.abs(np.cumsum(difference, axis=1)).mean())
-
-
-def srcc(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Returns Spearman's rank correlation of values without ties."""
     ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw and rate a small stand-in for the AVA data set.")
-    parser.add_argument("out", type=Path, help="folder to write; made where it does not exist")
-    parser.add_argument("--images", type=int, default=600, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    arguments = parser.parse_args()
-    if not 8 <= arguments.images <= 100_000 or arguments.seed < 0:
-        parser.error("--images must lie between 8 and 100,000, and --seed must not be negative")
-    try:
-        make(arguments.out, arguments.images, arguments.seed)
-    except OSError as error:
-        sys.exit(f"{arguments.out} could not be written: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "demo_data" / "make_tiny_ava.py"
+COMMAND = [sys.executable, "-m", "requestor.commands.main", "ava", "tiny"]
 IMAGES = 48
 
 
 def make(out: Path, *options: str) -> str:
-    command = [sys.executable, str(SCRIPT), str(out), "--images", str(IMAGES), *options]
+    command = [*COMMAND, str(out), "--images", str(IMAGES), *options]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -101,7 +101,7 @@ def test_it_says_what_a_constant_scores_and_where_the_ceiling_is(made: tuple[Pat
 
 @pytest.mark.parametrize("options", [["--images", "0"], ["--seed", "-1"], ["--images", "many"]])
 def test_bad_options_are_refused(tmp_path: Path, options: list[str]) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path), *options]
+    command = [*COMMAND, str(tmp_path), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -109,7 +109,15 @@ def test_bad_options_are_refused(tmp_path: Path, options: list[str]) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "file"), "--images", "8"]
+    command = [*COMMAND, str(tmp_path / "file" / "ava"), "--images", "8"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{tmp_path / 'file'} could not be written")
+    assert done.stderr.startswith(f"Error: {tmp_path / 'file' / 'ava'} could not be written")
+
+
+def test_a_data_set_is_never_overwritten(made: tuple[Path, str]) -> None:
+    before = (made[0] / "AVA.txt").read_bytes()
+    done = subprocess.run([*COMMAND, str(made[0]), "--images", "8"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "already holds a data set. Choose another folder" in done.stderr
+    assert (made[0] / "AVA.txt").read_bytes() == before
