@@ -18,7 +18,7 @@ STRONG = 0.74  # from this opacity on, a cell is so dark that its count is drawn
 
 
 def heat_map(counts: NDArray[np.int64]) -> Markup:
-    """Draws `counts`, `[10, 10]` from `nima.ratings.confusion`; the row of rating 10 is at the top."""
+    """Draws `counts`, `[10, 10]` from `nima.ratings.confusion_counts`; the row of rating 10 is at the top."""
     rated = counts.sum(axis=1)
     cells = Markup("").join(
         _cell(row, column, int(counts[row, column]), int(rated[row]))
