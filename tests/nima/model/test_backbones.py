@@ -118,8 +118,8 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
 
 def test_a_network_can_be_made_whether_or_not_torchvisions_operators_load() -> None:
     program = (
-        "from nima.model.backbones import BACKBONES, get\n"
-        "get('mobilenet_v2').construct()\n"
+        "from nima.model.backbones import find_backbone\n"
+        "find_backbone('mobilenet_v2').construct()\n"
         "import torchvision, nima.model.backbones\n"
         "assert (nima.model.backbones._declared is None) == torchvision.extension._has_ops()\n"
     )
