@@ -136,7 +136,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationError(f"--html {path} cannot be written ({error.strerror}).") from error
+        raise ConfigurationError(f"--html {path} cannot be written ({error.strerror}). Choose another file.") from error
 
 
 def check_replaceable(path: Path) -> None:
@@ -150,7 +150,9 @@ def check_replaceable(path: Path) -> None:
                     return
     except OSError:
         pass
-    raise ConfigurationError(f"--html {path} is there and is no contact sheet, which alone is replaced; name another.")
+    raise ConfigurationError(
+        f"--html {path} is there and is no contact sheet. Only contact sheets are replaced: choose another file."
+    )
 
 
 def _bars(probabilities: tuple[float, ...]) -> str:

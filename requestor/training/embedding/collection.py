@@ -113,7 +113,10 @@ async def embed_and_train(
         )
     images, wanted = sum(part.images for part, _ in present), sum(part.images for part in parts)
     if images < LEAST_SHARE * wanted:
-        raise TrainingFailed(f"Only {images} of {wanted} photos were embedded. {collection.reasons()}")
+        raise TrainingFailed(
+            f"Only {images} of {wanted} photos were embedded ({collection.reasons()}). Their features are kept: give "
+            "the same command again to ask for the others."
+        )
     await asyncio.to_thread(train_on, model, present, inputs.ratings, inputs.seed)
     holdout = await asyncio.to_thread(read_shard, inputs.dataset.holdout.path)
     metrics = await asyncio.to_thread(evaluate_on, model, holdout)
@@ -152,7 +155,7 @@ class _Collection:
 
     def reasons(self) -> str:
         """Returns the first three reasons why shards were not embedded."""
-        return "; ".join(list(dict.fromkeys(self._reasons))[:3])
+        return "; ".join(list(dict.fromkeys(self._reasons))[:3]) or "no provider answered"
 
     async def collect(self, backend: Backend, stopping: Callable[[], bool]) -> None:
         """Makes up to `PASSES` passes; each asks any provider for the features that are still missing."""

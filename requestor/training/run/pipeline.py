@@ -103,7 +103,8 @@ class TrainingRun:
             elif not warned and time.monotonic() - waiting_since > PATIENCE:
                 warned = True
                 progress.note(
-                    f"No provider has taken the work for {PATIENCE:.0f} s: is anybody in subnet {self.config.subnet} "
-                    f"that takes {self.config.network}, at or under --max-price {self.config.max_price}?"
+                    f"No provider has taken the work for {PATIENCE:.0f} s. The run goes on asking in subnet "
+                    f"{self.config.subnet} for providers that take {self.config.network}, at or under --max-price "
+                    f"{self.config.max_price}; `nima-golem offers` shows who is there, and at what price."
                 )
             await asyncio.sleep(1)

@@ -73,11 +73,17 @@ async def train(
             await asyncio.to_thread(write_report, folder.path)
             # If the first round fails for all providers, later rounds would fail, too.
             if state.best_emd is None and not report.admitted:
-                raise TrainingFailed(f"No update came back from the first round. {_first_reasons(report)}")
+                raise TrainingFailed(
+                    f"No update came back from the first round ({_first_reasons(report)}). Give the same command again "
+                    "to ask other providers."
+                )
             if failed < FAILED_ROUNDS:
                 continue
             if state.best_emd is None:
-                raise TrainingFailed(f"No round brought enough updates. {_first_reasons(report)}")
+                raise TrainingFailed(
+                    f"No round brought enough updates ({_first_reasons(report)}). Give the same command again to try "
+                    "another round."
+                )
             context.progress.note("training ends here, with the best model so far")
             return
         failed = 0
@@ -124,4 +130,4 @@ def _note_round(context: RunContext, report: RoundReport, metrics: Metrics, back
 
 
 def _first_reasons(report: RoundReport) -> str:
-    return "; ".join(dict.fromkeys(report.failures()[:3]))
+    return "; ".join(dict.fromkeys(report.failures()[:3])) or "no provider answered"

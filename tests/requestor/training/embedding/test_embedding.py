@@ -231,7 +231,7 @@ def test_nobody_to_embed_anything_is_an_error_with_the_reason(setting: Setting, 
     async def behave(task: Task) -> Outcome:
         return Outcome(task, None, error="every worker has failed too often")
 
-    with pytest.raises(TrainingFailed, match=r"Only 0 of 49 photos .* nobody: every worker has failed too often"):
+    with pytest.raises(TrainingFailed, match=r"Only 0 of 49 photos .*nobody: every worker has failed too often"):
         embed_in(tmp_path, setting, SimulatedBackend(behave), [])
 
 
