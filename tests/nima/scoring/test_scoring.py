@@ -120,7 +120,7 @@ def test_one_photo_of_any_kind_has_one_score(model: Path, photos: list[Path]) ->
         ([np.zeros((2, 4, 4, 3), np.uint8)], "not uint8 of shape [2, 4, 4, 3]"),
         (io.StringIO("text"), 'must be opened with "rb"'),
     ],
-    ids=str,
+    ids=["nothing", "number", "list of numbers", "list of lists", "floats", "grey", "batch", "text file"],
 )
 def test_what_is_no_photo_is_a_type_error(model: Path, photos: Any, reason: str) -> None:
     with pytest.raises(TypeError, match=re.escape(reason)):
