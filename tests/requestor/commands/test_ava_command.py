@@ -67,7 +67,7 @@ def test_published_splits_keep_their_hash(folder: Path, tmp_path: Path) -> None:
     result = ava("split", folder, "official")
     assert "Split 'official' (20,000 images, " in result.stdout
     # One of the official ids is among the twenty by chance.
-    assert "19,999 of its test ids have no ratings here" in result.stdout
+    assert "19,999 of its test ids have no ratings in AVA.txt" in result.stdout
     assert read_split(folder / "splits" / "test.txt").name == "official"
     assert len(read_image_ids(folder / "splits" / "train.txt")) == 19
     ava("split", folder, "idealo", "--ids", LISTS / "idealo_test.lst", "--output", tmp_path / "out")

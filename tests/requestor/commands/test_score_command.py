@@ -299,7 +299,7 @@ def test_the_default_model_scores_without_what_it_does_not_need(folder: Path, tm
         f"main(['models', 'import', 'mobilenet_v1-ava', {str(KERAS)!r}], standalone_mode=False)\n"
         "imported = set(sys.modules)\n"
         f"main(['score', {str(folder / 'a.JPG')!r}], standalone_mode=False)\n"
-        "print(sorted({'torchvision', 'pandas', 'scipy', 'yapapi', 'rich', 'pillow_heif'} & set(sys.modules)))"
+        "print(sorted({'torchvision', 'pandas', 'scipy', 'yapapi', 'rich.console', 'pillow_heif'} & set(sys.modules)))"
     )
     environment = {**os.environ, "NIMA_GOLEM_CACHE": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)

@@ -196,7 +196,7 @@ def test_nothing_outlives_a_killed_supervisor(clean: None):
     assert gone("killed")
     assert find_devnet("killed") is None, "what it left behind is no devnet"
     ended = nima_golem("devnet", "down", "--name", "killed")
-    assert "had been killed" in ended.stdout
+    assert "was killed earlier" in ended.stdout
     again = start_devnet(NetworkOptions("killed", providers=1))
     assert again.running
 

@@ -53,11 +53,12 @@ def test_the_words_alone_say_the_ways_to_data_and_exit_with_2(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_commands_take_a_data_set_by_its_folder_or_by_its_list(tmp_path: Path) -> None:
-    ava = make_ava_folder(tmp_path / "ava")
-    for name in (str(ava), str(ava / "AVA.txt")):
-        estimate = nima_golem("train", "--ava", name, "--budget", "2GLM", "--backend", "local", "--estimate",
-                              folder=tmp_path)  # fmt: skip
-        check = nima_golem("ava", "check", name, folder=tmp_path)
-        split = nima_golem("ava", "split", name, "random", "--output", str(tmp_path / "splits"), folder=tmp_path)
-        assert [done.returncode for done in (estimate, check, split)] == [0, 0, 0], estimate.stderr + check.stderr
+def test_commands_take_a_data_set_by_its_list(tmp_path: Path) -> None:
+    name = str(make_ava_folder(tmp_path / "ava") / "AVA.txt")
+    for arguments in (
+        ("train", "--ava", name, "--budget", "2GLM", "--backend", "local", "--estimate"),
+        ("ava", "check", name),
+        ("ava", "split", name, "random", "--output", str(tmp_path / "splits")),
+    ):
+        done = nima_golem(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr

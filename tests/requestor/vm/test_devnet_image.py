@@ -395,9 +395,13 @@ def test_it_works_without_root(image: ImageInfo):
         pytest.skip("needs setpriv, and a Python of the system from 3.10 on")
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / "requestor" / "devnet").mkdir(parents=True)
-        for module in ("__init__", "errors", "devnet/__init__", "devnet/sandbox", "devnet/sandbox_init"):
-            shutil.copy(ROOT / "requestor" / f"{module}.py", folder / "requestor" / f"{module}.py")
+        (folder / "requestor" / "vm").mkdir(parents=True)
+        (folder / "nima").mkdir()
+        ours = [
+            f"requestor/{module}" for module in ("__init__", "errors", "vm/__init__", "vm/sandbox", "vm/sandbox_init")
+        ]
+        for module in ("nima/__init__", "nima/lazy", *ours):
+            shutil.copy(ROOT / f"{module}.py", folder / f"{module}.py")
         (folder / "program.py").write_text(WITHOUT_ROOT)
         shutil.copy(image.path, folder / "image")
         for path in (folder, *folder.rglob("*")):
