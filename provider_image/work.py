@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from nima.wire import (
     encode_predictions,
     encode_update,
     read_shard,
+    read_votes,
     schema_of,
 )
 from provider_image.kept_activations import keep_activations
@@ -54,7 +56,7 @@ def perform(job: Job, folder: Path) -> JobResult:
 
 
 def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
-    plan = _plan_of(job)
+    plan, shards = _plan_of(job), _with_votes(job, shards)
     trained = model.trainable_parameters(plan.trainable_blocks)
     received = {name: parameter.detach().clone() for name, parameter in trained.items()}
     frozen = keep_activations(Path(job.store), job.shards, model, shards, plan)
@@ -116,6 +118,16 @@ def _load_model(job: Job, folder: Path) -> Nima:
         for name, values in weights.items():
             parameters[name].copy_(values)
     return model
+
+
+def _with_votes(job: Job, shards: list[Shard]) -> list[Shard]:
+    """Adds to the shards the votes of the files that the job names."""
+    if not job.votes:
+        return shards
+    return [
+        replace(shard, votes=read_votes(check_sha256(_stored(job, sha256), sha256), shard.image_ids))
+        for shard, sha256 in zip(shards, job.votes, strict=True)
+    ]
 
 
 def _plan_of(job: Job) -> TrainingPlan:

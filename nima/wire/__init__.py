@@ -17,7 +17,7 @@ Example:
     >>> Job.from_json("{}")
     Traceback (most recent call last):
     ...
-    nima.wire.jobs.JobError: This is not a valid job: it speaks protocol None and this program 2
+    nima.wire.jobs.JobError: This is not a valid job: it speaks protocol None and this program 3
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         max_update_bytes,
         schema_of,
     )
+    from nima.wire.votes import read_votes, write_votes
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -91,6 +92,7 @@ else:
                 "max_update_bytes",
                 "schema_of",
             ],
+            "votes": ["read_votes", "write_votes"],
         },
     )
 
@@ -127,6 +129,8 @@ __all__ = [
     "max_update_bytes",
     "named_version",
     "read_shard",
+    "read_votes",
     "schema_of",
     "write_shard",
+    "write_votes",
 ]

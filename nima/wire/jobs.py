@@ -33,7 +33,7 @@ from nima.safe_io import (
 from nima.version import VERSION
 from nima.wire.plan import TrainingPlan
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of these messages; it is raised with every change that an older program cannot read."""
 
 JOB_FILE = "job.json"
@@ -80,6 +80,8 @@ class Job:
     weights: sha256 of the `weights.safetensors` beside the job: current values of trained parameters, which replace
         those of the base; None if there is no such file.
     shards: sha256 of the shards to work on; a benchmark needs none.
+    votes: sha256 of the file with the votes of each shard, in the same order; none if the job needs no votes, or if
+        the shards hold them.
     plan: the plan of the training; None if nothing is trained.
     threads: number of torch's threads, 0 to 1024; 0 lets torch choose.
     version: version of this package, which must be the same on the provider.
@@ -97,6 +99,7 @@ class Job:
     plan: TrainingPlan | None
     threads: int
     weights: str | None = None
+    votes: tuple[str, ...] = ()
     version: str = VERSION
 
     def __post_init__(self) -> None:
@@ -108,6 +111,9 @@ class Job:
         _check_sha256("base", self.base)
         for sha256 in self.shards:
             _check_sha256("shards", sha256)
+        for sha256 in self.votes:
+            _check_sha256("votes", sha256)
+        require(len(self.votes) in (0, len(self.shards)), "votes must name one file for each shard, or none")
         if self.weights is not None:
             _check_sha256("weights", self.weights)
         check_range("threads", self.threads, 0, 1024)
@@ -198,8 +204,9 @@ def _decode(cls: type[T], text: str, what: str) -> T:
         data = parse_json_object(text)
         # The version is checked first, because in another version all other fields may mean something else.
         _check_same_version(data, what, versioned=cls is Job)
-        if isinstance(data.get("shards"), list):
-            data["shards"] = tuple(data["shards"])
+        for name in ("shards", "votes"):
+            if isinstance(data.get(name), list):
+                data[name] = tuple(data[name])
         if isinstance(data.get("plan"), dict):
             data["plan"] = build_dataclass(TrainingPlan, data["plan"])
         result: T = build_dataclass(cls, data)

@@ -125,7 +125,7 @@ class Work:
         tested = read_split(ava / "splits" / "test.txt").image_ids
         dataset = make_shards(
             RatedPhotos(ava, read_ratings(ava), tested), PROVIDERS, BACKBONE, 0, folder / "store", folder / "home",
-            lambda done, total: None, votes=True,
+            lambda done, total: None,
         )  # fmt: skip
         model = initial_model(BACKBONE, fetch_weights(find_backbone(BACKBONE).weights), 0, multi_level=True)
         standardise_features(model, read_shard(dataset.holdout.path).jpegs)

@@ -89,7 +89,7 @@ class Setting:
         (folder / "known").mkdir()
         ratings, tested = read_ratings(ava), read_split(ava / "splits" / "test.txt").image_ids
         dataset = make_shards(
-            RatedPhotos(ava, ratings, tested), PROVIDERS, BACKBONE, seed, store, home, lambda *_: None, votes=True
+            RatedPhotos(ava, ratings, tested), PROVIDERS, BACKBONE, seed, store, home, lambda *_: None
         )  # fmt: skip
         holdout = read_shard(dataset.holdout.path)
         assert holdout.votes is not None
@@ -213,13 +213,14 @@ def embedded_unchecked(setting: Setting, hostile: frozenset[int]) -> Reached:
     Hostile providers give every photo its neighbour's features, as `bad-features` does.
     """
     model, _ = setting.start()
+    ratings = read_ratings(setting.ava)
     features, votes = [], []
     for number, client in enumerate(setting.dataset.clients):
         for path in client.paths:
             shard = read_shard(path)
             rows = embed(model, shard.jpegs)
             features.append(np.roll(rows, 1, axis=0) if number in hostile else rows)
-            votes.append(np.asarray(shard.votes))
+            votes.append(ratings.select(shard.image_ids).votes)
     train_head(
         model, np.concatenate(features), np.concatenate(votes),
         head_plan(setting.dataset.train_images, setting.seed),

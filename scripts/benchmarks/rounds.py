@@ -147,7 +147,7 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
     with meter.stage("shard", photos=photos) as row:
         make_shards(
             RatedPhotos(few, read_ratings(few / "AVA.txt"), tested), 10, "mobilenet_v2", 0, folder / "store",
-            folder / "home", lambda done, total: None, votes=True,
+            folder / "home", lambda done, total: None,
         )  # fmt: skip
     row["minutes_for_all_ids"] = round(row["seconds"] / photos * IDS / 60, 1)
 

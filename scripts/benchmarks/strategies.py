@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ class Bench:
         tested = read_split(ava / "splits" / "test.txt").image_ids
         self._dataset: Dataset = make_shards(
             RatedPhotos(ava, self._ratings, tested), PROVIDERS, BACKBONE, seed, folder / "store", folder / "home",
-            lambda *_: None, votes=True,
+            lambda *_: None,
         )  # fmt: skip
         self._holdout = read_shard(self._dataset.holdout.path)
         self._base = self._store(self._initial_model())
@@ -124,7 +124,9 @@ class Bench:
         Its result is the best that averaging can reach.
         """
         model, _ = checkpoint.load(self._folder / "embedding" / "model.safetensors")
-        shards = [read_shard(path) for client in self._dataset.clients for path in client.paths]
+        paths = [path for client in self._dataset.clients for path in client.paths]
+        photos = [read_shard(path) for path in paths]
+        shards = [replace(shard, votes=self._ratings.select(shard.image_ids).votes) for shard in photos]
         began = time.process_time()
         train(model, shards, default_plan(self._dataset.train_images, self._seed, ALL_BLOCKS))
         cost = Cost(core_seconds=time.process_time() - began)
@@ -165,10 +167,9 @@ class Bench:
 
     def _initial_model(self) -> Nima:
         """Returns the model from which every run begins."""
-        prior = sum(
-            (np.asarray(read_shard(path).votes).sum(axis=0) for c in self._dataset.clients for path in c.paths),
-            start=np.zeros(10),
-        )
+        paths = [path for client in self._dataset.clients for path in client.paths]
+        image_ids = np.concatenate([read_shard(path).image_ids for path in paths])
+        prior = self._ratings.select(image_ids).votes.sum(axis=0)
         model = initial_model(
             BACKBONE, fetch_weights(find_backbone(BACKBONE).weights), self._seed, prior=prior, multi_level=True
         )

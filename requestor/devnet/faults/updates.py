@@ -114,14 +114,17 @@ class LabelFlip(Fault):
 
 
 def _flip_labels(job_file: Path, work: ProgramRun) -> None:
-    from nima.wire import Job, read_shard, write_shard
+    from nima.wire import Job, read_shard, read_votes, write_votes
+
+    def stored(sha256: str) -> Path:
+        path = work.host_path(f"{job.store}/{sha256}.safetensors")
+        assert path is not None, "a job's store is a volume"
+        return path
 
     job = Job.from_json(job_file.read_text())
     flipped = []
-    for sha256 in job.shards:
-        path = work.host_path(f"{job.store}/{sha256}.safetensors")
-        assert path is not None, "a job's store is a volume"
-        shard = read_shard(path)
-        votes = None if shard.votes is None else shard.votes[:, ::-1]
-        flipped.append(write_shard(path.parent, shard.image_ids, votes, shard.jpegs).sha256)
-    write_atomically(job_file, replace(job, shards=tuple(flipped)).to_json().encode())
+    for shard, votes in zip(job.shards, job.votes, strict=False):
+        image_ids = read_shard(stored(shard)).image_ids
+        rated = read_votes(stored(votes), image_ids)
+        flipped.append(write_votes(stored(votes).parent, image_ids, rated[:, ::-1]))
+    write_atomically(job_file, replace(job, votes=tuple(flipped)).to_json().encode())

@@ -16,11 +16,18 @@ class Client:
     shards: SHA-256 of each of its shards.
     paths: path of each shard on this machine.
     images: number of images in each shard.
+    votes: SHA-256 of the votes of each shard, which lie beside it; none for photos that nobody trains on.
     """
 
     shards: tuple[str, ...]
     paths: tuple[Path, ...]
     images: tuple[int, ...]
+    votes: tuple[str, ...] = ()
+
+    @property
+    def votes_paths(self) -> tuple[Path, ...]:
+        """Returns the path of each file of votes on this machine."""
+        return tuple(path.with_name(f"{name}{path.suffix}") for path, name in zip(self.paths, self.votes, strict=False))
 
     def for_round(self, number: int, samples: int) -> Client:
         """Returns a client with the shards that one round needs.
@@ -43,6 +50,7 @@ class Client:
             tuple(self.shards[i] for i in chosen),
             tuple(self.paths[i] for i in chosen),
             tuple(self.images[i] for i in chosen),
+            tuple(self.votes[i] for i in chosen) if self.votes else (),
         )
 
 
@@ -52,7 +60,7 @@ class Dataset:
 
     clients: the clients, each with its shards.
     holdout: the shard that never leaves this machine.
-    test: the shards of the test photos, without votes.
+    test: the shards of the test photos, for which there are no files of votes.
     skipped: the reasons why photos were left out, one for each photo.
     """
 
@@ -91,7 +99,8 @@ class Dataset:
         def client(shards: list[dict[str, Any]]) -> Client:
             names = tuple(str(shard["sha256"]) for shard in shards)
             paths = tuple(store / f"{name}.safetensors" for name in names)
-            return Client(names, paths, tuple(int(shard["images"]) for shard in shards))
+            votes = tuple(str(shard["votes"]) for shard in shards if "votes" in shard)
+            return Client(names, paths, tuple(int(shard["images"]) for shard in shards), votes)
 
         kept = content["holdout"]
         holdout = ShardInfo(kept["sha256"], home / f"{kept['sha256']}.safetensors", kept["images"], kept["bytes"])
@@ -99,4 +108,9 @@ class Dataset:
 
 
 def _client_to_json(client: Client) -> list[dict[str, Any]]:
-    return [{"sha256": name, "images": images} for name, images in zip(client.shards, client.images, strict=True)]
+    shards: list[dict[str, Any]] = [
+        {"sha256": name, "images": images} for name, images in zip(client.shards, client.images, strict=True)
+    ]
+    for shard, votes in zip(shards, client.votes, strict=False):
+        shard["votes"] = votes
+    return shards

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from nima.ava import Ratings, image_path
 from nima.errors import NimaError
 from nima.model import Preparation, find_backbone
 from nima.photos import PhotoError, open_photo
-from nima.wire import ShardInfo, write_shard
+from nima.wire import ShardInfo, write_shard, write_votes
 from requestor.training.data.dataset import Client, Dataset
 
 HOLDOUT_SHARE = 0.1  # share of the training photos that never leaves this machine
@@ -53,12 +54,11 @@ def make_shards(
     store: Path,
     home: Path,
     progress: Callable[[int, int], None],
-    *,
-    votes: bool,
 ) -> Dataset:
     """Shuffles and splits an AVA folder, and writes it as shards.
 
-    The shuffle is global and comes first: if shards were sorted by anything, their updates would differ too much.
+    The shuffle is global and comes first: if shards were sorted by anything, their updates would differ too much. The
+    votes of the clients' photos are written into files of their own; the hold-out holds its votes itself.
 
     Args:
         photos: the folder, its ratings, and the test images.
@@ -66,7 +66,6 @@ def make_shards(
         backbone: name of the backbone, which decides how the images are stored.
         store, home: folders for the shards that are sent, and for the hold-out.
         progress: is called with (photos done, photos in all).
-        votes: True if the clients' shards hold votes; the hold-out always does, the test's shards never do.
 
     Raises:
         NimaError: Too many photos are missing or unreadable, or too few are left to train on.
@@ -83,11 +82,11 @@ def make_shards(
             f"{ava} has {len(rows)} photos to train on, too few for {clients} workers: take fewer --workers."
         )
     reader = _Reader(photos, find_backbone(backbone).preparation, progress)
-    holdout = next(reader.shards(rows[:kept_home], home, votes=True, size=kept_home))
-    parts = [_client(reader.shards(part, store, votes=votes)) for part in np.array_split(rows[kept_home:], clients)]
+    holdout = next(reader.shards(rows[:kept_home], home, kept_home, votes="inside"))[0]
+    parts = [_client(reader.shards(part, store, votes="beside")) for part in np.array_split(rows[kept_home:], clients)]
     # Several shards even for few photos, so that all workers take part in the evaluation.
     size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
-    test = _client(reader.shards(test_rows, store, votes=False, size=size))
+    test = _client(reader.shards(test_rows, store, size))
     return Dataset(parts, holdout, test, reader.skipped)
 
 
@@ -104,14 +103,19 @@ class _Reader:
         self.skipped: list[str] = []
 
     def shards(
-        self, rows: NDArray[np.int64], folder: Path, votes: bool, size: int = SHARD_IMAGES
-    ) -> Iterator[ShardInfo]:
-        """Writes the photos of `rows` as shards of about equal size, and yields each.
+        self,
+        rows: NDArray[np.int64],
+        folder: Path,
+        size: int = SHARD_IMAGES,
+        votes: Literal["inside", "beside", "none"] = "none",
+    ) -> Iterator[tuple[ShardInfo, str | None]]:
+        """Writes the photos of `rows` as shards of about equal size, and yields each with the SHA-256 of its votes.
 
         Args:
             rows: rows of the ratings, `[n]`.
-            votes: True if the shards hold the votes, too.
+            folder: the folder of the shards and of their votes.
             size: largest number of photos in a shard.
+            votes: the place of the votes: inside the shard, in a file beside it, or nowhere.
 
         Raises NimaError if too many photos are unreadable, or all of a shard.
         """
@@ -124,8 +128,9 @@ class _Reader:
                     jpegs.append(jpeg)
             if not jpegs:
                 raise self._incomplete()
-            chosen_votes = self._ratings.votes[readable] if votes else None
-            yield write_shard(folder, self._ratings.image_ids[readable], chosen_votes, jpegs)
+            ids, rated = self._ratings.image_ids[readable], self._ratings.votes[readable]
+            beside = write_votes(folder, ids, rated) if votes == "beside" else None
+            yield write_shard(folder, ids, rated if votes == "inside" else None, jpegs), beside
 
     def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
         """Yields (row, stored JPEG), in order; the JPEG is None if the photo could not be read.
@@ -164,10 +169,11 @@ class _Reader:
         )
 
 
-def _client(shards: Iterator[ShardInfo]) -> Client:
-    infos = list(shards)
+def _client(shards: Iterator[tuple[ShardInfo, str | None]]) -> Client:
+    written = list(shards)
     return Client(
-        tuple(info.sha256 for info in infos),
-        tuple(info.path for info in infos),
-        tuple(info.images for info in infos),
+        tuple(info.sha256 for info, _ in written),
+        tuple(info.path for info, _ in written),
+        tuple(info.images for info, _ in written),
+        tuple(votes for _, votes in written if votes is not None),
     )

@@ -63,9 +63,11 @@ def assign(frame: Frame, index: int, client: Client, speed: float | None = None)
     part = client.for_round(number - 1, plan.steps * plan.batch_size)
     job = Job(
         protocol=PROTOCOL, kind="train", job_id=f"round-{number:04d}-client-{index:04d}", backbone=frame.backbone,
-        store="/", base=frame.base[0], shards=part.shards, threads=0, weights=frame.weights[0], plan=plan,
+        store="/", base=frame.base[0], shards=part.shards, votes=part.votes, threads=0,
+        weights=frame.weights[0], plan=plan,
     )  # fmt: skip
-    task = Task(job, (frame.base[1], *part.paths), frame.weights[1], frame.seconds, frame.largest)
+    store = (frame.base[1], *part.paths, *part.votes_paths)
+    task = Task(job, store, frame.weights[1], frame.seconds, frame.largest)
     return Assignment(index, task, plan.steps * min(plan.batch_size, sum(part.images)))
 
 

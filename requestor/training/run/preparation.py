@@ -23,8 +23,7 @@ STANDARDISED = 64  # number of photos that determine the scale of the features
 def shard(context: RunContext, ratings: Ratings) -> Dataset:
     """Makes shards of the photos; if this was done before, reads their description.
 
-    The clients' shards hold votes only if the run has rounds. Raises RunStopped if the run is stopped meanwhile, and
-    the errors of `make_shards`.
+    Raises RunStopped if the run is stopped meanwhile, and the errors of `make_shards`.
     """
     config, folder, progress = context.config, context.folder, context.progress
     store, home = folder.path / "store", folder.path / "holdout"
@@ -39,7 +38,7 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
     dataset = make_shards(
         RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
-        store, home, on_photo, votes=config.rounds > 0,
+        store, home, on_photo,
     )  # fmt: skip
     folder.write("dataset.json", dataset.to_json())
     for problem in dataset.skipped:

@@ -22,8 +22,9 @@ from nima.safe_io.files import read_bounded, sha256_of
 from nima.wire.features import decode_features, encode_features
 from nima.wire.jobs import PROTOCOL, Job, JobError, JobResult
 from nima.wire.plan import default_plan
-from nima.wire.shards import read_shard, write_shard
+from nima.wire.shards import write_shard
 from nima.wire.updates import UpdateError, decode_update, encode_update
+from nima.wire.votes import read_votes, write_votes
 from requestor.devnet.faults.fault import Fault
 from requestor.devnet.faults.files import OVERSIZED_BYTES, PICKLE_LOADED
 from requestor.devnet.faults.kinds import KINDS, make_fault, parse_faults
@@ -118,23 +119,23 @@ def test_replay_sends_a_neighbours_update(tmp_path: Path):
 def test_label_flip_trains_on_reversed_votes(tmp_path: Path):
     provider = Provider(tmp_path, "label-flip")
     votes = np.arange(20).reshape(2, 10)
-    shard = write_shard(provider.store, [7, 8], votes, [b"\xff\xd8\xffa", b"\xff\xd8\xffb"])
+    shard = write_shard(provider.store, [7, 8], None, [b"\xff\xd8\xffa", b"\xff\xd8\xffb"])
+    honest = write_votes(provider.store, [7, 8], votes)
     job_file = provider.jobs / "job" / "job.json"
     job_file.parent.mkdir()
     plan = default_plan(2, 0)
-    job_file.write_text(
-        Job(PROTOCOL, "train", "job", "resnet18", "/golem/store", 64 * "0", (shard.sha256,), plan, 1).to_json()
-    )
+    job = Job(PROTOCOL, "train", "job", "resnet18", "/golem/store", 64 * "0", (shard.sha256,), plan, 1, votes=(honest,))
+    job_file.write_text(job.to_json())
     trained_on = []
 
     def train() -> None:
-        job = Job.from_json(job_file.read_text())
-        trained_on.extend(read_shard(provider.store / f"{name}.safetensors") for name in job.shards)
+        given = Job.from_json(job_file.read_text())
+        assert given.shards == job.shards
+        trained_on.extend(read_votes(provider.store / f"{name}.safetensors", np.array([7, 8])) for name in given.votes)
 
     provider.run(train, "python", "-m", "provider_image", "/golem/jobs/job/job.json")
     (read,) = trained_on
-    assert read.votes.tolist() == votes[:, ::-1].tolist()
-    assert read.image_ids.tolist() == [7, 8]
+    assert read.tolist() == votes[:, ::-1].tolist()
 
 
 def test_bad_features_are_those_of_other_photos(tmp_path: Path):

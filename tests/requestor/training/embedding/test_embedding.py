@@ -73,7 +73,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
         (root / name).mkdir()
     ratings, tested = read_ratings(ava), read_split(ava / "splits" / "test.txt").image_ids
     dataset = make_shards(
-        RatedPhotos(ava, ratings, tested), 2, BACKBONE, 0, root / "store", root / "home", lambda *_: None, votes=False
+        RatedPhotos(ava, ratings, tested), 2, BACKBONE, 0, root / "store", root / "home", lambda *_: None
     )
     model = initial_model(BACKBONE, None, 0, prior=ratings.votes.sum(axis=0), multi_level=True)
     standardise_features(model, [jpeg for client in dataset.clients for jpeg in read_shard(client.paths[0]).jpegs])

