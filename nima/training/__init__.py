@@ -21,13 +21,15 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.training.features import embed
-    from nima.training.loop import frozen_activations, predict, standardise_features, train, train_head
+    from nima.training.head import train_head
+    from nima.training.loop import frozen_activations, predict, standardise_features, train
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "features": ["embed"],
-            "loop": ["frozen_activations", "predict", "standardise_features", "train", "train_head"],
+            "head": ["train_head"],
+            "loop": ["frozen_activations", "predict", "standardise_features", "train"],
         },
     )
 

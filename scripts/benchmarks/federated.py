@@ -36,12 +36,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from nima import training
 from nima.ava import read_ratings, read_split
 from nima.model import Nima, find_backbone, initial_model
 from nima.photos import open_photo
 from nima.ratings import Metrics, compute_metrics
 from nima.training import embed
-from nima.training import loop as training
 from nima.weights import fetch_weights
 from nima.wire import TrainingPlan, decode_update, default_plan, encode_update, schema_of
 from requestor.training.rounds.aggregation import MemoryUpdate, weighted_mean

@@ -18,7 +18,8 @@ from safetensors.numpy import load, save
 from nima.errors import NimaError
 from nima.model.network import Nima, initial_model
 from nima.training.features import embed
-from nima.training.loop import TrainingError, predict, standardise_features, train, train_head
+from nima.training.head import train_head
+from nima.training.loop import TrainingError, predict, standardise_features, train
 from nima.wire.features import FeaturesError, decode_features, encode_features, max_features_bytes
 from nima.wire.plan import TrainingPlan
 
