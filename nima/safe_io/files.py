@@ -109,6 +109,22 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+def check_size(path: Path, max_bytes: int) -> Path:
+    """Returns `path` if it is a plain file of at most `max_bytes`, for a library that opens files itself.
+
+    Raises `FileError` if the file is larger, is no plain file (a link is none), or its state cannot be read.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise FileError(f"{path} could not be read: {error.strerror}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path} could not be read: it is no plain file.")
+    if status.st_size > max_bytes:
+        raise FileError(f"{path} is larger than the {max_bytes} bytes that it may have.")
+    return path
+
+
 def sha256_of(path: Path) -> str:
     """Computes the SHA-256 of a file's content as 64 hexadecimal digits. Raises `FileError` if it cannot be read."""
     try:

@@ -13,25 +13,28 @@ Equal contents give equal bytes. Reading trusts nothing: every size, type and ra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from nima.errors import NimaError
 from nima.ratings import BUCKETS
-from nima.safe_io import FileError, read_bounded, write_atomically
+from nima.safe_io import FileError, check_size, write_atomically
 
 MAX_BYTES = 256 * 1024 * 1024
 """The largest size of a shard: far above the 10 MB that a shard should have, and small enough for memory."""
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_LONGEST_START = max(len(start) for start in _STARTS)
+_IMAGES_AT_A_TIME = 32  # number of images that an iteration reads together
 
 
 class ShardError(NimaError):
@@ -56,19 +59,59 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard in memory.
+    """A shard, whose images may lie in a file.
 
     image_ids: int64 `[n]`, all different.
     votes: int32 `[n, 10]`, counts of the ratings 1 to 10; None if there are none.
-    jpegs: the n encoded images, each a JPEG or a PNG.
+    jpegs: the n encoded images, each a JPEG or a PNG. If they lie in a file, they are read when they are asked for.
     """
 
     image_ids: NDArray[np.int64]
     votes: NDArray[np.int32] | None
-    jpegs: list[bytes]
+    jpegs: Sequence[bytes]
 
     def __len__(self) -> int:
         return len(self.jpegs)
+
+
+class StoredImages(Sequence[bytes]):
+    """The encoded images of a shard on disk, which are read when they are asked for: one, a slice, or one by one.
+
+    The file is not held open, so that a job may have any number of shards. Raises `ShardError` if the file has been
+    removed or changed since it was checked.
+
+    Args:
+        path: a shard that was checked.
+        offsets: its offsets, int64 `[n + 1]`.
+    """
+
+    def __init__(self, path: Path, offsets: NDArray[np.int64]) -> None:
+        self._path = path
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        rows = range(len(self))[index]
+        if isinstance(rows, int):
+            return self._read([rows])[0]
+        return self._read(rows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self), _IMAGES_AT_A_TIME):
+            yield from self[start : start + _IMAGES_AT_A_TIME]
+
+    def _read(self, rows: Sequence[int]) -> list[bytes]:
+        with _opened(self._path) as file:
+            data = file.get_slice("jpegs")
+            return [data[self._offsets[row] : self._offsets[row + 1]].tobytes() for row in rows]
 
 
 def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]) -> ShardInfo:
@@ -84,17 +127,13 @@ def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpe
         ShardError: the arguments do not fit together, the shard would be larger than `MAX_BYTES` (256 MiB), or the file
             cannot be written.
     """
-    offsets = np.zeros(len(jpegs) + 1, dtype=np.int64)
-    np.cumsum([len(jpeg) for jpeg in jpegs], out=offsets[1:])
-    tensors: dict[str, NDArray[Any]] = {
-        "jpegs": np.frombuffer(b"".join(jpegs), dtype=np.uint8),
-        "offsets": offsets,
-        "image_ids": np.asarray(image_ids, dtype=np.int64),
-    }
+    tensors = {"image_ids": np.asarray(image_ids, dtype=np.int64), "offsets": np.zeros(len(jpegs) + 1, dtype=np.int64)}
+    np.cumsum([len(jpeg) for jpeg in jpegs], out=tensors["offsets"][1:])
     if votes is not None:
         tensors["votes"] = np.ascontiguousarray(votes, dtype=np.int32)
-    _unpack(tensors)
-    content = save(tensors)
+    _check(tensors, int(tensors["offsets"][-1]))
+    _check_starts(jpegs)
+    content = save({"jpegs": np.frombuffer(b"".join(jpegs), dtype=np.uint8), **tensors})
     if len(content) > MAX_BYTES:
         raise ShardError(f"A shard of {len(jpegs)} images is larger than {MAX_BYTES} bytes; make more shards.")
     sha256 = hashlib.sha256(content).hexdigest()
@@ -107,47 +146,63 @@ def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpe
 
 
 def read_shard(path: Path) -> Shard:
-    """Reads the shard of `path`.
+    """Reads the shard of `path`; its images stay in the file until they are asked for.
 
     Raises `ShardError` if the file is missing, is larger than 256 MiB, or breaks the format in any way.
     """
+    with _opened(path) as file:
+        names = set(file.keys())
+        if names - {"votes"} != {"jpegs", "offsets", "image_ids"}:
+            raise ShardError(f"{path} is not a shard: it holds the tensors {', '.join(sorted(names))}.")
+        images = file.get_slice("jpegs")
+        tensors = {name: file.get_tensor(name) for name in names - {"jpegs"}}
+        try:
+            if images.get_dtype() != "U8" or len(images.get_shape()) != 1:
+                raise ShardError("jpegs is no sequence of bytes.")
+            _check(tensors, images.get_shape()[0])
+            offsets = tensors["offsets"]
+            _check_starts(
+                images[start : min(start + _LONGEST_START, stop)].tobytes() for start, stop in pairwise(offsets)
+            )
+        except ShardError as error:
+            raise ShardError(f"{path} is not a shard: {error}") from None
+    return Shard(tensors["image_ids"], tensors.get("votes"), StoredImages(path, offsets))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Yields the safetensors file at `path`; turns all errors of its header and of its tensors into `ShardError`."""
     try:
-        tensors = load(read_bounded(path, MAX_BYTES))
+        with safe_open(check_size(path, MAX_BYTES), framework="numpy") as file:
+            yield file
     except FileError as error:
         raise ShardError(str(error)) from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:  # KeyError: a type that numpy lacks
+    # KeyError: a tensor that is missing; the others: types that numpy lacks
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ShardError(f"{path} is not a shard: it is no safetensors file ({error}).") from error
-    try:
-        return _unpack(tensors)
-    except ShardError as error:
-        raise ShardError(f"{path} is not a shard: {error}") from None
 
 
-def _unpack(tensors: dict[str, NDArray[Any]]) -> Shard:
-    keys = tensors.keys()
-    if keys - {"votes"} != {"jpegs", "offsets", "image_ids"}:
-        raise ShardError(f"it holds the tensors {', '.join(sorted(keys))}.")
-    jpegs = _typed(tensors["jpegs"], "jpegs", np.uint8)
+def _check(tensors: Mapping[str, NDArray[Any]], size: int) -> None:
+    """Checks ids, offsets and votes, which belong to `size` bytes of images. Raises `ShardError`."""
     offsets = _typed(tensors["offsets"], "offsets", np.int64)
     image_ids = _typed(tensors["image_ids"], "image_ids", np.int64)
-    votes = _typed(tensors["votes"], "votes", np.int32) if "votes" in tensors else None
-
     n = image_ids.size
-    if n == 0 or image_ids.shape != (n,) or offsets.shape != (n + 1,) or jpegs.ndim != 1:
+    if n == 0 or image_ids.shape != (n,) or offsets.shape != (n + 1,):
         raise ShardError("the numbers of images, ids and offsets differ, or are zero.")
-    if offsets[0] != 0 or offsets[-1] != jpegs.size or (np.diff(offsets) <= 0).any():
+    if offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) <= 0).any():
         raise ShardError("the offsets do not cut the data into images.")
     if np.unique(image_ids).size != n:
         raise ShardError("an image id stands twice.")
-    if votes is not None and (
-        votes.shape != (n, BUCKETS) or (votes < 0).any() or (votes.sum(axis=1, dtype=np.int64) == 0).any()
-    ):
+    if "votes" not in tensors:
+        return
+    votes = _typed(tensors["votes"], "votes", np.int32)
+    if votes.shape != (n, BUCKETS) or (votes < 0).any() or (votes.sum(axis=1, dtype=np.int64) == 0).any():
         raise ShardError(f"the votes are not {BUCKETS} counts for each image, with at least one vote.")
-    data = jpegs.tobytes()
-    images = [data[start:stop] for start, stop in pairwise(offsets)]
+
+
+def _check_starts(images: Iterable[bytes]) -> None:
     if not all(image.startswith(_STARTS) for image in images):
         raise ShardError("an image is neither a JPEG nor a PNG.")
-    return Shard(image_ids, votes, images)
 
 
 def _typed(array: NDArray[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:

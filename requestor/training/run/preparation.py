@@ -76,12 +76,12 @@ def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple
 
 def _first_photos(dataset: Dataset, holdout: Shard, count: int) -> list[bytes]:
     """Returns the first `count` photos of the hold-out, and then of the clients, as the shuffle put them in order."""
-    jpegs = holdout.jpegs[:count]
+    jpegs = list(holdout.jpegs[:count])
     for client in dataset.clients:
         for path in client.paths:
             if len(jpegs) >= count:
                 return jpegs
-            jpegs = jpegs + read_shard(path).jpegs[: count - len(jpegs)]
+            jpegs += read_shard(path).jpegs[: count - len(jpegs)]
     return jpegs
 
 

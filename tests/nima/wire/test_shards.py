@@ -35,9 +35,20 @@ def test_what_is_written_comes_back(tmp_path: Path, jpegs: list[bytes], votes: N
     assert (info.images, info.bytes) == (3, info.path.stat().st_size)
     shard = read_shard(info.path)
     assert shard.image_ids.tolist() == [30, 10, 20]
-    assert shard.jpegs == jpegs
+    assert list(shard.jpegs) == jpegs
     assert len(shard) == 3
     np.testing.assert_equal(shard.votes, votes)
+
+
+def test_images_are_read_when_they_are_asked_for(tmp_path: Path, jpegs: list[bytes]) -> None:
+    info = write_shard(tmp_path, np.arange(3), None, jpegs)
+    stored = read_shard(info.path).jpegs
+    assert (stored[0], stored[-1], stored[1:], stored[::-2]) == (jpegs[0], jpegs[2], jpegs[1:], jpegs[::-2])
+    with pytest.raises(IndexError):
+        stored[3]
+    info.path.unlink()
+    with pytest.raises(ShardError, match="could not be read: No such file"):
+        stored[0]
 
 
 def test_equal_contents_make_one_file(tmp_path: Path, jpegs: list[bytes]) -> None:
