@@ -10,15 +10,18 @@ times its deviation would lose all its information. A safetensors file has
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from nima.errors import NimaError
-from nima.safe_io import FileError, read_bounded, write_atomically
+from nima.safe_io import FileError, atomic_file, read_bounded
 
 _HEADER_BYTES = 4096
 
@@ -32,17 +35,48 @@ def max_features_bytes(images: int, size: int) -> int:
     return images * (8 + 2 * size) + _HEADER_BYTES
 
 
-def encode_features(path: Path, image_ids: NDArray[np.int64], features: NDArray[np.float16]) -> None:
+def encode_features(path: Path, image_ids: NDArray[np.int64], features: Iterable[NDArray[np.float16]]) -> None:
     """Writes ids `[n]` and features float16 `[n, features]` to `path`, atomically.
 
-    Raises `FeaturesError` if a feature is not finite (fp16 ends at 65504) or the file cannot be written.
+    Args:
+        path: the file to write.
+        image_ids: the ids of the images.
+        features: the features as one array, or in parts `[…, features]` of any number of rows, one part after another,
+            so that the features of many images need not be in memory at the same time.
+
+    Raises `FeaturesError` if a feature is not finite (fp16 ends at 65504), if there are more or fewer features than
+    images, or if the file cannot be written.
     """
-    if not np.isfinite(features).all():
-        raise FeaturesError("A feature is not finite, or too large for fp16.")
+    parts = iter(features)
+    first = next(parts)
+    size, rows = first.shape[-1], 0
     try:
-        write_atomically(path, save({"image_ids": image_ids, "features": features}))
+        with atomic_file(path) as file:
+            file.write(_header(len(image_ids), size))
+            file.write(image_ids.astype("<i8").tobytes())
+            for part in chain([first], parts):
+                if not np.isfinite(part).all():
+                    raise FeaturesError("A feature is not finite, or too large for fp16.")
+                rows += part.size // size
+                file.write(part.astype("<f2").tobytes())
+            if rows != len(image_ids):
+                raise FeaturesError(f"There are features of {rows} images, but {len(image_ids)} ids.")
     except OSError as error:
         raise FeaturesError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def _header(images: int, size: int) -> bytes:
+    """Makes the beginning of the safetensors file, as the library makes it, which cannot write a tensor in parts."""
+    ids, end = 8 * images, (8 + 2 * size) * images
+    header = json.dumps(
+        {
+            "image_ids": {"dtype": "I64", "shape": [images], "data_offsets": [0, ids]},
+            "features": {"dtype": "F16", "shape": [images, size], "data_offsets": [ids, end]},
+        },
+        separators=(",", ":"),
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
 
 
 def decode_features(path: Path, image_ids: NDArray[np.int64], size: int) -> NDArray[np.float16]:

@@ -126,6 +126,16 @@ def test_what_is_written_is_read_and_within_its_bound(
     assert path.stat().st_size <= max_features_bytes(len(ids), size)
 
 
+def test_features_may_be_written_in_parts_of_any_length(tmp_path: Path) -> None:
+    path = tmp_path / "features"
+    encode_features(path, IDS, (part for part in (FEATURES[:2], FEATURES[2:2], FEATURES[2])))
+    assert path.read_bytes() == save({"image_ids": IDS, "features": FEATURES})
+    for parts in ([FEATURES[:2]], [FEATURES, FEATURES[0]]):
+        with pytest.raises(FeaturesError, match="but 3 ids"):
+            encode_features(tmp_path / "other", IDS, parts)
+    assert [file.name for file in tmp_path.iterdir()] == ["features"]
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_what_fp16_cannot_hold_is_not_written(tmp_path: Path, value: float) -> None:
     with pytest.raises(FeaturesError, match="not finite"):
