@@ -2,7 +2,9 @@
 
 Each image is a drawn scene with the faults that a photographer may make: exposure, sharpness, noise, harmony of the
 colours, level of the horizon and place of the subject are sampled one by one, and together decide the quality of the
-image. About 210 raters then see that quality, each with their own taste, which gives the votes.
+image. About 210 raters then see that quality, each with their own taste, which gives the votes. Raters agree about
+technical faults. They disagree the more, the further an image departs from convention, in its colours or its
+composition, as those of AVA do (Murray et al., "AVA: A Large-Scale Database for Aesthetic Visual Analysis", 2012).
 
 The folder gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and
 `splits/test.txt` (a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from nima.ratings import compute_metrics, mean_rating, normalise_votes
+from nima.ratings import BUCKETS, compute_metrics, normalise_votes
 from nima.tiny_ava.scenes import SCENES, Canvas, Framing, Palette, Random
 
 TEST_SHARE = 0.25
@@ -75,12 +78,33 @@ def quality(properties: Properties) -> float:
     return 7.8 - penalty
 
 
-def sample_votes(mean: float, random: Random) -> NDArray[np.int64]:
-    """Returns counts `[10]` of about 210 raters: their tastes spread around the quality; each gives a whole number."""
+def disagreement(properties: Properties) -> float:
+    """Returns the standard deviation of the ratings that very many raters would like to give, 1.2 to 1.9.
+
+    Clashing colours, a tilted camera and a subject off the thirds divide people; wrong exposure, blur and noise do not.
+    """
+    unconventional = 0.5 * properties.clash + 0.3 * min(1.0, abs(properties.tilt) / 10.0) + 0.2 * properties.misplaced
+    return 1.2 + 0.7 * unconventional
+
+
+def sample_votes(mean: float, spread: float, random: Random) -> NDArray[np.int64]:
+    """Returns counts `[10]` of 80 to 400 raters, about 210: each has a taste, and gives the nearest of the ten ratings.
+
+    Args:
+        mean: mean of the tastes, which is the quality, on the scale of the ratings.
+        spread: standard deviation of the tastes, above 0.05.
+    """
     raters = int(np.clip(random.normal(210, 40), 80, 400))
-    spread = random.uniform(1.2, 1.7)
-    tastes = random.normal(mean, spread, raters)
+    # No two groups of raters are alike, so that the spread, too, can be seen only in part.
+    tastes = random.normal(mean, spread + random.uniform(-0.05, 0.05), raters)
     return np.bincount(np.clip(np.rint(tastes), 1, 10).astype(int), minlength=11)[1:]
+
+
+def expected_ratings(mean: float, spread: float) -> NDArray[np.float64]:
+    """Returns the probabilities `[10]` of the ratings of very many raters, whose tastes have this mean and spread."""
+    between = (np.arange(1, BUCKETS) + 0.5 - mean) / (spread * math.sqrt(2))
+    below = [0.0, *(0.5 + 0.5 * math.erf(bound) for bound in between), 1.0]
+    return np.diff(below)
 
 
 def sample_palette(clash: float, random: Random) -> Palette:
@@ -131,7 +155,7 @@ def make_image(seed: int, index: int) -> tuple[Properties, NDArray[np.int64], by
     """Returns image number `index` of the data set: its properties, votes `[10]` and JPEG."""
     random = np.random.default_rng([seed, index])
     properties = sample_properties(random)
-    votes = sample_votes(quality(properties), random)
+    votes = sample_votes(quality(properties), disagreement(properties), random)
     buffer = io.BytesIO()
     photograph(properties, random).save(buffer, "JPEG", quality=92)
     return properties, votes, buffer.getvalue()
@@ -144,8 +168,8 @@ class TinyAva:
     images: number of images; test_images: of those, the number that is for testing.
     votes: mean number of votes an image.
     constant_emd: EMD (r = 1) of predicting the training images' mean distribution for every test image.
-    ceiling_srcc: SRCC of the true quality of the test images with their mean ratings, 0..1. The raters' noise leaves no
-        more to any model.
+    ceiling_srcc, ceiling_srcc_std: SRCC of the mean, and of the standard deviation, that a model would have that
+        predicts what very many raters would give each test image, 0..1. The raters' noise leaves no more to any model.
     """
 
     images: int
@@ -153,6 +177,7 @@ class TinyAva:
     votes: float
     constant_emd: float
     ceiling_srcc: float
+    ceiling_srcc_std: float
 
 
 def draw_tiny_ava(
@@ -175,13 +200,16 @@ def draw_tiny_ava(
         subfolder.mkdir(parents=True, exist_ok=True)
 
     rows, lines = [], []
-    votes_of_all = np.empty((images, 10), dtype=np.int64)
+    votes_of_all = np.empty((images, BUCKETS), dtype=np.int64)
+    expected = np.empty((images, BUCKETS))
     with ProcessPoolExecutor() as pool:
         made = pool.map(partial(make_image, seed), range(images), chunksize=8)
         for index, (image_id, (properties, votes, jpeg)) in enumerate(zip(ids, made, strict=True)):
             (folder / "images" / f"{image_id}.jpg").write_bytes(jpeg)
             lines.append(" ".join(map(str, [index + 1, image_id, *votes, TAGS[properties.scene], 0, 0])))
-            rows.append({"image_id": image_id, "quality": round(quality(properties), 4), **asdict(properties)})
+            truth = {"quality": round(quality(properties), 4), "disagreement": round(disagreement(properties), 4)}
+            rows.append({"image_id": image_id, **truth, **asdict(properties)})
+            expected[index] = expected_ratings(quality(properties), disagreement(properties))
             votes_of_all[index] = votes
             progress(index + 1, images)
 
@@ -194,23 +222,18 @@ def draw_tiny_ava(
         writer.writerows(rows)
     # The list comes last: a folder without it is no data set yet.
     (folder / "AVA.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
-    qualities = np.asarray([row["quality"] for row in rows], dtype=np.float64)
-    return _describe(votes_of_all, test, qualities)
+    return _describe(votes_of_all, expected, test)
 
 
-def _describe(votes: NDArray[np.int64], test: NDArray[np.bool_], qualities: NDArray[np.float64]) -> TinyAva:
+def _describe(votes: NDArray[np.int64], expected: NDArray[np.float64], test: NDArray[np.bool_]) -> TinyAva:
     distributions = normalise_votes(votes)
     constant = np.tile(distributions[~test].mean(axis=0), (test.sum(), 1))
+    ceiling = compute_metrics(expected[test], distributions[test])
     return TinyAva(
         images=len(votes),
         test_images=int(test.sum()),
         votes=float(votes.sum() / len(votes)),
         constant_emd=compute_metrics(constant, distributions[test]).emd_r1,
-        ceiling_srcc=_rank_correlation(qualities[test], mean_rating(distributions[test])),
+        ceiling_srcc=ceiling.srcc_mean,
+        ceiling_srcc_std=ceiling.srcc_std,
     )
-
-
-def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Returns Spearman's rank correlation of values without ties."""
-    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
-    return float(np.asarray(np.corrcoef(ranks))[0, 1])

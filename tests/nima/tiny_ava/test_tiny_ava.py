@@ -11,7 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+
+from nima.ratings import mean_rating, standard_deviation
+from nima.tiny_ava.drawing import expected_ratings, sample_votes
 
 COMMAND = [sys.executable, "-m", "requestor.commands.main", "ava", "tiny"]
 IMAGES = 48
@@ -76,6 +81,41 @@ def test_ratings_follow_from_the_properties(made: tuple[Path, str]) -> None:
     assert (slopes < 0).all()
 
 
+def test_unconventional_images_divide_the_raters_and_bad_photography_does_not(made: tuple[Path, str]) -> None:
+    out, _ = made
+    with (out / "properties.csv").open() as file:
+        properties = {int(row["image_id"]): row for row in csv.DictReader(file)}
+    table = rows(out)
+    deviations = standard_deviation(table[:, 2:12] / table[:, 2:12].sum(axis=1, keepdims=True))
+    disagreement = [float(properties[image_id]["disagreement"]) for image_id in table[:, 1]]
+    assert np.corrcoef(deviations, disagreement)[0, 1] > 0.8
+    names = ("clash", "tilt", "misplaced", "exposure", "blur", "noise")
+    matrix = np.array([[abs(float(properties[image_id][name])) for name in names] for image_id in table[:, 1]])
+    shares = np.column_stack([matrix / matrix.max(axis=0), np.ones(len(matrix))])  # 1 is the worst of each fault
+    slopes = np.linalg.lstsq(shares, deviations, rcond=None)[0]
+    assert slopes[:3].min() > 0.08
+    assert np.abs(slopes[3:6]).max() < 0.08
+
+
+@given(mean=st.floats(1, 10), spread=st.floats(0.5, 2.5), seed=st.integers(0, 1000))
+def test_the_expected_ratings_are_those_of_very_many_raters(mean: float, spread: float, seed: int) -> None:
+    expected = expected_ratings(mean, spread)
+    assert expected.sum() == pytest.approx(1)
+    assert (expected >= 0).all()
+    tastes = np.random.default_rng(seed).normal(mean, spread, 40_000)
+    ratings = np.clip(np.rint(tastes), 1, 10)
+    assert mean_rating(expected) == pytest.approx(ratings.mean(), abs=0.06)
+    assert standard_deviation(expected) == pytest.approx(ratings.std(), abs=0.06)
+
+
+@given(mean=st.floats(0, 11), spread=st.floats(1.2, 1.9), seed=st.integers(0, 1000))
+def test_votes_are_counts_of_80_to_400_raters(mean: float, spread: float, seed: int) -> None:
+    votes = sample_votes(mean, spread, np.random.default_rng(seed))
+    assert votes.shape == (10,)
+    assert (votes >= 0).all()
+    assert 80 <= votes.sum() <= 400
+
+
 def test_faults_can_be_seen_in_the_images(made: tuple[Path, str]) -> None:
     out, _ = made
     with (out / "properties.csv").open() as file:
@@ -92,11 +132,12 @@ def test_faults_can_be_seen_in_the_images(made: tuple[Path, str]) -> None:
 def test_it_says_what_a_constant_scores_and_where_the_ceiling_is(made: tuple[Path, str]) -> None:
     said = made[1]
     constant = re.search(r"SRCC 0, EMD r=1 (0\.\d+)", said)
-    ceiling = re.search(r"ceiling: SRCC (0\.\d+)", said)
+    ceiling = re.search(r"ceiling: SRCC (0\.\d+) of the mean and (0\.\d+) of the spread", said)
     assert constant is not None
     assert 0.05 < float(constant[1]) < 0.15
     assert ceiling is not None
     assert 0.9 < float(ceiling[1]) < 1
+    assert 0.7 < float(ceiling[2]) < 1
 
 
 @pytest.mark.parametrize("options", [["--images", "0"], ["--seed", "-1"], ["--images", "many"]])
