@@ -47,6 +47,10 @@ def test_the_model_ranks_test_photos_and_beats_a_constant_by_a_third(run: Path) 
     assert metrics["emd_r1"] <= metrics["constant_emd_r1"] * 2 / 3
 
 
+def test_the_model_ranks_test_photos_by_how_much_people_disagree(run: Path) -> None:
+    assert json.loads((run / "summary.json").read_text())["metrics"]["srcc_std"] >= 0.3
+
+
 def test_three_providers_worked_within_the_budget(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert len(summary["providers"]) == 3

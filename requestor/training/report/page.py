@@ -116,9 +116,11 @@ def _tiles(record: RunRecord) -> list[Tile]:
     held = [entry.holdout for entry in record.rounds if entry.holdout is not None]
     tiles = []
     if record.evaluation is not None:
-        metrics, (low, high) = record.evaluation["metrics"], record.evaluation["intervals"]["srcc_mean"]
+        metrics, intervals = record.evaluation["metrics"], record.evaluation["intervals"]
+        for name, key in (("SRCC on test", "srcc_mean"), ("SRCC of the spread", "srcc_std")):
+            low, high = intervals[key]
+            tiles.append(Tile(name, f"{metrics[key]:.3f}", f"95%: {low:.3f} … {high:.3f}"))
         tiles += [
-            Tile("SRCC on test", f"{metrics['srcc_mean']:.3f}", f"95%: {low:.3f} … {high:.3f}"),
             Tile("EMD on test", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
             Tile("Accuracy at 5", f"{metrics['accuracy']:.1%}", f"a constant: {metrics['constant_accuracy']:.1%}"),
         ]

@@ -72,7 +72,7 @@ def write_results(
         "metrics": {
             "srcc": metrics["srcc_mean"],
             "lcc": metrics["lcc_mean"],
-            **{name: metrics[name] for name in ("emd_r1", "emd_r2", "constant_emd_r1", "n")},
+            **{name: metrics[name] for name in ("srcc_std", "lcc_std", "emd_r1", "emd_r2", "constant_emd_r1", "n")},
         },
         "intervals": evaluation["intervals"],
         "split": split.as_json(),

@@ -100,7 +100,9 @@ def text(report: Path) -> str:
 def test_it_holds_results_providers_prices_verdicts_and_cost(finished: Path) -> None:
     said = text(finished)
     metrics = json.loads((finished.parent / "evaluation.json").read_text())["metrics"]
-    assert f"rank correlation of {metrics['srcc_mean']:.3f}" in said
+    assert f"rank correlation of {metrics['srcc_mean']:.3f} with people’s ratings" in said
+    assert f"by how much people disagree with a rank correlation of {metrics['srcc_std']:.3f}" in said
+    assert f"SRCC of the spread {metrics['srcc_std']:.3f} 95%: " in said
     assert f"a constant: {metrics['constant_emd_r1']:.4f}" in said
     assert "0.0125 GLM of a budget of 0.5 GLM (2.5%)" in said
     # 640 samples in 8 s, 4 threads at 0.0000014 and a second at 0.000007 GLM

@@ -51,7 +51,8 @@ def test_the_last_line_is_the_summary(finished: tuple[subprocess.CompletedProces
     assert summary["budget_glm"] == 2
     assert summary["spent_glm"] == 0
     assert summary["run_dir"] == str(run_dir)
-    assert set(summary["metrics"]) == {"srcc", "lcc", "emd_r1", "emd_r2", "constant_emd_r1", "n"}
+    measured = {"srcc", "lcc", "srcc_std", "lcc_std", "emd_r1", "emd_r2", "constant_emd_r1", "n"}
+    assert set(summary["metrics"]) == measured
     assert summary["metrics"]["n"] == 10
     # Two rounds of two clients, and the test photos in two shards.
     assert sum(provider["tasks"] for provider in summary["providers"]) == 6
@@ -67,6 +68,8 @@ def test_people_are_told_intervals_and_the_constant(
     low, high = summary["intervals"]["srcc_mean"]
     assert f"SRCC {summary['metrics']['srcc']:.3f} ({low:.3f} … {high:.3f})" in told
     assert f"EMD of a constant: {summary['metrics']['constant_emd_r1']:.3f} (" in told
+    low, high = summary["intervals"]["srcc_std"]
+    assert f"people disagree): {summary['metrics']['srcc_std']:.3f} ({low:.3f} … {high:.3f})" in told
 
 
 def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
