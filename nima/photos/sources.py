@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, TypeGuard
 
@@ -16,6 +17,9 @@ PhotoSource: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 )
 """A path, the bytes of a file, a file opened with "rb", an image of Pillow's, or RGB pixels uint8 `[H, W, 3]`."""
+
+# Photos are read in several threads, and one open file may be given twice: two threads would move its position.
+_reading = threading.Lock()
 
 ReadableSource: TypeAlias = str | Path | bytes | Image.Image
 
@@ -63,6 +67,11 @@ def readable(source: PhotoSource) -> ReadableSource:
 
 
 def _content(file: BinaryIO) -> object:
+    with _reading:
+        return _content_alone(file)
+
+
+def _content_alone(file: BinaryIO) -> object:
     try:
         seekable = file.seekable() if hasattr(file, "seekable") else False
         position = file.tell() if seekable else 0
