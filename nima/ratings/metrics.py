@@ -86,6 +86,10 @@ class RatingPairs:
             n=len(self.rated),
         )
 
+    def losses(self) -> Array:
+        """Returns the EMD (r = 1, in 0..1) of each image, float64 `[n]`, of which `metrics` reports the mean."""
+        return self._images["emd_r1"]
+
     def intervals(
         self, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
     ) -> dict[str, tuple[float, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,19 +14,37 @@ import click
 
 from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
+from requestor.records import END_REASONS
 from requestor.terminal import Column, GlmAmount, confirm_real_money, table_lines, terminal_width
-from requestor.training import DEFAULT_STRATEGY, OPTION_LIMITS, STRATEGIES, TrainOptions, choose_ava_folder
+from requestor.training import (
+    DEFAULT_STRATEGY,
+    HOURS_LIMITS,
+    OPTION_LIMITS,
+    STRATEGIES,
+    TrainOptions,
+    choose_ava_folder,
+)
 from requestor.training.rounds import AGGREGATION_RULES
 
 if TYPE_CHECKING:
     from requestor.terminal import RunProgress
     from requestor.training.run import TrainingRun
 
+EXIT_WORSE_THAN_CONSTANT = 3  # exit code of a run whose model is worse than a constant prediction
 _WORTH_WAITING_FOR = {
     "Embedding": "the features that come in next",
     "Training": "this round",
     "Evaluating": "the evaluation",
 }
+
+
+class BlockCount(click.IntRange):
+    """A number of blocks, or `all`, which becomes -1."""
+
+    name = "n|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return -1 if value == "all" else super().convert(value, param, ctx)
 
 
 @click.command()
@@ -38,10 +57,17 @@ _WORTH_WAITING_FOR = {
               help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", default="mobilenet_v2", show_default=True, help="Network of torchvision to start from.")
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT_STRATEGY, show_default=True,
-              help="embed: providers compute features once, the head is trained here. federate: the head is trained in "
-                   "federated rounds. fine-tune: embed, then rounds of the last blocks and the head.")  # fmt: skip
+              help="auto: embed, then federated rounds of the last blocks and the head until they no longer help. "
+                   "embed: providers compute features once, the head is trained here. federate: the head is trained in "
+                   "federated rounds. fine-tune: embed, then a fixed number of rounds.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(*OPTION_LIMITS["rounds"]), help="Number of federated rounds. [default: "
+              "as many as help for auto, "
               + ", ".join(f"{s.rounds} for {s.name}" for s in STRATEGIES.values() if s.rounds) + "]")  # fmt: skip
+@click.option("--blocks", type=BlockCount(0, OPTION_LIMITS["blocks"][1]),
+              help="Number of the network's last blocks that rounds train, or all. "
+                   f"[default: {STRATEGIES['auto'].blocks}; 0 for federate]")  # fmt: skip
+@click.option("--hours", type=click.FloatRange(*HOURS_LIMITS),
+              help="Begin no further round that would end later than this. [default: no limit]")  # fmt: skip
 @click.option("--aggregation", type=click.Choice(list(AGGREGATION_RULES)), default="mean", show_default=True,
               help="Rule that combines the updates of a round.")  # fmt: skip
 @click.option("--proximal", type=click.FloatRange(*OPTION_LIMITS["proximal"]), default=0.0, show_default=True,
@@ -74,8 +100,9 @@ _WORTH_WAITING_FOR = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 def train(
     ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str,
-    rounds: int | None, aggregation: str, proximal: float, workers: int, max_price: Decimal, test_ids: Path | None,
-    run_dir: Path | None, network: str | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
+    rounds: int | None, blocks: int | None, hours: float | None, aggregation: str, proximal: float, workers: int,
+    max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int,
+    estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -93,7 +120,7 @@ def train(
     options = TrainOptions(
         ava=choose_ava_folder(ava), budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
-        run_dir=run_dir, network=network, subnet=subnet, seed=seed,
+        run_dir=run_dir, network=network, subnet=subnet, seed=seed, blocks=blocks, hours=hours,
     )  # fmt: skip
     if estimate:
         _show_estimate(options, as_json)
@@ -121,6 +148,13 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
     with progress:
         summary = asyncio.run(_with_signals(run, progress))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
+    if summary["worse_than_constant"]:
+        click.echo(
+            "WARNING: the model is worse than predicting the average rating for every photo. Do not use it: train on "
+            "more photos, or check that AVA.txt has the ratings of these photos.",
+            err=True,
+        )
+        sys.exit(EXIT_WORSE_THAN_CONSTANT)
 
 
 def _show_estimate(options: TrainOptions, as_json: bool) -> None:
@@ -188,6 +222,7 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"EMD {metrics['emd_r1']:.3f} {between('emd_r1')}",
         f"  EMD of a constant: {metrics['constant_emd_r1']:.3f} {between('constant_emd_r1')}; "
         f"the model's is {abs(better):.0%} {'below' if better >= 0 else 'above'} it",
+        _rounds_for_people(summary),
         f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
         "",
     ]
@@ -204,3 +239,11 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"Report: {Path(summary['model']).with_name('report.html')}",
     ]
     return "\n".join(lines)
+
+
+def _rounds_for_people(summary: dict[str, Any]) -> str:
+    rounds, reason = summary["rounds"], END_REASONS.get(summary["ended_because"], "")
+    if not rounds:
+        return f"Strategy {summary['strategy']}, no rounds."
+    best = "the head before any round" if summary["best_round"] == 0 else f"round {summary['best_round']}"
+    return f"Strategy {summary['strategy']}, {rounds} round{'' if rounds == 1 else 's'} ({reason}); the best is {best}."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from requestor.records.ledger import Ledger, Receipt
     from requestor.records.overview import HireTerms, RunRecord, is_training_run, read_run_record, read_run_state
     from requestor.records.round_record import ADMITTED, OutcomeEntry, RoundEntry, finite_or_none
-    from requestor.records.state import TrainingState
+    from requestor.records.state import END_REASONS, EndReason, TrainingState
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -34,12 +34,14 @@ else:
             "ledger": ["Ledger", "Receipt"],
             "overview": ["HireTerms", "RunRecord", "is_training_run", "read_run_record", "read_run_state"],
             "round_record": ["ADMITTED", "OutcomeEntry", "RoundEntry", "finite_or_none"],
-            "state": ["TrainingState"],
+            "state": ["END_REASONS", "EndReason", "TrainingState"],
         },
     )
 
 __all__ = [
     "ADMITTED",
+    "END_REASONS",
+    "EndReason",
     "HireTerms",
     "Ledger",
     "OutcomeEntry",

@@ -6,7 +6,7 @@ dataset.json     shards and split, once sharding is done
 store/           content-addressed files that are sent to providers: shards and models
 holdout/         the shard that never leaves this machine
 embedding/       features that providers computed, and the head that was trained on them
-state.json       the last round that counts, and the best one
+state.json       the last round that counts, the best one, and why the training ended
 rounds/          a checkpoint after every round, and the state of the server's optimiser; round 0 is the embedding
 inbox/           files that providers sent, until they are admitted
 metrics.jsonl    one line for each round, verdicts included; round 0 is the embedding
@@ -127,13 +127,15 @@ class RunFolder(RunFiles):
             ) from None
         if not run_file.exists():
             write_atomically(run_file, json.dumps(identity, indent=1).encode())
-        elif (existing := self.read("run.json")) != identity:
-            changed = ", ".join(
-                f"--{name.replace('_', '-')} was {existing.get(name)} and is now {identity.get(name)}"
-                for name in sorted(existing.keys() | identity.keys())
-                if existing.get(name) != identity.get(name)
+            return
+        existing = self.read("run.json")
+        # Older versions of this program wrote more options, which may change now.
+        changed = [name for name in sorted(identity) if existing.get(name) != identity[name]]
+        if changed:
+            changes = ", ".join(
+                f"--{name.replace('_', '-')} was {existing.get(name)} and is now {identity[name]}" for name in changed
             )
-            raise RunFolderError(f"{path} holds another run ({changed}): choose another --run-dir.")
+            raise RunFolderError(f"{path} holds another run ({changes}): choose another --run-dir.")
 
     def close(self) -> None:
         """Releases the lock; the end of the process would release it, too."""

@@ -11,6 +11,7 @@ from requestor.errors import RunFolderError
 from requestor.records.folder import RunFiles
 from requestor.records.ledger import Receipt
 from requestor.records.round_record import RoundEntry, latest, read_amount
+from requestor.records.state import END_REASONS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RunState:
         run: path of the run's folder.
         state: "finished" or "not finished".
         strategy: name of the strategy; "?" if it is not recorded.
-        rounds: number of rounds done and of all rounds, as in "2/4".
+        rounds: number of rounds done and of all rounds, as in "2/4"; only the first if the number is not fixed.
         backend: backend of the last command; "?" if it is not recorded.
         spent_glm: GLM accepted for payment so far, as exact text.
         srcc: SRCC of the means on the test photos; None before the run is finished.
@@ -53,13 +54,15 @@ def is_training_run(folder: Path) -> bool:
 def read_run_state(folder: Path) -> RunState:
     """Reads how far a run has come. Raises RunFolderError if the folder holds no run, or a file of it is damaged."""
     files = RunFiles(folder)
-    identity, options = _identity(files), files.options() or {}
+    _identity(files)
+    options = files.options() or {}
     state, summary = files.read("state.json") or {"round": 0}, files.read("summary.json")
+    wanted = state.get("wanted")
     return RunState(
         run=str(folder),
         state="finished" if summary else "not finished",
-        strategy=str(identity.get("strategy", "?")),
-        rounds=f"{state['round']}/{identity['rounds']}",
+        strategy=str(options.get("strategy", "?")),
+        rounds=str(state["round"]) if wanted is None else f"{state['round']}/{wanted}",
         backend=str(options.get("backend", "?")),
         spent_glm=str(files.ledger.spent()),
         srcc=summary["metrics"]["srcc"] if summary else None,
@@ -97,6 +100,9 @@ class RunRecord:
         evaluation: `metrics` and `intervals` on the test photos; None before the evaluation.
         model: metadata of the finished model; None before it exists.
         seconds: time that the run has taken; 0 before its first process has recorded a time.
+        strategy: name of the strategy of the run's last command; empty if it is not in `options.json`.
+        wanted: number of rounds of the last command; None if it is not fixed, or not known.
+        ended_because: the reason why the training ended, as a phrase; None while it goes on.
     """
 
     identity: dict[str, Any]
@@ -110,6 +116,9 @@ class RunRecord:
     evaluation: dict[str, Any] | None
     model: dict[str, Any] | None
     seconds: float
+    strategy: str = ""
+    wanted: int | None = None
+    ended_because: str | None = None
 
     @property
     def rounds_done(self) -> int:
@@ -136,7 +145,7 @@ def read_run_record(folder: Path) -> RunRecord:
     except ValueError as error:
         raise files.options_are_damaged(error) from error
     attempts = list(files.attempts())
-    receipt = files.read("receipt.json")
+    receipt, state = files.read("receipt.json"), files.read("state.json") or {}
     model = folder / "model.safetensors"
     return RunRecord(
         identity=identity,
@@ -154,7 +163,10 @@ def read_run_record(folder: Path) -> RunRecord:
         rejected=files.ledger.rejected_bills(),
         evaluation=files.read("evaluation.json"),
         model=checkpoint.read_metadata(model) if model.exists() else None,
-        seconds=(files.read("state.json") or {}).get("seconds", 0.0),
+        seconds=state.get("seconds", 0.0),
+        strategy=str(options.get("strategy", "")),
+        wanted=state.get("wanted"),
+        ended_because=END_REASONS.get(state.get("ended_because", "")),
     )
 
 
@@ -166,7 +178,7 @@ def _identity(files: RunFiles) -> dict[str, Any]:
 
 
 def _is_training(identity: object) -> bool:
-    return isinstance(identity, dict) and "rounds" in identity
+    return isinstance(identity, dict) and "backbone" in identity
 
 
 def _receipt(entry: dict[str, Any]) -> Receipt:

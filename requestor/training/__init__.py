@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from requestor.training.ava_folder import choose_ava_folder
     from requestor.training.config import RunConfig
     from requestor.training.estimate import Assumptions, market_assumptions
-    from requestor.training.options import OPTION_LIMITS, TrainOptions
+    from requestor.training.options import HOURS_LIMITS, OPTION_LIMITS, TrainOptions
     from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
     __getattr__, __dir__ = attach(
@@ -20,13 +20,14 @@ else:
             "ava_folder": ["choose_ava_folder"],
             "config": ["RunConfig"],
             "estimate": ["Assumptions", "market_assumptions"],
-            "options": ["OPTION_LIMITS", "TrainOptions"],
+            "options": ["HOURS_LIMITS", "OPTION_LIMITS", "TrainOptions"],
             "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
     )
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "HOURS_LIMITS",
     "OPTION_LIMITS",
     "STRATEGIES",
     "Assumptions",

@@ -23,7 +23,9 @@ class RunConfig(HiringConfig):
         run_dir: folder of the run.
         backbone: a name of `nima.model.backbones`.
         strategy: decides what providers compute, and what is trained from it.
-        rounds: federated rounds; 0 where the strategy has none.
+        rounds: federated rounds; 0 where the strategy has none; None if they go on until they no longer help.
+        blocks: number of the backbone's last blocks that rounds train; -1 for all.
+        hours: time that the run may take; None for no limit.
         aggregation: name of the rule that makes a step of the model from a round's updates, a key of
             `requestor.training.rounds.aggregation.AGGREGATION_RULES`.
         proximal: FedProx's mu, at least 0.
@@ -34,7 +36,9 @@ class RunConfig(HiringConfig):
     run_dir: Path
     backbone: str
     strategy: Strategy
-    rounds: int
+    rounds: int | None
+    blocks: int
+    hours: float | None
     aggregation: str
     proximal: float
     seed: int
@@ -65,6 +69,8 @@ class RunConfig(HiringConfig):
             backbone=options.backbone,
             strategy=strategy,
             rounds=strategy.rounds_for(options.rounds),
+            blocks=strategy.blocks_for(options.blocks),
+            hours=options.hours,
             aggregation=options.aggregation,
             proximal=options.proximal,
             workers=options.workers,
@@ -75,17 +81,8 @@ class RunConfig(HiringConfig):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Returns the options that must not change when a run is resumed: other data would make it another run.
+        """Returns the options that must not change when a run goes on: with others, it would be another run.
 
-        The options for money and for the choice of providers are not among them, so they may change.
+        All other options may change: those for money, for the choice of providers, and for the rounds that follow.
         """
-        return {
-            "ava": str(self.ava.resolve()),
-            "backbone": self.backbone,
-            "workers": self.workers,
-            "strategy": self.strategy.name,
-            "rounds": self.rounds,
-            "aggregation": self.aggregation,
-            "proximal": self.proximal,
-            "seed": self.seed,
-        }
+        return {"ava": str(self.ava.resolve()), "backbone": self.backbone, "seed": self.seed}

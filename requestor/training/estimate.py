@@ -76,9 +76,10 @@ class Assumptions:
         return replace(self, price=price, threads=threads, priced_by=f"the {count} cheapest of {len(offers)} {where}")
 
 
+ASSUMED_ROUNDS = 3  # number of rounds that are assumed where they go on until they no longer help
 # SRCC of predicted and rated means on the 150 test photos of tiny-AVA, with each strategy's own number of rounds
 # (`scripts/bench strategies`, docs/strategies.md). Nobody has measured what the rounds of a budget reach on AVA.
-TINY_AVA_SRCC = {"embed": 0.884, "federate": 0.877, "fine-tune": 0.888}
+TINY_AVA_SRCC = {"auto": 0.888, "embed": 0.884, "federate": 0.877, "fine-tune": 0.888}
 PUBLISHED_AVA_SRCC = (
     (0.510, "a MobileNet that was trained as a whole (NIMA, arXiv 1709.05424)"),
     (0.756, "a head on multi-level features of a larger network at full size (MLSP, arXiv 1904.01382)"),
@@ -169,7 +170,8 @@ def estimate_run(options: TrainOptions, assumptions: Assumptions) -> list[Stage]
     trained = schema_of(model.trainable_parameters(default_plan(1, seed, strategy.blocks).trainable_blocks))
     features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
     sizes = Sizes(len(checkpoint.encode(model, {})), max_update_bytes(trained), features)
-    rounds = strategy.rounds_for(options.rounds)
+    wanted = strategy.rounds_for(options.rounds)
+    rounds = ASSUMED_ROUNDS if wanted is None else wanted
     return estimate_stages(train_images, tested, strategy, rounds, options.workers, sizes, assumptions)
 
 

@@ -14,8 +14,11 @@ from requestor.errors import RunFolderError
 from requestor.records import RunFiles
 from requestor.training.strategies import STRATEGIES
 
-# The smallest and the largest value of each option.
-OPTION_LIMITS = {"rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31)}
+# The smallest and the largest value of each option; -1 blocks are all of them.
+OPTION_LIMITS = {
+    "rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31), "blocks": (-1, 1000)
+}  # fmt: skip
+HOURS_LIMITS = (0.01, 10_000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class TrainOptions:
         backbone: a name of `nima.model.backbones`.
         strategy: a key of `requestor.training.STRATEGIES`.
         rounds: number of federated rounds; None for the strategy's own number.
+        blocks: number of the backbone's last blocks that rounds train, -1 for all; None for the strategy's own number.
+        hours: time that the run may take; None for no limit.
         aggregation: a key of `requestor.training.rounds.AGGREGATION_RULES`.
         proximal: FedProx's mu, at least 0.
         workers: number of providers that work at the same time.
@@ -54,6 +59,8 @@ class TrainOptions:
     network: str | None
     subnet: str | None
     seed: int
+    blocks: int | None = None
+    hours: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `options.json`: amounts are exact texts, and paths are absolute.
@@ -92,7 +99,7 @@ class TrainOptions:
         options: TrainOptions = build_dataclass(cls, {**typed, "run_dir": run_dir})
         check_types(options)
         require(options.strategy in STRATEGIES, f"strategy must be one of {', '.join(STRATEGIES)}")
-        for name, (low, high) in OPTION_LIMITS.items():
+        for name, (low, high) in {**OPTION_LIMITS, "hours": HOURS_LIMITS}.items():
             if (value := getattr(options, name)) is not None:
                 check_range(name, value, low, high)
         return options
@@ -111,7 +118,7 @@ def _typed(content: dict[str, Any]) -> dict[str, Any]:
     """
     if not all(value is None or isinstance(value, str) for value in content.values()):
         return dict(content)
-    numbers = {"rounds": int, "workers": int, "seed": int, "proximal": float}
+    numbers = {"rounds": int, "workers": int, "seed": int, "proximal": float, "blocks": int, "hours": float}
     return {
         name: numbers[name](value) if name in numbers and value is not None else value
         for name, value in content.items()

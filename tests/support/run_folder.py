@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from train_options import train_options
 
 from nima.ava.ratings_list import read_ratings
 from nima.ava.splits import read_split
@@ -16,7 +17,7 @@ from nima.ratings.distribution import normalise_votes
 from nima.ratings.metrics import RatingPairs
 from requestor.records.folder import RunFolder
 from requestor.records.round_record import OutcomeEntry, RoundEntry
-from requestor.training.options import TrainOptions
+from requestor.records.state import TrainingState
 from requestor.training.run.results import write_predictions
 
 PRICE = "0 0.000007 0.0000014"
@@ -30,14 +31,10 @@ def update(provider: str | None, kind: str = "admitted", verdict: str = "admitte
 
 def start_run(path: Path, ava: Path, backend: Literal["golem", "local"] = "golem", rounds: int = 3) -> RunFolder:
     """Makes a run in which no round is done yet."""
-    identity = {"ava": str(ava), "backbone": "mobilenet_v3_small", "workers": 2, "rounds": rounds, "seed": 0}
-    folder = RunFolder(path, identity)
-    options = TrainOptions(
-        ava=ava, budget=Decimal("0.5"), backend=backend, backbone="mobilenet_v3_small", strategy="federate",
-        rounds=rounds, aggregation="mean", proximal=0.0, workers=2, max_price=Decimal(1), test_ids=None, run_dir=path,
-        network=None, subnet=None, seed=0,
-    )  # fmt: skip
+    folder = RunFolder(path, {"ava": str(ava), "backbone": "mobilenet_v3_small", "seed": 0})
+    options = train_options(ava, backend=backend, rounds=rounds, run_dir=path)
     folder.write("options.json", options.to_json())
+    TrainingState(wanted=rounds).write(folder)
     return folder
 
 

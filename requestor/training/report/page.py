@@ -131,10 +131,10 @@ def _tiles(record: RunRecord) -> list[Tile]:
             Tile("EMD on the hold-out", f"{metrics['emd_r1']:.4f}", f"a constant: {metrics['constant_emd_r1']:.4f}"),
         ]
     time = show_duration(record.seconds) if record.seconds else ""
-    if wanted := record.identity["rounds"]:
-        tiles.append(Tile("Rounds", f"{record.rounds_done} of {wanted}", time))
-    else:
-        tiles.append(Tile("Strategy", record.identity.get("strategy", ""), time))
+    tiles.append(Tile("Strategy", record.strategy, time))
+    if record.rounds_done or record.wanted:
+        done = str(record.rounds_done) if record.wanted is None else f"{record.rounds_done} of {record.wanted}"
+        tiles.append(Tile("Rounds", done, record.ended_because or ""))
     if record.model is not None:
         tiles.append(Tile("Trained on", f"{record.model['train_images']:,}", "photos"))
     budget = f"of a budget of {_amount(record.budget)}" if record.budget else ""

@@ -25,11 +25,11 @@ async def embed(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """Has the photos embedded and trains the head, unless the run has a trained model already.
+    """Has the photos embedded and trains the head, unless the run did so before.
 
     Raises the same errors as `embed_and_train`.
     """
-    if state.best_emd is not None:
+    if state.best_emd is not None and context.folder.checkpoint(0).exists():
         return
     folder, progress = context.folder, context.progress
     kept = folder.path / "embedding"
@@ -61,7 +61,7 @@ async def embed(
     about = {"round": 0, "split": context.split.as_json(), "holdout": metrics.as_dict()}
     checkpoint.save(folder.checkpoint(0), embedding.model, about)
     state.reach(0, metrics.emd_r1)
-    state.write(folder)
+    context.save(state)
     await asyncio.to_thread(write_report, folder.path)
     progress.note(
         f"features of {embedding.images} photos, and a head trained on them: "

@@ -13,7 +13,7 @@ from nima.wire import PROTOCOL, Job, max_predictions_bytes
 from requestor.backends import ATTEMPT_SECONDS, Backend, Task
 from requestor.errors import TrainingFailed
 from requestor.evaluation import collect_predictions
-from requestor.records import TrainingState
+from requestor.records import RunFolder, TrainingState
 from requestor.training.data import Dataset
 from requestor.training.providers import Providers
 from requestor.training.run.context import RunContext
@@ -31,10 +31,14 @@ async def evaluate(
 ) -> dict[str, Any]:
     """Has providers predict the test photos, and writes `predictions.csv` and `evaluation.json`.
 
-    Returns the content of `evaluation.json`: split, metrics and intervals. Raises TrainingFailed if predictions are
-    missing.
+    If the best model was evaluated before, nobody is asked again.
+
+    Returns the content of `evaluation.json`: round, split, metrics and intervals. Raises TrainingFailed if predictions
+    are missing.
     """
     folder = context.folder
+    if (known := read_evaluation(folder, state)) is not None:
+        return known
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     sha256, path = store_model(folder, model)
     tasks = []
@@ -64,9 +68,16 @@ async def evaluate(
     pairs = RatingPairs.of(predicted, ratings.select(image_ids).votes)
     write_predictions(folder.path / "predictions.csv", image_ids, predicted)
     evaluation = {
+        "round": state.best_round,
         "split": context.split.as_json(),
         "metrics": pairs.metrics().as_dict(),
         "intervals": pairs.intervals(),
     }
     folder.write("evaluation.json", evaluation)
     return evaluation
+
+
+def read_evaluation(folder: RunFolder, state: TrainingState) -> dict[str, Any] | None:
+    """Returns the content of `evaluation.json`; None if the best model was not evaluated yet."""
+    evaluation = folder.read("evaluation.json")
+    return dict(evaluation) if evaluation is not None and evaluation.get("round") == state.best_round else None

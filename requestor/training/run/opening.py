@@ -25,9 +25,10 @@ def open_run(options: TrainOptions) -> tuple[TrainingRun, RunProgress]:
     split = chosen_test_split(config.ava, options.test_ids, config.seed)
     image = image_for(config.backend, environment)
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
+    again = folder.options() == options.to_json()
     folder.write("options.json", options.to_json())
     log_to(folder.path / "log.txt")
 
     progress = RunProgress()
     backend = open_backend(config, folder.path, folder.ledger, environment, image)
-    return TrainingRun(config, folder, backend, split, progress), progress
+    return TrainingRun(config, folder, backend, split, progress, again), progress

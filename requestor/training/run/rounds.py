@@ -1,19 +1,20 @@
-"""Runs the federated rounds, from the current model to the last round, or until there is a reason to end earlier."""
+"""Trains in federated rounds, each from the best model so far, until there is a reason to end."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from nima.model import checkpoint
-from nima.ratings import Metrics, compute_metrics
+from nima.model import Nima, checkpoint
+from nima.ratings import RatingPairs
 from nima.training import predict
-from nima.wire import TrainingPlan, default_plan, read_shard
+from nima.wire import Shard, TrainingPlan, default_plan, read_shard
 from requestor.backends import Backend
 from requestor.errors import TrainingFailed
-from requestor.records import RoundEntry, RunFolder, TrainingState
+from requestor.records import END_REASONS, RoundEntry, TrainingState
 from requestor.training import RunConfig
 from requestor.training.data import Dataset
 from requestor.training.providers import Providers
@@ -29,8 +30,7 @@ from requestor.training.rounds import (
     save_server_state,
 )
 from requestor.training.run.context import RunContext
-
-FAILED_ROUNDS = 2  # number of failed rounds in a row after which the training ends: another one would fail, too
+from requestor.training.run.stopping import improves, reason_to_end, step_scale
 
 
 async def train(
@@ -41,92 +41,140 @@ async def train(
     providers: Providers,
     state: TrainingState,
 ) -> None:
-    """Runs the rounds that are not done yet. Raises TrainingFailed if they end without a trained model."""
-    config, folder = context.config, context.folder
-    if state.round == config.rounds or context.stopping.is_set():
-        return
-    plan = plan_of(config, dataset)
-    holdout = await asyncio.to_thread(read_shard, dataset.holdout.path)
-    assert holdout.votes is not None
-    begun = state.best_emd is not None
-    model, _ = checkpoint.load(folder.checkpoint(state.round) if begun else base[1])
-    weights = {name: p.detach().clone() for name, p in model.trainable_parameters(plan.trainable_blocks).items()}
-    gate = await asyncio.to_thread(HoldoutEvaluator, model, holdout, plan.trainable_blocks)
-    providers.resume(_rounds_done(folder, state.round))
-    server = load_server_state(folder.server_state(state.round))
-    settings = RoundSettings(
-        dataset.clients, plan, base, config.backbone, folder.path / "rounds", AGGREGATION_RULES[config.aggregation]
-    )
-    context.progress.stage("Training", config.rounds, state.round)
+    """Runs rounds until there is a reason to end, which is noted in the state, or until the run is stopped.
 
-    failed = 0
-    while state.round < config.rounds and not context.stopping.is_set():
-        number = state.round + 1
-        report = await run_round(
-            settings, backend, number, weights, partial(context.note_outcome, providers), server=server,
-            evaluate=gate, history=AdmissionHistory.of(_rounds_done(folder, state.round)), providers=providers,
+    Raises TrainingFailed if the rounds end without a trained model.
+    """
+    reason = state.ended_because or reason_to_end(context.config, state, backend.status().spent)
+    if reason is None and not context.stopping.is_set():
+        rounds = await asyncio.to_thread(_Rounds, context, backend, dataset, base, providers, state)
+        context.progress.stage("Training", context.config.rounds, state.round)
+        while reason is None and not context.stopping.is_set():
+            await rounds.one_more()
+            reason = reason_to_end(context.config, state, backend.status().spent)
+    if reason is not None:
+        if reason != state.ended_because and state.round > 0:
+            context.progress.note(f"training ends after round {state.round}: {END_REASONS[reason]}")
+        state.ended_because = reason
+        context.save(state)
+
+
+class _Rounds:
+    """The rounds of one process, and the best model so far, from which each begins."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        backend: Backend,
+        dataset: Dataset,
+        base: tuple[str, Path],
+        providers: Providers,
+        state: TrainingState,
+    ) -> None:
+        config, folder = context.config, context.folder
+        self._context, self._backend, self._providers, self._state = context, backend, providers, state
+        self._holdout = read_shard(dataset.holdout.path)
+        begun = state.best_emd is not None
+        self._model, _ = checkpoint.load(folder.checkpoint(state.best_round) if begun else base[1])
+        self._best = {name: p.detach().clone() for name, p in self._model.trainable_parameters(config.blocks).items()}
+        self._losses = _holdout_pairs(self._model, self._holdout).losses()
+        self._gate = HoldoutEvaluator(self._model, self._holdout, config.blocks)
+        self._server = load_server_state(folder.server_state(state.best_round))
+        self._settings = RoundSettings(
+            dataset.clients, plan_of(config, dataset), base, config.backbone, folder.path / "rounds",
+            AGGREGATION_RULES[config.aggregation],
         )  # fmt: skip
-        server = report.server
-        if not report.moved:
-            failed += 1
-            _note_failure(context, report)
-            await asyncio.to_thread(write_report, folder.path)
-            # If the first round fails for all providers, later rounds would fail, too.
-            if state.best_emd is None and not report.admitted:
-                raise TrainingFailed(
-                    f"No update came back from the first round ({_first_reasons(report)}). Give the same command again "
-                    "to ask other providers."
-                )
-            if failed < FAILED_ROUNDS:
-                continue
-            if state.best_emd is None:
-                raise TrainingFailed(
-                    f"No round brought enough updates ({_first_reasons(report)}). Give the same command again to try "
-                    "another round."
-                )
-            context.progress.note("training ends here, with the best model so far")
+        providers.resume(self._done())
+
+    async def one_more(self) -> None:
+        """Runs the next round, and keeps its model if it is the best on the hold-out."""
+        state, number, began = self._state, self._state.round + 1, time.monotonic()
+        spent, weights = self._backend.status().spent, {name: w.clone() for name, w in self._best.items()}
+        report = await run_round(
+            replace(self._settings, plan=_scaled(self._settings.plan, step_scale(state))), self._backend, number,
+            weights, partial(self._context.note_outcome, self._providers), server=self._server, evaluate=self._gate,
+            history=AdmissionHistory.of(self._done()), providers=self._providers,
+        )  # fmt: skip
+        if report.moved:
+            self._model.load_state_dict(weights, strict=False)
+            pairs = await asyncio.to_thread(_holdout_pairs, self._model, self._holdout)
+            state.round_seconds = time.monotonic() - began
+            state.round_glm = str(self._backend.status().spent - spent)
+            self._keep(number, report, pairs)
+        else:
+            self._note_failure(report)
+        await asyncio.to_thread(write_report, self._context.folder.path)
+
+    def _keep(self, number: int, report: RoundReport, pairs: RatingPairs) -> None:
+        """Writes the model of a round to disk, and makes it the best one if it is."""
+        folder, state, metrics, losses = self._context.folder, self._state, pairs.metrics(), pairs.losses()
+        about = {"round": number, "split": self._context.split.as_json(), "holdout": metrics.as_dict()}
+        checkpoint.save(folder.checkpoint(number), self._model, about)
+        save_server_state(folder.server_state(number), report.server)
+        folder.append_metrics(report.entry(metrics, self._backend.status().spent))
+        state.failed = 0
+        state.stalled = 0 if improves(self._losses, losses) else state.stalled + 1
+        before = state.best_round
+        if is_best := state.reach(number, metrics.emd_r1):
+            trained = self._model.trainable_parameters(self._context.config.blocks)
+            self._best = {name: p.detach().clone() for name, p in trained.items()}
+            self._losses, self._server = losses, report.server
+        self._context.save(state)
+        of = f"/{self._context.config.rounds}" if self._context.config.rounds else ""
+        self._context.progress.note(
+            f"round {number}{of}: loss {report.loss:.4f}, hold-out SRCC {metrics.srcc_mean:.3f}, "
+            f"EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f}), "
+            f"{report.admitted}/{len(report.updates)} updates{'' if is_best else f'; round {before} stays the best'}"
+        )
+        self._context.progress.advance_to(number)
+
+    def _note_failure(self, report: RoundReport) -> None:
+        """Records a round that did not change the model.
+
+        Raises TrainingFailed if there is no trained model at all, and another round would not make one either.
+        """
+        state = self._state
+        state.failed += 1
+        self._context.folder.append_metrics(report.entry())
+        self._context.save(state)
+        self._context.progress.note(f"round {report.number}: {report.reason}; the model stays as it was")
+        if state.best_emd is not None:
             return
-        failed = 0
-        model.load_state_dict(weights, strict=False)
-        predicted = await asyncio.to_thread(predict, model, holdout.jpegs)
-        metrics = compute_metrics(predicted, holdout.votes)
-        about = {"round": number, "split": context.split.as_json(), "holdout": metrics.as_dict()}
-        checkpoint.save(folder.checkpoint(number), model, about)
-        save_server_state(folder.server_state(number), server)
-        _note_round(context, report, metrics, backend)
-        state.reach(number, metrics.emd_r1)
-        state.write(folder)
-        await asyncio.to_thread(write_report, folder.path)
-        context.progress.advance_to(number)
+        # If the first round fails for all providers, later rounds would fail, too.
+        if not report.admitted:
+            raise TrainingFailed(
+                f"No update came back from the first round ({_first_reasons(report)}). Give the same command again "
+                "to ask other providers."
+            )
+        if reason_to_end(self._context.config, state, self._backend.status().spent) is not None:
+            raise TrainingFailed(
+                f"No round brought enough updates ({_first_reasons(report)}). Give the same command again to try "
+                "another round."
+            )
+
+    def _done(self) -> list[RoundEntry]:
+        """Returns the entries of metrics.jsonl of the rounds that count, without the embedding.
+
+        Later entries do not count: a round that was killed before its end is done again.
+        """
+        return [line for line in self._context.folder.metrics() if 1 <= line.round <= self._state.round]
 
 
 def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
     """Returns the training plan of every client."""
     per_client = dataset.train_images // len(dataset.clients)
-    return replace(default_plan(per_client, config.seed, config.strategy.blocks), proximal=config.proximal)
+    return replace(default_plan(per_client, config.seed, config.blocks), proximal=config.proximal)
 
 
-def _rounds_done(folder: RunFolder, done: int) -> list[RoundEntry]:
-    """Returns the entries of metrics.jsonl up to the round `done`, without the embedding.
-
-    Later entries do not count: a round that was killed before its end is done again.
-    """
-    return [line for line in folder.metrics() if 1 <= line.round <= done]
+def _scaled(plan: TrainingPlan, factor: float) -> TrainingPlan:
+    """Returns the plan with its learning rates multiplied by a factor."""
+    return replace(plan, lr_backbone=factor * plan.lr_backbone, lr_head=factor * plan.lr_head)
 
 
-def _note_failure(context: RunContext, report: RoundReport) -> None:
-    context.folder.append_metrics(report.entry())
-    context.progress.note(f"round {report.number}: {report.reason}; the model stays as it was")
-
-
-def _note_round(context: RunContext, report: RoundReport, metrics: Metrics, backend: Backend) -> None:
-    context.folder.append_metrics(report.entry(metrics, backend.status().spent))
-    context.progress.note(
-        f"round {report.number}/{context.config.rounds}: loss {report.loss:.4f}, "
-        f"hold-out SRCC {metrics.srcc_mean:.3f}, "
-        f"EMD {metrics.emd_r1:.4f} (constant {metrics.constant_emd_r1:.4f}), "
-        f"{report.admitted}/{len(report.updates)} updates"
-    )
+def _holdout_pairs(model: Nima, holdout: Shard) -> RatingPairs:
+    """Pairs the model's predictions for the photos of the hold-out with their votes."""
+    assert holdout.votes is not None, "the hold-out has votes"
+    return RatingPairs.of(predict(model, holdout.jpegs), holdout.votes)
 
 
 def _first_reasons(report: RoundReport) -> str:

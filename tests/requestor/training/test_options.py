@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFiles
 from requestor.records.overview import read_run_record, read_run_state
-from requestor.training.options import OPTION_LIMITS, TrainOptions
+from requestor.training.options import HOURS_LIMITS, OPTION_LIMITS, TrainOptions
 from requestor.training.rounds.aggregation import AGGREGATION_RULES
 from requestor.training.strategies import STRATEGIES
 
@@ -68,6 +68,8 @@ ALL = st.builds(
     network=OPTIONAL_TEXTS,
     subnet=OPTIONAL_TEXTS,
     seed=st.integers(*OPTION_LIMITS["seed"]),
+    blocks=st.none() | st.integers(*OPTION_LIMITS["blocks"]),
+    hours=st.none() | st.floats(*HOURS_LIMITS),
 )
 
 
@@ -108,6 +110,7 @@ def test_the_file_holds_types_and_no_folder() -> None:
         "ava": "/photos/ava", "budget": "0.10", "backend": "local", "backbone": "mobilenet_v2",
         "strategy": "fine-tune", "rounds": 2, "aggregation": "momentum", "proximal": 0.5, "workers": 3,
         "max_price": "1E-7", "test_ids": "/photos/test.txt", "network": None, "subnet": "public", "seed": 7,
+        "blocks": None, "hours": None,
     }  # fmt: skip
 
 

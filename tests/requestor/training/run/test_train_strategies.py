@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,17 +132,38 @@ def test_a_run_that_is_killed_while_it_embeds_pays_for_no_shard_twice(
     assert (run_dir / "predictions.csv").read_bytes() == (embedded.run_dir / "predictions.csv").read_bytes()
 
 
-def test_another_strategy_in_the_same_folder_is_refused(ava: Path, embedded: Finished) -> None:
-    again = train(ava, embedded.run_dir, "--strategy", "federate")
+def test_a_finished_run_goes_on_with_rounds_and_pays_for_no_shard_twice(
+    ava: Path, embedded: Finished, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(embedded.run_dir, run_dir)
+    more = Finished(train(ava, run_dir, "--strategy", "auto", "--rounds", "1"), run_dir)
+    assert (more.summary["rounds"], more.summary["ended_because"]) == (1, "rounds")
+    embedding, *attempts = more.lines  # the round may have been tried twice
+    assert (embedding["round"], {line["round"] for line in attempts}) == (0, {1})
+    # Two clients trained; the test photos were predicted again only if the round made a better model.
+    evaluated = 2 if more.summary["best_round"] == 1 else 0
+    assert sum(provider["tasks"] for provider in more.summary["providers"]) == 2 * len(attempts) + evaluated
+    assert more.summary["seconds"] > embedded.summary["seconds"]
+    again = train(ava, run_dir, "--strategy", "auto", "--rounds", "1")
+    assert "is finished" in again.stderr
+    assert again.stdout == more.done.stdout
+
+
+def test_other_data_in_the_same_folder_is_refused_by_name(ava: Path, embedded: Finished, tmp_path: Path) -> None:
+    other = tmp_path / "ava"
+    other.symlink_to(make_ava_folder(tmp_path / "other", images=30))
+    again = train(other, embedded.run_dir, "--seed", "1", "--backbone", "resnet18")
     assert again.returncode == 1
-    assert "--strategy was embed and is now federate" in again.stderr
+    for changed in ("--ava was", "--backbone was mobilenet_v2 and is now resnet18", "--seed was 0 and is now 1"):
+        assert changed in again.stderr
 
 
 def test_rounds_where_there_are_none_are_refused_with_the_way_out(ava: Path, tmp_path: Path) -> None:
     for more in ((), ("--estimate",)):
-        done = train(ava, tmp_path / "run", "--rounds", "2", *more)
+        done = train(ava, tmp_path / "run", "--strategy", "embed", "--rounds", "2", *more)
         assert done.returncode == 2
-        assert "--strategy embed has none; choose --strategy federate or --strategy fine-tune" in done.stderr
+        assert "--strategy embed has no rounds; choose --strategy auto or --strategy federate" in done.stderr
         assert not (tmp_path / "run").exists()
 
 
