@@ -164,6 +164,7 @@ ALLOWED: dict[str, set[str]] = {
         "nima.wire",
         "requestor.backends",
         "requestor.evaluation",
+        "requestor.money",
         "requestor.records",
         "requestor.setup",
         "requestor.terminal",

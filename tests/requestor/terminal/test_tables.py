@@ -76,9 +76,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("a-run-with-a-rather-long-name-mobilenet_v2-0", "漢字 [red]run"):
         run = root / "runs" / name
         run.mkdir(parents=True)
-        (run / "run.json").write_text('{"rounds": 12, "strategy": "fine-tune"}')
-        (run / "options.json").write_text('{"backend": "golem"}')
-        (run / "state.json").write_text('{"round": 3}')
+        (run / "run.json").write_text('{"backbone": "mobilenet_v2"}')
+        (run / "options.json").write_text('{"backend": "golem", "strategy": "fine-tune"}')
+        (run / "state.json").write_text('{"round": 3, "wanted": 12}')
         (run / "summary.json").write_text('{"metrics": {"srcc": 0.61234}}')
     reason = "Its features differ from those that this machine computes for 3 of 4 photos."
     bans = {f"0x{n:040x}": {"name": HOSTILE, "reason": reason, "since": "2025-01-02T03:04:05+00:00"} for n in (1, 2)}

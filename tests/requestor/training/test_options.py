@@ -187,14 +187,14 @@ def test_a_folder_without_options_is_said_to_be_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"budget": "much"}', '{"budget": 2}'])
 def test_lists_and_reports_name_damaged_options(tmp_path: Path, content: str) -> None:
-    (tmp_path / "run.json").write_text('{"rounds": 1}')
+    (tmp_path / "run.json").write_text('{"backbone": "resnet18"}')
     (tmp_path / "options.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"options\.json is damaged .* command again"):
         read_run_record(tmp_path)
 
 
 def test_lists_and_reports_tell_budget_and_backend(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"rounds": 1}')
+    (tmp_path / "run.json").write_text('{"backbone": "resnet18"}')
     assert (read_run_state(tmp_path).backend, read_run_record(tmp_path).budget) == ("?", None)
     (tmp_path / "options.json").write_text(json.dumps(OPTIONS.to_json()))
     record = read_run_record(tmp_path)
