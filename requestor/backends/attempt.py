@@ -65,9 +65,15 @@ class Attempt:
         self._record(ok=False)
         self._board.refuse(self._task, self._provider, error, self._seconds)
 
-    def give_back(self) -> None:
-        """Ends the attempt because this program stopped it; the provider is not blamed."""
-        self._board.give_back(self._task)
+    def give_back(self, reason: str | None = None) -> None:
+        """Ends the attempt for a reason that is not the provider's, for example because this program stopped it.
+
+        Args:
+            reason: the failure on this machine; None if there was none.
+        """
+        if reason is not None:
+            logger.warning("%s on %s was given back: %s", self._task.job.job_id, self._provider.name, reason)
+        self._board.give_back(self._task, reason)
 
     @property
     def _seconds(self) -> float:

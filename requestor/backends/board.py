@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ ATTEMPTS = 3  # number of failed attempts at one task after which the task has f
 STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
 DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for this time and at least one provider is banned
 GLANCE_SECONDS = 5.0  # time between two checks whether this is so
+SHORTEST_STAY = 60.0  # seconds before the end of its agreement at which a provider is not kept waiting any more
 GATHERING_SECONDS = 30.0  # time in which no provider takes a second task if others are still expected
 
 
@@ -50,6 +52,7 @@ class Board:
         self._running: dict[str, Task] = {}
         self.at_work: dict[str, Provider] = {}
         self._failed_by: dict[str, list[str]] = {}
+        self._mishaps: dict[str, int] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
         self._dismissed: set[str] = set()
@@ -66,14 +69,21 @@ class Board:
         self._dismissed.add(provider_id)
         self._notify()
 
-    def take(self, provider: Provider, held: Iterable[str]) -> Task | None:
+    @property
+    def closed(self) -> bool:
+        """Returns True if no more tasks will come."""
+        return self._closed
+
+    def take(self, provider: Provider, held: Iterable[str], seconds_left: float = math.inf) -> Task | None:
         """Takes the task that suits a provider best; returns None if there is none for it.
 
         Args:
             provider: the provider.
             held: names of the store files that the provider has already.
+            seconds_left: seconds for which the provider can work; tasks that may take longer are left to others.
         """
-        if self.is_banned(provider.id) or not self._pending or self._must_wait(provider):
+        pending = [task for task in self._pending if task.seconds <= seconds_left]
+        if self.is_banned(provider.id) or not pending or self._must_wait(provider):
             return None
         names = set(held)
 
@@ -81,7 +91,7 @@ class Board:
             fresh = provider.id not in self._failed_by.get(task.job.job_id, ())
             return fresh, sum(path.name in names for path in task.store)
 
-        task = max(self._pending, key=suitability)
+        task = max(pending, key=suitability)
         self._pending.remove(task)
         self._seen.add(provider.id)
         self._busy_at = time.monotonic()
@@ -90,20 +100,28 @@ class Board:
         return task
 
     async def wait_for_task(
-        self, provider: Provider, held: Iterable[str], can_wait: Callable[[], bool] = lambda: True
+        self,
+        provider: Provider,
+        held: Iterable[str],
+        can_wait: Callable[[], bool] = lambda: True,
+        seconds_left: Callable[[], float] = lambda: math.inf,
     ) -> Task | None:
         """Takes a task as `take` does, but waits until there is one.
 
-        Returns None as soon as the provider is banned, the board is closed, or `can_wait` returns False.
+        Returns None as soon as the provider is banned, the board is closed, `can_wait` returns False, or the time that
+        the provider has is too short for any of the tasks.
 
         Args:
             provider, held: as for `take`.
             can_wait: returns True if the provider may wait any longer.
+            seconds_left: returns the seconds for which the provider can work.
         """
         while not self._closed and not self.is_banned(provider.id) and can_wait():
-            posted = self._posted
-            if task := self.take(provider, held):
+            posted, left = self._posted, seconds_left()
+            if task := self.take(provider, held, left):
                 return task
+            if left < min((task.seconds for task in self._pending), default=SHORTEST_STAY):
+                return None
             # Look again from time to time, because nothing is notified when `GATHERING_SECONDS` are over.
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(posted.wait(), 1.0)
@@ -130,10 +148,24 @@ class Board:
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
 
-    def give_back(self, task: Task) -> None:
-        """Offers a task again that was not done, for lack of money or because its worker was stopped; blames nobody."""
-        self.at_work.pop(task.job.job_id, None)
-        if self._running.pop(task.job.job_id, None) is not None:
+    def give_back(self, task: Task, reason: str | None = None) -> None:
+        """Offers a task again that was not done, and blames nobody.
+
+        Args:
+            task: the task.
+            reason: the failure of this machine for which it was not done, which ends the task when it has happened
+                `ATTEMPTS` times; None if it was not done for lack of money, or because its worker was stopped.
+        """
+        job_id = task.job.job_id
+        self.at_work.pop(job_id, None)
+        if self._running.pop(job_id, None) is None:
+            return
+        if reason is not None:
+            self._errors.setdefault(job_id, reason)
+            self._mishaps[job_id] = self._mishaps.get(job_id, 0) + 1
+        if self._mishaps.get(job_id, 0) >= ATTEMPTS:
+            self._outcomes.put_nowait(Outcome(task, None, error=self._errors[job_id]))
+        else:
             self._pending.append(task)
             self._notify()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,13 +24,14 @@ from nima.wire import (
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Provider, Task
 from requestor.backends.board import Board, with_place
-from requestor.backends.inbox import Inbox, Junk
+from requestor.backends.inbox import Inbox, Junk, NoResult
 from requestor.golem import GolemConnection
 from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
 from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
 
 METER_SECONDS = 5.0  # time between two requests for the cost of each activity
+LAST_SECONDS = 60.0  # time at the end of an agreement in which no task is computed
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,22 @@ class CommandFailure:
         return f"{self.message}: {lines[-1][:400]}" if lines else self.message
 
 
+@dataclass(frozen=True)
+class OurFault:
+    """A failure of this machine, its daemon or its file server: it says nothing about the provider.
+
+    reason: the reason in words.
+    """
+
+    reason: str
+
+
 class Dismissed(Exception):
     """Makes yapapi end the agreement of a provider that is banned."""
+
+
+class AgreementEnding(Exception):
+    """Makes yapapi end an agreement in which no further task can end in time, and hire for its seat again."""
 
 
 @dataclass
@@ -114,6 +130,7 @@ class Hired:
         context: yapapi's context of its activity.
         agreement: id of its agreement.
         threads: number of threads that it offers, and bills.
+        ends: Unix time in seconds at which its agreement ends by itself.
         deployed: True if our image runs there by now.
         accounted: GLM that its outcomes so far have cost, as the provider reported.
         held: names of the store files that the provider has.
@@ -123,9 +140,18 @@ class Hired:
     context: WorkContext
     agreement: str
     threads: int
+    ends: float
     deployed: bool = False
     accounted: Decimal = Decimal(0)
     held: set[str] = field(default_factory=set)
+
+    @property
+    def seconds_left(self) -> float:
+        """Returns the seconds in which a task must end, so that its files and the bill come before the agreement ends.
+
+        It is the time by the clock, as the daemon and the provider go by it, too.
+        """
+        return self.ends - LAST_SECONDS - time.time()
 
 
 class Crew:
@@ -136,7 +162,8 @@ class Crew:
         accounts: the run's accounts, which are asked before every task, and are told every cost.
         board: the board from which the providers take tasks.
         inbox: takes the files that providers send.
-        failure_of: returns the failed command that an exception of yapapi means; None for any other exception.
+        failure_of: returns the failed command that an exception of yapapi means, or our own failure; for any other
+            exception, its reason in words.
     """
 
     def __init__(
@@ -145,7 +172,7 @@ class Crew:
         accounts: Accounts,
         board: Board,
         inbox: Inbox,
-        failure_of: Callable[[Exception], CommandFailure | None],
+        failure_of: Callable[[Exception], CommandFailure | OurFault | str],
     ) -> None:
         self._settings = settings
         self._accounts = accounts
@@ -159,6 +186,11 @@ class Crew:
     def names(self) -> set[str]:
         """Returns the names of the hired providers."""
         return {hired.provider.name for hired in self._hired.values()}
+
+    @property
+    def size(self) -> int:
+        """Returns the number of hired providers."""
+        return len(self._hired)
 
     def agreement_of(self, job_id: str) -> str | None:
         """Returns the id of the agreement under which a job's result came; None if no result came."""
@@ -179,7 +211,9 @@ class Crew:
         self._hired[activity] = hired
         try:
             async for seat in seats:
-                while task := await self._board.wait_for_task(provider, hired.held, self._accounts.can_wait):
+                while task := await self._board.wait_for_task(
+                    provider, hired.held, self._accounts.can_wait, lambda: hired.seconds_left
+                ):
                     seconds = self._affordable(activity, task)
                     if seconds is None:
                         self._board.give_back(task)
@@ -197,12 +231,17 @@ class Crew:
                         attempt.refuse(str(error))
                     except Junk as error:
                         attempt.fail_by_junk(str(error))
-                    except (JobError, OSError) as error:
+                    except (JobError, NoResult) as error:
                         attempt.fail(str(error))
                     except Exception as error:
                         failure = self._failure_of(error)
-                        if failure is None:
-                            attempt.fail(f"{type(error).__name__}: {error}")
+                        if isinstance(failure, OurFault) or hired.seconds_left < -LAST_SECONDS:
+                            attempt.give_back(
+                                failure.reason if isinstance(failure, OurFault) else "the agreement ended"
+                            )
+                            raise
+                        if isinstance(failure, str):
+                            attempt.fail(failure)
                             raise
                         if failure.is_mismatch:
                             attempt.refuse(str(failure))
@@ -224,6 +263,8 @@ class Crew:
                     self._accounts.rest(activity)
                 if self._board.is_banned(provider.id):
                     raise Dismissed(f"{provider.name} is given no more tasks")
+                if not self._board.closed and self._accounts.can_wait():
+                    raise AgreementEnding(f"no task can end before the agreement with {provider.name} does")
                 seat.accept_result()
         finally:
             del self._hired[activity]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
+import time
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -16,29 +17,53 @@ from typing import Any
 
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
-from requestor.backends.crew import CommandFailure, Crew, GolemSettings, Hired
+from requestor.backends.crew import CommandFailure, Crew, GolemSettings, Hired, OurFault
 from requestor.backends.inbox import Inbox
-from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
-from requestor.errors import GolemError
-from requestor.golem import LONGEST_RUN, Offer, Reservation, Wallet, property_names, read_offer, reject_invoice
+from requestor.errors import GolemError, RequestorError
+from requestor.golem import (
+    LONGEST_AGREEMENT,
+    LONGEST_TASK,
+    Offer,
+    OfferFilter,
+    Reservation,
+    Wallet,
+    read_offer,
+    survey_market,
+)
 from requestor.image import TASK_MEMORY_GIB
-from requestor.money import Accounts
+from requestor.money import Accounts, show_glm
 from requestor.records import Receipt
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # yapapi imports it
 import yapapi  # noqa: E402
 from yapapi import WorkContext, events  # noqa: E402
 from yapapi.config import ApiConfig  # noqa: E402
-from yapapi.payload import Payload  # noqa: E402
-from yapapi.props.builder import DemandBuilder  # noqa: E402
 from yapapi.rest.activity import Activity, CommandExecutionError  # noqa: E402
-from yapapi.rest.market import Agreement, OfferProposal  # noqa: E402
-from yapapi.rest.payment import DebitNote, Invoice  # noqa: E402
+from yapapi.rest.market import Agreement  # noqa: E402
 from yapapi.script import Script  # noqa: E402
-from yapapi.strategy import SCORE_REJECTED, SCORE_TRUSTED, MarketStrategy  # noqa: E402
 
-JOB_ATTEMPTS = 5  # number of attempts to publish the demand
+from requestor.backends.market import (  # noqa: E402
+    CreateActivity,
+    MarketDemand,
+    ProviderChoice,
+    ProviderImage,
+    agreement_end,
+    agreement_of,
+    create_activities_with,
+    in_words,
+    is_our_fault,
+    pay_from,
+    send_patiently,
+    trouble_of,
+)
+
 CLOSING_SECONDS = 60.0  # time that providers have to end their activities and send their bills
+BILL_SECONDS = 10.0  # time to wait for bills that yapapi has not seen
+CHECK_SECONDS = 2.0  # time between two checks of the demand and of the reservation
+SURVEY_SECONDS = 5.0  # time for which the market is asked why nobody comes
+VACANCY_SECONDS = 60.0  # age of a demand after which it is published again if a seat is free: offers come again then
+RENEWAL_SECONDS = LONGEST_AGREEMENT.total_seconds() / 2  # age of a demand after which it is published again
+ALLOCATION_SECONDS = 1800.0  # time before the end of the allocation at which a new one is made
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +92,13 @@ class GolemBackend:
         self._board = Board(crew=workers, proven=settings.image_checked)
         self._crew = Crew(settings, accounts, self._board, Inbox(inbox), _failure_of)
         self._noted: set[str] = set()  # agreements that are in the ledger
-        self._demand_failed = asyncio.Event()
+        self._offers = OfferFilter(
+            settings.subnet, settings.connection.platform, TASK_MEMORY_GIB, settings.max_price, self._board.is_banned
+        )
+        self._mark = hashlib.sha256(str(self._ledger.path.resolve()).encode()).hexdigest()[:32]
         self._wallet = Wallet(settings.connection)
         self._reservation = Reservation(self._wallet, accounts)
+        self._ending: set[asyncio.Task[None]] = set()  # agreements that are being ended
 
     async def __aenter__(self) -> GolemBackend:
         connection = self._settings.connection
@@ -79,16 +108,17 @@ class GolemBackend:
             amount, address = await self._reservation.make()
             closing.push_async_callback(self._reservation.release)
             await self._reservation.settle_orphans()
+            closing.push_async_callback(self._reservation.withdraw_demands, self._mark)
             self._golem = yapapi.Golem(
                 budget=amount,
-                strategy=_Strategy(self._settings.max_price, self._board, self._accounts, self._wallet),
+                strategy=ProviderChoice(self._offers, self._accounts, self._wallet),
                 subnet_tag=self._settings.subnet,
                 payment_driver=connection.driver,
                 payment_network=connection.network,
                 event_consumer=self._on_event,
                 api_config=ApiConfig(app_key=connection.app_key, api_url=connection.api_url),
             )
-            pay_from(
+            self._pay = pay_from(
                 self._golem,
                 allocation_id=self._reservation.allocation,
                 amount=amount,
@@ -96,16 +126,23 @@ class GolemBackend:
                 address=address,
             )
             create_activities_with(self._golem, self._hire)
-            await self._golem.start()
+            send_patiently(self._golem, trouble_of)
+            self._demand = MarketDemand(self._golem, LONGEST_AGREEMENT)
+            try:
+                await self._golem.start()
+            except Exception as error:
+                raise GolemError(f"yapapi could not start: {in_words(error)}. See log.txt of the run.") from error
             self._closing = closing.pop_all()
         self._job = asyncio.create_task(self._run_job())
         self._meter = asyncio.create_task(self._crew.meter_all())
+        self._keeper = asyncio.create_task(self._keep_hiring())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         async with self._closing:
+            self._keeper.cancel()
             try:
                 self._board.close()
                 if error is not None:
@@ -115,10 +152,23 @@ class GolemBackend:
                 await asyncio.wait_for(self._golem.stop(wait_for_payments=True), CLOSING_SECONDS)
             except asyncio.TimeoutError:
                 logger.warning("yapapi did not stop within %s s", CLOSING_SECONDS)
+            except Exception as failure:  # the run's own error, if there is one, is what the user must read
+                logger.warning("yapapi did not stop cleanly: %s", in_words(failure), exc_info=failure)
             finally:
                 self._meter.cancel()
-                with suppress(GolemError):  # the next session of this run looks again
-                    await self._reservation.collect_bills()
+                await self._collect_last_bills()
+
+    async def _collect_last_bills(self) -> None:
+        """Ends what yapapi could not end, and takes the bills that it has not seen; the next session looks again."""
+        until = time.time() + LONGEST_AGREEMENT.total_seconds()
+        for entry in self._ledger.open_agreements():
+            await self._reservation.end_agreement(entry["agreement"], "The run has ended.", until)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=CLOSING_SECONDS)
+        try:
+            await self._reservation.collect_bills(BILL_SECONDS)
+        except GolemError as failure:
+            logger.warning("the bills could not be read: %s", failure)
 
     async def settle(self) -> None:
         if self._ledger.open_agreements() or self._ledger.open_allocations():
@@ -130,6 +180,10 @@ class GolemBackend:
                     await self._reservation.release()
 
     def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
+        longest = LONGEST_TASK.total_seconds()
+        for task in tasks:
+            if task.seconds > longest:
+                raise ValueError(f"{task.job.job_id} may take {task.seconds} s, more than the {longest} s of a task")
         return self._board.run(tasks, seconds)
 
     def dismiss(self, provider_id: str) -> None:
@@ -146,43 +200,62 @@ class GolemBackend:
         return self._ledger.receipts()
 
     async def _run_job(self) -> None:
-        """Runs the job of yapapi; starts it again if yapapi could not publish the demand.
+        """Runs the job of yapapi until all providers have left their seats, or until it fails for good.
 
-        yapapi gives a job up after one failed request to the market. The job also ends at its time limit, and yapapi
-        reports nothing then.
+        yapapi reports a failure to its event consumer only.
         """
-        reason = f"the Golem job has ended (its time limit is {LONGEST_RUN})"
+        reason = f"the budget of {show_glm(self._accounts.budget)} allows no further task"
         try:
-            for _ in range(JOB_ATTEMPTS):
-                self._demand_failed.clear()
-                job = asyncio.create_task(self._execute_job())
-                failed = asyncio.create_task(self._demand_failed.wait())
-                try:
-                    await asyncio.wait({job, failed}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    failed.cancel()
-                    job.cancel()
-                    await asyncio.wait({job}, timeout=CLOSING_SECONDS)
-                if not self._demand_failed.is_set():
-                    if job.done() and not job.cancelled() and (error := job.exception()):
-                        reason = f"the Golem job broke off: {type(error).__name__}: {error}"
-                    break
-                reason = "the demand could not be published on the market"
-                await asyncio.sleep(2)
+            await self._execute_job()
+            if failure := self._demand.failure:
+                reason = failure
+        except Exception as error:
+            reason = in_words(error)
         finally:
-            logger.info("%s", reason)
+            logger.info("the job of yapapi has ended")
             self._board.abandon(reason)
 
     async def _execute_job(self) -> None:
         async for _ in self._golem.execute_tasks(
             self._worker,
             [yapapi.Task(data=None) for _ in range(self._count)],
-            payload=_ProviderImage(self._settings.image),
+            payload=ProviderImage(self._settings.image, self._offers.constraints(), self._mark),
             max_workers=self._count,
-            timeout=LONGEST_RUN,
+            timeout=LONGEST_AGREEMENT,
             implicit_init=False,  # yapapi's own first script has no time limit, and the accounts are not asked
         ):
             pass
+
+    async def _keep_hiring(self) -> None:
+        """Publishes the demand again, and makes a new allocation, in time, until it is cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            vacant = self._crew.size < self._count
+            if self._demand.age > (VACANCY_SECONDS if vacant else RENEWAL_SECONDS):
+                self._demand.renew()
+            if self._reservation.seconds_left < ALLOCATION_SECONDS:
+                try:
+                    await self._reservation.renew()
+                except RequestorError as error:  # tried again; without an allocation, no bill is accepted meanwhile
+                    logger.warning("the allocation could not be renewed: %s", error)
+                else:
+                    self._pay(self._reservation.allocation)
+
+    async def explain_absence(self) -> str:
+        """Returns the number of offers on the market now, and why they are refused, as a text for people.
+
+        It is empty if the market cannot be asked.
+        """
+        try:
+            survey = await survey_market(self._settings.connection, self._offers, SURVEY_SECONDS)
+        except GolemError as error:
+            logger.warning("the market could not be asked: %s", error)
+            return ""
+        return survey.describe()
+
+    def left_open(self) -> list[str]:
+        """Returns a sentence for each thing that could not be released; complete only after `__aexit__`."""
+        return self._reservation.left_open
 
     async def _hire(self, agreement: Agreement, create: CreateActivity) -> Activity:
         """Creates an activity with `create`, if the budget covers it, because an activity costs as soon as it exists.
@@ -225,82 +298,40 @@ class GolemBackend:
     ) -> AsyncGenerator[Script, Any]:
         agreement = agreement_of(context)
         offer = _offer(agreement)
-        hired = Hired(Provider(offer.provider_id, offer.name), context, agreement.id, offer.threads)
+        provider = Provider(offer.provider_id, offer.name)
+        hired = Hired(provider, context, agreement.id, offer.threads, agreement_end(agreement))
         return self._crew.work(hired, seats)
 
     def _on_event(self, event: events.Event) -> None:
         """Writes agreements and accepted bills into the ledger, and logs failures; yapapi calls it for every event."""
+        self._demand.on_event(event)
         if isinstance(event, events.AgreementConfirmed):
             self._note_agreement(event.agreement)
+        elif isinstance(event, events.AgreementRejected):
+            # If only the answer was lost, the provider may have signed it.
+            self._end_agreement(event.agreement)
         elif isinstance(event, events.DebitNoteAccepted):
             note = event.debit_note
             self._accounts.debit_note(event.agreement.id, note.activity_id, Decimal(note.total_amount_due))
         elif isinstance(event, events.InvoiceAccepted):
             self._accounts.invoice(event.agreement.id, Decimal(event.invoice.amount))
-        elif isinstance(event, events.SubscriptionFailed):
-            logger.warning("the demand could not be published: %s", event.reason)
-            self._demand_failed.set()
         elif isinstance(event, events.JobFinished | events.WorkerFinished | events.ActivityCreateFailed):
             if event.exc_info:
-                logger.warning("%s", type(event).__name__, exc_info=event.exc_info)
+                reason = in_words(event.exc_info[1]) if event.exc_info[1] else "for no reason"
+                logger.warning("%s: %s", type(event).__name__, reason, exc_info=event.exc_info)
         elif isinstance(event, events.PaymentFailed):
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
+
+    def _end_agreement(self, agreement: Agreement) -> None:
+        until = time.time() + LONGEST_AGREEMENT.total_seconds()
+        ending = self._reservation.end_agreement(agreement.id, "It was not confirmed in time.", until)
+        task = asyncio.create_task(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
 class _TooDear(Exception):
     """Keeps yapapi from hiring a provider that the budget cannot pay."""
-
-
-class _Strategy(MarketStrategy):
-    """Decides which providers are hired, and which bills are accepted.
-
-    The cheapest providers are hired first. None is hired that is banned, costs more than `--max-price`, or costs more
-    than the rest of the budget. No bill is accepted that is higher than time and price allow, or that is for worthless
-    results only. yapapi leaves a bill open unless it is accepted in full.
-    """
-
-    def __init__(self, max_price: Decimal, board: Board, accounts: Accounts, wallet: Wallet) -> None:
-        self._max_price = max_price
-        self._board = board
-        self._accounts = accounts
-        self._wallet = wallet
-
-    async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.ensure(f"({property_names.PRICING_MODEL}=linear)")
-
-    async def score_offer(self, offer: OfferProposal) -> float:
-        read = read_offer(offer.issuer, offer.props)
-        if read is None or self._board.is_banned(offer.issuer) or read.first_hour > self._max_price:
-            return float(SCORE_REJECTED)
-        if not self._accounts.room_for(read.price, read.threads):
-            return float(SCORE_REJECTED)
-        return float(SCORE_TRUSTED) / float(1 + read.first_hour)
-
-    async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
-        agreement, amount = str(invoice.agreement_id), Decimal(invoice.amount)
-        if self._accounts.approve(agreement, amount):
-            return amount
-        await reject_invoice(self._wallet, self._accounts, agreement, str(invoice.invoice_id), amount)
-        return Decimal(0)
-
-    async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        # A debit note with a due date is paid apart from the invoice. None is accepted, as runs are too short for it.
-        amount = Decimal(debit_note.total_amount_due)
-        in_order = debit_note.payment_due_date is None and self._accounts.allows(debit_note.agreement_id, amount)
-        return amount if in_order else Decimal(0)
-
-
-@dataclass
-class _ProviderImage(Payload):
-    """Demands the provider image. yapapi's own `vm.repo` would ask a server for the image at every start."""
-
-    image: str
-
-    async def decorate_demand(self, demand: DemandBuilder) -> None:
-        demand.properties[property_names.TASK_PACKAGE] = self.image
-        demand.properties[property_names.PACKAGE_FORMAT] = "gvmkit-squash"
-        demand.ensure(f"({property_names.RUNTIME}=vm)")
-        demand.ensure(f"({property_names.MEMORY}>={TASK_MEMORY_GIB})")
 
 
 def _offer(agreement: Agreement) -> Offer:
@@ -312,7 +343,7 @@ def _offer(agreement: Agreement) -> Offer:
     return offer
 
 
-def _failure_of(error: Exception) -> CommandFailure | None:
+def _failure_of(error: Exception) -> CommandFailure | OurFault | str:
     if isinstance(error, CommandExecutionError):
         return CommandFailure(error.message or "", error.stderr or "")
-    return None
+    return OurFault(in_words(error)) if is_our_fault(error) else in_words(error)

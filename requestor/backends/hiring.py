@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,9 @@ from requestor.backends.base import Backend
 from requestor.backends.crew import GolemSettings
 from requestor.backends.local import LocalBackend
 from requestor.errors import ConfigurationError
-from requestor.golem import TOKEN_OF_NETWORK, GolemConnection, required_app_key
+from requestor.golem import TOKEN_OF_NETWORK, GolemConnection, OfferFilter, required_app_key
 from requestor.golem.gftp import our_gftp_on_path
-from requestor.image import ChosenImage, choose_image
+from requestor.image import TASK_MEMORY_GIB, ChosenImage, choose_image
 from requestor.money import Accounts
 from requestor.records import Ledger
 
@@ -58,6 +59,20 @@ def image_for(backend: str, environment: dict[str, str]) -> ChosenImage | None:
         return None
     required_app_key(environment)
     return choose_image(environment)
+
+
+def offer_filter(
+    connection: GolemConnection, subnet: str, max_price: Decimal | None, is_banned: Callable[[str], bool]
+) -> OfferFilter:
+    """Returns the filter of offers with which a run hires, for commands that show offers and prices.
+
+    Args:
+        connection: the daemon and the payment network.
+        subnet: the Golem subnet.
+        max_price: the most GLM that the first hour of one provider may cost at full load; None for any price.
+        is_banned: returns True for the id of a provider that gets no work.
+    """
+    return OfferFilter(subnet, connection.platform, TASK_MEMORY_GIB, max_price, is_banned)
 
 
 def open_backend(

@@ -13,6 +13,10 @@ class Junk(Exception):
     """A provider's result or reported cost breaks the rules, as this program on a provider never does."""
 
 
+class NoResult(Exception):
+    """A provider's file is missing, although the transfer was reported to be done."""
+
+
 @dataclass(frozen=True)
 class Inbox:
     """A folder with up to two files for each job: its result, and its output if its kind has one.
@@ -40,9 +44,12 @@ class Inbox:
             Junk: the result is malformed, or a file is larger than allowed.
             VersionMismatch: the result is of another version.
             JobError: the program reports that it failed, with its reason.
-            OSError: no result came.
+            NoResult: no result came.
+            OSError: a file cannot be read on this machine.
         """
         result_file, output = self.result_file(task.job.job_id), self.output_file(task.job.job_id)
+        if not result_file.exists():
+            raise NoResult("no result came")
         _check_size("result.json", result_file, MAX_RESULT_BYTES)
         try:
             result = JobResult.from_json(result_file.read_text(encoding="utf-8", errors="replace"))

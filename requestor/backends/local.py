@@ -18,7 +18,7 @@ from types import TracebackType
 from nima.wire import EXIT_VERSION_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobError, JobResult, VersionMismatch
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
-from requestor.backends.inbox import Inbox, Junk
+from requestor.backends.inbox import Inbox, Junk, NoResult
 from requestor.records import Receipt
 
 
@@ -99,7 +99,7 @@ class LocalBackend:
             except VersionMismatch as error:
                 self._board.refuse(task, worker.provider, str(error), time.monotonic() - started)
                 continue
-            except (JobError, OSError, Junk, _AttemptFailed) as error:
+            except (JobError, NoResult, OSError, Junk, _AttemptFailed) as error:
                 self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
                 continue
             worker.tasks += 1

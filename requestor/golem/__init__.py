@@ -8,8 +8,8 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.golem import property_names as property_names
-    from requestor.golem.daemon import DaemonClient
-    from requestor.golem.market import Offer, read_offer, scan_offers
+    from requestor.golem.daemon import DaemonClient, reason_in
+    from requestor.golem.market import Offer, OfferFilter, Survey, read_offer, survey_market
     from requestor.golem.networks import (
         DEFAULT_NETWORK,
         DEFAULT_SUBNET,
@@ -24,15 +24,24 @@ if TYPE_CHECKING:
     )
     from requestor.golem.orphans import reject_invoice
     from requestor.golem.provider_name import SHOWN_ID_LENGTH, display_name
-    from requestor.golem.reservation import LONGEST_RUN, Reservation
-    from requestor.golem.retrying import growing_pauses, retry_until_success
+    from requestor.golem.reservation import LONGEST_AGREEMENT, LONGEST_TASK, Reservation, agreements_for
+    from requestor.golem.retrying import (
+        PATIENCE,
+        Trouble,
+        about_provider,
+        growing_pauses,
+        repeat_request,
+        retry_until_success,
+        trouble_of_error,
+        trouble_of_status,
+    )
     from requestor.golem.wallet import Wallet
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "daemon": ["DaemonClient"],
-            "market": ["Offer", "read_offer", "scan_offers"],
+            "daemon": ["DaemonClient", "reason_in"],
+            "market": ["Offer", "OfferFilter", "Survey", "read_offer", "survey_market"],
             "networks": [
                 "GolemConnection",
                 "DEFAULT_NETWORK",
@@ -48,8 +57,17 @@ else:
             "orphans": ["reject_invoice"],
             "property_names": [],
             "provider_name": ["SHOWN_ID_LENGTH", "display_name"],
-            "reservation": ["LONGEST_RUN", "Reservation"],
-            "retrying": ["growing_pauses", "retry_until_success"],
+            "reservation": ["LONGEST_AGREEMENT", "LONGEST_TASK", "Reservation", "agreements_for"],
+            "retrying": [
+                "PATIENCE",
+                "Trouble",
+                "about_provider",
+                "growing_pauses",
+                "repeat_request",
+                "retry_until_success",
+                "trouble_of_error",
+                "trouble_of_status",
+            ],
             "wallet": ["Wallet"],
         },
     )
@@ -57,15 +75,22 @@ else:
 __all__ = [
     "DEFAULT_NETWORK",
     "DEFAULT_SUBNET",
-    "LONGEST_RUN",
+    "LONGEST_AGREEMENT",
+    "LONGEST_TASK",
+    "PATIENCE",
     "PAYMENT_DRIVER",
     "SHOWN_ID_LENGTH",
     "TOKEN_OF_NETWORK",
     "DaemonClient",
     "GolemConnection",
     "Offer",
+    "OfferFilter",
     "Reservation",
+    "Survey",
+    "Trouble",
     "Wallet",
+    "about_provider",
+    "agreements_for",
     "chosen_network",
     "chosen_subnet",
     "display_name",
@@ -74,8 +99,12 @@ __all__ = [
     "payment_platform",
     "property_names",
     "read_offer",
+    "reason_in",
     "reject_invoice",
+    "repeat_request",
     "required_app_key",
     "retry_until_success",
-    "scan_offers",
+    "survey_market",
+    "trouble_of_error",
+    "trouble_of_status",
 ]

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from nima.safe_io import one_line
 from requestor.errors import AppKeyMissing, DaemonRefused, DaemonUnreachable
+from requestor.golem.retrying import Trouble, repeat_request, trouble_of_error, trouble_of_status
 
 _Client = TypeVar("_Client", bound="DaemonClient")
 _CONNECT_SECONDS = 5.0
-_LONGEST_ANSWER = 1000  # characters of a refusal that go into its message
+_LONGEST_ANSWER = 300  # characters of a refusal that go into its message
 
 
 class DaemonClient:
@@ -26,11 +28,16 @@ class DaemonClient:
     Args:
         api_url: URL of the daemon's REST interface; a slash at its end makes no difference.
         timeout: seconds that one request may take.
+        patience: seconds for which a request is sent again if the daemon is busy, restarted or behind a broken proxy;
+            0 sends every request once. A daemon that has never answered is not waited for.
     """
 
-    def __init__(self, api_url: str, app_key: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, api_url: str, app_key: str, *, timeout: float = 30.0, patience: float = 0.0) -> None:
         self.api_url = api_url.rstrip("/")
         self._app_key = app_key
+        self.patience = patience
+        self._answered = False
+        self._seconds = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
         self._session: aiohttp.ClientSession | None = None
 
@@ -56,12 +63,42 @@ class DaemonClient:
         path: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str | int | float] | None = None,
+        *,
+        patience: float | None = None,
     ) -> Any:
-        """Sends one request, and returns the parsed answer of the daemon; None if the answer is empty.
+        """Sends a request, and returns the parsed answer of the daemon; None if the answer is empty.
 
         Args:
+            method: HTTP method.
             path: the part of the URL after `api_url`; begins with a slash.
+            body: the body, which is sent as JSON.
+            query: the parameters of the query.
+            patience: used instead of the client's, in seconds.
         """
+        return await repeat_request(
+            method,
+            path,
+            lambda: self._send(method, path, body, query),
+            self.trouble_of,
+            self.patience if patience is None else patience,
+        )
+
+    def trouble_of(self, error: Exception) -> Trouble | None:
+        """Returns the trouble that an error of this client means; None if sending the request again would not help."""
+        if isinstance(error, DaemonRefused):
+            return trouble_of_status(error.status, error.answer)
+        if isinstance(error, DaemonUnreachable) and error.__cause__ is not None:
+            trouble = trouble_of_error(error.__cause__)
+            return trouble if self._answered or trouble is Trouble.AWAY else None
+        return None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, str | int | float] | None,
+    ) -> Any:
         if self._session is None:
             raise RuntimeError("a DaemonClient is used with `async with`")
         try:
@@ -69,14 +106,12 @@ class DaemonClient:
                 method, self.api_url + path, json=None if body is None else dict(body), params=dict(query or {})
             ) as response:
                 text = await response.text()
+                self._answered = True
                 if response.status >= 400:
                     raise self._refusal(method, path, response.status, text)
                 return json.loads(text) if text else None
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise DaemonUnreachable(
-                f"No yagna daemon answers at {self.api_url} ({str(error) or type(error).__name__}): start one with "
-                "`yagna service run`, or a local Golem with `nima-golem devnet up --detach`."
-            ) from error
+            raise DaemonUnreachable(unreachable(self.api_url, error, self._seconds)) from error
         except ValueError as error:
             raise DaemonUnreachable(
                 f"The program at {self.api_url} is no yagna daemon: set YAGNA_API_URL to the address of yours."
@@ -88,10 +123,48 @@ class DaemonClient:
                 f"The yagna daemon at {self.api_url} does not know this app key: set YAGNA_APPKEY to one that "
                 "`yagna app-key list` shows."
             )
-        said = answer.strip()[:_LONGEST_ANSWER] or "it gave no reason"
-        return DaemonRefused(
-            f"The yagna daemon at {self.api_url} answered {status} to {method} {path}: {said.rstrip('.')}. "
-            "See its log for the cause.",
-            status,
-            answer,
-        )
+        return DaemonRefused(refusal(self.api_url, method, path, status, answer), status, answer)
+
+
+def unreachable(api_url: str, error: BaseException, seconds: float) -> str:
+    """Returns the message about a daemon that does not answer.
+
+    Args:
+        api_url: URL of the daemon.
+        error: the exception of aiohttp.
+        seconds: time limit of the request.
+    """
+    waited = isinstance(error, asyncio.TimeoutError) or not str(error)
+    reason = f"it was waited for {seconds:.0f} s" if waited else one_line(str(error))
+    return (
+        f"No yagna daemon answers at {api_url} ({reason}): start one with `yagna service run`, or a local Golem with "
+        "`nima-golem devnet up --detach`."
+    )
+
+
+def refusal(api_url: str, method: str, path: str, status: int, answer: str) -> str:
+    """Returns the message about a request that a daemon answered with an HTTP error.
+
+    Args:
+        api_url: URL of the daemon.
+        method, path: the request.
+        status: the HTTP status.
+        answer: the body of the answer: a JSON object with the field `message`, if the daemon wrote it.
+    """
+    return (
+        f"The yagna daemon at {api_url} answered {status} to {method} {path}: {reason_in(answer).rstrip('.')}. "
+        "See its log for the cause."
+    )
+
+
+def reason_in(answer: str) -> str:
+    """Returns the reason that a daemon's answer gives, as one short line: not its JSON, and not a proxy's HTML."""
+    text = answer.strip()
+    if text.startswith("<"):
+        return "a page in HTML, as a proxy sends it"
+    try:
+        value = json.loads(text)
+        text = str(value["message"]) if isinstance(value, dict) and value.get("message") else text
+    except ValueError:
+        pass
+    return one_line(text)[:_LONGEST_ANSWER] or "it gave no reason"

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, longest: float) -> None:
     """Ends every agreement of the ledger that is still open, and accepts its invoice if an activity was begun.
 
-    `longest`: seconds after which agreements end by themselves. Raises the errors of `Wallet`.
+    `longest`: seconds after which agreements end by themselves. Raises the errors of `Wallet`, but not those about a
+    single bill.
     """
     orphans = accounts.ledger.open_agreements()
     for entry in orphans:
@@ -39,40 +40,54 @@ async def settle_orphans(wallet: Wallet, accounts: Accounts, allocation: str, lo
 
 
 async def collect_bills(wallet: Wallet, accounts: Accounts, allocation: str, patience: float) -> None:
-    """Accepts the valid invoices of all open agreements; waits up to `patience` seconds for them, with 0 not at all.
+    """Settles the invoices of all open agreements; waits up to `patience` seconds for them, with 0 not at all.
 
-    Raises the errors of `Wallet`.
+    A bill that cannot be settled stays open, and does not hold up the others. Raises the errors of `Wallet` about the
+    list of invoices.
     """
     waiting = {entry["agreement"] for entry in accounts.ledger.open_agreements()}
+    cancelled: dict[str, Decimal] = {}
     deadline = time.monotonic() + patience
     while waiting:
-        for agreement in list(waiting):
-            for invoice in await wallet.invoices(agreement):
-                await _settle(wallet, accounts, allocation, agreement, invoice)
+        for invoice in await wallet.invoices():
+            agreement = str(invoice["agreementId"])
+            if agreement not in waiting:
+                continue
+            if invoice["status"] == "CANCELLED":  # by the provider, which may send another one
+                cancelled[agreement] = Decimal(invoice["amount"])
+            elif await _settle(wallet, accounts, allocation, agreement, invoice):
                 waiting.remove(agreement)
-                break
         if time.monotonic() >= deadline:
             break
         await asyncio.sleep(0.5)
-    for agreement in waiting:
-        logger.warning("no invoice yet for agreement %s", agreement)
+    for agreement in waiting & cancelled.keys():
+        accounts.ledger.record("invoice_cancelled", agreement=agreement, amount=cancelled[agreement])
+    for agreement in waiting - cancelled.keys():
+        logger.warning("no invoice yet for agreement %s, or none that could be settled", agreement)
 
 
-async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement: str, invoice: dict[str, Any]) -> None:
-    amount = Decimal(invoice["amount"])
-    if invoice["status"] in (
-        "ACCEPTED",
-        "SETTLED",
-    ):  # killed before it wrote that it accepted
+async def _settle(wallet: Wallet, accounts: Accounts, allocation: str, agreement: str, invoice: dict[str, Any]) -> bool:
+    """Accepts or rejects an invoice. Returns False if it stays open, because the daemon did not take the answer."""
+    amount, status = Decimal(invoice["amount"]), invoice["status"]
+    if status in ("ACCEPTED", "SETTLED"):  # killed before it wrote that it accepted
         accounts.invoice(agreement, amount)
-    elif invoice["status"] == "REJECTED":  # killed before it wrote that it rejected
+    elif status == "REJECTED":  # killed before it wrote that it rejected
         accounts.reject_invoice(agreement, amount, "it was rejected")
+    elif status not in ("RECEIVED", "FAILED"):
+        logger.warning("the invoice for agreement %s has the unknown state %s, and is left open", agreement, status)
+        return False
     elif accounts.approve(agreement, amount):
-        if amount > 0:
-            await wallet.accept(invoice["invoiceId"], amount, allocation)
+        try:
+            if amount > 0:
+                await wallet.accept(invoice["invoiceId"], amount, allocation)
+        except GolemError as error:
+            accounts.revoke(agreement)
+            logger.warning("the invoice of %s GLM for agreement %s stays open: %s", amount, agreement, error)
+            return False
         accounts.invoice(agreement, amount)
     else:
         await reject_invoice(wallet, accounts, agreement, invoice["invoiceId"], amount)
+    return True
 
 
 async def reject_invoice(wallet: Wallet, accounts: Accounts, agreement: str, invoice_id: str, amount: Decimal) -> None:

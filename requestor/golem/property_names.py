@@ -18,6 +18,7 @@ TASK_PACKAGE = "golem.srv.comp.task_package"
 PACKAGE_FORMAT = "golem.srv.comp.vm.package_format"
 MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 EXPIRATION = "golem.srv.comp.expiration"  # milliseconds since 1970
+RUN_MARK = "nima-golem.run"  # of this program: marks the demands of one run
 
 # prices and payment; the question mark is part of three of these names
 PRICING_MODEL = "golem.com.pricing.model"

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from datetime import timedelta
 from decimal import Decimal
 
-from requestor.errors import ConfigurationError
+from requestor.errors import ConfigurationError, GolemError
+from requestor.golem.leftovers import Leftover, release_or_remember
 from requestor.golem.orphans import collect_bills, settle_orphans
 from requestor.golem.wallet import Wallet
 from requestor.money import Accounts, show_glm
 
-# Agreements of 5 h or longer would need payments during the run, which yapapi's strategy then asks for.
-LONGEST_RUN = timedelta(hours=4)
+# Agreements of 5 h or longer would need payments before their end, which yapapi's strategy then asks for.
+LONGEST_AGREEMENT = timedelta(hours=4)
+# The demand is published anew after half of this time, so that a new agreement has at least the other half before it.
+# One minute remains for the last files and the bill.
+LONGEST_TASK = LONGEST_AGREEMENT / 2 - timedelta(minutes=1)
+LIFETIME = LONGEST_AGREEMENT + timedelta(
+    hours=1
+)  # of an allocation: the bill of the last agreement comes after its end
+
+logger = logging.getLogger(__name__)
+
+
+def agreements_for(seconds: float) -> int:
+    """Returns the number of agreements, one after the other, that a provider signs for so many seconds of work."""
+    return max(1, math.ceil(seconds / LONGEST_AGREEMENT.total_seconds()))
 
 
 class Reservation:
     """The allocation of a run. One that yapapi makes would exist for ten years if this process were killed.
 
-    Every method raises the errors of `Wallet`.
+    Every method raises the errors of `Wallet`, except `release`.
+
+    Attributes:
+        left_open: sentences about what could not be released.
     """
 
     def __init__(self, wallet: Wallet, accounts: Accounts) -> None:
         self._wallet = wallet
         self._accounts = accounts
         self._allocation: str | None = None
+        self._amount = Decimal(0)
+        self._until = 0.0
+        self.left_open: list[str] = []
 
     @property
     def allocation(self) -> str:
@@ -31,8 +54,13 @@ class Reservation:
         assert self._allocation is not None, "nothing is reserved"
         return self._allocation
 
+    @property
+    def seconds_left(self) -> float:
+        """Returns the seconds until the allocation expires."""
+        return self._until - time.time()
+
     async def make(self) -> tuple[Decimal, str]:
-        """Reserves the rest of the budget. Returns the amount in GLM, and the wallet's address.
+        """Reserves what no accepted bill has used of the budget; returns this amount in GLM, and the wallet's address.
 
         Releases what a killed process of this run had reserved. Raises ConfigurationError if nothing is left.
         """
@@ -40,26 +68,56 @@ class Reservation:
         for leaked in accounts.ledger.open_allocations():
             await self._wallet.release(leaked)
             accounts.ledger.record("allocation_released", id=leaked)
-        left = accounts.budget - accounts.spent
+        left = accounts.budget - accounts.accepted
         if left <= 0:
             raise ConfigurationError(
-                f"--budget {show_glm(accounts.budget)}: this run has cost {show_glm(accounts.spent)} already, so that "
-                "nothing is left. Give the command again with a larger budget."
+                f"--budget {show_glm(accounts.budget)}: this run has cost {show_glm(accounts.accepted)} already, so "
+                "that nothing is left. Give the command again with a larger budget."
             )
-        self._allocation, address = await self._wallet.allocate(left, LONGEST_RUN + timedelta(hours=1))
+        self._allocation, address = await self._wallet.allocate(left, LIFETIME)
+        self._amount, self._until = left, time.time() + LIFETIME.total_seconds()
         accounts.ledger.record("allocation", id=self._allocation, amount=left)
         return left, address
 
+    async def renew(self) -> None:
+        """Makes a new allocation in place of the present one, because yagna releases one at its end in any case."""
+        await self._wallet.release(self.allocation)
+        self._accounts.ledger.record("allocation_released", id=self.allocation)
+        self._allocation = None
+        await self.make()
+
     async def settle_orphans(self) -> None:
         """Ends the agreements that a killed process of this run left open, and pays for them."""
-        await settle_orphans(self._wallet, self._accounts, self.allocation, LONGEST_RUN.total_seconds())
+        await settle_orphans(self._wallet, self._accounts, self.allocation, LONGEST_AGREEMENT.total_seconds())
 
-    async def collect_bills(self) -> None:
-        """Pays the invoices that have arrived, and does not wait for others."""
-        await collect_bills(self._wallet, self._accounts, self.allocation, patience=0)
+    async def collect_bills(self, patience: float = 0) -> None:
+        """Pays the invoices that have arrived, and waits up to `patience` seconds for others."""
+        await collect_bills(self._wallet, self._accounts, self.allocation, patience)
+
+    async def end_agreement(self, agreement: str, reason: str, until: float) -> None:
+        """Ends an agreement; if that fails, remembers it. `until`: Unix time at which it ends by itself."""
+        leftover = Leftover("agreement", agreement, self._wallet.api_url, "", until)
+        self._note(await release_or_remember(leftover, lambda: self._wallet.terminate(agreement, reason)))
+
+    async def withdraw_demands(self, mark: str) -> None:
+        """Takes the demands off the market that carry a run's mark; one that stays ends by itself after an hour."""
+        try:
+            await self._wallet.withdraw_demands(mark)
+        except GolemError as error:
+            logger.warning("a demand may stay on the market for an hour: %s", error)
 
     async def release(self) -> None:
-        if self._allocation is not None:
-            await self._wallet.release(self._allocation)
-            self._accounts.ledger.record("allocation_released", id=self._allocation)
-            self._allocation = None
+        """Releases the allocation. If that fails, remembers it for the next command, and raises nothing."""
+        if (allocation := self._allocation) is None:
+            return
+        leftover = Leftover("allocation", allocation, self._wallet.api_url, str(self._amount), self._until)
+        problem = await release_or_remember(leftover, lambda: self._wallet.release(allocation))
+        self._note(problem)
+        if problem is None:
+            self._accounts.ledger.record("allocation_released", id=allocation)
+        self._allocation = None
+
+    def _note(self, problem: str | None) -> None:
+        if problem is not None:
+            logger.warning("%s", problem)
+            self.left_open.append(problem)

@@ -1,14 +1,36 @@
-"""Repeats an action that may fail for a while, with growing pauses between the attempts."""
+"""Repeats an action that may fail for a while, with growing pauses between the attempts.
+
+A request to a daemon is sent again if it failed for a reason that passes: a restart, too many requests, a broken proxy.
+One that may have taken effect is only sent again if that does no harm: a second demand, agreement or activity would
+stay, and cost.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from enum import Enum
 from typing import TypeVar
+
+import aiohttp
 
 _Result = TypeVar("_Result")
 _Failure = TypeVar("_Failure", bound=Exception)
+
+PATIENCE = 75.0  # seconds for which an absent daemon is waited for: one that is restarted is back within a minute
+ATTEMPTS = 7  # number of attempts at a request that the daemon answers with an error of its own
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
+
+_UNTOUCHED = (429, 503)
+_AWAY = (502, 504)
+_HARMLESS_POSTS = re.compile(r"/(terminate|accept|reject|wait)$")  # the second one changes nothing
+_ABOUT_PROVIDER = re.compile(r"GSB|endpoint address not found", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
 
 
 def growing_pauses(first: float, factor: float, longest: float = math.inf) -> Iterator[float]:
@@ -44,3 +66,88 @@ async def retry_until_success(
             before_pause(failure, pause)
         await sleep(pause)
     return await attempt()
+
+
+class Trouble(Enum):
+    """Names the ways in which a request fails that may succeed later."""
+
+    UNTOUCHED = "the daemon has not handled the request"
+    AWAY = "no answer of the daemon came, so that nobody knows whether the request took effect"
+    ERROR = "the daemon had an error"
+
+
+def trouble_of_status(status: int, answer: str) -> Trouble | None:
+    """Returns the trouble that an HTTP status means; None if sending the request again would not help.
+
+    Args:
+        status: the HTTP status, 400 or above.
+        answer: the body of the answer. A 500 that is about an unreachable provider is no trouble of the daemon.
+    """
+    if status in _UNTOUCHED:
+        return Trouble.UNTOUCHED
+    if status in _AWAY:
+        return Trouble.AWAY
+    if status == 500 and not about_provider(answer):
+        return Trouble.ERROR
+    return None
+
+
+def about_provider(answer: str) -> bool:
+    """Returns True if a daemon's answer says that a provider could not be reached over the service bus."""
+    return _ABOUT_PROVIDER.search(answer) is not None
+
+
+def trouble_of_error(error: BaseException) -> Trouble | None:
+    """Returns the trouble that an exception of aiohttp means; None for any other exception."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Trouble.UNTOUCHED
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | asyncio.TimeoutError):
+        return Trouble.AWAY
+    return None
+
+
+def may_repeat(method: str, path: str, trouble: Trouble) -> bool:
+    """Returns True if a request may be sent again after a trouble, because that cannot have an effect twice."""
+    if method.upper() != "POST" or trouble is Trouble.UNTOUCHED:
+        return True
+    return _HARMLESS_POSTS.search(path) is not None
+
+
+async def repeat_request(
+    method: str,
+    path: str,
+    send: Callable[[], Awaitable[_Result]],
+    trouble_of: Callable[[Exception], Trouble | None],
+    patience: float = PATIENCE,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> _Result:
+    """Sends a request until it succeeds, or fails for good; returns its result.
+
+    Args:
+        method: HTTP method.
+        path: path of the URL, without the query.
+        send: sends the request once.
+        trouble_of: returns the trouble that a failure of `send` means; None if the failure is final.
+        patience: seconds after which an absent daemon is given up, provided that `ATTEMPTS` were made; 0 makes a
+            single attempt.
+        sleep: waits for some seconds.
+        clock: returns the time in seconds.
+
+    Raises:
+        Exception: the failure of the last attempt.
+    """
+    begun = clock()
+    for attempt, pause in enumerate(growing_pauses(FIRST_PAUSE, 2.0, LONGEST_PAUSE), 1):
+        try:
+            return await send()
+        except Exception as error:
+            trouble = trouble_of(error)
+            if trouble is None or not may_repeat(method, path, trouble) or not patience:
+                raise
+            tired = trouble is Trouble.ERROR or clock() - begun >= patience
+            if attempt >= ATTEMPTS and tired:
+                raise
+            logger.info("%s %s is sent again in %.2g s: %s", method, path, pause, error or type(error).__name__)
+        await sleep(pause)
+    raise AssertionError("pauses have no end")

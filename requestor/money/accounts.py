@@ -171,6 +171,11 @@ class Accounts:
         return self._paid() + sum(running, Decimal(0))
 
     @property
+    def accepted(self) -> Decimal:
+        """Returns the GLM of all accepted bills, of this session and earlier ones."""
+        return self._paid()
+
+    @property
     def committed(self) -> Decimal:
         """Returns the most GLM that can be billed by now."""
         return self._committed(self.clock())
@@ -192,6 +197,10 @@ class Accounts:
             return False
         self._invoiced[agreement] = amount
         return True
+
+    def revoke(self, agreement: str) -> None:
+        """Records that an approved invoice could not be accepted, and is open again."""
+        self._invoiced.pop(agreement, None)
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
         """Records an accepted debit note. Its amount, the activity's cost so far, is paid apart from the invoice."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from requestor.records.journal import append, lines
 
-_CLOSING = ("invoice", "invoice_rejected", "agreement_ended")
+_CLOSING = ("invoice", "invoice_rejected", "invoice_cancelled", "agreement_ended")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Receipt:
     agreements: number of its agreements.
     tasks: number of tasks that it finished with a result.
     paid_glm: GLM that are accepted for payment.
+    open_bills: number of its agreements for which no bill was accepted, rejected or cancelled yet, although one must
+        come.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Receipt:
     agreements: int
     tasks: int
     paid_glm: Decimal
+    open_bills: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields by name; the amount is an exact text."""
@@ -46,7 +49,7 @@ class Ledger:
         promise {agreement, job, seconds, committed}   (before the task; committed: the most that all may bill by then)
         task {agreement, job, ok} · rejected {agreement, job, reason}   (the task's result was refused)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by the requestor)
-        invoice_rejected {agreement, amount, reason}
+        invoice_rejected {agreement, amount, reason} · invoice_cancelled {agreement, amount}   (by the provider)
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,6 +91,9 @@ class Ledger:
     def has_begun(self, agreement: str) -> bool:
         """Returns True if an activity is known to have run under an agreement, so that a bill must come."""
         return self._has("activity_created", agreement)
+
+    def _begun(self) -> set[str]:
+        return {entry["agreement"] for entry in self.entries() if entry["event"] == "activity_created"}
 
     def _has(self, event: str, agreement: str) -> bool:
         return any(entry["event"] == event and entry["agreement"] == agreement for entry in self.entries())
@@ -140,6 +146,7 @@ class Ledger:
     def receipts(self) -> list[Receipt]:
         """Returns one receipt for each provider, in the order in which they were first hired."""
         payments = self.costs()
+        unbilled = {entry["agreement"] for entry in self.open_agreements()} & self._begun()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
         tasks: dict[str, int] = {}
@@ -155,7 +162,7 @@ class Ledger:
             own = [agreement for agreement, owner in provider_of.items() if owner == provider]
             done = sum(tasks.get(agreement, 0) for agreement in own)
             paid = sum((payments.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
-            receipts.append(Receipt(name, provider, len(own), done, paid))
+            receipts.append(Receipt(name, provider, len(own), done, paid, len(unbilled.intersection(own))))
         return receipts
 
     def spent(self) -> Decimal:

@@ -38,9 +38,11 @@ ALLOWED: dict[str, set[str]] = {
     "requestor.money": {"requestor.records"},
     "requestor.golem": {"nima.safe_io", "requestor.money"},
     "requestor.scoring.serving": {"nima.photos", "nima.scoring"},
+    "requestor.backends.market": {"nima.safe_io", "requestor.golem", "requestor.money"},
     "requestor.backends": {
         "nima.safe_io",
         "nima.wire",
+        "requestor.backends.market",
         "requestor.golem",
         "requestor.golem.gftp",
         "requestor.image",
@@ -360,19 +362,21 @@ def test_docstrings_begin_with_what_is_done() -> None:
     assert len(clauses) <= 20, clauses
 
 
-def test_two_modules_of_the_requestor_import_yapapi() -> None:
-    users = {
-        str(path.relative_to(ROOT))
-        for path in sources("requestor")
-        if any(name.split(".")[0] in YAPAPI for name, _ in imported(path))
-    }
-    assert users == {"requestor/backends/golem.py", "requestor/backends/yapapi_private.py"}
+def yapapi_users() -> set[Path]:
+    """The modules of the requestor that import yapapi, or the clients below it."""
+    return {path for path in sources("requestor") if any(name.split(".")[0] in YAPAPI for name, _ in imported(path))}
+
+
+def test_one_backend_and_its_market_import_yapapi() -> None:
+    backends = ROOT / "requestor" / "backends"
+    assert yapapi_users() == {backends / "golem.py", *(backends / "market").glob("[!_]*.py")}
 
 
 def test_the_private_names_of_yapapi_are_used_in_one_module() -> None:
-    path = ROOT / "requestor" / "backends" / "golem.py"
     private = [
-        f"line {node.lineno}: {ast.unparse(node)}"
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path in yapapi_users()
+        if path.name != "yapapi_private.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
         if ast.unparse(node.value) != "self"

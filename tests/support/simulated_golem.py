@@ -25,11 +25,12 @@ from typing import Any
 import pytest
 import yapapi
 from yapapi import events
-from yapapi.rest.activity import BatchTimeoutError, CommandExecutionError
+from yapapi.rest.activity import BatchError, BatchTimeoutError, CommandExecutionError
 from yapapi.rest.market import AgreementDetails
 from yapapi.strategy import SCORE_REJECTED
 
 from nima.wire.jobs import PROTOCOL, JobResult
+from requestor.golem.property_names import EXPIRATION
 from requestor.money.amounts import Price
 
 START = 1_800_000_000.0  # Unix seconds at which virtual time begins
@@ -58,6 +59,7 @@ class VirtualTime(selectors.SelectSelector):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "monotonic", lambda: self.now)
+            patch.setattr(time, "time", lambda: START + self.now)
             patch.setattr("requestor.records.ledger.datetime", Clock)
             patch.setattr("requestor.golem.orphans.datetime", Clock)
             patch.setattr("requestor.records.journal.os.fsync", lambda handle: None)
@@ -105,6 +107,7 @@ class Conduct:
             "golem.com.scheme": "payu",
             "golem.inf.cpu.threads": self.threads,
             "golem.inf.mem.gib": 4,
+            "golem.com.payment.platform.erc20-hoodi-tglm.address": "0xprovider",
         }  # fmt: skip
 
 
@@ -133,6 +136,8 @@ class Market:
         unpaid: bills that were in order, and were not accepted.
         bills: the invoices that were sent, by agreement.
         working: the activities that have not ended, by agreement.
+        demands, reserved: numbers of demands and of allocations that were made.
+        broken: number of attempts that the end of an agreement broke off.
     """
 
     clock: VirtualTime
@@ -142,6 +147,10 @@ class Market:
     unpaid: list[str] = field(default_factory=list)
     bills: dict[str, dict[str, Any]] = field(default_factory=dict)
     working: dict[str, Working] = field(default_factory=dict)
+    api_url: str = "http://127.0.0.1:1"
+    demands: int = 0
+    broken: int = 0
+    reserved: int = 0
     allocations: set[str] = field(default_factory=set)
     _numbers: Any = field(default_factory=itertools.count)
 
@@ -172,6 +181,7 @@ class Market:
         assert amount > 0
         name = f"allocation-{self.number()}"
         self.allocations.add(name)
+        self.reserved += 1
         return name, "0xwallet"
 
     async def release(self, allocation: str) -> None:
@@ -180,8 +190,10 @@ class Market:
     async def terminate(self, agreement: str, reason: str) -> None:
         self.end(agreement)
 
-    async def invoices(self, agreement: str) -> list[dict[str, Any]]:
-        return [self.bills[agreement]] if agreement in self.bills else []
+    async def invoices(self) -> list[dict[str, Any]]:
+        return list(self.bills.values())
+
+    async def withdraw_demands(self, mark: str) -> None: ...
 
     async def accept(self, invoice: str, amount: Decimal, allocation: str) -> None:
         """Accepts a bill, which must be unpaid, in full."""
@@ -229,8 +241,9 @@ class SimulatedGolem:
         self._market, self._strategy, self._consume = market, options["strategy"], options["event_consumer"]
         self._agreements: dict[str, Any] = {}
         self._engine = SimpleNamespace(
-            _budget_allocations=[], create_activity=self._create, _get_agreement_by_id=self._agreements.__getitem__
-        )
+            _budget_allocations=[], create_activity=self._create, _get_agreement_by_id=self._agreements.__getitem__,
+            _api_config=SimpleNamespace(market=None, payment=None, activity=None), add_job=lambda job: None,
+        )  # fmt: skip
 
     async def start(self) -> None: ...
 
@@ -239,6 +252,11 @@ class SimulatedGolem:
         for agreement in self._agreements.values():
             if agreement.id in self._market.working:
                 await self._settle(agreement)
+
+    def _publish(self) -> None:
+        self._market.demands += 1
+        subscription = SimpleNamespace(close=lambda: asyncio.get_running_loop().call_later(5, self._publish))
+        self._emit(events.SubscriptionCreated(job=None, subscription=subscription))
 
     def _emit(self, event: events.Event) -> None:
         asyncio.get_running_loop().call_soon(self._consume, event)
@@ -255,6 +273,14 @@ class SimulatedGolem:
     async def execute_tasks(self, worker: Any, seats: list[Any], **options: Any) -> AsyncIterator[None]:
         """Hires providers for all seats until the workers have left them; yields nothing."""
         assert options["implicit_init"] is False
+        ends = START + self._market.clock.now + options["timeout"].total_seconds()
+        self._demand = {EXPIRATION: int(1000 * ends)}
+        job = SimpleNamespace(
+            find_offers=None, expiration_time=None, _demand_builder=SimpleNamespace(properties=self._demand),
+            agreements_pool=SimpleNamespace(_offer_buffer={}), _exc_info=None,
+        )  # fmt: skip
+        self._engine.add_job(job)
+        self._publish()
         crew = [asyncio.create_task(self._seat(worker)) for _ in range(options["max_workers"])]
         try:
             await asyncio.wait(crew)
@@ -303,7 +329,7 @@ class SimulatedGolem:
             try:
                 script = await anext(scripts)
                 while True:
-                    if error := await self._perform(script, work.conduct):
+                    if error := await self._perform(script, work.conduct, agreement):
                         script = await scripts.athrow(error)
                     else:
                         script = await scripts.asend(None)
@@ -321,6 +347,7 @@ class SimulatedGolem:
         conduct = self._market.conducts[provider]
         details = SimpleNamespace(
             provider_view=AgreementDetails.View(conduct.offer()),
+            requestor_view=AgreementDetails.View(dict(self._demand)),
             provider_node_info=SimpleNamespace(name=provider),
             raw_details=SimpleNamespace(offer=SimpleNamespace(provider_id=provider)),
         )
@@ -329,14 +356,20 @@ class SimulatedGolem:
         self._emit(events.AgreementConfirmed(job=None, agreement=agreement))
         return agreement
 
-    async def _perform(self, script: Script, conduct: Conduct) -> Exception | None:
+    async def _perform(self, script: Script, conduct: Conduct, agreement: Any) -> Exception | None:
         dice, limit = self._market.dice, script.timeout.total_seconds()
+        left = agreement.details.requestor_view.properties[EXPIRATION] / 1000 - START - self._market.clock.now
         takes = conduct.task * dice.lognormvariate(0, 0.3) + (conduct.deploy if script.deploys else 0)
         fate = dice.random()
         if fate < conduct.hangs or takes > limit:
-            await asyncio.sleep(limit)
-            return BatchTimeoutError()
+            takes = limit
+        if takes > left:
+            await asyncio.sleep(left)
+            self._market.broken += 1
+            return BatchError("Activity terminated by provider")
         await asyncio.sleep(takes)
+        if takes == limit:
+            return BatchTimeoutError()
         if fate < conduct.hangs + conduct.fails:
             return dice.choice([CommandExecutionError("run", "exited with code 1"), RuntimeError("connection lost")])
         job = script.job

@@ -10,7 +10,12 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
-from requestor.backends.yapapi_private import CreateActivity, agreement_of, create_activities_with, pay_from
+from requestor.backends.market.yapapi_private import (
+    CreateActivity,
+    agreement_of,
+    create_activities_with,
+    pay_from,
+)
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 from yapapi import Golem, WorkContext  # noqa: E402
