@@ -15,14 +15,16 @@ from nima.ava import read_ratings
 from nima.model import checkpoint, initial_model
 from nima.wire import default_plan, max_update_bytes, schema_of
 from nima.wire import max_features_bytes as max_feature_bytes
+from requestor.backends import offer_filter
 from requestor.errors import GolemError
 from requestor.evaluation import chosen_test_split
-from requestor.golem import GolemConnection, Offer, chosen_subnet, scan_offers
+from requestor.golem import GolemConnection, Offer, chosen_subnet, survey_market
 from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Price, show_glm
 from requestor.setup import golem_environment
 from requestor.terminal import Column, show_duration, table_lines, terminal_width
 from requestor.training.data import SHARD_IMAGES, holdout_images
 from requestor.training.options import TrainOptions
+from requestor.training.providers import ban_list
 from requestor.training.strategies import STRATEGIES, Strategy
 
 MARKET_SECONDS = 5.0  # time for which offers are collected before a run is estimated
@@ -187,14 +189,15 @@ def market_assumptions(options: TrainOptions) -> Assumptions:
     connection = GolemConnection.from_environment(environment, options.network)
     subnet = chosen_subnet(environment, options.subnet)
     try:
-        offers = asyncio.run(scan_offers(connection, subnet, MARKET_SECONDS))
+        banned = ban_list().read()
+        wanted = offer_filter(connection, subnet, options.max_price, banned.__contains__)
+        survey = asyncio.run(survey_market(connection, wanted, MARKET_SECONDS))
     except GolemError as error:
         return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
-    affordable = [offer for offer in offers if offer.first_hour <= options.max_price]
-    if not affordable:
-        asked = f"none of {len(offers)} offers in subnet {subnet} is below --max-price"
+    if not survey.taken:
+        asked = f"nobody in subnet {subnet} would be hired: {survey.describe()}"
         return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
-    return usual.at_market(affordable, options.workers, f"offers in subnet {subnet} now")
+    return usual.at_market(survey.taken, options.workers, f"offers in subnet {subnet} now")
 
 
 def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:

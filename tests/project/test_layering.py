@@ -155,6 +155,7 @@ ALLOWED: dict[str, set[str]] = {
         "requestor.setup",
         "requestor.terminal",
         "requestor.training.data",
+        "requestor.training.providers",
     },
     "requestor.training.run": {
         "nima.ava",
