@@ -1,0 +1,69 @@
+"""A daemon whose requests fail: the run goes on, ends with its model, pays once, and leaves nothing open.
+
+`scripts/failing_daemon` tries every kind of request in every way, once and five times; here each way is tried once, with
+all kinds of requests in one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from ava_folder import make_ava_folder
+from failing_daemon import REQUESTS, FailingDaemon, Rule, Way
+from golem_requestor import Requestor
+
+from requestor.devnet.settlement import requestor_wallet, settle_bills
+from requestor.devnet.state import Devnet
+from requestor.records.ledger import Ledger
+
+pytestmark = pytest.mark.golem
+
+
+async def train(devnet: Devnet, rules: list[Rule], ava: Path, run_dir: Path) -> tuple[int, str]:
+    """Trains behind a failing daemon; returns the exit code and stderr."""
+    command = [sys.executable, "-m", "requestor.commands.main", "train", "--ava", str(ava), "--run-dir", str(run_dir)]
+    options = ["--budget", "2GLM", "--strategy", "embed", "--workers", "2", "--json"]
+    async with FailingDaemon.before(devnet.requestor.api_url, rules) as proxy:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *options,
+            env=os.environ | devnet.environment() | {"YAGNA_API_URL": f"{proxy.url}/"},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, stderr = await asyncio.wait_for(process.communicate(), 280)
+    return process.returncode or 0, stderr.decode()
+
+
+async def left_open(devnet: Devnet) -> dict[str, int]:
+    """Returns the numbers of allocations, demands and agreements that a devnet's requestor has open."""
+    async with Requestor.on(devnet) as requestor:
+        agreements = await requestor.call("GET", "/market-api/v1/agreements", state="Approved")
+        return {
+            "allocations": len(await requestor.call("GET", "/payment-api/v1/allocations")) - 1,  # one is its own
+            "demands": len(await requestor.call("GET", "/market-api/v1/demands")),
+            "agreements": len(agreements),
+        }
+
+
+@pytest.mark.usefixtures("chain_programs")
+@pytest.mark.parametrize("way", ["error", "busy", "bad gateway", "late", "reset"])
+def test_each_kind_of_request_fails_once(way: Way, tmp_path: Path, devnet: Devnet) -> None:
+    asyncio.run(settle_bills(devnet, 60))  # pays the debts of earlier tests
+    before = asyncio.run(requestor_wallet(devnet))
+    rules = [Rule(method, path, way) for method, path in REQUESTS]
+    ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
+    code, stderr = asyncio.run(train(devnet, rules, ava, run_dir))
+    assert code == 0, stderr
+    assert asyncio.run(left_open(devnet)) == {"allocations": 0, "demands": 0, "agreements": 0}
+    asyncio.run(settle_bills(devnet, 60))
+    left_the_wallet = before - asyncio.run(requestor_wallet(devnet))
+    assert left_the_wallet == Ledger(run_dir / "ledger.jsonl").spent()
+    assert left_the_wallet == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
+    assert sum(rule.hits for rule in rules) > len(rules) // 2
