@@ -61,7 +61,9 @@ CLOSING_SECONDS = 60.0  # time that providers have to end their activities and s
 BILL_SECONDS = 10.0  # time to wait for bills that yapapi has not seen
 CHECK_SECONDS = 2.0  # time between two checks of the demand and of the reservation
 SURVEY_SECONDS = 5.0  # time for which the market is asked why nobody comes
-VACANCY_SECONDS = 60.0  # age of a demand after which it is published again if a seat is free: offers come again then
+# Age of a demand after which it is published again if a seat is free, as all offers come again then: the second one if a
+# provider was lost on the way to its first task, for example because a request failed.
+VACANCY_SECONDS, LOSS_SECONDS = 60.0, 10.0
 RENEWAL_SECONDS = LONGEST_AGREEMENT.total_seconds() / 2  # age of a demand after which it is published again
 ALLOCATION_SECONDS = 1800.0  # time before the end of the allocation at which a new one is made
 
@@ -99,6 +101,7 @@ class GolemBackend:
         self._wallet = Wallet(settings.connection)
         self._reservation = Reservation(self._wallet, accounts)
         self._ending: set[asyncio.Task[None]] = set()  # agreements that are being ended
+        self._lost_provider = False
 
     async def __aenter__(self) -> GolemBackend:
         connection = self._settings.connection
@@ -230,8 +233,8 @@ class GolemBackend:
         """Publishes the demand again, and makes a new allocation, in time, until it is cancelled."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            vacant = self._crew.size < self._count
-            if self._demand.age > (VACANCY_SECONDS if vacant else RENEWAL_SECONDS):
+            if self._demand.age > self._renewal_age():
+                self._lost_provider = False
                 self._demand.renew()
             if self._reservation.seconds_left < ALLOCATION_SECONDS:
                 try:
@@ -240,6 +243,11 @@ class GolemBackend:
                     logger.warning("the allocation could not be renewed: %s", error)
                 else:
                     self._pay(self._reservation.allocation)
+
+    def _renewal_age(self) -> float:
+        if self._crew.size >= self._count:
+            return RENEWAL_SECONDS
+        return LOSS_SECONDS if self._lost_provider else VACANCY_SECONDS
 
     async def explain_absence(self) -> str:
         """Returns the number of offers on the market now, and why they are refused, as a text for people.
@@ -305,6 +313,8 @@ class GolemBackend:
     def _on_event(self, event: events.Event) -> None:
         """Writes agreements and accepted bills into the ledger, and logs failures; yapapi calls it for every event."""
         self._demand.on_event(event)
+        if isinstance(event, events.ProposalFailed | events.AgreementTerminated | events.ActivityCreateFailed):
+            self._lost_provider = True
         if isinstance(event, events.AgreementConfirmed):
             self._note_agreement(event.agreement)
         elif isinstance(event, events.AgreementRejected):

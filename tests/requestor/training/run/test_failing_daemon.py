@@ -1,8 +1,4 @@
-"""A daemon whose requests fail: the run goes on, ends with its model, pays once, and leaves nothing open.
-
-`scripts/failing_daemon` tries every kind of request in every way, once and five times; here each way is tried once, with
-all kinds of requests in one run.
-"""
+"""A daemon whose requests fail: the run goes on, ends with its model, pays once, and leaves nothing open."""
 
 from __future__ import annotations
 
