@@ -61,8 +61,8 @@ CLOSING_SECONDS = 60.0  # time that providers have to end their activities and s
 BILL_SECONDS = 10.0  # time to wait for bills that yapapi has not seen
 CHECK_SECONDS = 2.0  # time between two checks of the demand and of the reservation
 SURVEY_SECONDS = 5.0  # time for which the market is asked why nobody comes
-# Age of a demand after which it is published again if a seat is free, as all offers come again then: the second one if a
-# provider was lost on the way to its first task, for example because a request failed.
+# Age of a demand after which it is published again if a seat is free, as all offers come again then: the second one if
+# a provider was lost on the way to its first task, for example because a request failed.
 VACANCY_SECONDS, LOSS_SECONDS = 60.0, 10.0
 RENEWAL_SECONDS = LONGEST_AGREEMENT.total_seconds() / 2  # age of a demand after which it is published again
 ALLOCATION_SECONDS = 1800.0  # time before the end of the allocation at which a new one is made
