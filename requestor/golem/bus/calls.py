@@ -7,6 +7,7 @@ import uuid
 import zlib
 from typing import TypeAlias
 
+from nima.safe_io import one_line
 from requestor.errors import GolemError
 from requestor.golem.bus import flexbuffers
 from requestor.golem.bus.packets import MAX_PACKET, CallReply, CallRequest, Code
@@ -69,7 +70,7 @@ class Conversation:
         if isinstance(reply, ServiceBusError):
             raise reply
         if reply.code != Code.OK:
-            reason = reply.data.decode(errors="replace")[:500]
+            reason = one_line(reply.data[:4000].decode(errors="replace"), 500)
             raise ServiceBusError(f"The call to {self._address} failed: {reason}.", reply.code)
         return reply
 
@@ -78,12 +79,20 @@ class Conversation:
         del self._calls[self._id]
 
 
-def load(data: bytes) -> object:
-    """Decodes a payload, which some senders compress with zlib. Raises FlexBufferError."""
+def load(data: bytes, max_bytes: int = MAX_PACKET) -> object:
+    """Decodes a payload, which some senders compress with zlib.
+
+    Args:
+        data: the payload.
+        max_bytes: bytes that it may have after the decompression.
+
+    Raises:
+        FlexBufferError: it is too large, or no FlexBuffer.
+    """
     if data[:1] == b"\x78":  # zlib's first byte; a FlexBuffer may begin with it too
         try:
             inflater = zlib.decompressobj()
-            inflated = inflater.decompress(data, MAX_PACKET)
+            inflated = inflater.decompress(data, max_bytes)
             if inflater.eof:
                 return flexbuffers.decode(inflated)
         except zlib.error:

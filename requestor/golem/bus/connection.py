@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
@@ -37,10 +37,19 @@ from requestor.golem.bus.packets import (
 )
 
 Handler: TypeAlias = Callable[[str, str, object], Awaitable[object] | AsyncIterator[object]]
-"""`handler(caller, address, message)`: a coroutine that returns the reply, or an async generator of its parts."""
+"""`handler(caller, address, message)`: a coroutine that returns the reply, or an async generator of its parts.
 
-MAX_RUNNING_HANDLERS = 1024
+A large reply should be a function that returns the reply. It is called when the connection takes another message, so
+that replies which wait for a slow reader take no memory. A handler should keep nothing of a large message while it
+waits.
+"""
+
+MAX_CALLS = 1024
 """Number of calls that are served at a time; more are refused, so that many requests cannot use up the memory."""
+MAX_CALLS_OF_A_CALLER = 64
+"""Number of calls of one caller that are served at a time; Golem's own programs make at most 12."""
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of the largest message that a call may bring, decompressed; Golem's own messages are far smaller."""
 
 _Reply = TypeVar("_Reply")
 
@@ -64,7 +73,9 @@ class ServiceBus(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._handlers: dict[str, Handler] = {}
+        self._turn = asyncio.Lock()  # without it, all that wait would write at once when the buffer is empty
         self._running: set[asyncio.Task[None]] = set()
+        self._running_of: Counter[str] = Counter()  # caller → number of its calls
         self._calls: dict[str, Replies] = {}
         # The router answers these requests in order, and its answers do not name the request.
         self._registering: deque[asyncio.Future[RegisterReply]] = deque()
@@ -178,7 +189,7 @@ class ServiceBus(asyncio.Protocol):
         """
         conversation = Conversation(self._calls, address, timeout)
         try:
-            await self._send(conversation.request(message, caller))
+            await self._send(lambda: conversation.request(message, caller))
             reply = await conversation.next()
         finally:
             conversation.close()
@@ -197,7 +208,7 @@ class ServiceBus(asyncio.Protocol):
         """
         conversation = Conversation(self._calls, address, timeout)
         try:
-            await self._send(conversation.request(message, caller))
+            await self._send(lambda: conversation.request(message, caller))
             more = True
             while more:
                 reply = await conversation.next()
@@ -275,9 +286,11 @@ class ServiceBus(asyncio.Protocol):
             raise self._lost()
         self._transport.write(frame)
 
-    async def _send(self, packet: Packet) -> None:
-        await self._writable.wait()
-        self._write(packet)
+    async def _send(self, packet: Callable[[], Packet]) -> None:
+        """Makes a packet and writes it as soon as the connection takes one more."""
+        async with self._turn:
+            await self._writable.wait()
+            self._write(packet())
 
     async def _ask(self, request: Packet, queue: deque[asyncio.Future[_Reply]], timeout: float) -> _Reply:
         await self._writable.wait()
@@ -293,35 +306,54 @@ class ServiceBus(asyncio.Protocol):
     # ---- serving a call
 
     def _serve(self, request: CallRequest) -> None:
-        if len(self._running) >= MAX_RUNNING_HANDLERS:
-            self._write(_failure(request, "too many calls at once"))
+        caller = request.caller
+        problem = None
+        if len(self._running) >= MAX_CALLS or self._running_of[caller] >= MAX_CALLS_OF_A_CALLER:
+            problem = "too many calls at once"
+        elif len(request.data) > MAX_MESSAGE:
+            problem = f"the message has more than {MAX_MESSAGE} bytes"
+        if problem is not None:
+            if self._writable.is_set():  # otherwise nobody reads, and refusals would fill the memory
+                self._write(_failure(request, problem))
             return
+        self._running_of[caller] += 1
         task = asyncio.get_running_loop().create_task(self._run_handler(request))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda done: self._served(done, caller))
+
+    def _served(self, task: asyncio.Task[None], caller: str) -> None:
+        self._running.discard(task)
+        self._running_of[caller] -= 1
+        if not self._running_of[caller]:
+            del self._running_of[caller]
 
     async def _run_handler(self, request: CallRequest) -> None:
+        data, request = request.data, request._replace(data=b"")  # the message is not kept while its answer waits
         try:
+            handler = self._handler(request.address)
+            if handler is None:
+                raise LookupError("endpoint address not found")
             try:
-                await self._answer(request)
+                answer = handler(request.caller, request.address, load(data, MAX_MESSAGE))
+                del data
+                await self._answer(request, answer)
             except ServiceBusFault as fault:
-                await self._reply(request, {"Err": fault.payload})
+                payload = fault.payload
+                await self._reply(request, lambda: {"Err": payload})
         except Exception as error:  # the failure of a handler becomes the answer to its caller, and nothing else
             logger.debug("The call to %s failed.", request.address, exc_info=True)
+            failure = _failure(request, f"{error}")
             if not self.closed and not request.no_reply:
-                await self._send(_failure(request, f"{error}"))
+                await self._send(lambda: failure)
 
-    async def _answer(self, request: CallRequest) -> None:
-        handler = self._handler(request.address)
-        if handler is None:
-            raise LookupError("endpoint address not found")
-        answer = handler(request.caller, request.address, load(request.data))
+    async def _answer(self, request: CallRequest, answer: Awaitable[object] | AsyncIterator[object]) -> None:
         if isinstance(answer, AsyncIterator):
             async for part in answer:
-                await self._reply(request, {"Ok": part}, ReplyType.PARTIAL)
-            await self._reply(request, None)
+                await self._reply(request, lambda part=part: {"Ok": part}, ReplyType.PARTIAL)  # type: ignore[misc]
+            await self._reply(request, lambda: None)
         else:
-            await self._reply(request, {"Ok": await answer})
+            result = await answer
+            await self._reply(request, lambda: {"Ok": result() if callable(result) else result})
 
     def _handler(self, address: str) -> Handler | None:
         prefix = address
@@ -329,10 +361,13 @@ class ServiceBus(asyncio.Protocol):
             prefix = prefix.rpartition("/")[0]
         return self._handlers.get(prefix)
 
-    async def _reply(self, request: CallRequest, value: object, kind: ReplyType = ReplyType.FULL) -> None:
+    async def _reply(self, request: CallRequest, value: Callable[[], object], kind: ReplyType = ReplyType.FULL) -> None:
+        def packet() -> CallReply:
+            content = value()
+            return CallReply(request.request_id, Code.OK, kind, b"" if content is None else flexbuffers.encode(content))
+
         if not request.no_reply:
-            data = b"" if value is None else flexbuffers.encode(value)
-            await self._send(CallReply(request.request_id, Code.OK, kind, data))
+            await self._send(packet)
 
 
 def _failure(request: CallRequest, reason: str) -> CallReply:

@@ -5,7 +5,8 @@ bytes, lists and string-keyed dicts. The writer stores every value 8 bytes wide:
 one pass. Blobs are copied whole, so a 40 KiB file chunk costs microseconds.
 
 Buffers come from strangers. Their values may point at one another, so that a few hundred bytes can stand for terabytes.
-So the reader has a budget in proportion to the buffer's size; beyond it, reading ends with `FlexBufferError`.
+So the reader has a budget in proportion to the buffer's size; beyond it, reading ends with `FlexBufferError`. A value
+takes far more memory in Python than in a buffer, so their number is limited, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ VECTOR_INT2, VECTOR_FLOAT4 = 16, 24
 BLOB, BOOL, VECTOR_BOOL = 25, 26, 36
 
 MAX_DEPTH = 64
+MAX_VALUES = 1 << 18
+"""Number of values that a buffer may hold; Golem's messages hold a few hundred."""
 _WIDE = 3  # log2 of the 8 bytes that the writer gives to every value
 _INTEGER = {(INT, 1): "<b", (INT, 2): "<h", (INT, 4): "<i", (INT, 8): "<q"}
 _INTEGER |= {(UINT, 1): "<B", (UINT, 2): "<H", (UINT, 4): "<I", (UINT, 8): "<Q"}
@@ -36,7 +39,8 @@ def decode(buffer: bytes | memoryview) -> object:
     """Returns the value in `buffer`: None, bool, int, float, str, bytes, list or dict[str, …].
 
     Raises:
-        FlexBufferError: the buffer is malformed, nested more than 64 deep, or describes far more data than it holds.
+        FlexBufferError: the buffer is malformed, nested more than 64 deep, has more than `MAX_VALUES` values, or
+            describes far more data than it holds.
     """
     try:
         return _Reader(bytes(buffer)).root()
@@ -67,6 +71,7 @@ class _Reader:
         self.buffer = buffer
         # Honest buffers share nothing but keys, so they hold at least a byte for each element and character.
         self.budget = 4 * len(buffer) + 256
+        self.values = 0
         self.keys: dict[int, str] = {}
 
     def root(self) -> object:
@@ -106,6 +111,9 @@ class _Reader:
 
     def value(self, position: int, parent_width: int, packed: int, depth: int) -> object:
         self.spend(1)
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise FlexBufferError(f"The payload is a FlexBuffer with more than {MAX_VALUES} values.")
         if depth > MAX_DEPTH:
             raise FlexBufferError(f"The payload is nested more than {MAX_DEPTH} deep.")
         kind, width = packed >> 2, 1 << (packed & 3)

@@ -22,15 +22,23 @@ GOLEM_CHUNK = 40 * 1024
 CHUNK = 256 * 1024
 """Bytes that this project's provider end sends in one message. Any gftp accepts them. With `GOLEM_CHUNK`, the two
 daemons on the way would spend most of their time on the number of messages."""
-MAX_CHUNK = 4 * 1024 * 1024
-"""Bytes of the largest chunk that is served."""
+MAX_CHUNK = 1024 * 1024
+"""Bytes of the largest chunk that is served; a caller that asks for more gets so much."""
+MAX_READINGS = 4
+"""How often one caller may read each byte of a published file: once, and again if transfers break off.
+
+The daemon keeps what a caller does not take, so more would fill the daemon's memory.
+"""
 MAX_FILE = 4 * 1024**3
 """Bytes of the largest file that is received if the caller names no limit."""
 FILE_TOO_LARGE = "the file would have more than"
 """Begins the message to the sender of a file that is too large; the sender's error message repeats it."""
+SHA3_DIGITS = 64
+"""Number of hex digits of a file's hash."""
 MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
 """Environment variable with another limit for `gftp server`, in bytes."""
 
+_LIMITED = re.compile(r"at-most-(\d{1,18})-bytes")
 _URL = re.compile(r"gftp://(0x[0-9a-fA-F]{40})/([0-9A-Za-z]{1,128})")
 
 
@@ -44,6 +52,20 @@ def parse_url(url: str) -> tuple[str, str]:
     if match is None:
         raise TransferError(f"{url!r:.200} is no gftp URL: write gftp://NODE_ID/NAME.")
     return match[1], match[2]
+
+
+def folder_for_files_of(max_bytes: int, folder: Path) -> Path:
+    """Returns the folder, in `folder`, in which a file server receives no file of more than `max_bytes`.
+
+    yapapi's requests to the file server have no place for a limit, so the path has it.
+    """
+    return folder / f"at-most-{max_bytes}-bytes"
+
+
+def limit_of(path: Path, max_bytes: int) -> int:
+    """Returns the bytes that a file may have at `path`: those that its folder names, but not more than `max_bytes`."""
+    match = _LIMITED.fullmatch(path.parent.name)
+    return max_bytes if match is None else min(max_bytes, int(match[1]))
 
 
 def sha3_256(file: BinaryIO) -> str:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import secrets
+from collections import Counter
+from collections.abc import Awaitable
 from pathlib import Path
 from types import TracebackType
 
@@ -15,8 +17,11 @@ from requestor.golem.gftp.messages import (
     FILE_TOO_LARGE,
     MAX_CHUNK,
     MAX_FILE,
+    MAX_READINGS,
+    SHA3_DIGITS,
     PartialFile,
     chunk,
+    limit_of,
     number,
     parse_url,
     sha3_256,
@@ -29,8 +34,9 @@ class _Published:
     def __init__(self, path: Path) -> None:
         self.file = path.open("rb", buffering=0)  # kept open, because another file may soon have this name
         self.size = os.fstat(self.file.fileno()).st_size
+        self.served: Counter[str] = Counter()  # caller → bytes
 
-    async def handle(self, kind: str, message: object) -> object:
+    async def handle(self, caller: str, kind: str, message: object) -> object:
         if kind == "GetMetadata":
             return {"fileSize": self.size}
         if kind != "GetChunk":
@@ -39,10 +45,19 @@ class _Published:
             offset, size = number(message, "offset"), number(message, "size")
             if offset > self.size:
                 raise TransferError(f"there is nothing at {offset} of {self.size} bytes")
-            content = os.pread(self.file.fileno(), min(size, MAX_CHUNK, self.size - offset), offset)
-        except (TransferError, OSError) as error:
+            length = min(size, MAX_CHUNK, self.size - offset)
+            if self.served[caller] + length > MAX_READINGS * self.size:
+                raise TransferError(f"the file was sent {MAX_READINGS} times")
+        except TransferError as error:
             raise ServiceBusFault({"ReadError": str(error)}) from error
-        return {"offset": offset, "content": content}
+        self.served[caller] += length
+        return lambda: self.read(offset, length)  # is called when the connection takes the answer
+
+    def read(self, offset: int, length: int) -> object:
+        try:
+            return {"offset": offset, "content": os.pread(self.file.fileno(), length, offset)}
+        except (OSError, ValueError) as error:  # ValueError: the file was closed meanwhile
+            raise ServiceBusFault({"ReadError": str(error)}) from error
 
     def close(self) -> None:
         self.file.close()
@@ -51,7 +66,8 @@ class _Published:
 class _Expected:
     """Takes in a file that a provider sends. It appears under its name when it is complete and has the sender's hash.
 
-    The sender may begin again, for example if it missed a reply. A complete file does not change any more.
+    The sender may begin again, for example if it missed a reply. A complete file does not change any more. Who expects
+    the file may take that back by deleting it, also while it arrives.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
@@ -61,18 +77,29 @@ class _Expected:
         self.hash: str | None = None
         self.checking = asyncio.Lock()
 
-    async def handle(self, kind: str, message: object) -> object:
+    async def handle(self, caller: str, kind: str, message: object) -> object:
         try:
             if kind == "UploadChunk":
                 self.write(message.get("chunk") if isinstance(message, dict) else None)
             elif kind == "UploadFinished":
+                claimed = message.get("hash") if isinstance(message, dict) else None
+                del message  # it may be large, and others are waiting with theirs
+                if not isinstance(claimed, str) or len(claimed) != SHA3_DIGITS:
+                    raise ServiceBusFault("IntegrityError")
                 async with self.checking:
-                    await self.finish(message.get("hash") if isinstance(message, dict) else None)
+                    await self.finish(claimed)
             else:
                 raise ServiceBusFault({"InternalError": f"an upload knows no {kind}"})
         except (TransferError, OSError) as error:
             raise ServiceBusFault({"WriteError": str(error)}) from error
         return None
+
+    @property
+    def taken_back(self) -> bool:
+        if self.hash is not None:
+            return not self.partial.path.exists()
+        file = self.partial.file
+        return file.closed or os.fstat(file.fileno()).st_nlink == 0
 
     def write(self, message: object) -> None:
         offset, content = chunk(message)
@@ -81,21 +108,25 @@ class _Expected:
         if self.checking.locked():
             raise TransferError("the file is being checked")
         if self.hash is None:
+            if self.taken_back:
+                raise TransferError("the file is not expected any more")
             self.partial.write(offset, content)
             self.received += len(content)
 
-    async def finish(self, expected: object) -> None:
+    async def finish(self, claimed: str) -> None:
         if self.hash is None:
+            if self.taken_back:
+                raise TransferError("the file is not expected any more")
             file = self.partial.file
             # If fewer bytes came than the file is long, it has holes. It is refused without reading it.
             complete = self.received >= os.fstat(file.fileno()).st_size
-            if not complete or await asyncio.to_thread(sha3_256, file) != expected:
+            if not complete or await asyncio.to_thread(sha3_256, file) != claimed:
                 self.received = 0
                 file.truncate(0)
                 raise ServiceBusFault("IntegrityError")
             self.partial.keep()
-            self.hash = str(expected)
-        elif expected != self.hash:
+            self.hash = claimed
+        elif claimed != self.hash:
             raise ServiceBusFault("IntegrityError")
 
     def close(self) -> None:
@@ -148,11 +179,14 @@ class FileServer:
     async def receive(self, path: Path) -> str:
         """Opens a URL to which one file may be uploaded; the file then appears at `path`.
 
+        The file may have as many bytes as `path` says, see `folder_for_files_of`, or else as this server allows.
+
         Raises:
             TransferError: the file cannot be written, or the daemon cannot be reached.
         """
+        await self._close_what_was_taken_back()
         try:
-            file = _Expected(path, self._max_bytes)
+            file = _Expected(path, limit_of(path, self._max_bytes))
         except OSError as error:
             raise TransferError(f"No file can be received as {path}: {error}.") from error
         return await self._offer(secrets.token_hex(32), file)
@@ -164,6 +198,9 @@ class FileServer:
             TransferError: `url` is malformed.
         """
         _, name = parse_url(url)
+        return await self._close(name)
+
+    async def _close(self, name: str) -> bool:
         file = self._files.pop(name, None)
         if file is None:
             return False
@@ -172,6 +209,12 @@ class FileServer:
             with contextlib.suppress(ServiceBusError):
                 await self._bus.unregister(_prefix(name))
         return True
+
+    async def _close_what_was_taken_back(self) -> None:
+        """Frees the disk from files that were deleted while they arrived, and forgets those that were fetched."""
+        for name, file in list(self._files.items()):
+            if isinstance(file, _Expected) and not file.checking.locked() and file.taken_back:
+                await self._close(name)
 
     async def _offer(self, name: str, file: _Published | _Expected) -> str:
         replaced = self._files.pop(name, None)
@@ -187,12 +230,12 @@ class FileServer:
             raise TransferError(str(error)) from error
         return f"gftp://{self._node}/{name}"
 
-    async def _handle(self, caller: str, address: str, message: object) -> object:
+    def _handle(self, caller: str, address: str, message: object) -> Awaitable[object]:
         *_, name, kind = address.split("/")
         file = self._files.get(name)
         if file is None:
             raise ServiceBusFault({"InternalError": "the file is not published any more"})
-        return await file.handle(kind, message)
+        return file.handle(caller, kind, message)
 
     async def _connected(self) -> ServiceBus:
         """Returns the connection to the daemon. If there is none, connects and registers all files again."""
