@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+from nima.safe_io import one_line
 from nima.wire import JobResult
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import Board
@@ -46,7 +47,11 @@ class Attempt:
         self._board.complete(Outcome(self._task, self._provider, result, output, seconds=self._seconds, cost=cost))
 
     def fail(self, error: str) -> None:
-        """Ends the attempt with a failure for a reason; the board may give the task to another provider."""
+        """Ends the attempt with a failure for a reason; the board may give the task to another provider.
+
+        Here and below, the provider may have written the reason: it is made one printable line.
+        """
+        error = one_line(error)
         logger.warning("%s failed %s: %s", self._provider.name, self._task.job.job_id, error)
         self._record(ok=False)
         self._board.fail(self._task, self._provider, error, self._seconds)
@@ -56,11 +61,13 @@ class Attempt:
 
         Nothing is paid under the agreement if no other task of it has succeeded.
         """
+        error = one_line(error)
         self._ledger.record("rejected", agreement=self._agreement, job=self._task.job.job_id, reason=error)
         self.fail(error)
 
     def refuse(self, error: str) -> None:
         """Ends the attempt because the provider's program says that it is of another version."""
+        error = one_line(error)
         logger.error("%s refused %s: %s", self._provider.name, self._task.job.job_id, error)
         self._record(ok=False)
         self._board.refuse(self._task, self._provider, error, self._seconds)

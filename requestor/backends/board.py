@@ -142,11 +142,13 @@ class Board:
         return gathering and provider.id in self._seen and len(self._seen) < self._crew
 
     def complete(self, outcome: Outcome) -> None:
-        """Ends a task with the result of a provider; the result is ignored if the round is over."""
+        """Ends a task with the result of a provider; if the round is over, ignores the result and deletes its file."""
         self._proven = True
         self.at_work.pop(outcome.task.job.job_id, None)
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)
+        else:
+            _forget(outcome)
 
     def give_back(self, task: Task, reason: str | None = None) -> None:
         """Offers a task again that was not done, and blames nobody.
@@ -255,7 +257,8 @@ class Board:
                 if isinstance(outcome, ImageMismatch):
                     raise outcome
                 if outcome.task.job.job_id not in left:
-                    continue  # the outcome belongs to an earlier round, which is closed
+                    _forget(outcome)  # it belongs to an earlier round, which is closed
+                    continue
                 del left[outcome.task.job.job_id]
                 yield outcome
             for job_id, task in left.items():
@@ -264,6 +267,11 @@ class Board:
         finally:
             self._pending.clear()
             self._running.clear()
+
+
+def _forget(outcome: Outcome) -> None:
+    if outcome.output is not None:
+        outcome.output.unlink(missing_ok=True)
 
 
 def with_place(task: Task, store: str, threads: int) -> Task:

@@ -32,6 +32,7 @@ from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accoun
 
 METER_SECONDS = 5.0  # time between two requests for the cost of each activity
 LAST_SECONDS = 60.0  # time at the end of an agreement in which no task is computed
+_MOST_LINES = 100  # number of lines at the end of a program's stderr among which a line with text is looked for
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,18 @@ class Seat(Protocol):
 class CommandFailure:
     """A failed command of a script; its activity can still be used.
 
-    message: the daemon's message.
-    stderr: the program's stderr.
+    message: the daemon's message, in one printable line.
+    last_line: the last line of the program's stderr, printable; empty if it wrote none.
     """
 
     message: str
-    stderr: str
+    last_line: str
+
+    @classmethod
+    def of(cls, message: str, stderr: str) -> CommandFailure:
+        """Makes one from the message and the stderr as they came: both may hold anything."""
+        lines = [line for line in map(one_line, stderr.splitlines()[-_MOST_LINES:]) if line]
+        return cls(one_line(message), lines[-1][:400] if lines else "")
 
     @property
     def is_mismatch(self) -> bool:
@@ -97,10 +104,9 @@ class CommandFailure:
         return self.message.endswith(f" exited with code {EXIT_VERSION_MISMATCH}")
 
     def __str__(self) -> str:
-        lines = [line for line in self.stderr.strip().splitlines() if line.strip()]
-        if lines and self.is_mismatch:
-            return one_line(lines[-1])[:400]
-        return f"{self.message}: {lines[-1][:400]}" if lines else self.message
+        if self.last_line and self.is_mismatch:
+            return self.last_line
+        return f"{self.message}: {self.last_line}" if self.last_line else self.message
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,7 @@ class Crew:
                         self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
                         continue
                     attempt = Attempt(self._board, self._accounts.ledger, hired.agreement, provider, task)
+                    succeeded = False
                     try:
                         yield self._script(hired, task, seconds)
                         hired.deployed = True
@@ -260,6 +267,10 @@ class Crew:
                         if cost is not None:
                             cost, hired.accounted = cost - hired.accounted, cost
                         attempt.succeed(result, output, cost)
+                        succeeded = True
+                    finally:
+                        if not succeeded:
+                            self._inbox.clear(task)
                     self._accounts.rest(activity)
                 if self._board.is_banned(provider.id):
                     raise Dismissed(f"{provider.name} is given no more tasks")
@@ -308,7 +319,8 @@ class Crew:
 
         The first script of a provider also starts the image there.
         """
-        job_id, folder = task.job.job_id, f"{JOBS_FOLDER}/{task.job.job_id}"
+        folder = f"{JOBS_FOLDER}/{task.job.job_id}"
+        self._inbox.expect(task)
         script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         if not hired.deployed:
             script.deploy()
@@ -321,8 +333,8 @@ class Crew:
         if task.weights is not None:
             script.upload_file(str(task.weights), f"{folder}/{WEIGHTS_FILE}")
         script.run(self._settings.python, "-m", "provider_image", f"{folder}/{JOB_FILE}")
-        script.download_file(f"{folder}/{RESULT_FILE}", str(self._inbox.result_file(job_id)))
+        script.download_file(f"{folder}/{RESULT_FILE}", str(self._inbox.result_file(task)))
         output = OUTPUT_FILES.get(task.job.kind)
         if output is not None:
-            script.download_file(f"{folder}/{output}", str(self._inbox.output_file(job_id)))
+            script.download_file(f"{folder}/{output}", str(self._inbox.output_file(task)))
         return script

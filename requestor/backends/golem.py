@@ -92,7 +92,8 @@ class GolemBackend:
         self._ledger = accounts.ledger
         self._count = workers
         self._board = Board(crew=workers, proven=settings.image_checked)
-        self._crew = Crew(settings, accounts, self._board, Inbox(inbox), _failure_of)
+        self._inbox = Inbox(inbox)
+        self._crew = Crew(settings, accounts, self._board, self._inbox, _failure_of)
         self._noted: set[str] = set()  # agreements that are in the ledger
         self._offers = OfferFilter(
             settings.subnet, settings.connection.platform, TASK_MEMORY_GIB, settings.max_price, self._board.is_banned
@@ -104,6 +105,7 @@ class GolemBackend:
         self._lost_provider = False
 
     async def __aenter__(self) -> GolemBackend:
+        self._inbox.empty()
         connection = self._settings.connection
         os.environ.update(self._settings.environment)  # yapapi starts `gftp` with this process's environment
         async with AsyncExitStack() as closing:
@@ -355,5 +357,5 @@ def _offer(agreement: Agreement) -> Offer:
 
 def _failure_of(error: Exception) -> CommandFailure | OurFault | str:
     if isinstance(error, CommandExecutionError):
-        return CommandFailure(error.message or "", error.stderr or "")
+        return CommandFailure.of(error.message or "", error.stderr or "")
     return OurFault(in_words(error)) if is_our_fault(error) else in_words(error)

@@ -1,12 +1,18 @@
-"""Takes the files that providers send: they lie at fixed paths, and are read only after their size was checked."""
+"""Takes the files that providers send: each has a limit of its own, and none stays if the answer is refused."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from nima.wire import MAX_RESULT_BYTES, JobError, JobResult, VersionMismatch
+from nima.wire import MAX_RESULT_BYTES, RESULT_FILE, JobError, JobResult, VersionMismatch
 from requestor.backends.base import Task
+from requestor.golem.gftp import folder_for_files_of
+
+_SUFFIX = ".safetensors"
+_OUTPUT = f"output{_SUFFIX}"
 
 
 class Junk(Exception):
@@ -19,35 +25,42 @@ class NoResult(Exception):
 
 @dataclass(frozen=True)
 class Inbox:
-    """A folder with up to two files for each job: its result, and its output if its kind has one.
+    """Holds a folder for each attempt, and the output of each task that has succeeded.
 
-    folder: an existing folder.
+    folder: an existing folder, which holds nothing else.
     """
 
     folder: Path
 
-    def result_file(self, job_id: str) -> Path:
-        """Returns the path for a job's result."""
-        return self.folder / f"{job_id}.result.json"
+    def expect(self, task: Task) -> None:
+        """Makes the folder for an attempt at a task; files of an earlier attempt are deleted."""
+        self.clear(task)
+        for path in (self.result_file(task), self.output_file(task)):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
-    def output_file(self, job_id: str) -> Path:
-        """Returns the path for a job's output."""
-        return self.folder / f"{job_id}.safetensors"
+    def result_file(self, task: Task) -> Path:
+        """Returns the path for the result of an attempt."""
+        return folder_for_files_of(MAX_RESULT_BYTES, self._attempt(task)) / RESULT_FILE
+
+    def output_file(self, task: Task) -> Path:
+        """Returns the path for the output of an attempt."""
+        return folder_for_files_of(task.largest_output, self._attempt(task)) / _OUTPUT
 
     def take(self, task: Task) -> tuple[JobResult, Path | None]:
-        """Reads the result of a task, and deletes its file.
+        """Reads the result of an attempt, keeps its output, and deletes all else that came.
 
         Returns:
             The result, and the path of the output; the path is None if there is no output.
 
         Raises:
-            Junk: the result is malformed, or a file is larger than allowed.
+            Junk: the result is malformed, or a file is larger than allowed. Then, and after the other errors, the files
+                are still there: call `clear`.
             VersionMismatch: the result is of another version.
             JobError: the program reports that it failed, with its reason.
             NoResult: no result came.
             OSError: a file cannot be read on this machine.
         """
-        result_file, output = self.result_file(task.job.job_id), self.output_file(task.job.job_id)
+        result_file, output = self.result_file(task), self.output_file(task)
         if not result_file.exists():
             raise NoResult("no result came")
         _check_size("result.json", result_file, MAX_RESULT_BYTES)
@@ -57,18 +70,36 @@ class Inbox:
             raise
         except JobError as error:
             raise Junk(str(error)) from error
-        finally:
-            result_file.unlink()
         if not result.ok:
             raise JobError(result.error or "the provider program failed without saying why")
-        if not output.exists():
-            return result, None
-        _check_size("the output", output, task.largest_output)
-        return result, output
+        kept = None
+        if output.exists():
+            _check_size("the output", output, task.largest_output)
+            kept = self._kept(task)
+            os.replace(output, kept)
+        shutil.rmtree(self._attempt(task), ignore_errors=True)
+        return result, kept
+
+    def clear(self, task: Task) -> None:
+        """Deletes all files of a task, those that are still arriving, too."""
+        shutil.rmtree(self._attempt(task), ignore_errors=True)
+        self._kept(task).unlink(missing_ok=True)
+
+    def empty(self) -> None:
+        """Deletes the files of all tasks; an earlier process that was killed may have left some."""
+        for path in self.folder.glob("*/"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            path.unlink()
+
+    def _attempt(self, task: Task) -> Path:
+        return self.folder / task.job.job_id
+
+    def _kept(self, task: Task) -> Path:
+        return self.folder / f"{task.job.job_id}{_SUFFIX}"
 
 
 def _check_size(what: str, path: Path, largest: int) -> None:
     size = path.stat().st_size
     if size > largest:
-        path.unlink()
         raise Junk(f"{what} has {size} bytes; at most {largest} are allowed")

@@ -15,11 +15,14 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
+from nima.safe_io import one_line
 from nima.wire import EXIT_VERSION_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobError, JobResult, VersionMismatch
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.inbox import Inbox, Junk, NoResult
 from requestor.records import Receipt
+
+_MOST_STDERR = 1000  # bytes at the end of a program's stderr that are looked at
 
 
 @dataclass
@@ -57,6 +60,7 @@ class LocalBackend:
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalBackend:
+        self._inbox.empty()
         self._folder = Path(tempfile.mkdtemp(prefix="nima-golem-local-"))
         for number in range(1, self._count + 1):
             worker = Worker(Provider(f"local-{number}", f"local-{number}"), self._folder / str(number))
@@ -97,9 +101,11 @@ class LocalBackend:
             try:
                 result, output = await self._attempt(worker, task)
             except VersionMismatch as error:
+                self._inbox.clear(task)
                 self._board.refuse(task, worker.provider, str(error), time.monotonic() - started)
                 continue
             except (JobError, NoResult, OSError, Junk, _AttemptFailed) as error:
+                self._inbox.clear(task)
                 self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
                 continue
             worker.tasks += 1
@@ -128,10 +134,11 @@ class LocalBackend:
                 raise VersionMismatch(stderr[-400:])
             if not (folder / RESULT_FILE).exists():
                 raise _AttemptFailed(f"the provider program ended without a result: {stderr[-400:] or 'no message'}")
-            shutil.move(folder / RESULT_FILE, self._inbox.result_file(task.job.job_id))
+            self._inbox.expect(task)
+            shutil.move(folder / RESULT_FILE, self._inbox.result_file(task))
             output = OUTPUT_FILES.get(task.job.kind)
             if output is not None and (folder / output).exists():
-                shutil.move(folder / output, self._inbox.output_file(task.job.job_id))
+                shutil.move(folder / output, self._inbox.output_file(task))
             return self._inbox.take(task)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -167,4 +174,4 @@ async def _run_program(argv: list[str], seconds: float) -> tuple[int | None, str
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return process.returncode, stderr.decode(errors="replace").strip()
+    return process.returncode, one_line(stderr[-_MOST_STDERR:].decode(errors="replace"))

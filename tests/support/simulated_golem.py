@@ -371,10 +371,15 @@ class SimulatedGolem:
         if takes == limit:
             return BatchTimeoutError()
         if fate < conduct.hangs + conduct.fails:
-            return dice.choice([CommandExecutionError("run", "exited with code 1"), RuntimeError("connection lost")])
+            script.fetched[-1].write_bytes(b"a part of an output")
+            hostile = "\x1b]0;owned\x07\u202e", "Traceback\n\x1b[2J2026-01-01 INFO all is well\n"
+            return dice.choice(
+                [CommandExecutionError("run", f"exited with code 1 {hostile[0]}", hostile[1]), RuntimeError(hostile[0])]
+            )
         job = script.job
         result = JobResult(PROTOCOL, job["job_id"], job["kind"], True, None, seconds=takes)
         script.fetched[0].write_text(result.to_json())
+        script.fetched[1].write_bytes(b"an output")
         return None
 
     async def _report(self, work: Working) -> float | None:

@@ -44,7 +44,8 @@ class SimulatedRun:
         self.killed_after = self.dice.uniform(0, 600) if self.dice.random() < 0.3 else None
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.outcomes = 0
-        self._folder = folder
+        self.inbox = folder / "inbox"
+        self.inbox.mkdir()
         golem = lambda **options: SimulatedGolem(self.market, **options)  # noqa: E731
         patch.setattr("requestor.backends.golem.yapapi.Golem", golem)
         patch.setattr("requestor.backends.golem.Wallet", lambda connection: self.market)
@@ -55,7 +56,7 @@ class SimulatedRun:
             "/usr/bin/python3", Decimal(1), {},
         )  # fmt: skip
         accounts = Accounts(self.budget, self.ledger, lambda: self.time.now)
-        return GolemBackend(settings, accounts, self.workers, self._folder)
+        return GolemBackend(settings, accounts, self.workers, self.inbox)
 
     async def session(self) -> None:
         async with self.backend() as backend:
@@ -64,6 +65,10 @@ class SimulatedRun:
                 outcomes = [outcome async for outcome in backend.run(tasks, ROUND_SECONDS)]
                 assert sorted(o.task.job.job_id for o in outcomes) == sorted(task.job.job_id for task in tasks)
                 self.outcomes += sum(outcome.error is None for outcome in outcomes)
+                for outcome in outcomes:
+                    if outcome.output is not None:
+                        outcome.output.unlink()
+                    assert (outcome.error or "").isprintable()
                 await asyncio.sleep(self.dice.uniform(0, 30))  # the results are judged; providers wait
 
     def task(self, kind: Any, name: str) -> Task:
@@ -125,6 +130,8 @@ def test_no_run_pays_more_than_its_budget_and_the_ledger_knows_every_coin(
     assert run.market.working == {}
     if run.killed_after is None:
         assert run.market.unpaid == []  # the budget reserved enough to pay every honest provider
+    assert list(run.inbox.rglob("*")) == []  # of failed attempts nothing stays
+    assert all(str(value).isprintable() for entry in run.ledger.entries() for value in entry.values())
     promises = [Decimal(entry["committed"]) for entry in run.ledger.entries() if entry["event"] == "promise"]
     assert all(promise <= run.budget for promise in promises)
 
