@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nima.safe_io import printable
 from requestor.errors import DevnetError, RequestorError
 from requestor.terminal import Column, table_lines, terminal_width
 
@@ -280,7 +281,7 @@ def logs(who: str | None, name: str | None, lines: int) -> None:
         raise DevnetError(f"There is no such log in {folder}. `ls {folder}` lists the logs.")
     for path in found:
         click.echo(f"==> {path}")
-        click.echo("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+        click.echo("\n".join(map(printable, path.read_text(errors="replace").splitlines()[-lines:])))
 
 
 def _find(name: str | None) -> Devnet:

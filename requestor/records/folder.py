@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nima.safe_io import write_atomically
+from nima.safe_io import printable, write_atomically
 from requestor.errors import RunFolderError
 from requestor.records.journal import append, lines
 from requestor.records.ledger import Ledger
@@ -150,10 +150,20 @@ class RunFolder(RunFiles):
         append(self.path / "metrics.jsonl", entry.to_json())
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Writes entries without control characters, because yapapi logs what providers write as it comes.
+
+    All lines of an entry but the first are indented, so that no text can look like an entry of its own.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(map(printable, super().format(record).splitlines()))
+
+
 def log_to(path: Path) -> None:
     """Writes everything that yapapi and this program log to a file, because the terminal is for people."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger()
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)

@@ -20,6 +20,17 @@ GROUP_COLUMNS = ("taken", "group", "best")
 """The further columns if photos are grouped."""
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that spreadsheets compute or skip
+
+
+def as_cell(value: object, mark: str = "'") -> object:
+    """Returns the value of a CSV cell; a text that a spreadsheet would take for a formula gets `mark` at its start.
+
+    Source: OWASP, "CSV Injection".
+    """
+    return mark + value if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
 def as_json_lines(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
     """Yields one JSON object per line."""
     for score in scores:
@@ -38,7 +49,8 @@ def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
 def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
     """Yields a line of column names, then one line for each photo (RFC 4180, but with plain line feeds).
 
-    An empty field stands for None.
+    An empty field stands for None. A path that a spreadsheet would take for a formula begins with `./`, other texts
+    like this with an apostrophe.
     """
     line = io.StringIO()
     writer = csv.writer(line)
@@ -57,4 +69,6 @@ def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
         values = score.as_row(grouped)
         for rating, probability in enumerate(score.probabilities or (None,) * BUCKETS, start=1):
             values[f"p{rating}"] = probability
+        values["path"] = as_cell(values["path"], "./")
+        values |= {column: as_cell(values[column]) for column in ("model", "error")}
         yield written(values[column] for column in columns)

@@ -49,7 +49,21 @@ def test_json_and_json_lines_give_back_the_rows(scores: list[Score]) -> None:
 @given(many_scores)
 def test_csv_gives_back_paths_and_errors_whatever_they_contain(scores: list[Score]) -> None:
     rows = list(csv.DictReader(io.StringIO("".join(as_csv(scores)), newline="")))
-    assert [(row["path"], row["error"]) for row in rows] == [(score.path, score.error or "") for score in scores]
+    assert [(row["path"].removeprefix("./"), row["error"]) for row in rows] == [
+        (score.path.removeprefix("./"), score.error or "") for score in scores
+    ]
+
+
+@given(st.sampled_from("=+-@\t\r"), paths)
+def test_no_cell_of_csv_is_a_formula(first: str, rest: str) -> None:
+    hostile = first + rest
+    scored = Score.of(hostile, np.full(10, 0.1), hostile, 1, 1)
+    scores = [scored, Score.failed(hostile, hostile, hostile)]
+    table = io.StringIO("".join(as_csv(scores)), newline="")
+    for row in csv.DictReader(table):
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row.values())
+        assert row["path"] == f"./{hostile}"  # is still the path of the photo
+        assert row["model"] == f"'{hostile}"
 
 
 @given(many_scores, st.one_of(st.none(), st.integers(60, 200)))
