@@ -46,7 +46,7 @@ class TooLarge(PhotoError):
 def open_image(file: BinaryIO) -> Image.Image:
     """Reads the header only. Raises `PhotoError` with a message that follows the file's name, or what Pillow raises.
 
-    A JPEG may have `jpeg.MAX_STORED_PIXELS`, as it can be decoded at a reduced scale; see `check_decoded_size`.
+    A JPEG may have `jpeg.MAX_STORED_PIXELS`, as it can be decoded at a reduced scale; see `decoded_size`.
     """
     start = file.read(12)
     file.seek(0)
@@ -66,10 +66,17 @@ def open_image(file: BinaryIO) -> Image.Image:
     return image
 
 
-def check_decoded_size(image: Image.Image) -> None:
-    """Raises `TooLarge` if decoding takes too much memory, at the scale that `image.draft` has chosen."""
-    if isinstance(image, JpegImageFile) and image.tile and jpeg.decoded_pixels(image) > MAX_PIXELS:
-        raise TooLarge
+def decoded_size(image: Image.Image) -> int:
+    """Returns the pixels whose memory the decoding takes, at the scale that `image.draft` has chosen.
+
+    Raises `TooLarge` if they are too many.
+    """
+    if isinstance(image, JpegImageFile) and image.tile:
+        pixels = jpeg.decoded_pixels(image)
+        if pixels > MAX_PIXELS:
+            raise TooLarge
+        return pixels
+    return image.width * image.height
 
 
 def explained(error: Exception, file: BinaryIO) -> Exception:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from nima.photos.room import DECODING
+
 MAX_STORED_PIXELS = 1_000_000_000
 """Limit of the pixels in a file, whatever scale it is decoded at: each of them takes its time."""
 
@@ -140,7 +142,8 @@ def _decoded(content: bytes) -> NDArray[np.uint8]:
     with opened(BytesIO(content)) as image:
         scale = 2 if image.width * image.height < _LARGE else 8
         image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-        return np.asarray(image.convert("RGB"))
+        with DECODING.of(decoded_pixels(image)):
+            return np.asarray(image.convert("RGB"))
 
 
 def _noise() -> bytes:

@@ -20,11 +20,13 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from nima.photos.colour import to_srgb
-from nima.photos.formats import MAX_PIXELS, PhotoError, TooLarge, check_decoded_size, explained, open_image
+from nima.photos.formats import MAX_PIXELS, PhotoError, TooLarge, decoded_size, explained, open_image
 from nima.photos.jpeg import with_end
 from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
 from nima.photos.resizing import reduced
+from nima.photos.room import DECODING
 from nima.photos.sources import PhotoSource, ReadableSource, readable
+from nima.safe_io import one_line
 
 AVA_LONG_SIDE = 800
 """The longer side of AVA's largest photos, in pixels; models that learnt from them need no larger photos."""
@@ -130,7 +132,7 @@ def _errors_of(source: ReadableSource) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise PhotoError(f"{name}: {TooLarge()}") from None
     except Exception as error:  # decoders raise nearly anything on files that are made to break them
-        reason = str(error).rstrip(".") or type(error).__name__
+        reason = one_line(str(error)).rstrip(".") or type(error).__name__  # some quote the file
         raise PhotoError(f"{name}: the photo is damaged or cannot be read ({reason}).") from error
 
 
@@ -184,7 +186,9 @@ def _decode_raw(path: Path, long_side: int | None) -> Photo:
                 return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)
     if raw.width * raw.height > MAX_PIXELS:
         raise TooLarge
-    return Photo(_decode(Image.fromarray(develop(path)), long_side).image, raw.width, raw.height, raw.taken)
+    with DECODING.of(raw.width * raw.height):
+        developed = Image.fromarray(develop(path))
+    return Photo(_decode(developed, long_side).image, raw.width, raw.height, raw.taken)
 
 
 def _decode(image: Image.Image, long_side: int | None, orientation: int | None = None) -> Photo:
@@ -194,8 +198,13 @@ def _decode(image: Image.Image, long_side: int | None, orientation: int | None =
     if (width, height) != whole:
         # A JPEG decodes at 1/2, 1/4 or 1/8 scale for less than the cost of the whole, and leaves less to resample.
         image.draft(None, (width, height))
+    with DECODING.of(decoded_size(image)):
+        return _decoded(image, whole, long_side, orientation)
+
+
+def _decoded(image: Image.Image, whole: tuple[int, int], long_side: int | None, orientation: int | None) -> Photo:
+    """Decodes an image that is opened, and perhaps drafted from the size `whole`, as `_decode` says."""
     drafted = image.size != whole
-    check_decoded_size(image)
     image.load()
     if not drafted:
         whole = image.size  # Pillow turns TIFFs upright while it loads them
@@ -255,11 +264,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _deep_grey_to_rgb(image)
     if "transparency" in image.info or image.mode in ("RGBA", "RGBa", "LA", "La", "PA"):
-        opaque = Image.new("RGBA", image.size, "white")
         # La and RGBa have no direct way to RGBA.
         straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)
-        opaque.alpha_composite(image.convert(straight).convert("RGBA"))
-        return opaque.convert("RGB")
+        coloured = image if image.mode == "RGBA" else image.convert(straight).convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
     return image.copy() if image.mode == "RGB" else image.convert("RGB")
 
 
