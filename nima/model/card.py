@@ -112,7 +112,8 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
         yield "Not evaluated."
         yield ""
         return
-    yield f"On {metrics['n']:,} test photos, beside what always predicting their average distribution would get."
+    photos = f"{metrics['n']:,} test photos" if "n" in metrics else "test photos"
+    yield f"On {photos}, beside what always predicting their average distribution would get."
     yield ""
     yield "| metric | model | 95% interval | constant |"
     yield "|---|---|---|---|"

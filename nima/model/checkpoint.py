@@ -16,13 +16,15 @@ from torch.overrides import TorchFunctionMode
 
 from nima.errors import NimaError
 from nima.model.backbones import BackboneError, find_backbone
+from nima.model.metadata import checked_metadata
 from nima.model.network import Nima
 from nima.model.preparation import Preparation, PreparationError
-from nima.safe_io import write_atomically
+from nima.safe_io import FileError, FormatError, one_line, parse_json_object, read_tensor_header, write_atomically
 
 FORMAT = 1
 _KEY = "nima"
 _PREPARATION = "preparation"
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # those of networks, as safetensors names them
 
 
 class CheckpointError(NimaError):
@@ -63,18 +65,13 @@ def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Nima, dict[str, Any]]:
-    """Loads the model of `path`, in evaluation mode, and its metadata.
+    """Loads the model of `path`, in evaluation mode, and its metadata, whose texts are made printable.
 
     Raises `CheckpointError` if the file is missing, is not a checkpoint, has a later format, needs a preparation that
-    this program does not know, or does not fit its backbone: tensors are missing, unknown, of another shape or dtype,
-    or not finite.
+    this program does not know, has metadata of another form, or does not fit its backbone: tensors are missing,
+    unknown, of another shape or dtype, or not finite.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = _read_header(path, file.metadata())
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
+    header, tensors = _read_header(path)
     try:
         with _Uninitialised():
             preparation = find_backbone(header["backbone"]).preparation
@@ -83,12 +80,19 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     except (BackboneError, PreparationError) as error:
         raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
     expected = model.state_dict()
-    for name in sorted(expected.keys() | state.keys()):
-        if name not in expected or name not in state:
-            raise CheckpointError(f"{path} is broken: tensor {name!r} is {'unknown' if name in state else 'missing'}.")
-        if state[name].shape != expected[name].shape or state[name].dtype != expected[name].dtype:
+    for name in sorted(expected.keys() | tensors.keys()):  # before any tensor is read
+        if name not in expected or name not in tensors:
+            shown, found = one_line(name, 100), "unknown" if name in tensors else "missing"
+            raise CheckpointError(f"{path} is broken: tensor {shown!r} is {found}.")
+        if tensors[name] != (_DTYPES[expected[name].dtype], tuple(expected[name].shape)):
             raise CheckpointError(f"{path} is broken: tensor {name!r} has another shape or type than the model's.")
-        if not torch.isfinite(state[name]).all():
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in expected}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path} is broken: tensor {name!r} has values that are not finite.")
     model.load_state_dict(state, assign=True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,33 +119,43 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Reads the metadata of a checkpoint without its tensors.
+    """Reads the metadata of a checkpoint without its tensors, and makes their texts printable.
 
-    Raises `CheckpointError` if the file is missing, is not a checkpoint, or has a later format.
+    Raises `CheckpointError` if the file is missing, is not a checkpoint, has a later format, needs a preparation that
+    this program does not know, or has metadata of another form.
     """
+    header, _ = _read_header(path)
+    metadata: dict[str, Any] = header["metadata"]
+    return metadata
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ...]]]]:
+    """Returns what the header says of the model, and dtype and shape of each tensor by name."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = _read_header(path, file.metadata())["metadata"]
-            return metadata
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} could not be read as a model ({error}).") from error
-
-
-def _read_header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
-    if not metadata or _KEY not in metadata:
+        header = read_tensor_header(path)
+    except (FileError, FormatError) as error:
+        raise CheckpointError(f"{path} could not be read as a model ({str(error).rstrip('.')}).") from error
+    if _KEY not in header.metadata:
         raise CheckpointError(f"{path} is not a model of this program: its header does not say what it is.")
     try:
-        header = json.loads(metadata[_KEY])
+        about = parse_json_object(header.metadata[_KEY])
+    except FormatError as error:
+        raise CheckpointError(f"{path} is broken: its header is wrong ({error}).") from error
     except (ValueError, RecursionError):
-        header = None
-    if not (
-        isinstance(header, dict)
-        and type(header.get("format")) is int
-        and isinstance(header.get("backbone"), str)
-        and isinstance(header.get("multi_level"), bool)
-        and isinstance(header.get("metadata"), dict)
-    ):
+        about = {}
+    types = {"format": int, "backbone": str, "multi_level": bool, "metadata": dict}
+    if not all(type(about.get(key)) is kind for key, kind in types.items()):
         raise CheckpointError(f"{path} is broken: its header does not say what it is.")
-    if header["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {header['format']} and this program reads {FORMAT}; use a newer one.")
-    return header
+    if about["format"] != FORMAT or about.keys() != types.keys():
+        raise CheckpointError(
+            f"{path} has format {about['format']} with the keys {one_line(', '.join(sorted(about)), 200)}, and this "
+            f"program reads {FORMAT} with {', '.join(sorted(types))}; use a newer one."
+        )
+    try:
+        about["metadata"] = checked_metadata(about["metadata"])
+        Preparation().with_part(about["metadata"].get(_PREPARATION, Preparation.part))
+    except FormatError as error:
+        raise CheckpointError(f"{path} is broken: {error}.") from error
+    except PreparationError as error:
+        raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
+    return about, header.tensors

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.safe_io.cache import cache_folder, data_folder
+    from nima.safe_io.cache import cache_folder, config_folder, data_folder
     from nima.safe_io.files import (
         AtomicFile,
         FileError,
@@ -44,12 +44,13 @@ if TYPE_CHECKING:
         parse_json_object,
         require,
     )
+    from nima.safe_io.tensor_header import TensorHeader, read_tensor_header
     from nima.safe_io.text import MAX_TEXT_LENGTH, one_line, printable
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "cache": ["cache_folder", "data_folder"],
+            "cache": ["cache_folder", "config_folder", "data_folder"],
             "files": [
                 "AtomicFile",
                 "FileError",
@@ -68,6 +69,7 @@ else:
                 "check_types",
                 "parse_json_object",
             ],
+            "tensor_header": ["TensorHeader", "read_tensor_header"],
             "text": ["MAX_TEXT_LENGTH", "one_line", "printable"],
         },
     )
@@ -77,6 +79,7 @@ __all__ = [
     "AtomicFile",
     "FileError",
     "FormatError",
+    "TensorHeader",
     "atomic_file",
     "build_dataclass",
     "cache_folder",
@@ -84,11 +87,13 @@ __all__ = [
     "check_sha256",
     "check_size",
     "check_types",
+    "config_folder",
     "data_folder",
     "one_line",
     "parse_json_object",
     "printable",
     "read_bounded",
+    "read_tensor_header",
     "require",
     "sha256_of",
     "write_atomically",

@@ -1,4 +1,6 @@
-"""Names this user's folders of the program: the cache, whose files can be fetched again, and the data, which cannot."""
+"""Names this user's folders of the program: the cache, whose files can be fetched again, the data, which cannot, and
+the settings.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +27,11 @@ def data_folder() -> Path:
     On Linux, this is `$XDG_DATA_HOME/nima-golem`, by default `~/.local/share/nima-golem`.
     """
     return platformdirs.user_data_path(_NAME, appauthor=False)
+
+
+def config_folder() -> Path:
+    """Returns the platform's folder for settings, which need not exist.
+
+    On Linux, this is `$XDG_CONFIG_HOME/nima-golem`, by default `~/.config/nima-golem`.
+    """
+    return platformdirs.user_config_path(_NAME, appauthor=False)

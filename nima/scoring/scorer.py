@@ -17,7 +17,7 @@ from torch import Tensor
 from nima.errors import NimaError
 from nima.model import PREPARATION_REVISION, checkpoint
 from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, is_photo_source, path_of, read_photo
-from nima.safe_io import sha256_of
+from nima.safe_io import one_line, sha256_of
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
 from nima.scoring.runtimes import Runtime, with_onnx_runtime, with_torch
 from nima.scoring.score import Score
@@ -71,7 +71,7 @@ class Scorer:
         if runtime == "onnx" and device not in ("auto", "cpu"):
             raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
         self.device = torch.device("cpu") if runtime == "onnx" else _device(device)
-        self.model = f"{metadata.get('name', path.stem)}@{sha256[:8]}"
+        self.model = f"{metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
         self._network = with_onnx_runtime(path) if runtime == "onnx" else with_torch(network, self.device)
         self.preparation = network.preparation
         self._batch_size = batch_size

@@ -8,15 +8,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nima.model import checkpoint
+from nima.model.card import model_card
 from nima.model.checkpoint import CheckpointError
+from nima.model.metadata import _SCHEMA, checked_metadata
 from nima.model.network import Nima, initial_model
+from nima.safe_io.strict_json import FormatError
 
 Tensors = dict[str, torch.Tensor]
+
+
+def header_with(metadata: object = None, **more: object) -> dict[str, str]:
+    """The header of a model with these metadata, and with these keys beside them."""
+    known = {"format": 1, "backbone": "mobilenet_v3_small", "multi_level": True, "metadata": metadata or {}}
+    return {"nima": json.dumps(known | more)}
+
+
 METADATA = {"rounds": 3, "metrics": {"srcc": 0.87}, "splits": "abc", "name": "Größe"}
 
 
@@ -84,10 +97,107 @@ def test_tensors_that_do_not_fit_are_refused(saved: Path, change: Callable[[Tens
         ({"nima": json.dumps({"format": 1, "backbone": 7, "multi_level": False, "metadata": {}})}, "is broken"),
         ({"nima": json.dumps({"format": 2, "backbone": "x", "multi_level": False, "metadata": {}})}, "has format 2"),
         ({"nima": json.dumps({"format": 1, "backbone": "x", "multi_level": False, "metadata": {}})}, "later version"),
+        (header_with(preparation="whole"), "has format 1 with the keys .*preparation"),
+        ({"nima": '{"format": 1, "format": 1}'}, "a key stands twice"),
+        ({"nima": "[" * 100_000}, "is broken"),
+        ({"nima": '{"format": NaN}'}, "NaN is not a number"),
     ],
 )
 def test_headers_that_say_something_else_are_refused(saved: Path, header: dict[str, str] | None, reason: str) -> None:
     save_file(load_file(saved), saved, header)
+    with pytest.raises(CheckpointError, match=reason):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"split": 5},
+        {"split": {"name": "x"}},
+        {"metrics": "x"},
+        {"metrics": {"srcc_mean": "high"}},
+        {"metrics": {"n": 10**400}},
+        {"intervals": {"srcc_mean": [1]}},
+        {"providers": [1, 2]},
+        {"providers": {"name": "x"}},
+        {"history": [3]},
+        {"name": ["x"]},
+        {"rounds": "many"},
+        {"preparation": "upside down"},
+        {"preparation": {}},
+        {"deep": [[[[[[[[[[]]]]]]]]]]},
+    ],
+)
+def test_metadata_of_another_form_are_refused_in_one_sentence(saved: Path, metadata: dict[str, object]) -> None:
+    save_file(load_file(saved), saved, header_with(metadata))
+    for read in (checkpoint.load, checkpoint.read_metadata):
+        with pytest.raises(CheckpointError, match=r"is broken: the metadata|needs a later version") as refusal:
+            read(saved)
+        assert "\n" not in str(refusal.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.sampled_from(sorted(_SCHEMA)), JSON, max_size=4))
+def test_metadata_that_are_read_can_be_shown(metadata: dict[str, object]) -> None:
+    try:
+        checked = checked_metadata(metadata)
+    except FormatError:
+        return
+    card = model_card(checked)
+    assert all(character.isprintable() or character == "\n" for character in card)
+
+
+def test_texts_of_strangers_are_printable_from_the_start(model: Nima, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    hostile = "\x1b]0;owned\x07 \u202egnp.\x00\nnext"
+    checkpoint.save(path, model, {"name": hostile, "more": {hostile: [hostile]}})
+    for metadata in (checkpoint.load(path)[1], checkpoint.read_metadata(path)):
+        assert metadata["name"] == "]0;owned gnp. next"
+        assert metadata["more"] == {"]0;owned gnp. next": ["]0;owned gnp. next"]}
+
+
+def with_header(saved: Path, change: Callable[[str], str]) -> None:
+    """Changes the text of a file's safetensors header."""
+    content = saved.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = change(content[8:end].decode()).encode()
+    saved.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+
+
+@pytest.mark.timeout(20)
+def test_a_crowd_of_empty_tensors_is_refused_before_one_is_read(saved: Path) -> None:
+    empty = '"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},'
+    for count, reason in ((400_000, "has more than"), (20_000, "tensor 't0' is unknown")):
+        crowd = "".join(empty % number for number in range(count))
+        before = saved.read_bytes()
+        with_header(saved, lambda header, crowd=crowd: "{" + crowd + header[1:])  # type: ignore[misc]
+        with pytest.raises(CheckpointError, match=reason):
+            checkpoint.load(saved)
+        saved.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda h: h.replace('"head.bias"', '"head.weight"'), "a key stands twice"),
+        (lambda h: '{"__metadata__":{"nima":"{}"},' + h[1:], "a key stands twice"),
+        (lambda h: h.replace('"dtype":"F32"', '"dtype":"F32","dtype":"F32"', 1), "a key stands twice"),
+        (lambda h: h.replace('"shape":[10]', '"shape":["10"]'), "a tensor that cannot be"),
+        (lambda h: h.replace('"shape":[10]', '"shape":[-10]'), "has another shape"),
+        (lambda h: h.replace('"__metadata__":{', '"__metadata__":{"x":3,'), "are not texts"),
+    ],
+)
+def test_a_header_that_says_something_twice_or_wrongly_is_refused(
+    saved: Path, change: Callable[[str], str], reason: str
+) -> None:
+    with_header(saved, change)
     with pytest.raises(CheckpointError, match=reason):
         checkpoint.load(saved)
 
