@@ -42,6 +42,8 @@ if TYPE_CHECKING:
               help="Photos per second from one address; more are answered with 429.")  # fmt: skip
 @click.option("--max-waiting", type=click.IntRange(1, 1024), default=32, show_default=True,
               help="Photos that wait at the same time; more are answered with 503.")  # fmt: skip
+@click.option("--max-waiting-each", type=click.IntRange(1, 1024), default=8, show_default=True,
+              help="Photos from one address that wait at the same time; more are answered with 429.")  # fmt: skip
 def serve(
     host: str,
     port: int,
@@ -54,6 +56,7 @@ def serve(
     max_megapixels: float,
     rate: float,
     max_waiting: int,
+    max_waiting_each: int,
 ) -> None:
     """Answer POST /score with the row that `score --format json` prints for the photo. GET / is a web page for people.
 
@@ -88,6 +91,7 @@ def serve(
         max_pixels=int(max_megapixels * 1e6),
         rate=rate,
         max_waiting=max_waiting,
+        max_waiting_each=max_waiting_each,
     )
     thread = ScoringThread(scorer)
     own_names = frozenset(name.lower() for name in (host, *names))

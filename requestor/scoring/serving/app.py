@@ -7,12 +7,15 @@ import base64
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from nima.photos import PhotoError, photo_size
+from nima.safe_io import one_line
 from requestor.html_templates import templates_of
 from requestor.scoring.serving.access import RateLimit, comes_from_another_site, host_is_ours
 from requestor.scoring.serving.scoring_thread import ScoringThread
@@ -20,6 +23,9 @@ from requestor.scoring.serving.scoring_thread import ScoringThread
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CHUNK = 1 << 16
+# aiohttp raises these for a body that is not what its headers say, such as gzip, or that is no form.
+_UNREADABLE = (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError)
+_LARGE_PHOTOS = 8  # number of photos of the largest size that may wait at the same time; most photos are far smaller
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class ServiceLimits:
     max_pixels: largest number of a photo's pixels; it is checked before the photo is decoded.
     rate: photos a second from one address, on average.
     max_waiting: number of photos, from all addresses, that may wait at the same time.
+    max_waiting_each: number of photos from one address that may wait at the same time.
     upload_seconds: seconds within which a whole photo must arrive.
     """
 
@@ -37,7 +44,13 @@ class ServiceLimits:
     max_pixels: int = 60_000_000
     rate: float = 20
     max_waiting: int = 32
+    max_waiting_each: int = 8
     upload_seconds: float = 60
+
+    @property
+    def max_bytes_waiting(self) -> int:
+        """Returns the bytes of all photos that may wait at the same time."""
+        return _LARGE_PHOTOS * self.max_bytes
 
 
 class Refused(Exception):
@@ -73,7 +86,8 @@ class ScoringService:
         self._loopback = loopback
         self._names = names
         self._rate = RateLimit(limits.rate)
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # address → number of photos
+        self._bytes_waiting = 0
         self._page = templates_of("requestor.scoring.serving").get_template("page.html").render()
         self._headers = {
             "Content-Security-Policy": _policy(self._page),
@@ -86,6 +100,7 @@ class ScoringService:
     def app(self) -> web.Application:
         """Makes the application with all routes."""
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(self._add_headers)
         app.router.add_get("/", self.page)
         app.router.add_get("/health", self.health)
         app.router.add_post("/score", self.score)
@@ -97,53 +112,67 @@ class ScoringService:
 
     async def health(self, request: web.Request) -> web.Response:
         """Returns the status, the model, and the number of photos that wait, as JSON."""
-        return web.json_response({"status": "ok", "model": self._model, "waiting": self._waiting})
+        return web.json_response({"status": "ok", "model": self._model, "waiting": self._waiting.total()})
 
     async def score(self, request: web.Request) -> web.Response:
         """Scores a photo, which is the whole body or the first part of a form, and returns its row as JSON.
 
         The status is 422 if the photo cannot be scored. Raises `Refused` if a limit is exceeded or no photo arrives.
         """
-        if self._waiting >= self._limits.max_waiting:
-            raise Refused(503, f"{self._waiting} photos are waiting already.", 1)
-        wait = self._rate.wait(request.remote or "")
+        client = request.remote or ""
+        self._check_waiting(client)
+        wait = self._rate.wait(client)
         if wait:
             raise Refused(429, f"No more than {self._limits.rate:g} photos a second, please.", wait)
-        self._waiting += 1
+        arrived = bytearray()
+        self._waiting[client] += 1
         try:
             try:
-                name, photo = await asyncio.wait_for(self._read(request), self._limits.upload_seconds)
+                name = await asyncio.wait_for(self._read(request, arrived), self._limits.upload_seconds)
             except asyncio.TimeoutError:
                 raise Refused(408, f"The photo took more than {self._limits.upload_seconds:g} s to arrive.") from None
             except ConnectionError:
                 raise Refused(400, "The connection ended before the photo did.") from None  # nobody will read it
+            except _UNREADABLE as error:
+                raise Refused(400, f"The request cannot be read ({one_line(str(error), 200)}).") from None
+            photo = bytes(arrived)
             await self._check_pixels(photo)
             score = replace(await self._thread.score(photo), path=name)
         finally:
-            self._waiting -= 1
+            self._bytes_waiting -= len(arrived)
+            self._waiting[client] -= 1
+            self._waiting += Counter()  # forgets addresses without photos
         return web.json_response(score.as_row(), status=200 if score.error is None else 422)
 
-    async def _read(self, request: web.Request) -> tuple[str, bytes]:
-        """Returns a photo's name and content; the name is empty if the photo has none."""
+    def _check_waiting(self, client: str) -> None:
+        """Raises `Refused` if no further photo, or none of this client, may wait."""
+        waiting = self._waiting.total()
+        if waiting >= self._limits.max_waiting:
+            raise Refused(503, f"{waiting} photos are waiting already.", 1)
+        if self._waiting[client] >= self._limits.max_waiting_each:
+            raise Refused(429, f"{self._waiting[client]} of your photos are waiting already.", 1)
+
+    async def _read(self, request: web.Request, photo: bytearray) -> str:
+        """Appends a photo's content to `photo` as it arrives, and returns its name, which is empty if it has none."""
         self._check_bytes(request.content_length or 0)
         if request.content_type == "multipart/form-data":
-            try:
-                part = await (await request.multipart()).next()
-            except ValueError as error:
-                raise Refused(400, f"The form cannot be read ({error}).") from None
+            part = await (await request.multipart()).next()
             if not isinstance(part, BodyPartReader) or part.filename is None:
                 raise Refused(400, "The form must begin with the photo: curl -F photo=@photo.jpg")
-            return part.filename, await self._bounded(lambda: part.read_chunk(_CHUNK))
-        return "", await self._bounded(lambda: request.content.read(_CHUNK))
+            await self._receive(lambda: part.read_chunk(_CHUNK), photo)
+            return part.filename
+        await self._receive(lambda: request.content.read(_CHUNK), photo)
+        return ""
 
-    async def _bounded(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
-        photo = bytearray()
+    async def _receive(self, read: Callable[[], Awaitable[bytes]], photo: bytearray) -> None:
         while chunk := await read():
             photo += chunk
+            self._bytes_waiting += len(chunk)
             self._check_bytes(len(photo))
+            if self._bytes_waiting > self._limits.max_bytes_waiting:
+                raise Refused(503, f"{self._limits.max_bytes_waiting / 1e6:g} MB of photos are waiting already.", 1)
         if not photo:
             raise Refused(400, "There is no photo: curl --data-binary @photo.jpg")
-        return bytes(photo)
 
     def _check_bytes(self, count: int) -> None:
         if count > self._limits.max_bytes:
@@ -171,8 +200,10 @@ class ScoringService:
                 response.headers["Retry-After"] = str(math.ceil(refusal.retry_after))
         except web.HTTPException as error:
             response = web.json_response({"error": error.reason}, status=error.status)
-        response.headers.update(self._headers)
         return response
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._headers)
 
 
 def _policy(page: str) -> str:

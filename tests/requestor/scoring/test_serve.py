@@ -57,7 +57,7 @@ def serving(model: Path, log: Path, *options: str) -> Iterator[tuple[subprocess.
 @pytest.fixture(scope="module")
 def port(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     log = tmp_path_factory.mktemp("serve") / "log"
-    limits = ("--max-megabytes", "0.5", "--max-megapixels", "0.5", "--rate", "1000")
+    limits = ("--max-megabytes", "0.5", "--max-megapixels", "0.5", "--rate", "1000", "--max-waiting-each", "32")
     with serving(model, log, *limits) as (_, chosen):
         yield chosen
 
