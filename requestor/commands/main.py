@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from nima.errors import NimaError
-from requestor.errors import ConfigurationError, RequestorError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from requestor.commands.settings import settings_of
+from requestor.errors import RequestorError
 
 # section of `--help` → command → its line there; kept here so that help imports no command
 SECTIONS = {
@@ -86,9 +80,6 @@ class LazyGroup(click.Group):
             raise Reported(error) from error
 
 
-SETTINGS_FILE = Path("nima-golem.toml")  # of the working directory; a table a command, a key an option
-
-
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "NIMA_GOLEM"},
@@ -98,37 +89,16 @@ SETTINGS_FILE = Path("nima-golem.toml")  # of the working directory; a table a c
 def main(ctx: click.Context) -> None:
     """Train NIMA, a model that rates photos, on rented Golem CPUs, and score your photos with it.
 
-    Every option can also be set in the file nima-golem.toml in the working directory ([train] budget = "2GLM") or by an
-    environment variable (NIMA_GOLEM_TRAIN_BUDGET=2GLM). The command line wins over the variable, and the variable wins
-    over the file.
+    Every option can also be set by an environment variable (NIMA_GOLEM_TRAIN_BUDGET=2GLM) or in your own settings
+    ([train] budget = "2GLM" in nima-golem/nima-golem.toml in your folder for configuration, ~/.config on Linux). Some
+    can be set in nima-golem.toml in the working directory: docs/cli.md lists them. The command line wins over the
+    variable, the variable over the working directory, and the working directory over your own settings.
     """
-    if SETTINGS_FILE.exists():
-        ctx.default_map = read_settings(SETTINGS_FILE, ctx)
-
-
-def read_settings(path: Path, ctx: click.Context) -> dict[str, dict[str, Any]]:
-    """Returns default values by command and option.
-
-    Raises ConfigurationError if the file is not TOML or names an unknown command or option.
-    """
-    try:
-        settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path} could not be read ({error}). Repair or delete the file.") from error
-    for name, options in settings.items():
-        if name not in COMMANDS or not isinstance(options, dict):
-            raise ConfigurationError(f"{path}: [{name}] is not a command. Choose one of {', '.join(COMMANDS)}.")
     chosen = ctx.invoked_subcommand
-    command = main.get_command(ctx, chosen) if chosen is not None and chosen in settings else None
-    if chosen is not None and command is not None and not isinstance(command, click.Group):
-        known = {option.lstrip("-"): p.name for p in command.params for option in p.opts}
-        for option in settings[chosen]:
-            if option not in known:
-                raise ConfigurationError(
-                    f"{path}: [{chosen}] {option} is not an option. `nima-golem {chosen} --help` lists the options."
-                )
-        settings[chosen] = {known[option]: value for option, value in settings[chosen].items()}
-    return settings
+    if chosen in COMMANDS:
+        command = main.get_command(ctx, chosen)
+        assert command is not None
+        ctx.default_map = {chosen: settings_of(chosen, command, COMMANDS)}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from requestor.commands.main import SECTIONS, main
+from requestor.commands.settings import OF_A_FOLDER
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMAND = "python -m scripts.docs.cli_page"
@@ -18,8 +19,17 @@ _HEAD = f"""\
 
 This page holds the `--help` of every command. `{COMMAND}` writes it; do not edit it by hand.
 
-Every option can also be set in `nima-golem.toml` in the working directory, or by an environment variable: see the first
-text below.
+Every option can also be set by an environment variable or in your own settings: see the first text below.
+
+## Settings of a folder
+
+A file `nima-golem.toml` in the working directory may set these options, with a table for each command, such as
+`[score]` or `[ava.tiny]`. The command then says on stderr what the file sets. A folder may come from anybody, so the
+file may set no other options, least of all those about money, networks, hosts, outputs and questions.
+
+| command | options |
+|---|---|
+{{settings}}
 """
 
 
@@ -27,7 +37,8 @@ def cli_page() -> str:
     """Returns the page as Markdown. It is the same on every machine and on every terminal."""
     top = main.make_context("nima-golem", [], resilient_parsing=True)
     top.terminal_width = top.max_content_width = WIDTH  # the contexts of the commands inherit both
-    lines = [_HEAD, *_help(top, 2)]
+    rows = [f"| `{name}` | {', '.join(f'`{o}`' for o in options)} |" for name, options in OF_A_FOLDER.items()]
+    lines = [_HEAD.format(settings="\n".join(rows)), *_help(top, 2)]
     for section, names in SECTIONS.items():
         lines.append(f"## {section}\n")
         for name in names:

@@ -49,27 +49,3 @@ def test_a_budget_that_is_none_is_one_clear_error(budget: str, complaint: str, t
     assert done.returncode == 2
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_options_come_from_the_settings_file_and_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "nima-golem.toml").write_text('[train]\nava = "nowhere"\nbudget = "much"\n')
-    from_file = nima_golem("train", cwd=tmp_path)
-    assert "'much'" in from_file.stderr
-    from_environment = nima_golem("train", cwd=tmp_path, NIMA_GOLEM_TRAIN_BUDGET="2GLM")
-    assert "nowhere/AVA.txt" in from_environment.stderr
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("[train", "could not be read"),
-        ("[trian]\nseed = 1", "[trian] is not a command"),
-        ("[train]\nbugdet = 2", "bugdet is not an option"),
-    ],
-)
-def test_a_wrong_settings_file_is_one_clear_error(content: str, complaint: str, tmp_path: Path) -> None:
-    (tmp_path / "nima-golem.toml").write_text(content)
-    done = nima_golem("train", "--ava", ".", "--budget", "2GLM", cwd=tmp_path)
-    assert done.returncode == 2
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
