@@ -110,10 +110,12 @@ async def _serve(app: web.Application, host: str, port: int, model: str) -> None
     """Serves until SIGINT or SIGTERM. Raises `OSError` if it cannot listen on this address."""
     from aiohttp import web
 
+    from requestor.scoring.serving import runner_of
+
     stop = asyncio.Event()
     for one in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10, keepalive_timeout=15)
+    runner = runner_of(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

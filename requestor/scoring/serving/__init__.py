@@ -18,16 +18,16 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.scoring.serving.access import is_loopback
-    from requestor.scoring.serving.app import ScoringService, ServiceLimits
+    from requestor.scoring.serving.app import ScoringService, ServiceLimits, runner_of
     from requestor.scoring.serving.scoring_thread import ScoringThread
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "access": ["is_loopback"],
-            "app": ["ScoringService", "ServiceLimits"],
+            "app": ["ScoringService", "ServiceLimits", "runner_of"],
             "scoring_thread": ["ScoringThread"],
         },
     )
 
-__all__ = ["ScoringService", "ScoringThread", "ServiceLimits", "is_loopback"]
+__all__ = ["ScoringService", "ScoringThread", "ServiceLimits", "is_loopback", "runner_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import math
 import re
 from collections import Counter
@@ -23,7 +24,7 @@ from requestor.scoring.serving.scoring_thread import ScoringThread
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CHUNK = 1 << 16
-# aiohttp raises these for a body that is not what its headers say, such as gzip, or that is no form.
+# aiohttp raises these for a body that is not what its headers say.
 _UNREADABLE = (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError)
 _LARGE_PHOTOS = 8  # number of photos of the largest size that may wait at the same time; most photos are far smaller
 
@@ -64,6 +65,25 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+def runner_of(app: web.Application) -> web.AppRunner:
+    """Returns the runner of a service; it waits ten seconds for requests that have begun when it is ended."""
+    log = logging.getLogger("aiohttp.server")
+    log.addFilter(_is_ours)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=log,
+        shutdown_timeout=10,
+        keepalive_timeout=15,
+        auto_decompress=False,  # no photo needs it, and a few bytes may stand for any number
+    )
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Returns False for the report of a request that is no HTTP: its client has the answer, and may send millions."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 class ScoringService:
@@ -155,6 +175,8 @@ class ScoringService:
     async def _read(self, request: web.Request, photo: bytearray) -> str:
         """Appends a photo's content to `photo` as it arrives, and returns its name, which is empty if it has none."""
         self._check_bytes(request.content_length or 0)
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refused(415, "Send the photo's file as it is, without a Content-Encoding.")
         if request.content_type == "multipart/form-data":
             part = await (await request.multipart()).next()
             if not isinstance(part, BodyPartReader) or part.filename is None:

@@ -157,6 +157,79 @@ def test_too_many_and_too_fast_are_told_when_to_come_back_and_ctrl_c_ends_it(mod
     assert log.read_text().count("\n") == 1  # the address, and no traceback
 
 
+def test_large_photos_at_once_one_slow_client_and_broken_requests_do_little_harm(model: Path, tmp_path: Path) -> None:
+    """Photos of few bytes and many pixels, uploads that never end, and requests that are no HTTP."""
+    with serving(model, tmp_path / "log", "--max-waiting-each", "3") as (process, port):
+        start = [peak_bytes(process)]
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+        for one in slow:
+            one.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nfirst of it")
+        assert slow[3].recv(1000).startswith(b"HTTP/1.1 429")
+        with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as other:
+            other.sendall(b"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
+            assert other.recv(1000).startswith(b"HTTP/1.1 422")
+        for one in slow:
+            one.close()
+        while ask(port, "GET", "/health")[1]["waiting"]:
+            time.sleep(0.02)
+        bomb = encoded(Image.new("RGBA", (9000, 6550)), "PNG")
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda _: ask(port, "POST", "/score", bomb)[0], range(2)))
+        assert answers == [200] * 2
+        assert peak_bytes(process) - start[0] < 1.1e9  # one of them takes 0.7 GB
+        with socket.create_connection(("127.0.0.1", port)) as rude:
+            rude.sendall(b"\x1b]0;owned\x07 / HTTP/9\r\n\r\n")
+            assert rude.recv(1000).startswith(b"HTTP/1.0 400")
+    assert (tmp_path / "log").read_text().count("\n") == 1  # the address
+
+
+def peak_bytes(process: subprocess.Popen[bytes]) -> int:
+    """Returns the largest resident memory that a process has had."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def assert_hardened(headers: dict[str, str]) -> None:
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe-inline" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+FORM = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"no gzip", {"Content_Encoding": "gzip"}, 415),
+        (b"no form", {"Content_Type": "multipart/form-data"}, 400),
+        (b"--x\r\n\r\n", {"Content_Type": FORM}, 400),
+        (b"--x\r\nContent-Length: -5\r\n", {"Content_Type": FORM}, 400),
+    ],
+)
+def test_a_body_that_is_not_what_its_headers_say_is_refused(
+    port: int, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    answered, row, sent = ask(port, "POST", "/score", content, **headers)
+    assert (answered, list(row)) == (status, ["error"])
+    assert_hardened(sent)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/nothing", {}),
+        ("PUT", "/score", {}),
+        ("POST", "/score", {"Expect": "a miracle"}),
+        ("POST", "/score", {"Host": "evil.example"}),
+        ("POST", "/score", {}),
+    ],
+)
+def test_every_answer_has_the_security_headers(port: int, method: str, path: str, headers: dict[str, str]) -> None:
+    assert_hardened(ask(port, method, path, **headers)[2])
+
+
 def test_networks_and_ports_in_use_are_clear_errors(port: int, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "requestor.commands.main", "serve", "--model", str(model)]
     for options, complaint in (
