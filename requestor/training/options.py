@@ -18,7 +18,7 @@ from requestor.training.strategies import STRATEGIES
 OPTION_LIMITS = {
     "rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31), "blocks": (-1, 1000)
 }  # fmt: skip
-HOURS_LIMITS = (0.01, 10_000.0)
+HOURS_LIMITS = (0.001, 10_000.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,4 +68,4 @@ STRATEGIES = {
         Strategy("fine-tune", embeds=True, rounds=2, blocks=3),
     )
 }
-DEFAULT_STRATEGY = "embed"
+DEFAULT_STRATEGY = "auto"

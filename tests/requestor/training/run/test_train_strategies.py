@@ -71,18 +71,29 @@ class Finished:
 @pytest.fixture(scope="module")
 def embedded(ava: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     run_dir = tmp_path_factory.mktemp("runs") / "embedded"
-    return Finished(train(ava, run_dir), run_dir)
+    return Finished(train(ava, run_dir, "--strategy", "embed"), run_dir)
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Trains on drawn photos, because brightness alone is no task from which a backbone could learn."""
+    """Trains on drawn photos, because brightness alone is no task from which a backbone could learn.
+
+    The time is over after the first round.
+    """
     folder = tmp_path_factory.mktemp("tuned")
     draw_tiny_ava(folder / "ava", images=100)
-    return Finished(train(folder / "ava", folder / "run", "--strategy", "fine-tune", "--rounds", "1"), folder / "run")
+    return Finished(train(folder / "ava", folder / "run", "--hours", "0.001"), folder / "run")
 
 
-def test_by_default_features_are_computed_once_and_the_head_is_trained_at_home(embedded: Finished) -> None:
+def test_by_default_averaged_rounds_follow_the_features(tuned: Finished) -> None:
+    assert (tuned.summary["strategy"], tuned.summary["rounds"]) == ("auto", 1)
+    assert tuned.summary["ended_because"] == "hours"
+    assert "another round would take longer than --hours allows" in tuned.done.stderr
+    assert "another round would take longer" in (tuned.run_dir / "report.html").read_text()
+    assert not tuned.summary["worse_than_constant"]
+
+
+def test_features_are_computed_once_and_the_head_is_trained_at_home(embedded: Finished) -> None:
     assert (embedded.summary["strategy"], embedded.summary["rounds"]) == ("embed", 0)
     assert embedded.summary["metrics"]["srcc"] > 0.5
     assert embedded.changed() == {"head.weight", "head.bias"}
@@ -104,7 +115,6 @@ def test_card_report_and_list_tell_the_strategy(embedded: Finished) -> None:
 
 
 def test_rounds_go_on_from_the_head_that_was_trained_on_features(tuned: Finished) -> None:
-    assert (tuned.summary["strategy"], tuned.summary["rounds"]) == ("fine-tune", 1)
     assert [(line["round"], line["moved"]) for line in tuned.lines] == [(0, True), (1, True)]
     assert len(tuned.metadata["history"]) == 2
     assert tuned.shards_with_votes() == []
@@ -119,15 +129,17 @@ def test_a_run_that_is_killed_while_it_embeds_pays_for_no_shard_twice(
     ava: Path, embedded: Finished, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
-    running = subprocess.Popen(command(ava, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        command(ava, run_dir, "--strategy", "embed"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     features = run_dir / "embedding" / "features"
     wait_for(features, running)
     while not (kept := list(features.glob("*/*.safetensors"))):
         assert running.poll() is None
     running.send_signal(signal.SIGKILL)
     running.communicate()
-    assert not (run_dir / "state.json").exists()
-    resumed = Finished(train(ava, run_dir), run_dir)
+    assert json.loads((run_dir / "state.json").read_text())["best_emd"] is None
+    resumed = Finished(train(ava, run_dir, "--strategy", "embed"), run_dir)
     assert [update["admitted"] for update in resumed.lines[0]["updates"]] == [True] * (2 - len(kept))
     assert (run_dir / "predictions.csv").read_bytes() == (embedded.run_dir / "predictions.csv").read_bytes()
 
@@ -181,8 +193,13 @@ def test_what_the_page_on_strategies_shows_can_be_typed(example: str, ava: Path,
     )
     assert done.returncode == 0, done.stderr
     stages = [stage["name"] for stage in json.loads(done.stdout)["stages"]]
-    trained = {"embed": ["embed"], "federate": ["4 rounds"], "fine-tune": ["embed", "2 rounds"]}
-    strategy = arguments[arguments.index("--strategy") + 1] if "--strategy" in arguments else "embed"
+    trained = {
+        "auto": ["embed", "3 rounds"],
+        "embed": ["embed"],
+        "federate": ["4 rounds"],
+        "fine-tune": ["embed", "2 rounds"],
+    }
+    strategy = arguments[arguments.index("--strategy") + 1] if "--strategy" in arguments else "auto"
     assert stages == ["hire and send the photos", *trained[strategy], "evaluate"]
 
 
