@@ -84,11 +84,14 @@ class BackendStatus:
         spent: GLM that are owed or paid so far.
         at_work: the provider that works on each job, by job id. A job stays here until its attempt has ended or was
             given back, even if the round is over.
+        absence: if no provider has come for a while: the offers on the market and why they are refused, as a text for
+            people; otherwise empty.
     """
 
     providers: set[str] = field(default_factory=set)
     spent: Decimal = Decimal(0)
     at_work: Mapping[str, Provider] = field(default_factory=dict)
+    absence: str = ""
 
 
 class Backend(Protocol):

@@ -60,7 +60,10 @@ from requestor.backends.market import (  # noqa: E402
 CLOSING_SECONDS = 60.0  # time that providers have to end their activities and send their bills
 BILL_SECONDS = 10.0  # time to wait for bills that yapapi has not seen
 CHECK_SECONDS = 2.0  # time between two checks of the demand and of the reservation
-SURVEY_SECONDS = 5.0  # time for which the market is asked why nobody comes
+ABSENCE_SECONDS, SURVEY_SECONDS = (
+    20.0,
+    5.0,
+)  # time without any provider after which the market is asked why, and how long
 # Age of a demand after which it is published again if a seat is free, as all offers come again then: the second one if
 # a provider was lost on the way to its first task, for example because a request failed.
 VACANCY_SECONDS, LOSS_SECONDS = 60.0, 10.0
@@ -103,6 +106,8 @@ class GolemBackend:
         self._reservation = Reservation(self._wallet, accounts)
         self._ending: set[asyncio.Task[None]] = set()  # agreements that are being ended
         self._lost_provider = False
+        self._alone_since = 0.0
+        self._absence = ""
 
     async def __aenter__(self) -> GolemBackend:
         self._inbox.empty()
@@ -140,6 +145,7 @@ class GolemBackend:
             self._closing = closing.pop_all()
         self._job = asyncio.create_task(self._run_job())
         self._meter = asyncio.create_task(self._crew.meter_all())
+        self._alone_since = time.monotonic()
         self._keeper = asyncio.create_task(self._keep_hiring())
         return self
 
@@ -199,7 +205,7 @@ class GolemBackend:
             self._ledger.record("rejected", agreement=agreement, job=job_id, reason=reason)
 
     def status(self) -> BackendStatus:
-        return BackendStatus(self._crew.names, self._accounts.spent, self._board.at_work)
+        return BackendStatus(self._crew.names, self._accounts.spent, self._board.at_work, self._absence)
 
     def receipts(self) -> list[Receipt]:
         return self._ledger.receipts()
@@ -232,9 +238,10 @@ class GolemBackend:
             pass
 
     async def _keep_hiring(self) -> None:
-        """Publishes the demand again, and makes a new allocation, in time, until it is cancelled."""
+        """Publishes the demand again, and makes a new allocation, in time; runs until it is cancelled."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
+            await self._survey()
             if self._demand.age > self._renewal_age():
                 self._lost_provider = False
                 self._demand.renew()
@@ -251,21 +258,16 @@ class GolemBackend:
             return RENEWAL_SECONDS
         return LOSS_SECONDS if self._lost_provider else VACANCY_SECONDS
 
-    async def explain_absence(self) -> str:
-        """Returns the number of offers on the market now, and why they are refused, as a text for people.
-
-        It is empty if the market cannot be asked.
-        """
-        try:
-            survey = await survey_market(self._settings.connection, self._offers, SURVEY_SECONDS)
-        except GolemError as error:
-            logger.warning("the market could not be asked: %s", error)
-            return ""
-        return survey.describe()
-
-    def left_open(self) -> list[str]:
-        """Returns a sentence for each thing that could not be released; complete only after `__aexit__`."""
-        return self._reservation.left_open
+    async def _survey(self) -> None:
+        """Asks the market once why nobody comes, if no provider has been hired for a while."""
+        if self._crew.size:
+            self._alone_since, self._absence = time.monotonic(), ""
+        elif not self._absence and time.monotonic() - self._alone_since > ABSENCE_SECONDS:
+            try:
+                survey = await survey_market(self._settings.connection, self._offers, SURVEY_SECONDS)
+                self._absence = survey.describe()
+            except GolemError as error:
+                self._absence = f"the market could not be asked: {error}"
 
     async def _hire(self, agreement: Agreement, create: CreateActivity) -> Activity:
         """Creates an activity with `create`, if the budget covers it, because an activity costs as soon as it exists.

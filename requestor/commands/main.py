@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from nima.errors import NimaError
+from nima.safe_io import data_folder
 from requestor.commands.settings import settings_of
-from requestor.errors import RequestorError
+from requestor.errors import RequestorError, RunStopped
 
 # section of `--help` → command → its line there; kept here so that help imports no command
 SECTIONS = {
@@ -75,9 +81,55 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _leftovers():
+                return super().invoke(ctx)
         except (NimaError, RequestorError) as error:
             raise Reported(error) from error
+        except KeyboardInterrupt:
+            raise Reported(RunStopped("Stopped.")) from None
+        except OSError as error:
+            raise Reported(RequestorError(_trouble_with_file(error))) from error
+
+
+def _trouble_with_file(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{place}the disk is full. Delete files, or work in another folder."
+    return f"{place}{error.strerror or error}. See that the file or folder exists and may be used."
+
+
+@contextmanager
+def _leftovers() -> Iterator[None]:
+    """Tries to release what an earlier command could not, and names what this command leaves."""
+    folder = data_folder() / "unreleased"  # looked at first, because the modules for the rest take time to import
+    before = set(_names(folder))
+    if before:
+        _release_again()
+    try:
+        yield
+    finally:
+        if set(_names(folder)) - before:
+            from requestor.golem import known_leftovers
+
+            for leftover in known_leftovers():
+                click.echo(leftover.describe(), err=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.json")]
+
+
+def _release_again() -> None:
+    from requestor.golem import GolemConnection, release_leftovers
+    from requestor.setup import golem_environment
+
+    try:
+        connection = GolemConnection.from_environment(golem_environment())
+        released = asyncio.run(release_leftovers(connection))
+    except RequestorError:
+        return  # this command may need no Golem; the next one tries again
+    for leftover in released:
+        click.echo(f"The {leftover.kind} {leftover.id}, which an earlier command left open, is released now.", err=True)
 
 
 @click.group(

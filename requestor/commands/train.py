@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from requestor.errors import RunStopped
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.records import END_REASONS
-from requestor.terminal import Column, GlmAmount, confirm_real_money, table_lines, terminal_width
+from requestor.terminal import (
+    ENDING_AGREEMENTS,
+    Column,
+    GlmAmount,
+    confirm_real_money,
+    run_until_stopped,
+    table_lines,
+    terminal_width,
+)
 from requestor.training import (
     DEFAULT_STRATEGY,
     HOURS_LIMITS,
@@ -174,37 +180,15 @@ async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, An
     """Runs until the end or a signal, and returns the summary.
 
     The first Ctrl-C ends the run after its round, or after the next features of a shard; if no provider is hired, it
-    ends the run at once. A second Ctrl-C or SIGTERM always ends it at once. In every case, the run ends its agreements
-    and waits for bills.
+    ends the run at once. In every case, the run ends its agreements and waits for bills.
     """
-    loop = asyncio.get_running_loop()
-    work = asyncio.ensure_future(run.run())
-    asked, ending = False, False
 
-    def end() -> None:
-        nonlocal ending
-        if ending:
-            click.echo("Ending the agreements and waiting for the bills. This takes two minutes at most.", err=True)
-            return
-        ending = True
-        run.stop()
-        work.cancel()
+    def stop() -> str | None:
+        return _WORTH_WAITING_FOR.get(progress.doing, "the current step") if run.stop() else None
 
-    def interrupt() -> None:
-        nonlocal asked
-        if not run.stop() or asked:
-            end()
-        else:
-            asked = True
-            step = _WORTH_WAITING_FOR.get(progress.doing, "the current step")
-            click.echo(f"Stopping after {step}. Press Ctrl-C again to stop now.", err=True)
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, end)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        raise RunStopped("The run is stopped; the same command goes on from there.") from None
+    return await run_until_stopped(
+        run.run(), stop, "The run is stopped; the same command goes on from there.", ENDING_AGREEMENTS
+    )
 
 
 def _for_people(summary: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from requestor.evaluation.prediction import Progress, predict_on
 from requestor.golem import chosen_network, chosen_subnet
 from requestor.records import RunFolder, log_to
 from requestor.setup import golem_environment
+from requestor.terminal import ENDING_AGREEMENTS, run_until_stopped
 
 EVALUATION_WORKERS = 3  # number of providers that work at the same time
 EVALUATION_MAX_PRICE = Decimal(1)  # GLM that the first hour of one provider may cost at full load
@@ -51,4 +52,6 @@ def predict_on_backend(
     folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
     log_to(folder.path / "log.txt")
     chosen = open_backend(config, folder.path, folder.ledger, environment, image)
-    return asyncio.run(predict_on(chosen, model, ava, image_ids, folder.path / "store", progress))
+    work = predict_on(chosen, model, ava, image_ids, folder.path / "store", progress)
+    stopped = f"The evaluation is stopped; its payments are in {folder.path / 'ledger.jsonl'}."
+    return asyncio.run(run_until_stopped(work, lambda: None, stopped, ENDING_AGREEMENTS))

@@ -9,6 +9,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.golem import property_names as property_names
     from requestor.golem.daemon import DaemonClient, reason_in
+    from requestor.golem.leftovers import Leftover, known_leftovers, release_leftovers
     from requestor.golem.market import Offer, OfferFilter, Survey, read_offer, survey_market
     from requestor.golem.networks import (
         DEFAULT_NETWORK,
@@ -41,6 +42,7 @@ else:
         __name__,
         {
             "daemon": ["DaemonClient", "reason_in"],
+            "leftovers": ["Leftover", "known_leftovers", "release_leftovers"],
             "market": ["Offer", "OfferFilter", "Survey", "read_offer", "survey_market"],
             "networks": [
                 "GolemConnection",
@@ -83,6 +85,7 @@ __all__ = [
     "TOKEN_OF_NETWORK",
     "DaemonClient",
     "GolemConnection",
+    "Leftover",
     "Offer",
     "OfferFilter",
     "Reservation",
@@ -96,11 +99,13 @@ __all__ = [
     "display_name",
     "growing_pauses",
     "is_real_money",
+    "known_leftovers",
     "payment_platform",
     "property_names",
     "read_offer",
     "reason_in",
     "reject_invoice",
+    "release_leftovers",
     "repeat_request",
     "required_app_key",
     "retry_until_success",

@@ -6,10 +6,11 @@ One small file for each of them lies in the user's data folder, so that no lock 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,8 @@ from requestor.golem.wallet import Wallet
 from requestor.money import show_glm
 
 TRY_SECONDS = 3.0  # time limit of a request that another command makes on the way to its own work
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["allocation", "agreement"]
 
@@ -35,6 +38,7 @@ class Leftover:
         api_url: URL of its daemon.
         glm: the reserved amount as an exact text; empty for an agreement.
         until: Unix time in seconds at which it ends by itself.
+        reason: the reason why it could not be released, as a sentence.
     """
 
     kind: Kind
@@ -42,6 +46,7 @@ class Leftover:
     api_url: str
     glm: str
     until: float
+    reason: str = ""
 
     def describe(self) -> str:
         """Returns a sentence for people: what stays open, until when, and the command that ends it."""
@@ -49,10 +54,11 @@ class Leftover:
         if self.kind == "allocation":
             return (
                 f"{show_glm(Decimal(self.glm))} stay reserved until {ends} (allocation {self.id}): the next command of "
-                "nima-golem tries again to release them, or `yagna payment release-allocations` does."
+                f"nima-golem tries again to release them, or `yagna payment release-allocations` does. {self.reason}"
             )
         return (
-            f"An agreement stays open until {ends} ({self.id}): the next command of nima-golem tries again to end it."
+            f"An agreement stays open until {ends} ({self.id}): the next command of nima-golem tries again to end it. "
+            f"{self.reason}"
         )
 
 
@@ -93,14 +99,16 @@ async def release_leftovers(connection: GolemConnection) -> list[Leftover]:
     return released
 
 
-async def release_or_remember(leftover: Leftover, release: Callable[[], Awaitable[None]]) -> str | None:
-    """Releases something; if that fails, remembers it and returns a sentence for people. Raises no GolemError."""
+async def release_or_remember(leftover: Leftover, release: Callable[[], Awaitable[None]]) -> bool:
+    """Releases something; if that fails, remembers it and returns False. Raises no GolemError."""
     try:
         await release()
     except GolemError as error:
+        leftover = replace(leftover, reason=str(error))
+        logger.warning("%s", leftover.describe())
         remember(leftover)
-        return f"{leftover.describe()} The reason: {error}"
-    return None
+        return False
+    return True
 
 
 async def _release(wallet: Wallet, leftover: Leftover) -> None:

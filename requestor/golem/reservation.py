@@ -34,10 +34,7 @@ def agreements_for(seconds: float) -> int:
 class Reservation:
     """The allocation of a run. One that yapapi makes would exist for ten years if this process were killed.
 
-    Every method raises the errors of `Wallet`, except `release`.
-
-    Attributes:
-        left_open: sentences about what could not be released.
+    Every method raises the errors of `Wallet`, except `release`, `end_agreement` and `withdraw_demands`.
     """
 
     def __init__(self, wallet: Wallet, accounts: Accounts) -> None:
@@ -46,7 +43,6 @@ class Reservation:
         self._allocation: str | None = None
         self._amount = Decimal(0)
         self._until = 0.0
-        self.left_open: list[str] = []
 
     @property
     def allocation(self) -> str:
@@ -97,7 +93,7 @@ class Reservation:
     async def end_agreement(self, agreement: str, reason: str, until: float) -> None:
         """Ends an agreement; if that fails, remembers it. `until`: Unix time at which it ends by itself."""
         leftover = Leftover("agreement", agreement, self._wallet.api_url, "", until)
-        self._note(await release_or_remember(leftover, lambda: self._wallet.terminate(agreement, reason)))
+        await release_or_remember(leftover, lambda: self._wallet.terminate(agreement, reason))
 
     async def withdraw_demands(self, mark: str) -> None:
         """Takes the demands off the market that carry a run's mark; one that stays ends by itself after an hour."""
@@ -111,13 +107,6 @@ class Reservation:
         if (allocation := self._allocation) is None:
             return
         leftover = Leftover("allocation", allocation, self._wallet.api_url, str(self._amount), self._until)
-        problem = await release_or_remember(leftover, lambda: self._wallet.release(allocation))
-        self._note(problem)
-        if problem is None:
+        if await release_or_remember(leftover, lambda: self._wallet.release(allocation)):
             self._accounts.ledger.record("allocation_released", id=allocation)
         self._allocation = None
-
-    def _note(self, problem: str | None) -> None:
-        if problem is not None:
-            logger.warning("%s", problem)
-            self.left_open.append(problem)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from requestor.terminal.output_file import ask_to_replace
     from requestor.terminal.run_progress import RunProgress
     from requestor.terminal.scoring_progress import with_scoring_progress
+    from requestor.terminal.signals import ENDING_AGREEMENTS, run_until_stopped
     from requestor.terminal.tables import Column, field_lines, table_lines, terminal_width
 else:
     __getattr__, __dir__ = attach(
@@ -36,11 +37,13 @@ else:
             "output_file": ["ask_to_replace"],
             "run_progress": ["RunProgress"],
             "scoring_progress": ["with_scoring_progress"],
+            "signals": ["ENDING_AGREEMENTS", "run_until_stopped"],
             "tables": ["Column", "field_lines", "table_lines", "terminal_width"],
         },
     )
 
 __all__ = [
+    "ENDING_AGREEMENTS",
     "Column",
     "GlmAmount",
     "RunProgress",
@@ -51,6 +54,7 @@ __all__ = [
     "field_lines",
     "find_or_fetch_model",
     "progress_bar",
+    "run_until_stopped",
     "show_duration",
     "table_lines",
     "terminal_width",

@@ -30,6 +30,7 @@ from yapapi.rest.market import AgreementDetails
 from yapapi.strategy import SCORE_REJECTED
 
 from nima.wire.jobs import PROTOCOL, JobResult
+from requestor.golem.market import Survey
 from requestor.golem.property_names import EXPIRATION
 from requestor.money.amounts import Price
 
@@ -169,6 +170,11 @@ class Market:
         if work.conduct.honest:
             self.unpaid.append(agreement)
         return bill
+
+    async def survey(self, connection: Any, offers: Any, seconds: float) -> Survey:
+        """Takes the place of `survey_market`; sees nobody."""
+        await asyncio.sleep(seconds)
+        return Survey((), ())
 
     # ---- requestor.golem.wallet.Wallet
 

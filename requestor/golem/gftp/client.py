@@ -16,7 +16,7 @@ from pathlib import Path
 from requestor.errors import TransferError
 from requestor.golem.bus import ServiceBus, ServiceBusError
 from requestor.golem.gftp import messages as gftp_protocol
-from requestor.golem.gftp.messages import CHUNK, MAX_FILE, PartialFile, number, parse_url, sha3_256
+from requestor.golem.gftp.messages import ADDITION, CHUNK, MAX_FILE, PartialFile, number, parse_url, sha3_256
 
 IN_FLIGHT = 8
 """Number of messages that wait for their answers at the same time."""
@@ -36,7 +36,7 @@ async def download_over_gftp(
 
     Args:
         bus: a connection to this node's daemon.
-        url: gftp://NODE_ID/SHA3_256; the file must have this hash.
+        url: gftp://NODE_ID/SHA3_256, perhaps with further hex digits; the file must have this hash.
         max_bytes: a larger file is refused before anything is written.
         chunk: bytes that one message asks for.
         in_flight: number of messages that wait for their answers at the same time.
@@ -47,7 +47,7 @@ async def download_over_gftp(
             it cannot be written.
     """
     node, name = parse_url(url)
-    if not re.fullmatch("[0-9a-f]{64}", name):
+    if not re.fullmatch(f"[0-9a-f]{{64}}([0-9a-f]{{{ADDITION}}})?", name):
         raise TransferError(f"{url} does not name a file by its hash, so its content cannot be checked.")
     address = f"/transfer/net/{node}/gftp/{name}"
     with _explained(f"{url} cannot be downloaded"):
@@ -71,7 +71,7 @@ async def download_over_gftp(
                     partial.write(offset, content)
 
             await _together([fetch() for _ in range(in_flight)])
-            if await asyncio.to_thread(sha3_256, partial.file) != name:
+            if await asyncio.to_thread(sha3_256, partial.file) != name[:64]:
                 raise TransferError("the content has another hash than its name says")
             partial.keep()
         finally:

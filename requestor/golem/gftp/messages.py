@@ -35,6 +35,8 @@ FILE_TOO_LARGE = "the file would have more than"
 """Begins the message to the sender of a file that is too large; the sender's error message repeats it."""
 SHA3_DIGITS = 64
 """Number of hex digits of a file's hash."""
+ADDITION = 16
+"""Hex digits after the hash in the name of a published file, if another program on the bus serves an equal file."""
 MAX_RECEIVE_VARIABLE = "NIMA_GOLEM_GFTP_MAX_RECEIVE"
 """Environment variable with another limit for `gftp server`, in bytes."""
 

@@ -173,7 +173,10 @@ def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, 
         max_receive: bytes that a received file may have at most (Golem's own program has no limit); None: `MAX_FILE`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    program = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp.program "$@"\n'
+    # Signals that are ignored here stay so, also before the program has left the terminal's process group.
+    program = (
+        f'#!/bin/sh\ntrap "" INT QUIT HUP\nexec {shlex.quote(sys.executable)} -m requestor.golem.gftp.program "$@"\n'
+    )
     write_atomically(folder / "gftp", program.encode(), mode=0o755)
     limit = {} if max_receive is None else {MAX_RECEIVE_VARIABLE: str(max_receive)}
     return {"PATH": os.pathsep.join([str(folder.absolute()), os.environ.get("PATH", os.defpath)]), **limit}
@@ -182,6 +185,8 @@ def our_gftp_on_path(folder: Path, max_receive: int | None = None) -> dict[str, 
 def main() -> None:
     """Runs `gftp server`, or prints the version for `gftp version`."""
     if sys.argv[1:] == ["server"]:
+        if os.getpid() != os.getpgrp():  # Ctrl-C in the terminal must not reach it: providers still fetch files then
+            os.setsid()
         try:
             asyncio.run(serve_standard_streams())
         except TransferError as error:

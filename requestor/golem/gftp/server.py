@@ -12,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 
 from requestor.errors import TransferError
-from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault
+from requestor.golem.bus import ServiceBus, ServiceBusError, ServiceBusFault, packets
 from requestor.golem.gftp.messages import (
+    ADDITION,
     FILE_TOO_LARGE,
     MAX_CHUNK,
     MAX_FILE,
@@ -133,6 +134,10 @@ class _Expected:
         self.partial.discard()
 
 
+class _NameTaken(TransferError):
+    pass
+
+
 class FileServer:
     """Publishes and receives files on a daemon's service bus; continues after a restart of the daemon.
 
@@ -145,6 +150,7 @@ class FileServer:
         self._url = url
         self._max_bytes = max_bytes
         self._files: dict[str, _Published | _Expected] = {}
+        self._name_of: dict[str, str] = {}  # SHA3-256 of a published file → the name under which it is served
         self._bus: ServiceBus | None = None
         self._node = ""
         self._connecting = asyncio.Lock()
@@ -171,10 +177,22 @@ class FileServer:
         """
         try:
             file = _Published(path)
-            name = await asyncio.to_thread(sha3_256, file.file)
+            content = await asyncio.to_thread(sha3_256, file.file)
         except OSError as error:
             raise TransferError(f"{path} cannot be published: {error}.") from error
-        return await self._offer(name, file)
+        name = self._name_of.get(content)
+        if name in self._files:  # a file of equal content is served already
+            file.close()
+            await self._connected()
+            return f"gftp://{self._node}/{name}"
+        try:
+            url = await self._offer(content, file)
+        except _NameTaken:
+            # Another program on this bus, such as a second run, serves an equal file under its hash, and may end first.
+            file = _Published(path)
+            url = await self._offer(content + secrets.token_hex(ADDITION // 2), file)
+        self._name_of[content] = parse_url(url)[1]
+        return url
 
     async def receive(self, path: Path) -> str:
         """Opens a URL to which one file may be uploaded; the file then appears at `path`.
@@ -217,17 +235,15 @@ class FileServer:
                 await self._close(name)
 
     async def _offer(self, name: str, file: _Published | _Expected) -> str:
-        replaced = self._files.pop(name, None)
-        if replaced is not None:  # the file was published before; it has the same content
-            replaced.close()
         self._files[name] = file
         try:
             bus = await self._connected()
-            if replaced is None and not bus.serves(_prefix(name)):
+            if not bus.serves(_prefix(name)):
                 await bus.register(_prefix(name), self._handle)
         except (ServiceBusError, TransferError) as error:
             self._files.pop(name).close()
-            raise TransferError(str(error)) from error
+            taken = isinstance(error, ServiceBusError) and error.code == packets.Code.CONFLICT
+            raise (_NameTaken if taken else TransferError)(str(error)) from error
         return f"gftp://{self._node}/{name}"
 
     def _handle(self, caller: str, address: str, message: object) -> Awaitable[object]:
@@ -249,7 +265,11 @@ class FileServer:
                     raise TransferError(f"The daemon at {self._url} does not tell its node id.")
                 self._node = identity["nodeId"]
                 for name in self._files:
-                    await bus.register(_prefix(name), self._handle)
+                    try:
+                        await bus.register(_prefix(name), self._handle)
+                    except ServiceBusError as error:
+                        if error.code != packets.Code.CONFLICT:  # otherwise another program serves an equal file by now
+                            raise
             except BaseException:
                 await bus.close()
                 raise

@@ -135,10 +135,11 @@ class TrainingRun:
                 waiting_since, warned = time.monotonic(), False
             elif not warned and time.monotonic() - waiting_since > PATIENCE:
                 warned = True
+                seen = status.absence or "nothing is known of the offers"
                 progress.note(
-                    f"No provider has taken the work for {PATIENCE:.0f} s. The run goes on asking in subnet "
+                    f"No provider has taken the work for {PATIENCE:.0f} s ({seen}). The run goes on asking in subnet "
                     f"{self.config.subnet} for providers that take {self.config.network}, at or under --max-price "
-                    f"{self.config.max_price}; `nima-golem offers` shows who is there, and at what price."
+                    f"{self.config.max_price}."
                 )
             if time.monotonic() - saved > SAVE_SECONDS:
                 saved = time.monotonic()

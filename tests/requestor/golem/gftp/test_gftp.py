@@ -128,6 +128,24 @@ def test_a_published_file_is_served_as_it_was_although_its_name_has_gone(
     assert (tmp_path / "fetched").read_bytes() == CONTENT
 
 
+def test_two_programs_serve_equal_files_and_each_ends_for_itself(two_daemons: TwoDaemons, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(SMALL)
+    (tmp_path / "copy").write_bytes(SMALL)
+
+    async def work() -> None:
+        async with both_ends(two_daemons) as ends:
+            async with FileServer(two_daemons.requestor.gsb_url) as other:
+                first, again = [await other.publish(tmp_path / name) for name in ("file", "copy")]
+                assert first == again  # one program serves equal files once
+                url = await ends.server.publish(tmp_path / "file")
+                assert url != first
+                await download_over_gftp(ends.provider, first, tmp_path / "from first")
+            await download_over_gftp(ends.provider, url, tmp_path / "from second")
+
+    asyncio.run(work())
+    assert (tmp_path / "from first").read_bytes() == (tmp_path / "from second").read_bytes() == SMALL
+
+
 def test_published_files_survive_a_restart_of_the_daemon(two_daemons: TwoDaemons, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(CONTENT)
 

@@ -34,6 +34,7 @@ def market(monkeypatch: pytest.MonkeyPatch) -> Market:
     market = Market(VirtualTime(), random.Random(1), {"0x1": conduct, "0x2": conduct})
     monkeypatch.setattr("requestor.backends.golem.yapapi.Golem", lambda **options: SimulatedGolem(market, **options))
     monkeypatch.setattr("requestor.backends.golem.Wallet", lambda connection: market)
+    monkeypatch.setattr("requestor.backends.golem.survey_market", market.survey)
     for clock in ("crew.METER_SECONDS", "golem.CHECK_SECONDS", "board.GLANCE_SECONDS"):
         monkeypatch.setattr(f"requestor.backends.{clock}", 20.0)  # nine hours are long, even if nobody waits
     return market

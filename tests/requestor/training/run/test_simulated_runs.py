@@ -49,6 +49,7 @@ class SimulatedRun:
         golem = lambda **options: SimulatedGolem(self.market, **options)  # noqa: E731
         patch.setattr("requestor.backends.golem.yapapi.Golem", golem)
         patch.setattr("requestor.backends.golem.Wallet", lambda connection: self.market)
+        patch.setattr("requestor.backends.golem.survey_market", self.market.survey)
 
     def backend(self) -> GolemBackend:
         settings = GolemSettings(
