@@ -12,7 +12,7 @@ from typing import Literal
 import aiohttp
 from aiohttp import web
 
-Way = Literal["error", "busy", "bad gateway", "late", "hang", "reset"]
+Way = Literal["error", "busy", "bad gateway", "late", "hang", "reset", "gone"]
 # method and path of every kind of request that a run makes
 REQUESTS = (
     ("GET", "/me$"),
@@ -116,6 +116,8 @@ class FailingDaemon:
             return await self._pass_on(request)
         if rule.way == "error":
             return web.json_response({"message": "the database is locked"}, status=500)
+        if rule.way == "gone":
+            return web.Response(status=410)
         if rule.way == "busy":
             return web.Response(status=429)
         if rule.way == "bad gateway":

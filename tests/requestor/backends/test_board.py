@@ -6,7 +6,7 @@ import pytest
 from nima.wire.jobs import PROTOCOL, Job
 from requestor.backends import board as board_module
 from requestor.backends.base import Outcome, Provider, Task
-from requestor.backends.board import ATTEMPTS, STRIKES, Board
+from requestor.backends.board import ATTEMPTS, SHORTEST_STAY, STRIKES, Board
 from requestor.errors import ImageMismatch
 
 FOX, OWL = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl")
@@ -234,3 +234,41 @@ def test_who_claims_another_version_of_an_image_that_fits_has_only_failed(checke
 
     outcomes = asyncio.run(scenario())
     assert [outcome.provider for outcome in outcomes] == [OWL, OWL]
+
+
+def test_a_provider_takes_only_what_it_can_finish_in_its_time() -> None:
+    async def scenario() -> None:
+        board = Board()
+        running = asyncio.create_task(collect(board, [task("a")], 5.0))  # its limit is 10 s
+        await asyncio.sleep(0)
+        assert board.take(FOX, (), seconds_left=9.9) is None
+        assert await board.wait_for_task(FOX, (), seconds_left=lambda: 9.9) is None  # it leaves at once
+        assert await board.wait_for_task(FOX, (), seconds_left=lambda: 10.0) is not None
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_provider_without_work_stays_until_its_time_is_short() -> None:
+    async def scenario() -> None:
+        left = iter([SHORTEST_STAY + 1, SHORTEST_STAY, SHORTEST_STAY - 1])
+        assert await Board().wait_for_task(FOX, (), seconds_left=lambda: next(left)) is None
+        assert next(left, None) is None
+
+    asyncio.run(scenario())
+
+
+def test_our_own_failures_blame_nobody_and_end_a_task_with_the_first_reason() -> None:
+    async def scenario() -> list[Outcome]:
+        board = Board()
+        running = asyncio.create_task(collect(board, [task("a")], 5.0))
+        await asyncio.sleep(0)
+        for reason in ("the file server failed", "the disk is full", "the daemon is away"):
+            taken = board.take(FOX, ())
+            assert taken is not None
+            board.give_back(taken, reason)
+        assert not board.is_banned(FOX.id)
+        return await running
+
+    (outcome,) = asyncio.run(scenario())
+    assert (outcome.provider, outcome.error) == (None, "the file server failed")
