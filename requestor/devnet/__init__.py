@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from requestor.devnet.settlement import ProviderAccount, provider_accounts, requestor_wallet, settle_bills
     from requestor.devnet.state import (
         DEFAULT_DEVNET,
+        DEVNET_NETWORK,
         DEVNET_VARIABLE,
         Devnet,
         devnet_folder,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         running_devnets,
     )
     from requestor.devnet.supervision import clear_devnet, start_devnet, stop_devnet, supervise_devnet
+    from requestor.devnet.throw_away import throw_away_devnet
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -27,6 +29,7 @@ else:
             "settlement": ["ProviderAccount", "provider_accounts", "requestor_wallet", "settle_bills"],
             "state": [
                 "DEFAULT_DEVNET",
+                "DEVNET_NETWORK",
                 "Devnet",
                 "DEVNET_VARIABLE",
                 "devnet_folder",
@@ -35,11 +38,13 @@ else:
                 "devnet_state_file",
             ],
             "supervision": ["clear_devnet", "start_devnet", "stop_devnet", "supervise_devnet"],
+            "throw_away": ["throw_away_devnet"],
         },
     )
 
 __all__ = [
     "DEFAULT_DEVNET",
+    "DEVNET_NETWORK",
     "DEVNET_VARIABLE",
     "Devnet",
     "NetworkOptions",
@@ -55,4 +60,5 @@ __all__ = [
     "start_devnet",
     "stop_devnet",
     "supervise_devnet",
+    "throw_away_devnet",
 ]

@@ -55,6 +55,8 @@ class NetworkOptions:
         faults: as `parse_faults` takes them; the last providers have them, in that order.
         image: path of the image in which tasks run; if empty, they run on this machine's own system.
         image_environment: True if programs get the image's ENV.
+        owner: process id of the program that starts the devnet, if it is for that program alone: the devnet ends with
+            it, and no other program uses the devnet unless it is named; 0 for a devnet that is for everybody.
     """
 
     name: str
@@ -65,6 +67,7 @@ class NetworkOptions:
     faults: str = ""
     image: str = ""
     image_environment: bool = False
+    owner: int = 0
 
     def __post_init__(self) -> None:
         devnet_folder(self.name)
@@ -247,6 +250,7 @@ class Network:
             image_hash=self._images.sha3,
             image_file=str(self._image.info.path) if self._image else "",
             python=python_in_labels(self._image.info.labels) if self._image else PYTHON_IN_SANDBOX,
+            owner=self.options.owner,
         )
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 
 from requestor.devnet.provider import ProviderRest, plain_decimal
 from requestor.devnet.services import Erc20Token, EthereumNode, find_yagna
-from requestor.devnet.state import NETWORK, Devnet, NodeState, process_started
+from requestor.devnet.state import DEVNET_NETWORK, Devnet, NodeState, process_started
 from requestor.errors import DevnetError, GolemError
 
 _POLL_SECONDS = 0.5
@@ -124,7 +124,7 @@ async def _wallet(devnet: Devnet, node: NodeState) -> Decimal | None:
 
 async def _process_payments(devnet: Devnet) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(str(find_yagna()), "payment", "process", "now", "--network", NETWORK),
+        *(str(find_yagna()), "payment", "process", "now", "--network", DEVNET_NETWORK),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -17,8 +17,8 @@ from requestor.vm import PYTHON_IN_SANDBOX
 
 DEVNET_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_DEVNET = "default"
-NETWORK = "hoodi"  # the devnet's chain takes the place of this test network
-PLATFORM = payment_platform(NETWORK)
+DEVNET_NETWORK = "hoodi"  # the devnet's chain takes the place of this test network
+PLATFORM = payment_platform(DEVNET_NETWORK)
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Devnet:
         image_url, image_hash: address and SHA3-224 (hexadecimal) of the image, or of a placeholder.
         image_file: the image in which tasks run; empty if they run on this machine's own system.
         python: absolute path of the Python that tasks have.
+        owner: as in `NetworkOptions`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Devnet:
     image_hash: str
     image_file: str = ""
     python: str = PYTHON_IN_SANDBOX
+    owner: int = 0
 
     @property
     def logs(self) -> Path:
@@ -90,7 +92,7 @@ class Devnet:
             "YAGNA_API_URL": self.requestor.api_url,
             "GSB_URL": self.requestor.gsb_url,
             "YAGNA_DATADIR": self.requestor.folder,  # for the `yagna` command
-            "YAGNA_PAYMENT_NETWORK": NETWORK,
+            "YAGNA_PAYMENT_NETWORK": DEVNET_NETWORK,
             "YAGNA_PAYMENT_DRIVER": PAYMENT_DRIVER,
             "YAGNA_SUBNET": self.subnet,
             "NIMA_GOLEM_IMAGE": f"hash:sha3:{self.image_hash}:{self.image_url}",
@@ -153,12 +155,13 @@ def find_devnet(name: str | None = None) -> Devnet | None:
     """Returns the running devnet `name`, or the one that NIMA_GOLEM_DEVNET names, or the only one that runs.
 
     If several run and none is named, returns the one called `default`; raises DevnetError if there is none of this
-    name. Returns None if no devnet runs, or none of the given name.
+    name. Returns None if no devnet runs, or none of the given name. A devnet that has an owner is found by name only.
     """
     name = name or os.environ.get(DEVNET_VARIABLE)
     running = running_devnets()
     if name:
         return next((devnet for devnet in running if devnet.name == name), None)
+    running = [devnet for devnet in running if not devnet.owner]
     if len(running) > 1:
         default = next((devnet for devnet in running if devnet.name == DEFAULT_DEVNET), None)
         if default is None:

@@ -22,6 +22,7 @@ from requestor.devnet.state import Devnet, devnet_folder, devnet_state_file
 from requestor.errors import DevnetError, RequestorError
 
 _STOP_SECONDS = 20.0
+_OWNER_SECONDS = 0.5  # time between two checks that the devnet's owner still runs
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,16 @@ def clear_devnet(folder: Path) -> None:
 async def supervise_devnet(
     options: NetworkOptions, on_progress: OnProgress, on_ready: Callable[[Devnet], None]
 ) -> None:
-    """Runs a devnet until SIGINT, SIGTERM or SIGHUP. Raises DevnetError if it cannot start or a part of it ends."""
+    """Runs a devnet until SIGINT, SIGTERM, SIGHUP or the end of its owner, who must be the parent of this process.
+
+    Raises DevnetError if it cannot start or a part of it ends.
+    """
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with claimed(options.name):
         network = Network(options)
-        asked = asyncio.ensure_future(stopped.wait())
+        asked = asyncio.ensure_future(_end_of(options.owner, stopped) if options.owner else stopped.wait())
         starting = asyncio.ensure_future(network.start(on_progress))
         await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -83,6 +87,13 @@ async def supervise_devnet(
         finally:
             watching.cancel()
             await network.stop()
+
+
+async def _end_of(owner: int, stopped: asyncio.Event) -> None:
+    """Waits until `stopped` is set or the owner has ended; then this process has another parent."""
+    while os.getppid() == owner and not stopped.is_set():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stopped.wait(), _OWNER_SECONDS)
 
 
 def main() -> None:
@@ -113,16 +124,20 @@ def main() -> None:
         except Exception:
             logger.exception("the supervisor failed")
             raise
+        finally:
+            if options.owner and os.getppid() != options.owner:  # nobody will look for the logs
+                shutil.rmtree(devnet_folder(options.name), ignore_errors=True)
 
 
 def start_devnet(options: NetworkOptions) -> Devnet:
-    """Starts a supervisor that outlives this process, and waits until its devnet is ready.
+    """Starts a supervisor that outlives this process unless it is the owner, and waits until its devnet is ready.
 
-    Raises DevnetError if the devnet does not start.
+    If the wait is interrupted, by Ctrl-C for example, the devnet is stopped. Raises DevnetError if the devnet does not
+    start.
     """
     read, write = os.pipe()
     with os.fdopen(read) as outcome:
-        subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-m", "requestor.devnet.supervision", json.dumps(asdict(options)), str(write)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -131,14 +146,23 @@ def start_devnet(options: NetworkOptions) -> Devnet:
             start_new_session=True,
         )
         os.close(write)
-        message = outcome.read()
+        try:
+            message = outcome.read()
+        except BaseException:
+            supervisor.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                supervisor.wait(_STOP_SECONDS)
+            raise
     if message != "ready":
         raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
     return Devnet.load(devnet_state_file(options.name))
 
 
 def stop_devnet(devnet: Devnet) -> None:
-    """Ends a running devnet, and waits until all of its processes have ended."""
+    """Ends a devnet, and waits until all of its processes have ended. Clears its folder if its supervisor has died."""
+    if not devnet.running:
+        clear_devnet(Path(devnet.folder))
+        return
     os.kill(devnet.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while devnet.running and time.monotonic() < deadline:

@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from devnet_processes import gone, processes_of
 from golem_requestor import Requestor
 
 from requestor.devnet.network import NetworkOptions
@@ -46,27 +46,6 @@ def golem_json(*arguments: str) -> Any:
     ended = nima_golem(*arguments, "--json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
-
-
-def processes_of(name: str) -> list[str]:
-    """Returns the command lines and environments of processes that name the devnet's folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-        except OSError:
-            continue
-        if f"/devnets/{name}/".encode() in text:
-            found.append(path.name)
-    return found
-
-
-def gone(name: str) -> bool:
-    """Waits some seconds for the end of the devnet's processes; returns whether all have ended."""
-    deadline = time.monotonic() + 10
-    while processes_of(name) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not processes_of(name)
 
 
 def run_program(devnet: Devnet, tmp_path: Path, *flags: str) -> dict[str, Any]:

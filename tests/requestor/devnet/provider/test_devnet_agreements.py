@@ -17,7 +17,7 @@ from requestor.devnet.network import NetworkOptions
 from requestor.devnet.provider.pricing import LinearPricing
 from requestor.devnet.provider.rest import ProviderRest
 from requestor.devnet.settlement import settle_bills
-from requestor.devnet.state import NETWORK, Devnet
+from requestor.devnet.state import DEVNET_NETWORK, Devnet
 from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.golem.networks import GolemConnection
 from requestor.golem.property_names import ACCEPT_TIMEOUT, CHOSEN_PLATFORM, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT, PRICES
@@ -158,7 +158,7 @@ def test_an_invoice_can_be_rejected_and_a_debit_note_cannot(strict: Devnet):
         accepted = Decimal(notes[0]["totalAmountDue"])
         assert Decimal(invoice["amount"]) > accepted > 0
         here = strict.requestor
-        async with Wallet(GolemConnection(here.api_url, here.app_key, NETWORK)) as wallet:
+        async with Wallet(GolemConnection(here.api_url, here.app_key, DEVNET_NETWORK)) as wallet:
             await wallet.reject(invoice["invoiceId"], "BAD_SERVICE", "junk")
         async with ProviderRest(node.api_url, node.app_key) as rest:
             (theirs,) = (one for one in await rest.invoices() if one["invoiceId"] == invoice["invoiceId"])
