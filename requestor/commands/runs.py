@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import click
@@ -117,7 +118,9 @@ def report(run: Path) -> None:
 @folder_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
-def resume(run: Path, as_json: bool, yes: bool) -> None:
+@click.option("--devnet", "own_devnet", is_flag=True, help="Start a local Golem for this run, and stop it at the end.")
+@click.option("--providers", type=click.IntRange(1, 50), help="Number of providers of --devnet. [default: 3]")
+def resume(run: Path, as_json: bool, yes: bool, own_devnet: bool, providers: int | None) -> None:
     """Continue RUN after a crash or Ctrl-C, with the options that it was started with.
 
     \b
@@ -126,10 +129,14 @@ def resume(run: Path, as_json: bool, yes: bool) -> None:
     """
     # Imported here, as the other commands do not need numpy.
     from requestor.commands.train import run_training
+    from requestor.setup import golem_of_run
     from requestor.training import TrainOptions
 
     read_run_state(run)
-    run_training(TrainOptions.read(run), yes, as_json)
+    options = TrainOptions.read(run)
+    note = partial(click.echo, err=True)
+    with golem_of_run(own_devnet, providers, options.backend, options.network, options.subnet, note):
+        run_training(options, yes, as_json)
 
 
 @runs.command(short_help="Remove a run's folder.")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,6 +94,9 @@ class BlockCount(click.IntRange):
               help="Folder of the run; an existing run continues. [default: runs/<ava>-<backbone>-<seed>]")  # fmt: skip
 @click.option("--network", type=click.Choice(list(TOKEN_OF_NETWORK)),
               help=f"Payment network. [default: the devnet's, or {DEFAULT_NETWORK}]")  # fmt: skip
+@click.option("--devnet", "own_devnet", is_flag=True,
+              help="Start a local Golem for this run, hire its providers, and stop it at the end.")  # fmt: skip
+@click.option("--providers", type=click.IntRange(1, 50), help="Number of providers of --devnet. [default: 3]")
 @click.option("--subnet", help=f"Golem subnet. [default: the devnet's, or {DEFAULT_SUBNET}]")
 @click.option(
     "--seed",
@@ -107,8 +111,8 @@ class BlockCount(click.IntRange):
 def train(
     ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str,
     rounds: int | None, blocks: int | None, hours: float | None, aggregation: str, proximal: float, workers: int,
-    max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None, subnet: str | None, seed: int,
-    estimate: bool, yes: bool, as_json: bool,
+    max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None, own_devnet: bool,
+    providers: int | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -121,17 +125,21 @@ def train(
         nima-golem devnet up --detach
         nima-golem ava tiny ava
         nima-golem train --budget 2GLM
+        nima-golem train --budget 2GLM --devnet --providers 5
         nima-golem train --ava tiny-ava --budget 2GLM --backend local
     """
+    from requestor.setup import golem_of_run
+
     options = TrainOptions(
         ava=choose_ava_folder(ava), budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed, blocks=blocks, hours=hours,
     )  # fmt: skip
-    if estimate:
-        _show_estimate(options, as_json)
-    else:
-        run_training(options, yes, as_json)
+    with golem_of_run(own_devnet, providers, backend, network, subnet, partial(click.echo, err=True)):
+        if estimate:
+            _show_estimate(options, as_json)
+        else:
+            run_training(options, yes, as_json)
 
 
 def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from requestor.setup.doctor import GolemSetup, check_setup
     from requestor.setup.environment import golem_environment
     from requestor.setup.finding import SetupFinding
+    from requestor.setup.readiness import golem_of_run, require_daemon
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -26,7 +27,8 @@ else:
             "doctor": ["GolemSetup", "check_setup"],
             "environment": ["golem_environment"],
             "finding": ["SetupFinding"],
+            "readiness": ["golem_of_run", "require_daemon"],
         },
     )
 
-__all__ = ["GolemSetup", "SetupFinding", "check_setup", "golem_environment"]
+__all__ = ["GolemSetup", "SetupFinding", "check_setup", "golem_environment", "golem_of_run", "require_daemon"]
