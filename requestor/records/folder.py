@@ -108,11 +108,19 @@ class RunFolder(RunFiles):
         identity: the options that distinguish this run from any other; JSON values by the option's name.
 
     Raises:
-        RunFolderError: the folder holds another run or other files, or another process works in it.
+        RunFolderError: the folder holds another run or other files, another process works in it, or it cannot be
+            written.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         super().__init__(path)
+        try:
+            self._open(identity)
+        except OSError as error:
+            raise RunFolderError(f"{path} cannot be written ({error.strerror}): choose another --run-dir.") from error
+
+    def _open(self, identity: dict[str, Any]) -> None:
+        path = self.path
         run_file = path / "run.json"
         if path.exists() and not run_file.exists() and any(path.iterdir()):
             raise RunFolderError(f"{path} is not empty and holds no run: choose another --run-dir.")

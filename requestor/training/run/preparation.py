@@ -23,12 +23,16 @@ STANDARDISED = 64  # number of photos that determine the scale of the features
 def shard(context: RunContext, ratings: Ratings) -> Dataset:
     """Makes shards of the photos; if this was done before, reads their description.
 
-    Raises RunStopped if the run is stopped meanwhile, and the errors of `make_shards`.
+    The pre-trained weights are fetched first: a run that cannot have them ends before it reads photos.
+
+    Raises RunStopped if the run is stopped meanwhile, and the errors of `make_shards` and `fetch_weights`.
     """
     config, folder, progress = context.config, context.folder, context.progress
     store, home = folder.path / "store", folder.path / "holdout"
     if content := folder.read("dataset.json"):
         return Dataset.from_json(content, store, home)
+    progress.stage("Fetching pre-trained weights")
+    fetch_weights(find_backbone(config.backbone).weights)
     progress.stage("Reading photos", len(ratings))
 
     def on_photo(done: int, total: int) -> None:
