@@ -19,7 +19,7 @@ def throw_away_devnet(providers: int, subnet: str = "") -> Iterator[Devnet]:
     """Starts a devnet for a `with` block, and stops it at the end of the block.
 
     In the block, the environment variables of this process name the devnet, instead of any other Golem. If this process
-    is killed, the devnet ends by itself. Its logs are kept only if the block raises an error.
+    is killed, the devnet ends by itself. Its logs are kept only if the block raises an error other than RunStopped.
 
     Args:
         providers: number of providers, 1 to 50.
@@ -32,16 +32,16 @@ def throw_away_devnet(providers: int, subnet: str = "") -> Iterator[Devnet]:
         devnet = start_devnet(options)
     except KeyboardInterrupt:
         raise RunStopped("Stopped while the devnet was starting; the same command starts again.") from None
-    before = dict(os.environ)
+    before, failed = dict(os.environ), False
     os.environ.update(devnet.environment())
     try:
         yield devnet
-    except BaseException:
-        stop_devnet(devnet)
+    except Exception as error:
+        failed = not isinstance(error, RunStopped)
         raise
-    else:
-        stop_devnet(devnet)
-        shutil.rmtree(Path(devnet.folder), ignore_errors=True)
     finally:
         os.environ.clear()
         os.environ.update(before)
+        stop_devnet(devnet)
+        if not failed:
+            shutil.rmtree(Path(devnet.folder), ignore_errors=True)
