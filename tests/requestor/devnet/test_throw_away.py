@@ -77,7 +77,7 @@ def test_a_run_hires_on_its_own_devnet_and_leaves_nothing_of_it(devnets_home: Pa
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | elsewhere,
     )  # fmt: skip
     try:
-        stdout, stderr = process.communicate(timeout=200)
+        stdout, stderr = process.communicate(timeout=280)
     finally:
         process.kill()
     assert process.returncode == 0, stderr
