@@ -24,7 +24,7 @@ def train(ava: Path, *options: str, before: tuple[str, ...] = (), **variables: s
     command = [sys.executable, "-m", "requestor.commands.main", "train", "--ava", str(ava), "--budget", "2GLM"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
     return subprocess.run(
-        [*before, *command, *options], env=kept | variables, capture_output=True, text=True, timeout=100
+        [*before, *command, *options], env=kept | variables, capture_output=True, text=True, timeout=280
     )
 
 
