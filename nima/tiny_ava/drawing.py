@@ -4,7 +4,7 @@ Each image is a drawn scene with the faults that a photographer may make: exposu
 colours, level of the horizon and place of the subject are sampled one by one, and together decide the quality of the
 image. About 210 raters then see that quality, each with their own taste, which gives the votes. Raters agree about
 technical faults. They disagree the more, the further an image departs from convention, in its colours or its
-composition, as those of AVA do (Murray et al., "AVA: A Large-Scale Database for Aesthetic Visual Analysis", 2012).
+horizon, as those of AVA do (Murray et al., "AVA: A Large-Scale Database for Aesthetic Visual Analysis", 2012).
 
 The folder gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and
 `splits/test.txt` (a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes.
@@ -79,12 +79,11 @@ def quality(properties: Properties) -> float:
 
 
 def disagreement(properties: Properties) -> float:
-    """Returns the standard deviation of the ratings that very many raters would like to give, 1.2 to 1.9.
+    """Returns the standard deviation of the ratings that very many raters would like to give, 1.15 to 2.05.
 
-    Clashing colours, a tilted camera and a subject off the thirds divide people; wrong exposure, blur and noise do not.
+    Clashing colours and a tilted camera divide people; wrong exposure, blur and noise do not.
     """
-    unconventional = 0.5 * properties.clash + 0.3 * min(1.0, abs(properties.tilt) / 10.0) + 0.2 * properties.misplaced
-    return 1.2 + 0.7 * unconventional
+    return 1.15 + 0.9 * (0.65 * properties.clash + 0.35 * min(1.0, abs(properties.tilt) / 10.0))
 
 
 def sample_votes(mean: float, spread: float, random: Random) -> NDArray[np.int64]:
@@ -92,11 +91,11 @@ def sample_votes(mean: float, spread: float, random: Random) -> NDArray[np.int64
 
     Args:
         mean: mean of the tastes, which is the quality, on the scale of the ratings.
-        spread: standard deviation of the tastes, above 0.05.
+        spread: standard deviation of the tastes, above 0.03.
     """
     raters = int(np.clip(random.normal(210, 40), 80, 400))
     # No two groups of raters are alike, so that the spread, too, can be seen only in part.
-    tastes = random.normal(mean, spread + random.uniform(-0.05, 0.05), raters)
+    tastes = random.normal(mean, spread + random.uniform(-0.03, 0.03), raters)
     return np.bincount(np.clip(np.rint(tastes), 1, 10).astype(int), minlength=11)[1:]
 
 

@@ -147,8 +147,8 @@ def tiny(folder: Path, images: int, seed: int) -> None:
     """Draw scenes with the faults that photographers make, rate them, and write them to FOLDER in AVA's layout.
 
     The images are drawn and rated by a program. They serve to try this tool out, and teach nothing about people's
-    taste. Faults lower the ratings; clashing colours, a tilted camera and a misplaced subject also divide the raters.
-    Equal seeds give equal files.
+    taste. Faults lower the ratings; clashing colours and a tilted camera also divide the raters. Equal seeds give equal
+    files.
 
     \b
     Examples:

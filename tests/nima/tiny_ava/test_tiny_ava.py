@@ -89,12 +89,12 @@ def test_unconventional_images_divide_the_raters_and_bad_photography_does_not(ma
     deviations = standard_deviation(table[:, 2:12] / table[:, 2:12].sum(axis=1, keepdims=True))
     disagreement = [float(properties[image_id]["disagreement"]) for image_id in table[:, 1]]
     assert np.corrcoef(deviations, disagreement)[0, 1] > 0.8
-    names = ("clash", "tilt", "misplaced", "exposure", "blur", "noise")
+    names = ("clash", "tilt", "exposure", "blur", "noise", "misplaced")
     matrix = np.array([[abs(float(properties[image_id][name])) for name in names] for image_id in table[:, 1]])
     shares = np.column_stack([matrix / matrix.max(axis=0), np.ones(len(matrix))])  # 1 is the worst of each fault
     slopes = np.linalg.lstsq(shares, deviations, rcond=None)[0]
-    assert slopes[:3].min() > 0.08
-    assert np.abs(slopes[3:6]).max() < 0.08
+    assert slopes[:2].min() > 0.2
+    assert np.abs(slopes[2:6]).max() < 0.1
 
 
 @given(mean=st.floats(1, 10), spread=st.floats(0.5, 2.5), seed=st.integers(0, 1000))
@@ -108,7 +108,7 @@ def test_the_expected_ratings_are_those_of_very_many_raters(mean: float, spread:
     assert standard_deviation(expected) == pytest.approx(ratings.std(), abs=0.06)
 
 
-@given(mean=st.floats(0, 11), spread=st.floats(1.2, 1.9), seed=st.integers(0, 1000))
+@given(mean=st.floats(0, 11), spread=st.floats(1.15, 2.05), seed=st.integers(0, 1000))
 def test_votes_are_counts_of_80_to_400_raters(mean: float, spread: float, seed: int) -> None:
     votes = sample_votes(mean, spread, np.random.default_rng(seed))
     assert votes.shape == (10,)
