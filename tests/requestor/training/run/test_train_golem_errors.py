@@ -50,7 +50,7 @@ def complaint(done: subprocess.CompletedProcess[str], exit_code: int = 1) -> str
     assert done.returncode == exit_code, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    return done.stderr
 
 
 def test_no_app_key(ava: Path, tmp_path: Path) -> None:
