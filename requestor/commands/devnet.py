@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nima.safe_io import printable
-from requestor.errors import DevnetError, RequestorError
+from requestor.errors import DevnetError, RequestorError, RunStopped
 from requestor.terminal import Column, table_lines, terminal_width
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def up(
 
 
 async def _foreground(options: NetworkOptions, started: float) -> None:
-    from requestor.devnet import supervise_devnet
+    from requestor.devnet import devnet_folder, supervise_devnet
 
     shown: list[asyncio.Task[None]] = []
 
@@ -117,7 +117,7 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
     finally:
         for task in shown:
             task.cancel()
-        click.echo("The devnet is stopped.")
+    raise RunStopped(f"The devnet is stopped. Its logs are kept in {devnet_folder(options.name) / 'logs'}.")
 
 
 async def _show_changes(devnet: Devnet) -> None:

@@ -48,6 +48,13 @@ SECTIONS = {
 }
 COMMANDS = {name: line for commands in SECTIONS.values() for name, line in commands.items()}
 
+# command → sentence about what is kept if Ctrl-C ends it
+KEPT = {
+    "score": "Scores that were printed stand, and those in the file of --cache are kept.",
+    "image": "An image is written when it is finished, so none was written.",
+    "devnet": "Nothing of the devnet goes on running; its logs are kept.",
+}
+
 
 class Reported(click.ClickException):
     """An expected error: it prints one message on stderr and sets the exit code of its class."""
@@ -86,7 +93,8 @@ class LazyGroup(click.Group):
         except (NimaError, RequestorError) as error:
             raise Reported(error) from error
         except KeyboardInterrupt:
-            raise Reported(RunStopped("Stopped.")) from None
+            kept = KEPT.get(ctx.invoked_subcommand or "", "Files that were finished are kept.")
+            raise Reported(RunStopped(f"Stopped. {kept}")) from None
         except OSError as error:
             raise Reported(RequestorError(_trouble_with_file(error))) from error
 

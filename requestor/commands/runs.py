@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from requestor.errors import RunFolderError
-from requestor.records import Ledger, RunFiles, is_training_run, read_run_state
+from requestor.records import Ledger, RunFiles, describe_open_bills, is_training_run, read_run_state
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 _COLUMNS = (
@@ -96,6 +96,8 @@ def show(run: Path, as_json: bool) -> None:
     paid = [[receipt.name, str(receipt.tasks), f"{receipt.paid_glm:.6f}"] for receipt in receipts]
     if paid:
         click.echo("\n".join(["", *table_lines(_RECEIPT_COLUMNS, paid, terminal_width())]))
+    if open_bills := describe_open_bills(receipts):
+        click.echo(f"\n{open_bills}")
 
 
 @runs.command(short_help="Write the report of a run again.")

@@ -226,6 +226,7 @@ def _for_people(summary: dict[str, Any]) -> str:
         )
     lines += [
         *table_lines(columns, rows, terminal_width()),
+        *([summary["open_bills"]] if summary.get("open_bills") else []),
         "",
         f"Model:  {summary['model']}",
         f"Report: {Path(summary['model']).with_name('report.html')}",

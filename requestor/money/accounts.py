@@ -72,10 +72,7 @@ class Accounts:
     def room_for(self, price: Price, threads: int) -> bool:
         """Returns True if the budget covers one more provider with the shortest task, and all that others may bill."""
         until = self.clock() + SHORTEST_ATTEMPT_SECONDS
-        return (
-            self._committed(until) + price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, threads)
-            <= self.budget
-        )
+        return self._committed(until) + price.at_most(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, threads) <= self.budget
 
     def hire(self, agreement: str, price: Price, threads: int) -> bool:
         """Returns True if an activity may be created under an agreement; if so, the activity counts from now on.
@@ -125,7 +122,7 @@ class Accounts:
     def too_dear(self, activity: str) -> str | None:
         """Returns the reason why a reported cost is impossible; None if it is possible.
 
-        It is impossible if all threads, always busy, cost less in that time.
+        It is impossible if all threads, always busy, cost less in that time, even with the overhead of a VM.
         """
         account = self._activities[activity]
         most = _at_full_load(account, self.clock())
@@ -241,8 +238,8 @@ def _worst(account: Activity, until: float) -> Decimal:
         return full
     since = max(0.0, end - account.reported_at + BILLING_SLACK)
     start = account.price.start
-    return min(full, max(account.reported, start) + account.price.at_full_load(since, account.threads) - start)
+    return min(full, max(account.reported, start) + account.price.at_most(since, account.threads) - start)
 
 
 def _at_full_load(account: Activity, end: float) -> Decimal:
-    return account.price.at_full_load(end - account.started + BILLING_SLACK, account.threads)
+    return account.price.at_most(end - account.started + BILLING_SLACK, account.threads)

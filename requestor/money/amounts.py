@@ -41,6 +41,11 @@ def show_glm(amount: Decimal) -> str:
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} GLM"
 
 
+# Share by which the metered CPU time may exceed that of all threads at full load: a real exe-unit counts its whole
+# process tree, emulator and supervisor included (yagna exe-unit/components/counters/src/os/unix.rs).
+METERING_SLACK = Decimal("0.1")
+
+
 @dataclass(frozen=True)
 class Price:
     """A provider's linear price.
@@ -68,6 +73,13 @@ class Price:
         """Returns the most GLM that `seconds` of one activity can cost: the start fee, and all threads always busy."""
         rate = self.wall_second + threads * self.cpu_second
         return self.start + rate * Decimal(str(seconds))
+
+    def at_most(self, seconds: float, threads: int) -> Decimal:
+        """Returns the most GLM that an honest provider's meter can show for `seconds` of one activity.
+
+        It is more than at full load: the meter also counts what the VM needs for itself.
+        """
+        return self.at_full_load(seconds, threads) + METERING_SLACK * threads * self.cpu_second * Decimal(str(seconds))
 
     def first_hour(self, threads: int) -> Decimal:
         """Returns the GLM that the first hour costs at full load, start fee included; `--max-price` limits it."""

@@ -22,7 +22,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.records.folder import RunFiles, RunFolder, log_to
-    from requestor.records.ledger import Ledger, Receipt
+    from requestor.records.ledger import Ledger, Receipt, describe_open_bills
     from requestor.records.overview import HireTerms, RunRecord, is_training_run, read_run_record, read_run_state
     from requestor.records.round_record import ADMITTED, OutcomeEntry, RoundEntry, finite_or_none
     from requestor.records.state import END_REASONS, EndReason, TrainingState
@@ -31,7 +31,7 @@ else:
         __name__,
         {
             "folder": ["RunFiles", "RunFolder", "log_to"],
-            "ledger": ["Ledger", "Receipt"],
+            "ledger": ["Ledger", "Receipt", "describe_open_bills"],
             "overview": ["HireTerms", "RunRecord", "is_training_run", "read_run_record", "read_run_state"],
             "round_record": ["ADMITTED", "OutcomeEntry", "RoundEntry", "finite_or_none"],
             "state": ["END_REASONS", "EndReason", "TrainingState"],
@@ -51,6 +51,7 @@ __all__ = [
     "RunFolder",
     "RunRecord",
     "TrainingState",
+    "describe_open_bills",
     "finite_or_none",
     "is_training_run",
     "log_to",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -37,6 +37,17 @@ class Receipt:
     def to_json(self) -> dict[str, Any]:
         """Returns the fields by name; the amount is an exact text."""
         return {**asdict(self), "paid_glm": str(self.paid_glm)}
+
+
+def describe_open_bills(receipts: Iterable[Receipt]) -> str | None:
+    """Returns a sentence about the bills of a run that are still open; None if there are none."""
+    owners = [receipt.name for receipt in receipts if receipt.open_bills]
+    if not owners:
+        return None
+    return (
+        f"Bills of {', '.join(owners)} are still open: no bill has come, or it could not be accepted. The same "
+        "command, or `nima-golem runs resume`, pays what has come by then."
+    )
 
 
 class Ledger:

@@ -222,7 +222,7 @@ def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
 
     It is the most that the shortest attempts of all providers together may cost, plus the evaluation's reserve.
     """
-    worst = assumptions.price.at_full_load(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, assumptions.threads)
+    worst = assumptions.price.at_most(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, assumptions.threads)
     return workers * worst / (1 - EVALUATION_RESERVE)
 
 

@@ -60,6 +60,7 @@ class ProviderRow:
     tasks: int = 0
     paid: Decimal = Decimal(0)
     rejected: Decimal = Decimal(0)
+    open_bills: int = 0
     hire: HireTerms | None = None
     judged: list[Judged] = field(default_factory=list)
     samples: int = 0
@@ -85,6 +86,7 @@ class ProviderRow:
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
         known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []
+        known += [f"{_counted(self.open_bills, 'bill')} still open"] if self.open_bills else []
         return " · ".join(known)
 
     @property
@@ -103,6 +105,7 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
             receipt.agreements,
             receipt.tasks,
             receipt.paid_glm,
+            open_bills=receipt.open_bills,
         )
     for number, update in _updates(record):
         if update.provider_id is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nima.ava import PREDICTION_COLUMNS, Split
 from nima.model import checkpoint, model_card
 from nima.safe_io import write_atomically
-from requestor.records import Receipt, RunFolder, TrainingState
+from requestor.records import Receipt, RunFolder, TrainingState, describe_open_bills
 from requestor.training import RunConfig
 from requestor.training.data import Dataset
 from requestor.training.report import write_report
@@ -73,6 +73,7 @@ def write_results(
         "budget_glm": float(config.budget),
         "spent_glm": float(spent),
         "providers": [{**provider, "paid_glm": float(provider["paid_glm"])} for provider in providers],
+        "open_bills": describe_open_bills(receipts),
         "metrics": {
             "srcc": metrics["srcc_mean"],
             "lcc": metrics["lcc_mean"],

@@ -211,6 +211,7 @@ def test_ctrl_c_stops_a_devnet_in_the_foreground(devnets_home: Path):
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", script, "devnet", "up", "--providers", "1", "--name", "shown"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
@@ -219,11 +220,12 @@ def test_ctrl_c_stops_a_devnet_in_the_foreground(devnets_home: Path):
             if "Ctrl-C stops the devnet" in line:
                 break
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=30)
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, rest.splitlines()[-1]) == (0, "The devnet is stopped.")
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].startswith("Error: The devnet is stopped. Its logs are kept in ")
     assert gone("shown")
 
 
