@@ -6,10 +6,7 @@ check did not find is skipped, and reports that it was skipped.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
-import json
-import os
 import platform
 import shutil
 import tempfile
@@ -17,7 +14,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from nima.version import VERSION
 from nima.wire import PROTOCOL, named_version
@@ -27,6 +23,7 @@ from requestor.errors import AppKeyMissing, DaemonUnreachable, DevnetError, Gole
 from requestor.golem import TOKEN_OF_NETWORK, DaemonClient, GolemConnection, chosen_subnet, is_real_money
 from requestor.setup.environment import golem_environment
 from requestor.setup.finding import SetupFinding
+from requestor.setup.funds import payment_status, run_program
 from requestor.setup.image import look_at_image
 from requestor.vm import Sandbox, SandboxLayout
 
@@ -35,7 +32,6 @@ GIB = 2**30
 # tiny-AVA some megabytes.
 ENOUGH_DISK, LEAST_DISK = 5 * GIB, 1 * GIB
 PACKAGES = ("torch", "torchvision", "yapapi", "golem-node")
-_PROGRAM_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ def _versions() -> SetupFinding:
 async def _yagna() -> SetupFinding:
     try:
         program = find_yagna()
-        code, stdout, stderr = await _run([str(program), "--version"])
+        code, stdout, stderr = await run_program([str(program), "--version"])
     except DevnetError as error:
         return SetupFinding("yagna", "blocked", str(error), "pip install golem-node")
     except OSError as error:
@@ -193,7 +189,7 @@ async def _funds(setup: GolemSetup, address: str | None) -> SetupFinding:
         else f"`yagna payment fund --network {network}`, or on a devnet start it without --unfunded"
     )
     try:
-        status = await _payment_status(setup, address)
+        status = await payment_status(setup.environment, setup.network, address)
         amount, gas = Decimal(status["amount"]), Decimal((status.get("gas") or {}).get("balance", 1))
     except (RequestorError, OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         return SetupFinding(
@@ -205,18 +201,6 @@ async def _funds(setup: GolemSetup, address: str | None) -> SetupFinding:
             "funds", "blocked", f"{held}: {'nothing to spend' if amount <= 0 else 'no gas to pay with'}", fund
         )
     return SetupFinding("funds", "ok", held)
-
-
-async def _payment_status(setup: GolemSetup, address: str) -> dict[str, Any]:
-    """Returns the output of `yagna payment status --json`. Raises GolemError with the reason that yagna prints."""
-    command = [str(find_yagna()), "payment", "status", "--json", "--precise"]
-    command += ["--network", setup.network, "--account", address]
-    code, stdout, stderr = await _run(command, setup.environment)
-    if code != 0:
-        reasons = [line for line in stderr.splitlines() if line.startswith("Error: ")]
-        raise GolemError((reasons[-1] if reasons else stderr).removeprefix("Error: ")[:200])
-    status: dict[str, Any] = json.loads(stdout)
-    return status
 
 
 def _gftp() -> SetupFinding:
@@ -255,26 +239,3 @@ async def _devnet() -> AsyncIterator[SetupFinding]:
             yield SetupFinding(
                 check, "warning", f"{program} is not installed: {lacking}.", f"install {package} if you need that"
             )
-
-
-async def _run(command: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """Runs a program, and returns its exit code, stdout and stderr.
-
-    Raises OSError if the program cannot be executed, or does not end within `_PROGRAM_SECONDS`.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env={**os.environ, **(environment or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
-    except asyncio.TimeoutError:
-        raise OSError(f"the program did not end within {_PROGRAM_SECONDS:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace")

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from requestor.devnet import DEVNET_NETWORK, throw_away_devnet
+from requestor.devnet import DEVNET_NETWORK, running_devnets, throw_away_devnet
 from requestor.errors import AppKeyMissing, ConfigurationError, DaemonUnreachable
 from requestor.golem import DaemonClient, GolemConnection
+from requestor.setup.funds import require_gas
 
 WAYS_TO_GOLEM = """\
 Other ways to go on:
@@ -19,20 +20,23 @@ _PROVIDERS = 3
 
 
 def require_daemon(environment: Mapping[str, str], network: str | None) -> None:
-    """Asks the daemon for its identity, so that a run without one fails at once.
+    """Asks the daemon for its identity and for gas, so that a run without one of them fails at once.
 
     Args:
         environment: environment variables that name the daemon and the app key.
         network: payment network; None for that of the environment.
 
-    Raises AppKeyMissing or DaemonUnreachable, with the other ways to go on, and DaemonRefused if the daemon has an
-    error of its own.
+    Raises AppKeyMissing or DaemonUnreachable, with the other ways to go on, WalletEmpty if there is no gas, and
+    DaemonRefused if the daemon has an error of its own.
     """
 
     async def ask() -> None:
         connection = GolemConnection.from_environment(environment, network)
         async with DaemonClient(connection.api_url, connection.app_key) as daemon:
-            await daemon.identity()
+            address = await daemon.identity()
+        chainless = [devnet.requestor.api_url for devnet in running_devnets() if devnet.chain is None]
+        if connection.api_url not in chainless:  # there, nothing is paid
+            await require_gas(environment, connection.network, address)
 
     try:
         asyncio.run(ask())
