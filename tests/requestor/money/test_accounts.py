@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from requestor.money.accounts import BILLING_SLACK, EVALUATION_RESERVE, FAREWELL, SHORTEST_ATTEMPT_SECONDS, Accounts
-from requestor.money.amounts import Price
+from requestor.money.amounts import METERING_SLACK, Price
 from requestor.records.ledger import Ledger
 
 WALL_ONLY = Price(start=Decimal(0), wall_second=Decimal("0.01"), cpu_second=Decimal(0))
@@ -157,8 +157,19 @@ def test_who_has_reported_its_cost_may_not_bill_more_for_that_time(accounts: Acc
     assert accounts.allows("agreement-a", Decimal("2.15"))
     accounts.report("a", Decimal("1.2"))
     accounts.close("a")
-    assert accounts.committed == Decimal("1.2") + Decimal("0.01") * Decimal(BILLING_SLACK)
+    assert accounts.committed == Decimal("1.2") + Decimal("0.01") * Decimal(BILLING_SLACK) * (1 + METERING_SLACK)
     assert not accounts.allows("agreement-a", Decimal("2.15"))
+
+
+@pytest.mark.parametrize(("overhead", "honest"), [("0.03", True), ("0.09", True), ("0.2", False)])
+def test_a_vm_may_meter_a_little_more_than_its_threads(
+    accounts: Accounts, clock: Clock, overhead: str, honest: bool
+) -> None:
+    price = Price(start=Decimal(0), wall_second=Decimal(0), cpu_second=Decimal("0.001"))
+    hire(accounts, "a", price)
+    clock.now += 900
+    accounts.report("a", Decimal(900) * price.cpu_second * (1 + Decimal(overhead)))
+    assert (accounts.too_dear("a") is None) == honest
 
 
 @pytest.mark.parametrize("claim", ["-5", "1e30", "Infinity"])
