@@ -311,3 +311,6 @@ def _table(accounts: list[ProviderAccount]) -> None:
             [account.name, account.state, str(account.agreements), *amounts, *([account.fault] if faulty else [])]
         )
     click.echo("\n".join(table_lines(columns, rows, terminal_width())))
+    for account in accounts:
+        if account.rejection:
+            click.echo(f"{account.name} rejected a demand last because: {account.rejection}")

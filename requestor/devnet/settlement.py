@@ -25,7 +25,7 @@ class ProviderAccount:
     """Sums up a provider's invoices by their state, and its wallet; all amounts are in GLM.
 
     `state`: idle, initialized, computing, or stopped. `wallet` is None if the devnet has no chain. `fault` is empty for
-    an honest provider.
+    an honest provider. `rejection`: the reason of the last demand or agreement that it rejected, if any.
     """
 
     name: str
@@ -37,6 +37,7 @@ class ProviderAccount:
     paid: Decimal
     wallet: Decimal | None
     fault: str
+    rejection: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the account as JSON values; amounts are decimal numbers as text."""
@@ -97,7 +98,7 @@ async def _accepted(devnet: Devnet) -> dict[str, Decimal]:
 
 async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
     invoiced = accepted = paid = Decimal(0)
-    agreements, state = 0, "stopped"
+    agreements, state, rejection = 0, "stopped", ""
     try:
         async with ProviderRest(node.api_url, node.app_key) as rest:
             for invoice in await rest.invoices():
@@ -106,13 +107,13 @@ async def _account(devnet: Devnet, node: NodeState) -> ProviderAccount:
                 accepted += amount if status in ("ACCEPTED", "SETTLED") else 0
                 paid += amount if status == "SETTLED" else 0
         report = json.loads((Path(devnet.folder) / "agents" / node.name / "agent.json").read_text())
-        agreements = report["agreements"]
+        agreements, rejection = report["agreements"], str(report.get("rejection", ""))
         state = report["state"] if process_started(report["pid"]) is not None else "stopped"
     except (GolemError, OSError, ValueError):
         pass  # a provider may have stopped
     wallet = await _wallet(devnet, node)
     return ProviderAccount(
-        node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet, fault=node.fault
+        node.name, node.node_id, state, agreements, invoiced, accepted, paid, wallet, node.fault, rejection
     )
 
 

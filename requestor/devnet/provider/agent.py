@@ -125,6 +125,7 @@ class Agent:
         self._offer_id = ""
         self._ours: dict[str, dict[str, Any]] = {}  # our proposals by id; each begins as a copy of our previous one
         self._refused: dict[str, Mapping[str, Any]] = {}  # demands that are answered again when a slot is free
+        self._rejection = ""  # reason of the last demand or agreement that was rejected
         self._agreements: dict[str, AgreementTask] = {}
         self._looking_again: set[asyncio.Task[None]] = set()
 
@@ -198,6 +199,8 @@ class Agent:
             self._ours[ours] = answer.properties
         elif isinstance(answer, Reject):
             logger.info("demand %s rejected: %s", proposal_id, answer.message)
+            self._rejection = answer.message
+            self._tell()
             if not answer.final:
                 self._refused[proposal_id] = proposal
             await self._rest.reject_proposal(self._offer_id, proposal_id, answer.reason())
@@ -211,6 +214,8 @@ class Agent:
         if not isinstance(answer, Counter):
             reject = answer if isinstance(answer, Reject) else Reject(answer.reason, final=True)
             logger.info("agreement %s rejected: %s", agreement_id, reject.message)
+            self._rejection = reject.message
+            self._tell()
             await self._rest.reject_agreement(agreement_id, reject.reason())
             return
         if not self._fault.signs():
@@ -290,6 +295,7 @@ class Agent:
             "state": states[0].lower() if states else "idle",
             "agreements": len(self._agreements),
             "pid": os.getpid(),
+            "rejection": self._rejection,
         }
         write_atomically(self._report, json.dumps(report).encode(), durable=False)
 
