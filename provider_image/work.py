@@ -14,7 +14,7 @@ import torch
 from nima.errors import NimaError
 from nima.model import Nima, checkpoint
 from nima.safe_io import check_sha256, sha256_of
-from nima.training import embed, predict, train
+from nima.training import embedded_parts, predict, train
 from nima.version import VERSION
 from nima.wire import (
     FEATURES_FILE,
@@ -59,8 +59,8 @@ def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
     plan, shards = _plan_of(job), _with_votes(job, shards)
     trained = model.trainable_parameters(plan.trainable_blocks)
     received = {name: parameter.detach().clone() for name, parameter in trained.items()}
-    frozen = keep_activations(Path(job.store), job.shards, model, shards, plan)
-    report = train(model, shards, plan, progress=_print_progress(plan), frozen=frozen)
+    with keep_activations(Path(job.store), job.shards, model, shards, plan) as frozen:
+        report = train(model, shards, plan, progress=_print_progress(plan), frozen=frozen)
     encode_update(folder / UPDATE_FILE, received, trained)
     return _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
 
@@ -75,9 +75,9 @@ def _evaluate(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobRe
 
 def _embed(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:
     started = time.perf_counter()
-    features = np.concatenate([embed(model, shard.jpegs) for shard in shards])
     image_ids = np.concatenate([shard.image_ids for shard in shards])
-    encode_features(folder / FEATURES_FILE, image_ids, features)
+    parts = (part for shard in shards for part in embedded_parts(model, shard.jpegs))
+    encode_features(folder / FEATURES_FILE, image_ids, parts)
     return _success(job, len(image_ids), time.perf_counter() - started, None, folder / FEATURES_FILE)
 
 

@@ -31,11 +31,6 @@ class Activations:
     maps: Tensor
     levels: tuple[Tensor, ...] = ()
 
-    @property
-    def bytes(self) -> int:
-        """Returns the size of the activations in memory, in bytes."""
-        return sum(tensor.nbytes for tensor in (self.maps, *self.levels))
-
     def take(self, index: Any) -> Activations:
         """Returns the activations of some of the images; `index` is any index that tensors accept."""
         return Activations(self.maps[index], tuple(level[index] for level in self.levels))

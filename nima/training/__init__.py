@@ -20,17 +20,29 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.training.features import embed
+    from nima.training.activations import MICRO_BATCH, FrozenSource, frozen_activations
+    from nima.training.features import embed, embedded_parts
     from nima.training.head import train_head
-    from nima.training.loop import frozen_activations, predict, standardise_features, train
+    from nima.training.loop import predict, standardise_features, train
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "features": ["embed"],
+            "activations": ["MICRO_BATCH", "FrozenSource", "frozen_activations"],
+            "features": ["embed", "embedded_parts"],
             "head": ["train_head"],
-            "loop": ["frozen_activations", "predict", "standardise_features", "train"],
+            "loop": ["predict", "standardise_features", "train"],
         },
     )
 
-__all__ = ["embed", "frozen_activations", "predict", "standardise_features", "train", "train_head"]
+__all__ = [
+    "MICRO_BATCH",
+    "FrozenSource",
+    "embed",
+    "embedded_parts",
+    "frozen_activations",
+    "predict",
+    "standardise_features",
+    "train",
+    "train_head",
+]

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nima.errors import NimaError
-from nima.model import Activations, Nima
+from nima.model import Nima
 from nima.ratings import emd, normalise_votes
+from nima.training.activations import MICRO_BATCH, FrozenSource, frozen_activations
 from nima.training.sgd import SGD
-from nima.wire import Shard, TrainingPlan
-
-_FROZEN_BATCH = 32  # number of images whose activations are computed at a time
-_CACHE_BYTES = 512 * 1024 * 1024  # most bytes of activations that are kept
+from nima.wire import Shard, TrainingPlan, image_places
 
 
 class TrainingError(NimaError):
@@ -49,59 +47,43 @@ def train(
     shards: Sequence[Shard],
     plan: TrainingPlan,
     progress: Callable[[int, float], None] | None = None,
-    frozen: Activations | None = None,
+    frozen: FrozenSource | None = None,
 ) -> TrainingReport:
     """Trains `model` in place by SGD on the EMD loss.
 
-    The steps go through the images of all shards in a random order, again and again, each time in a new order.
+    The steps go through the images of all shards in a random order, again and again, each time in a new order. Images
+    are read and computed a few at a time, so the memory depends neither on their number nor on the batch size.
 
     Args:
         model: the model to train.
         shards: photos with votes.
         plan: the plan of the training; the model's trained blocks are set to the plan's.
         progress: is called after every step with its number, from 1, and its loss.
-        frozen: the result of `frozen_activations` for the same model, shards and plan; None to compute it here.
+        frozen: gives the outputs of the frozen blocks, if they were kept for the same model and shards; None to compute
+            them in each step. It is not asked if the plan augments, or freezes no block.
 
     Raises:
         TrainingError: the shards have no images or no votes, or the loss is no longer finite.
         PreparationError: an image cannot be decoded, or is too small.
+        ShardError: a shard's file has been removed or changed.
     """
     started = time.perf_counter()
-    jpegs, targets = _examples(shards)
-    cached = frozen_activations(model, shards, plan) if frozen is None else frozen
+    targets, places = _targets(shards), image_places(shards)
     model.train_last(plan.trainable_blocks)
     model.train()
     random = np.random.default_rng(plan.seed)
 
     def rate(batch: NDArray[np.int64]) -> Tensor:
-        if cached is not None:
-            return model.after_frozen(cached.take(batch))
-        images = [jpegs[index] for index in batch]
+        if frozen is not None and model.frozen_blocks > 0 and not plan.augment:
+            return model.after_frozen(frozen(batch))
+        images = [shards[shard].jpegs[row] for shard, row in places[batch]]
         prepare = model.preparation
         pixels = prepare.random_crops(images, random) if plan.augment else prepare.central_crops(images)
-        return model.after_frozen(model.frozen(pixels))
+        return model(pixels) if model.frozen_blocks == 0 else model.after_frozen(frozen_activations(model, pixels))
 
-    return descend(model, rate, targets, plan, random, progress, started)
-
-
-def frozen_activations(model: Nima, shards: Sequence[Shard], plan: TrainingPlan) -> Activations | None:
-    """Computes the outputs of the blocks that `plan` freezes for all images of the shards.
-
-    They are the same in every epoch and every round. Returns None if no block is frozen, if the images are augmented
-    and so differ in each epoch, or if the activations would take more than 512 MiB, which is too much for a provider.
-    Raises `PreparationError` if an image cannot be decoded or is too small.
-    """
-    model.train_last(plan.trainable_blocks)
-    model.train()
-    if plan.augment or model.frozen_blocks == 0:
-        return None
-    jpegs = [jpeg for shard in shards for jpeg in shard.jpegs]
-    parts = []
-    for start in range(0, len(jpegs), _FROZEN_BATCH):
-        parts.append(model.frozen(model.preparation.central_crops(jpegs[start : start + _FROZEN_BATCH])))
-        if parts[0].bytes / len(parts[0].maps) * len(jpegs) > _CACHE_BYTES:
-            return None
-    return Activations.concatenate(parts)
+    # A trained block keeps what it has computed until the gradient is known, and needs memory for each image.
+    micro_batch = plan.batch_size if plan.trainable_blocks == 0 else MICRO_BATCH
+    return descend(model, rate, targets, plan, random, progress, started, micro_batch)
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
@@ -110,12 +92,12 @@ def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
     Raises `PreparationError` if an image cannot be decoded or is too small.
     """
     model.standardise_features(
-        model.preparation.central_crops(jpegs[start : start + _FROZEN_BATCH])
-        for start in range(0, len(jpegs), _FROZEN_BATCH)
+        model.preparation.central_crops(jpegs[start : start + MICRO_BATCH])
+        for start in range(0, len(jpegs), MICRO_BATCH)
     )
 
 
-def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArray[np.float32]:
+def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = MICRO_BATCH) -> NDArray[np.float32]:
     """Predicts the probabilities of the ratings, float32 `[n, 10]`, for n stored images, from their central crops.
 
     The batch size changes the result by rounding only. Raises `PreparationError` if an image cannot be decoded or is
@@ -130,12 +112,12 @@ def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = 32) -> NDArra
     return np.concatenate(predictions)
 
 
-def _examples(shards: Sequence[Shard]) -> tuple[list[bytes], Tensor]:
-    jpegs = [jpeg for shard in shards for jpeg in shard.jpegs]
+def _targets(shards: Sequence[Shard]) -> Tensor:
+    """Returns the shares of the ratings of all images, float32 `[n, 10]`."""
     votes = [shard.votes for shard in shards if shard.votes is not None]
-    if not jpegs or len(votes) != len(shards):
+    if not votes or len(votes) != len(shards):
         raise TrainingError("Training needs at least one shard, and votes in every shard.")
-    return jpegs, torch.from_numpy(normalise_votes(np.concatenate(votes))).float()
+    return torch.from_numpy(normalise_votes(np.concatenate(votes))).float()
 
 
 def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -157,6 +139,7 @@ def descend(
     random: np.random.Generator,
     progress: Callable[[int, float], None] | None,
     started: float,
+    micro_batch: int | None = None,
 ) -> TrainingReport:
     """Does the steps of a plan, and reports its figures. Raises `TrainingError` if the loss is no longer finite.
 
@@ -168,6 +151,8 @@ def descend(
         random: draws the order of the images.
         progress: is called after every step with its number, from 1, and its loss.
         started: the time of `time.perf_counter` from which the report's seconds count.
+        micro_batch: most images of a batch that are computed at the same time, None for all. The gradient of a batch is
+            the sum of those of its parts, because BatchNorm is frozen.
     """
     losses: list[float] = []
     with torch.random.fork_rng(devices=[]):
@@ -176,15 +161,18 @@ def descend(
         optimizer = SGD(model.parameter_groups(plan.lr_backbone, plan.lr_head), plan.momentum, plan.weight_decay)
         received = [parameter.detach().clone() for parameter in optimizer.parameters]
         for step, batch in enumerate(_batches(len(targets), plan, random), start=1):
-            loss = emd(rate(batch).softmax(dim=1), targets[batch], plan.emd_r)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(0.0)
+            size = micro_batch or len(batch)
+            for part in np.split(batch, range(size, len(batch), size)):
+                loss = emd(rate(part).softmax(dim=1), targets[part], plan.emd_r) * (len(part) / len(batch))
+                loss.backward()  # type: ignore[no-untyped-call]
+                losses[-1] += loss.item()
             if plan.proximal > 0:
                 for parameter, start in zip(optimizer.parameters, received, strict=True):
                     assert parameter.grad is not None
                     parameter.grad.add_(parameter.detach() - start, alpha=plan.proximal)
             optimizer.step()
-            losses.append(loss.item())
             if not np.isfinite(losses[-1]):
                 raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
             if progress is not None:

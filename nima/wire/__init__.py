@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from nima.wire.plan import TrainingPlan, default_plan
     from nima.wire.predictions import decode_predictions, encode_predictions, max_predictions_bytes
-    from nima.wire.shards import Shard, ShardInfo, read_shard, write_shard
+    from nima.wire.shards import Shard, ShardInfo, image_places, read_shard, write_shard
     from nima.wire.updates import (
         decode_update,
         decode_weights,
@@ -83,7 +83,7 @@ else:
             ],
             "plan": ["TrainingPlan", "default_plan"],
             "predictions": ["decode_predictions", "encode_predictions", "max_predictions_bytes"],
-            "shards": ["Shard", "ShardInfo", "read_shard", "write_shard"],
+            "shards": ["Shard", "ShardInfo", "image_places", "read_shard", "write_shard"],
             "updates": [
                 "decode_update",
                 "decode_weights",
@@ -124,6 +124,7 @@ __all__ = [
     "encode_predictions",
     "encode_update",
     "encode_weights",
+    "image_places",
     "max_features_bytes",
     "max_predictions_bytes",
     "max_update_bytes",

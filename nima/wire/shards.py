@@ -114,6 +114,14 @@ class StoredImages(Sequence[bytes]):
             return [data[self._offsets[row] : self._offsets[row + 1]].tobytes() for row in rows]
 
 
+def image_places(shards: Sequence[Shard]) -> NDArray[np.int64]:
+    """Returns the place of each image of several shards, int64 `[n, 2]`: index of the shard, and row in the shard."""
+    places = [
+        np.stack([np.full(len(shard), index), np.arange(len(shard))], axis=1) for index, shard in enumerate(shards)
+    ]
+    return np.concatenate(places).astype(np.int64)
+
+
 def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpegs: Sequence[bytes]) -> ShardInfo:
     """Writes a shard into `folder`, atomically, under the hash of its content.
 

@@ -27,6 +27,7 @@ from nima.ava.ratings_list import read_ratings
 from nima.model import checkpoint
 from nima.model.network import Nima
 from nima.tiny_ava import draw_tiny_ava
+from nima.training.activations import MICRO_BATCH
 from nima.wire.plan import TrainingPlan, default_plan
 from nima.wire.shards import read_shard
 from requestor.training.embedding.head import head_plan
@@ -106,6 +107,7 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
             seen = block(seen)
             levels.append(seen.mean(dim=(2, 3)))
     after = []
+    drawn = MICRO_BATCH if plan.trainable_blocks else plan.batch_size  # number of images whose dropout is drawn at once
     torch.manual_seed(plan.seed)
     for batch in batches(len(photos.rated), plan):
         x, pooled = seen[batch], [level[batch] for level in levels]
@@ -113,7 +115,10 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
             x = block(x)
             pooled.append(x.mean(dim=(2, 3)))
         features = (torch.cat(pooled, dim=1) - model.feature_mean) / model.feature_std
-        logits = dropout(features, plan.dropout) @ model.head.weight.T + model.head.bias
+        logits = (
+            torch.cat([dropout(part, plan.dropout) for part in features.split(drawn)]) @ model.head.weight.T
+            + model.head.bias
+        )
         difference = torch.cumsum(logits.softmax(dim=1), dim=1) - torch.cumsum(photos.rated[batch], dim=1)
         optimizer.zero_grad()
         difference.square().mean(dim=1).sqrt().mean().backward()

@@ -10,9 +10,11 @@ import pytest
 import torch
 from drawn_photos import shard
 
+from nima.model import preparation
 from nima.model.network import Nima, initial_model
 from nima.ratings.loss import emd
 from nima.training import loop as training
+from nima.training.activations import frozen_activations
 from nima.training.loop import TrainingError, predict, standardise_features, train
 from nima.wire.plan import TrainingPlan
 from nima.wire.shards import Shard
@@ -95,16 +97,46 @@ def test_an_epoch_equals_a_textbook_loop(twelve: Shard, blocks: int, fresh: Call
     assert blocks == 0 or max(moved[name] for name in moved if name.startswith("blocks.")) > 1e-4
 
 
-@pytest.mark.parametrize("multi_level", [False, True])
-def test_what_was_computed_once_equals_what_is_computed_each_time(
-    twelve: Shard, multi_level: bool, monkeypatch: pytest.MonkeyPatch, fresh: Callable[..., Nima]
+def test_a_source_of_the_frozen_outputs_is_asked_in_place_of_the_photos(
+    twelve: Shard, fresh: Callable[..., Nima], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cached, uncached = fresh(multi_level), fresh(multi_level)
-    train(cached, [twelve], PLAN)
-    monkeypatch.setattr(training, "_CACHE_BYTES", 0)
-    train(uncached, [twelve], PLAN)
-    for name, tensor in cached.state_dict().items():
-        torch.testing.assert_close(tensor, uncached.state_dict()[name], rtol=0, atol=1e-6)
+    without, given = fresh(True), fresh(True)
+    train(without, [twelve], PLAN)
+    given.train_last(PLAN.trainable_blocks)
+    outputs = frozen_activations(given, given.preparation.central_crops(twelve.jpegs))
+    monkeypatch.setattr(preparation, "decode_image", lambda stored: pytest.fail("a photo is decoded"))
+    train(given, [twelve], PLAN, frozen=outputs.take)
+    for name, tensor in without.state_dict().items():
+        assert torch.equal(tensor, given.state_dict()[name]), name
+
+
+def test_activations_of_an_image_do_not_depend_on_the_others(twelve: Shard, fresh: Callable[..., Nima]) -> None:
+    model = fresh(True)
+    model.train_last(2)
+    pixels = model.preparation.central_crops(twelve.jpegs)
+    together = frozen_activations(model, pixels)
+    for rows in (slice(0, 1), slice(3, 6), slice(2, 12)):
+        alone = frozen_activations(model, pixels[rows])
+        for one, all_of_them in zip((alone.maps, *alone.levels), (together.maps, *together.levels), strict=True):
+            assert torch.equal(one, all_of_them[rows])
+
+
+def vector(model: Nima) -> torch.Tensor:
+    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("blocks", [1, -1])
+def test_a_step_is_the_same_however_the_batch_is_divided(
+    twelve: Shard, blocks: int, fresh: Callable[..., Nima], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, start = dataclasses.replace(PLAN, trainable_blocks=blocks, batch_size=12, steps=2), vector(fresh())
+    changes = []
+    for micro_batch in (12, 5):
+        monkeypatch.setattr(training, "MICRO_BATCH", micro_batch)
+        model = fresh()
+        train(model, [twelve], plan)
+        changes.append(vector(model) - start)
+    assert (changes[0] - changes[1]).norm() < 1e-3 * changes[0].norm()
 
 
 def test_equal_plans_give_equal_weights_and_other_seeds_others(twelve: Shard, fresh: Callable[..., Nima]) -> None:
