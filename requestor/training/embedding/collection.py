@@ -117,7 +117,7 @@ async def embed_and_train(
             f"Only {images} of {wanted} photos were embedded ({collection.reasons()}). Their features are kept: give "
             "the same command again to ask for the others."
         )
-    await asyncio.to_thread(train_on, model, present, inputs.ratings, inputs.seed)
+    await asyncio.to_thread(train_on, model, present, inputs.ratings, inputs.seed, folder / "gathered.f16")
     holdout = await asyncio.to_thread(read_shard, inputs.dataset.holdout.path)
     metrics = await asyncio.to_thread(evaluate_on, model, holdout)
     checkpoint.save(finished, model, {"images": images, "holdout": metrics.as_dict()})
