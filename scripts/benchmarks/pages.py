@@ -85,6 +85,13 @@ SHOWN = {
         "those of `import torch` alone.",
         plots.cold_start_table, plots.cold_start_plot,
     ),
+    "memory": Shown(
+        "Resident memory of the command on this machine and of the largest provider program, and the time of each "
+        "stage, with the local backend. A stage's part is the time in which providers computed, divided by their "
+        "number, or else its whole time; the rest is waiting. Only 600 photos are drawn. The others are made of them "
+        "by cropping, mirroring and compressing again, so the quality of these models means nothing.",
+        plots.memory_table, plots.memory_plot,
+    ),
 }  # fmt: skip
 
 

@@ -266,6 +266,29 @@ def strategies_plot(figures: Figures, figure: Figure) -> None:
     axes.legend(fontsize=7)
 
 
+def memory_table(figures: Figures) -> Table:
+    rows = [["photos", "stage", "seconds", "its part", "laptop, MB", "provider, MB"]]
+    for run in figures["runs"]:
+        share = f"{run['explained']:.0%} of the time"
+        memory = [f"{run[f'{place}_mb']:.0f}" for place in ("laptop", "provider")]
+        rows.append([f"{run['photos']:,}", "all", f"{run['seconds']:.0f}", share, *memory])
+        rows += [
+            ["", stage["name"], f"{stage['seconds']:.1f}", f"{stage['part']:.1f}", f"{stage['laptop_mb']:.0f}",
+             f"{stage['provider_mb']:.0f}" if stage["provider_mb"] else ""]
+            for stage in run["stages"]
+        ]  # fmt: skip
+    return Table(rows)
+
+
+def memory_plot(figures: Figures, figure: Figure) -> None:
+    axes = figure.add_subplot()
+    for place in ("laptop", "provider"):
+        memory = [run[f"{place}_mb"] for run in figures["runs"]]
+        axes.plot([run["photos"] for run in figures["runs"]], memory, marker="o", label=place)
+    axes.set(xscale="log", xlabel="photos", ylabel="largest resident memory, MB", ylim=(0, None))
+    axes.legend()
+
+
 def _panels(figure: Figure, count: int) -> list[Axes]:
     return [figure.add_subplot(1, count, number) for number in range(1, count + 1)]
 
