@@ -81,6 +81,7 @@ def gathered_features(
                 ids.append(read_shard(part.path).image_ids)
                 decode_features(features, ids[-1], size).tofile(gathered)
         image_ids = np.concatenate(ids)
-        yield image_ids, np.memmap(file, np.float16, "r", shape=(len(image_ids), size))
+        # "c": torch warns of arrays that cannot be written; what is written stays in memory.
+        yield image_ids, np.memmap(file, np.float16, "c", shape=(len(image_ids), size))
     finally:
         file.unlink(missing_ok=True)

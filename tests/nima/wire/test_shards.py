@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def test_images_are_read_when_they_are_asked_for(tmp_path: Path, jpegs: list[byt
     info.path.unlink()
     with pytest.raises(ShardError, match="could not be read: No such file"):
         stored[0]
+
+
+def test_a_shard_takes_no_memory_for_its_images(tmp_path: Path) -> None:
+    images = [b"\xff\xd8\xff" + bytes(100_000) for _ in range(100)]
+    path = write_shard(tmp_path, np.arange(100), None, images).path
+    tracemalloc.start()
+    shard = read_shard(path)
+    assert sum(map(len, shard.jpegs)) > 10_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000  # 32 images, which are read together
 
 
 def test_equal_contents_make_one_file(tmp_path: Path, jpegs: list[bytes]) -> None:
