@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SEED = 0
 SEED_OF_ROUND_1 = 1_000_003  # of the first client of round 1, in a run with seed 0
 HALF_PRECISION = 0.003  # a few roundings to eleven bits (a two-thousandth each) of the change that training makes
+# The same if the input of the trained blocks is rounded, too: ReLU's kinks and the steps amplify it ten times and more.
+HALF_ACTIVATIONS = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def train(ava: Path, run_dir: Path, *more: str, workers: int = 1) -> Path:
         *options,
         *more,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return run_dir
 
@@ -184,7 +186,7 @@ def test_fine_tuning_by_one_worker_is_central_training(ava: Path, tuned: Path) -
     photos = Photos(ava, tuned)
     plan = replace(default_plan(len(photos.rated), SEED, trainable_blocks=3), seed=SEED_OF_ROUND_1)
     run, central = changes_in_round_1(photos, after_round(tuned, 0), plan, after_round(tuned, 1))
-    assert apart(run, central) < HALF_PRECISION
+    assert apart(run, central) < HALF_ACTIVATIONS
 
 
 def changes_in_round_1(
