@@ -70,7 +70,7 @@ def train(ava: Path, run_dir: Path, *more: str, workers: int = 1) -> Path:
         *options,
         *more,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     return run_dir
 
