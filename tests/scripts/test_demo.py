@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.golem, pytest.mark.timeout(900)]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {"NIMA_GOLEM_DEMO_DIR": str(folder / "demo"), "XDG_DATA_HOME": str(folder / "share")}
+    folders = {"NIMA_GOLEM_DEMO_DIR": str(folder / "demo"), "XDG_DATA_HOME": str(folder / "share")}
+    return os.environ | folders | {"NIMA_GOLEM_TRAIN_HOURS": "0.001"}  # the rounds end after the first
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def test_three_providers_worked_within_the_budget(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert len(summary["providers"]) == 3
     assert all(provider["tasks"] > 0 for provider in summary["providers"])
+    assert (summary["strategy"], summary["rounds"], summary["ended_because"]) == ("auto", 1, "hours")
     assert 0 < summary["spent_glm"] <= summary["budget_glm"] == 2
 
 
