@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +10,10 @@ from nima.safe_io import one_line
 from nima.wire import JobResult
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import Board
+from requestor.money import CLOCK, Clock
 from requestor.records import Ledger
+
+LONGEST_GAP = 5.0  # seconds that clocks may differ by if this machine has not slept
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +27,19 @@ class Attempt:
         agreement: id of the agreement under which the attempt is billed.
         provider: the provider.
         task: the task.
+        clock: the clock by which the attempt is measured.
     """
 
-    def __init__(self, board: Board, ledger: Ledger, agreement: str, provider: Provider, task: Task) -> None:
+    def __init__(
+        self, board: Board, ledger: Ledger, agreement: str, provider: Provider, task: Task, clock: Clock = CLOCK
+    ) -> None:
         self._board = board
         self._ledger = ledger
         self._agreement = agreement
         self._provider = provider
         self._task = task
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started, self._asleep = clock(), clock.asleep()
 
     def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
         """Ends the attempt with a result.
@@ -44,7 +50,10 @@ class Attempt:
             cost: GLM for the provider's usage since its last outcome; None if it is not known.
         """
         self._record(ok=True)
-        self._board.complete(Outcome(self._task, self._provider, result, output, seconds=self._seconds, cost=cost))
+        # Nobody saw when the work ended in a gap, so the provider's own claim counts, as far as it is possible.
+        awake = self._seconds - self._gap
+        seconds = min(max(awake, result.seconds), self._seconds) if self.slept else self._seconds
+        self._board.complete(Outcome(self._task, self._provider, result, output, seconds=seconds, cost=cost))
 
     def fail(self, error: str) -> None:
         """Ends the attempt with a failure for a reason; the board may give the task to another provider.
@@ -83,8 +92,17 @@ class Attempt:
         self._board.give_back(self._task, reason)
 
     @property
+    def slept(self) -> bool:
+        """Returns True if this machine has slept meanwhile; a failure then says nothing about the provider."""
+        return self._gap > LONGEST_GAP
+
+    @property
+    def _gap(self) -> float:
+        return self._clock.asleep() - self._asleep
+
+    @property
     def _seconds(self) -> float:
-        return time.monotonic() - self._started
+        return self._clock() - self._started
 
     def _record(self, *, ok: bool) -> None:
         self._ledger.record("task", agreement=self._agreement, job=self._task.job.job_id, ok=ok)

@@ -242,6 +242,8 @@ class Crew:
                         attempt.fail(str(error))
                     except Exception as error:
                         failure = self._failure_of(error)
+                        if attempt.slept:
+                            failure = OurFault("this machine slept meanwhile")
                         if isinstance(failure, OurFault) or hired.seconds_left < -LAST_SECONDS:
                             attempt.give_back(
                                 failure.reason if isinstance(failure, OurFault) else "the agreement ended"

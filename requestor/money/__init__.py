@@ -20,21 +20,25 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.money.accounts import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts
     from requestor.money.amounts import SECONDS_AN_HOUR, Price, parse_glm, show_glm
+    from requestor.money.clock import CLOCK, Clock
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "accounts": ["Accounts", "BILLING_SLACK", "EVALUATION_RESERVE", "SHORTEST_ATTEMPT_SECONDS"],
             "amounts": ["Price", "SECONDS_AN_HOUR", "parse_glm", "show_glm"],
+            "clock": ["CLOCK", "Clock"],
         },
     )
 
 __all__ = [
     "BILLING_SLACK",
+    "CLOCK",
     "EVALUATION_RESERVE",
     "SECONDS_AN_HOUR",
     "SHORTEST_ATTEMPT_SECONDS",
     "Accounts",
+    "Clock",
     "Price",
     "parse_glm",
     "show_glm",

@@ -7,12 +7,12 @@ load.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from requestor.money.amounts import Price, show_glm
+from requestor.money.clock import CLOCK
 from requestor.records import Ledger
 
 EVALUATION_RESERVE = Decimal("0.1")  # share of the budget that training leaves for the evaluation
@@ -57,12 +57,12 @@ class Accounts:
     Args:
         budget: the most GLM that may be paid, earlier sessions of the same run included.
         ledger: the run's ledger, for hired activities, promised tasks and bills.
-        clock: returns the time in seconds.
+        clock: returns the time in seconds; it must go on while this machine sleeps, as the providers bill on.
     """
 
     budget: Decimal
     ledger: Ledger
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = CLOCK
     _activities: dict[str, Activity] = field(default_factory=dict)
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
 
