@@ -25,6 +25,7 @@ from pathlib import Path
 from requestor.errors import DevnetError
 
 ROOT_BYTES = 128 * 2**20  # size of the VM's root overlay
+VOLUME_BYTES = 16 * 2**30  # bytes that the volumes of an activity may hold together
 PYTHON_PACKAGES = ("nima", "provider_image")  # the only part of this project that a task may see
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _DRAIN_SECONDS, _DRAIN_ROUNDS = 0.05, 40
@@ -44,6 +45,8 @@ class SandboxLayout:
         root_size: bytes that can be written to the root.
         memory: bytes that all processes may use together with /tmp and /dev/shm, each of which may hold half of it; if
             they use more, the process that holds most is killed; 0 is no limit.
+        volume_size: bytes that can be written to the volumes; if they hold more, all processes are killed; 0 is no
+            limit.
         threads: processors that the sandbox may use; 0 is all.
         first_thread: number of the first of them among the allowed processors.
     """
@@ -56,11 +59,12 @@ class SandboxLayout:
     image: str = ""
     root_size: int = ROOT_BYTES
     memory: int = 0
+    volume_size: int = VOLUME_BYTES
     threads: int = 0
     first_thread: int = 0
 
     @classmethod
-    def of_host(cls, volumes: Mapping[str, Path]) -> SandboxLayout:
+    def of_host(cls, volumes: Mapping[str, Path], *, volume_size: int = VOLUME_BYTES) -> SandboxLayout:
         """Describes the host's own system and Python, read-only, with `volumes`: path inside → host folder.
 
         Nothing of the host's /home, /root, /etc and so on is visible, except a Python prefix that lies in one of them.
@@ -81,6 +85,7 @@ class SandboxLayout:
             files=_FILES,
             read_only=tuple((path, path) for path in read_only),
             volumes=_mounts(volumes),
+            volume_size=volume_size,
         )
 
     @classmethod

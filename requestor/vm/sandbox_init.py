@@ -14,6 +14,7 @@ When the agent closes its end of the socket, or dies, init ends, and with it eve
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -37,13 +38,27 @@ OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MOUNT_ATTR_RDONLY = 0x1, 0x4, 0x1
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
-SYS_SCHED_SETAFFINITY = {"x86_64": (0xC000003E, 203), "aarch64": (0xC00000B7, 122)}  # AUDIT_ARCH_…, number
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+SYS_SCHED_SETAFFINITY, SYS_SOCKET = {"x86_64": 203, "aarch64": 122}, {"x86_64": 41, "aarch64": 198}
+# io_uring_setup, _enter and _register, userfaultfd, perf_event_open, bpf: large parts of the kernel that no task needs
+SYS_DENIED = {
+    "x86_64": (425, 426, 427, 323, 298, 321),
+    "aarch64": (425, 426, 427, 282, 241, 280),
+}
+X32_NUMBERS = 0x40000000  # from here on, the calls of x86-64's second interface
+# AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. Others, such as AF_VSOCK, are not bound to a network namespace.
+SOCKET_FAMILIES = (1, 2, 10, 16)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 LAST_CAPABILITY = 63
 # All providers share one machine. Tasks must not keep the daemons from hearing of each other every second.
 TASK_NICENESS = 10
 FILES = (1024, 4096)  # open files, soft and hard limit: the kernel's own defaults, as in the VM
-LOOK_SECONDS = 0.1  # between two checks of how much memory is used
+LOOK_SECONDS = 0.1  # between two checks of how much memory is used and how many processes run
+IDLE_SECONDS = 1.0  # the same while no program runs, but what programs have left behind may
+VOLUME_LOOKS = 5  # number of these checks from one to the next of the volumes
+MAX_TASKS = 4096  # processes and threads that a sandbox may have
+MAX_FILES = 200_000  # files and folders that the volumes may hold
+LEAST_FREE = 64 * 2**20  # bytes of the host's disk that are left to the host
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -59,14 +74,12 @@ def main() -> None:
         build_root(layout)
         limit(layout)
         give_up_privileges()
-        if layout["threads"]:
-            keep_processors()
+        filter_calls(keep_processors=bool(layout["threads"]))
     except OSError as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         raise SystemExit(1) from None
-    os.nice(TASK_NICENESS)
     control.send(json.dumps({"ready": os.getpid()}).encode())
-    serve(control, layout["memory"])
+    serve(control, layout)
 
 
 def build_root(layout: dict[str, Any]) -> None:
@@ -191,9 +204,9 @@ def loopback_up() -> None:
 
 
 def limit(layout: dict[str, Any]) -> None:
-    """Limits the processors of the whole sandbox, and memory, open files and core dumps of each process.
+    """Limits the processors of the whole sandbox, and memory, files and core dumps of each process.
 
-    `relieve` limits the memory of all processes together.
+    `relieve` and `end_excess` limit what all processes have together.
     """
     if layout["threads"]:
         allowed = sorted(os.sched_getaffinity(0))
@@ -203,6 +216,9 @@ def limit(layout: dict[str, Any]) -> None:
     if layout["memory"]:
         # Memory that is reserved but not used costs nothing. This limits what one process can take between two checks.
         resource.setrlimit(resource.RLIMIT_DATA, (2 * layout["memory"], 2 * layout["memory"]))
+    if layout["volume_size"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (layout["volume_size"], layout["volume_size"]))
+    resource.setrlimit(resource.RLIMIT_NPROC, (MAX_TASKS, MAX_TASKS))  # does not hold for the host's root
     resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -225,37 +241,57 @@ def give_up_privileges() -> None:
         )  # otherwise the sandbox inherits the host's keyring with its keys
 
 
-def keep_processors() -> None:
-    """Makes `sched_setaffinity` do nothing from now on, because a VM has no further processors to move to."""
-    architecture, number = SYS_SCHED_SETAFFINITY.get(os.uname().machine, (0, 0))
-    if not architecture:
+def filter_calls(*, keep_processors: bool) -> None:
+    """Denies system calls to this process and all that it starts: sockets that lead out, and `SYS_DENIED`.
+
+    Args:
+        keep_processors: True makes `sched_setaffinity` do nothing, because a VM has no further processors to move to.
+    """
+    machine = os.uname().machine
+    if machine not in AUDIT_ARCH:
         return
+    load, equal, at_least, end = 0x20, 0x15, 0x35, 0x06
+    allow = (end, 0, 0, 0x7FFF0000)  # SECCOMP_RET_ALLOW
+
+    def refuse(number: int) -> tuple[int, int, int, int]:
+        return (end, 0, 0, 0x00050000 | number)  # SECCOMP_RET_ERRNO
+
     instructions = [
-        (0x20, 0, 0, 4),  # load seccomp_data.arch
-        (0x15, 0, 3, architecture),  # go on if the architecture is ours, else skip three
-        (0x20, 0, 0, 0),  # load seccomp_data.nr
-        (0x15, 0, 1, number),
-        (0x06, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO with 0: report success without doing it
-        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+        (load, 0, 0, 4),  # seccomp_data.arch
+        (equal, 1, 0, AUDIT_ARCH[machine]),
+        refuse(errno.ENOSYS),  # calls of another architecture have other numbers
+        (load, 0, 0, 0),  # seccomp_data.nr
+        (at_least, 0, 1, X32_NUMBERS),
+        refuse(errno.ENOSYS),
     ]
+    for number in SYS_DENIED[machine]:
+        instructions += [(equal, 0, 1, number), refuse(errno.ENOSYS)]
+    if keep_processors:
+        instructions += [(equal, 0, 1, SYS_SCHED_SETAFFINITY[machine]), refuse(0)]  # reports success
+    families = [(equal, 0, 1, family) for family in SOCKET_FAMILIES]
+    checks = [one for family in families for one in (family, allow)]
+    instructions += [(equal, 0, 2 + len(checks), SYS_SOCKET[machine]), (load, 0, 0, 16), *checks]  # the first argument
+    instructions += [refuse(errno.EAFNOSUPPORT), allow]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in instructions))
     program = struct.pack("HP", len(instructions), ctypes.addressof(code))
-    call(libc.prctl, PR_SET_SECCOMP, 2, program, 0, 0, what="keeping programs on their processors (seccomp)")
+    call(libc.prctl, PR_SET_SECCOMP, 2, program, 0, 0, what="denying system calls (seccomp)")
 
 
-def serve(control: socket.socket, memory: int) -> None:
-    """Starts programs and reports their ends until the agent closes the socket; reaps orphaned processes.
-
-    `memory`: bytes that all programs may use together; 0 is no limit.
-    """
+def serve(control: socket.socket, layout: dict[str, Any]) -> None:
+    """Starts programs and reports their ends until the agent closes the socket; reaps orphaned processes."""
+    volumes = [path for _, path in layout["volumes"]]
+    looks = 0
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)
     programs: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control.fileno(), wake_read], [], [], LOOK_SECONDS if memory else None)
-        if memory:
-            relieve(memory)
+        ready, _, _ = select.select([control.fileno(), wake_read], [], [], LOOK_SECONDS if programs else IDLE_SECONDS)
+        looks += 1
+        if end_excess(volumes if looks % VOLUME_LOOKS == 0 else [], layout["volume_size"]):
+            os.kill(-1, signal.SIGKILL)  # reaches all processes but this one
+        elif layout["memory"]:
+            relieve(layout["memory"])
         if wake_read in ready:
             os.read(wake_read, 4096)
         if control.fileno() in ready:
@@ -278,6 +314,43 @@ def serve(control: socket.socket, memory: int) -> None:
             if pid in programs:
                 code = os.waitstatus_to_exitcode(status)
                 send(control, {"program": programs.pop(pid), "status": abs(code)})
+
+
+def end_excess(volumes: list[str], volume_size: int) -> bool:
+    """Returns True if there are too many processes and threads, or if the volumes hold too much.
+
+    A VM would be stuck then. Here, the host would be.
+
+    Args:
+        volumes: paths of the volumes to look at.
+        volume_size: bytes that they may hold together; 0 is no limit.
+    """
+    tasks = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and tasks <= MAX_TASKS:
+            with contextlib.suppress(OSError):  # the process has ended meanwhile
+                tasks += os.stat(f"/proc/{name}/task").st_nlink - 2
+    if tasks > MAX_TASKS:
+        return True
+    held, files = 0, 0
+    pending = list(volumes) if volume_size else []
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    held += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if held > volume_size or files > MAX_FILES:
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True  # something is hidden in a folder that cannot be read
+    # Files that are open and deleted are in no folder.
+    free = [os.statvfs(path) for path in volumes] if volume_size else []
+    return any(disk.f_bavail * disk.f_frsize < LEAST_FREE for disk in free)
 
 
 def relieve(memory: int) -> None:
@@ -328,6 +401,7 @@ def start(stdout: int, stderr: int, program: int) -> tuple[int, int | None]:
     if pid == 0:
         try:
             os.setsid()
+            os.nice(TASK_NICENESS)  # not this process, which must get its turn among any number of tasks
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -26,14 +26,14 @@ class Ended:
 Run = Callable[..., Awaitable[Ended]]
 
 
-def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]]) -> None:
+def in_sandbox(folder: Path, use: Callable[[Run, Sandbox], Awaitable[None]], **limits: int) -> None:
     """Boots a sandbox with two volumes, and calls `use` with a function that runs programs in it."""
     for name in ("root", "work", "scratch"):
         (folder / name).mkdir()
     volumes = {"/golem/work": folder / "work", "/tmp/scratch": folder / "scratch"}
 
     async def session() -> None:
-        sandbox = await Sandbox.boot(SandboxLayout.of_host(volumes), folder / "root")
+        sandbox = await Sandbox.boot(SandboxLayout.of_host(volumes, **limits), folder / "root")
 
         async def run(*argv: str) -> Ended:
             stdout, stderr = bytearray(), bytearray()
@@ -128,6 +128,62 @@ def test_there_is_no_network(tmp_path: Path):
             )
 
         in_sandbox(tmp_path, use)
+
+
+def test_what_leads_past_the_namespaces_is_denied(tmp_path: Path):
+    attempts = """
+import ctypes, errno, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def called(number, *arguments):
+    return errno.errorcode.get(ctypes.get_errno(), 0) if libc.syscall(number, *arguments) < 0 else "done"
+for family in (40, 17, 38):  # AF_VSOCK, AF_PACKET, AF_ALG
+    try:
+        print(errno.errorcode[0 * socket.socket(family, socket.SOCK_STREAM).fileno()])
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+io_uring, bpf, userfaultfd = (425, 321, 323) if os.uname().machine == "x86_64" else (425, 280, 282)
+print(called(io_uring, 8, bytes(120)), called(bpf, 0, 0, 0), called(userfaultfd, 0))
+print("denied" if libc.unshare(0x10000000) else "a user namespace")
+print("denied" if libc.ptrace(16, 1, 0, 0) else "attached to process 1")
+"""
+
+    async def use(run: Run, _: Sandbox) -> None:
+        ended = await run(PYTHON_IN_SANDBOX, "-c", attempts)
+        assert ended.stdout.split() == [*["EAFNOSUPPORT"] * 3, *["ENOSYS"] * 3, "denied", "denied"], ended.stderr
+
+    in_sandbox(tmp_path, use)
+
+
+def test_a_fork_bomb_ends_without_harm(tmp_path: Path):
+    bomb = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n    os.fork()"
+    threads = "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(60,)).start()"
+
+    async def use(run: Run, _: Sandbox) -> None:
+        for program in (bomb, threads):
+            ended = await run(PYTHON_IN_SANDBOX, "-c", f"import resource\n{program}")
+            assert ended.status != 0
+        assert (await shell(run, "echo usable")).stdout == "usable\n"
+
+    in_sandbox(tmp_path, use)
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        "head -c 40000000 /dev/zero > /golem/work/one",
+        "for i in 1 2 3 4; do head -c 9000000 /dev/zero > /tmp/scratch/$i; done; sleep 60",
+        "mkdir /golem/work/hidden; chmod 0 /golem/work/hidden; sleep 60",
+    ],
+    ids=["a large file", "many files", "a hidden folder"],
+)
+def test_a_task_that_fills_its_volumes_is_ended(tmp_path: Path, fill: str):
+    async def use(run: Run, _: Sandbox) -> None:
+        assert (await shell(run, fill)).status != 0
+        held = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*/*") if path.is_file())
+        assert held < 40_000_000
+        (tmp_path / "work" / "hidden").exists() and (tmp_path / "work" / "hidden").chmod(0o700)
+
+    in_sandbox(tmp_path, use, volume_size=20_000_000)
 
 
 def test_processes_of_the_host_are_neither_seen_nor_reached(tmp_path: Path):
