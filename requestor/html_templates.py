@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
@@ -18,3 +22,17 @@ def templates_of(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def inline_sources(page: str, tag: str) -> str:
+    """Returns the sources of a content security policy that allow only those scripts or styles that are in a page.
+
+    Args:
+        page: the page's HTML, or the parts of it with the elements `<script>` or `<style>`, which have no attributes.
+        tag: "script" or "style".
+
+    Source: Content Security Policy Level 3, 2.3.1, hash-source.
+    """
+    contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    hashes = (base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() for content in contents)
+    return " ".join(f"'sha256-{one}'" for one in hashes)

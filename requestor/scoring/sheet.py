@@ -19,10 +19,11 @@ from urllib.parse import quote
 from nima.safe_io import AtomicFile, printable
 from nima.scoring import Score
 from requestor.errors import ConfigurationError
-from requestor.html_templates import templates_of
+from requestor.html_templates import inline_sources, templates_of
 
 _BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
-_NARROWEST, _WIDEST = 0.6, 2.6  # limits of a photo's width divided by its height, beyond which the page cuts it
+# Twentieths of a photo's width divided by its height: the page rounds to one of them, and cuts what is beyond them.
+_WIDTHS = range(12, 53)
 
 
 class ContactSheet:
@@ -53,7 +54,7 @@ class ContactSheet:
         """Yields each score after it was written to the sheet. Raises `ConfigurationError` if it cannot be written."""
         page: Any = templates_of("requestor.scoring").get_template("contact_sheet.html").module
         failures = []
-        self._write(page.beginning())
+        self._write(page.beginning(_policy(page.beginning("", _WIDTHS) + page.end([])), _WIDTHS))
         for score in scores:
             if score.error is None:
                 self._write(page.item(self._item(score)))
@@ -73,7 +74,7 @@ class ContactSheet:
         start, length = self._places[score.path]
         self._thumbnails.seek(start)
         picture = base64.b64encode(self._thumbnails.read(length)).decode()
-        sides = min(max(score.width / score.height, _NARROWEST), _WIDEST)
+        width = min(max(round(20 * score.width / score.height), _WIDTHS[0]), _WIDTHS[-1])
         data = {
             "score": f"{score.aesthetic_score:.4f}",
             "spread": f"{score.std:.4f}",
@@ -89,7 +90,7 @@ class ContactSheet:
         path = printable(score.path)
         return {
             "best": score.group is not None and score.group.best,
-            "sides": f"{sides:.3f}",
+            "width": width,
             "data": data,
             # A relative path with every special byte quoted, so that no name can be read as anything but a path.
             "link": quote(os.fsencode(os.path.relpath(score.path, self._path.parent))),
@@ -105,6 +106,14 @@ class ContactSheet:
     def _write(self, text: str) -> None:
         with _writing(self._path):
             self._page.write(text.encode())
+
+
+def _policy(page: str) -> str:
+    """Returns a content security policy that allows the sheet's own script and style, and thumbnails."""
+    return (
+        f"default-src 'none'; img-src data:; style-src {inline_sources(page, 'style')}; "
+        f"script-src {inline_sources(page, 'script')}; base-uri 'none'; form-action 'none'"
+    )
 
 
 @contextmanager

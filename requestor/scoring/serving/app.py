@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -17,7 +14,7 @@ from aiohttp.http import HttpProcessingError
 
 from nima.photos import PhotoError, photo_size
 from nima.safe_io import one_line
-from requestor.html_templates import templates_of
+from requestor.html_templates import inline_sources, templates_of
 from requestor.scoring.serving.access import RateLimit, comes_from_another_site, host_is_ours
 from requestor.scoring.serving.scoring_thread import ScoringThread
 
@@ -230,13 +227,7 @@ class ScoringService:
 
 def _policy(page: str) -> str:
     """Returns a content security policy that allows the page's own script and style, and nothing else."""
-
-    def sources(tag: str) -> str:
-        contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        hashes = (base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() for content in contents)
-        return " ".join(f"'sha256-{one}'" for one in hashes)
-
     return (
-        f"default-src 'none'; script-src {sources('script')}; style-src {sources('style')}; img-src blob: data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {inline_sources(page, 'script')}; style-src {inline_sources(page, 'style')}; "
+        "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterator
@@ -76,6 +77,18 @@ def test_it_shows_all_photos_on_phones_and_desktops(
     )
     assert browser.run("return document.querySelector('details').textContent").count("<b>broken</b>") == 2
     assert browser.console() == []
+
+
+def test_only_the_scripts_and_styles_of_the_page_itself_may_run(sheet: Path, browser: Browser) -> None:
+    page = sheet.read_text()
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="(.*?)"', page)[0])
+    assert "unsafe" not in policy
+    assert ' style="' not in page
+    injected = "<script>document.title = 'owned'</script><style>body { display: none; }</style></html>"
+    sheet.write_text(page.replace("</html>", injected))
+    browser.open(sheet)
+    assert browser.run("return [document.title, getComputedStyle(document.body).display]") == ["Contact sheet", "block"]
+    assert len(browser.console()) == 2
 
 
 def test_it_sorts_and_filters(sheet: Path, browser: Browser) -> None:
