@@ -56,7 +56,7 @@ FILES = (1024, 4096)  # open files, soft and hard limit: the kernel's own defaul
 LOOK_SECONDS = 0.1  # between two checks of how much memory is used and how many processes run
 IDLE_SECONDS = 1.0  # the same while no program runs, but what programs have left behind may
 VOLUME_LOOKS = 5  # number of these checks from one to the next of the volumes
-MAX_TASKS = 4096  # processes and threads that a sandbox may have
+MAX_TASKS = 1024  # processes and threads that a sandbox may have
 MAX_FILES = 200_000  # files and folders that the volumes may hold
 LEAST_FREE = 64 * 2**20  # bytes of the host's disk that are left to the host
 
