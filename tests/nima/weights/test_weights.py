@@ -103,7 +103,8 @@ def test_every_backbone_has_weights_in_the_table() -> None:
         row = PUBLISHED_WEIGHTS[backbone.weights]
         for published in row.sources:
             assert published.licence
-            assert len(published.sha256) in (8, 64)
+            # All digits, but of two files whose other digits nobody could prove.
+            assert len(published.sha256) == 64 or row.name in ("inception_v3-imagenet", "shufflenet_v2-imagenet")
             assert int(published.sha256, 16) > 0
             assert bool(published.url) != bool(published.package and published.member)
             assert published.url == "" or published.url.startswith("https://")
