@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from nima.errors import NimaError
-from nima.safe_io import data_folder
+from nima.safe_io import data_folder, one_line
 from requestor.commands.settings import settings_of
 from requestor.errors import RequestorError, RunStopped
 
@@ -88,22 +90,37 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _leftovers():
-                return super().invoke(ctx)
+            try:
+                with _leftovers():
+                    return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()  # the last output may find the disk full, too
         except (NimaError, RequestorError) as error:
             raise Reported(error) from error
         except KeyboardInterrupt:
             kept = KEPT.get(ctx.invoked_subcommand or "", "Files that were finished are kept.")
             raise Reported(RunStopped(f"Stopped. {kept}")) from None
         except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader has seen enough; click ends the program quietly
+                raise
+            _give_up_output()
             raise Reported(RequestorError(_trouble_with_file(error))) from error
 
 
 def _trouble_with_file(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
+    place = f"{one_line(str(error.filename))}: " if error.filename else "The output: "
     if error.errno == errno.ENOSPC:
         return f"{place}the disk is full. Delete files, or work in another folder."
     return f"{place}{error.strerror or error}. See that the file or folder exists and may be used."
+
+
+def _give_up_output() -> None:
+    """Drops what could not be written to stdout, so that the end of the program does not try it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

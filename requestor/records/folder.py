@@ -40,15 +40,18 @@ class RunFiles:
         self.ledger = Ledger(path / "ledger.jsonl")
 
     def read(self, name: str) -> Any:
-        """Returns the content of a JSON file of this folder; None if the file does not exist yet.
+        """Returns the object in a JSON file of this folder; None if the file does not exist yet.
 
         Raises RunFolderError if the file is damaged.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("not an object")
+            return content
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"{self.path / name} is damaged ({error}): choose another --run-dir.") from error
 
     def options(self) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nima.safe_io import one_line
 from requestor.errors import RunFolderError
 
 T = TypeVar("T")
@@ -59,9 +60,10 @@ def lines(path: Path, parse: Callable[[dict[str, Any]], T]) -> Iterator[T]:
             if not isinstance(entry, dict):
                 raise ValueError("it is not a JSON object")
             yield parse(entry)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
+            reason = one_line(str(error), 200)
             raise RunFolderError(
-                f"{path}, line {number} is damaged ({error}): repair the line, or delete it and do without it."
+                f"{path}, line {number} is damaged ({reason}): repair the line, or delete it and do without it."
             ) from error
 
 
@@ -75,5 +77,5 @@ def _is_object(text: bytes) -> bool:
     """Returns True if the text is one complete JSON object; a part of an object never is."""
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from requestor.records.journal import append, lines
 
 _CLOSING = ("invoice", "invoice_rejected", "invoice_cancelled", "agreement_ended")
+
+
+_AGREEMENT = ("agreement", str)
+_FIELDS: dict[str, tuple[tuple[str, type], ...]] = {  # of the events that are read again
+    "allocation": (("id", str), ("amount", Decimal)),
+    "allocation_released": (("id", str),),
+    "agreement": (_AGREEMENT, ("provider", str), ("name", str), ("price", str), ("threads", int)),
+    "agreement_ended": (_AGREEMENT,),
+    "activity": (_AGREEMENT,),
+    "activity_created": (_AGREEMENT, ("activity", str)),
+    "task": (_AGREEMENT, ("job", str), ("ok", bool)),
+    "rejected": (_AGREEMENT, ("job", str), ("reason", str)),
+    "debit_note": (_AGREEMENT, ("activity", str), ("amount", Decimal)),
+    "invoice": (_AGREEMENT, ("amount", Decimal)),
+    "invoice_rejected": (_AGREEMENT, ("amount", Decimal)),
+    "invoice_cancelled": (_AGREEMENT, ("amount", Decimal)),
+}
 
 
 @dataclass(frozen=True)
@@ -75,9 +92,10 @@ class Ledger:
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yields all events, oldest first.
 
-        Leaves out a last line that a kill cut off. Raises RunFolderError if any other line is damaged.
+        Leaves out a last line that a kill cut off. Raises RunFolderError if any other line is damaged, or lacks a field
+        of its event.
         """
-        return lines(self.path, dict)
+        return lines(self.path, _event)
 
     def open_allocations(self) -> list[str]:
         """Returns the ids of allocations that were made and not released, for example because the run was killed."""
@@ -149,7 +167,7 @@ class Ledger:
         for entry in self.entries():
             if entry["event"] == "agreement":
                 provider_of[entry["agreement"]] = entry["provider"]
-            elif entry["event"] == "invoice_rejected":
+            elif entry["event"] == "invoice_rejected" and entry["agreement"] in provider_of:
                 provider = provider_of[entry["agreement"]]
                 bills[provider] = bills.get(provider, Decimal(0)) + Decimal(entry["amount"])
         return bills
@@ -179,3 +197,25 @@ class Ledger:
     def spent(self) -> Decimal:
         """Returns the GLM that were accepted for payment so far; they leave the wallet."""
         return sum(self.costs().values(), Decimal(0))
+
+
+def _event(entry: dict[str, Any]) -> dict[str, Any]:
+    """Returns a line's object if it is an event with its fields; raises ValueError if not."""
+    event = entry.get("event")
+    if not isinstance(event, str):
+        raise ValueError("it names no event")
+    for name, kind in _FIELDS.get(event, ()):
+        value = entry.get(name)
+        if type(value) is not (str if kind is Decimal else kind):
+            raise ValueError(f"the event {event!r:.50} has a wrong {name}, or none")
+        if kind is Decimal and not _is_amount(str(value)):
+            raise ValueError(f"the {name} of the event {event!r:.50} is no amount of GLM")
+    return entry
+
+
+def _is_amount(text: str) -> bool:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return False
+    return amount.is_finite() and amount >= 0

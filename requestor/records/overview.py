@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from nima.safe_io import one_line
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFiles
 from requestor.records.ledger import Receipt
 from requestor.records.round_record import RoundEntry, latest, read_amount
 from requestor.records.state import END_REASONS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,23 @@ def is_training_run(folder: Path) -> bool:
     return _is_training(RunFiles(folder).read("run.json"))
 
 
+def _checked(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Makes a function that reads a run's folder raise RunFolderError if a file has another structure."""
+
+    @functools.wraps(read)
+    def checked(folder: Path) -> T:
+        try:
+            return read(folder)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            reason = one_line(f"{type(error).__name__}: {error}", 200)
+            raise RunFolderError(
+                f"A file in {folder} is damaged ({reason}): restore it, or choose another run."
+            ) from error
+
+    return checked
+
+
+@_checked
 def read_run_state(folder: Path) -> RunState:
     """Reads how far a run has come. Raises RunFolderError if the folder holds no run, or a file of it is damaged."""
     files = RunFiles(folder)
@@ -131,6 +153,7 @@ class RunRecord:
         return sum((receipt.paid_glm for receipt in self.receipts), Decimal(0))
 
 
+@_checked
 def read_run_record(folder: Path) -> RunRecord:
     """Reads everything that is known from the folder of a run.
 

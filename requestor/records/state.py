@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from nima.safe_io import FormatError, build_dataclass, check_types
+from requestor.errors import RunFolderError
 from requestor.records.folder import RunFolder
 
 _FILE = "state.json"
@@ -52,7 +54,12 @@ class TrainingState:
     @classmethod
     def read(cls, folder: RunFolder) -> TrainingState:
         """Reads the state of a run; without a file, it is that of a new run. Raises RunFolderError if it is damaged."""
-        return cls(**(folder.read(_FILE) or {}))
+        try:
+            state: TrainingState = build_dataclass(cls, folder.read(_FILE) or {})
+            check_types(state)
+        except FormatError as error:
+            raise RunFolderError(f"{folder.path / _FILE} is damaged ({error}): choose another --run-dir.") from error
+        return state
 
     def write(self, folder: RunFolder) -> None:
         """Writes the state into the run's folder, atomically."""
