@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Feeds broken files and messages to every reader of strangers' bytes, and reports errors that are not its own.
+
+    python scripts/fuzzing/readers.py [--seconds 60] [--reader NAME] [--seed 0]
+
+Each reader starts from inputs that it accepts, which are changed at random: bytes are flipped, cut out, repeated,
+inserted and replaced. An input whose error is not one of the reader's own is written to `tests/data/fuzzing`, where
+`tests/scripts/test_fuzzing.py` reads all inputs again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nima.ava import read_prediction_table, read_ratings
+from nima.errors import NimaError
+from nima.model import checkpoint, initial_model
+from nima.scoring import write_rating
+from nima.wire import (
+    PROTOCOL,
+    JobResult,
+    decode_features,
+    decode_predictions,
+    decode_update,
+    encode_features,
+    encode_predictions,
+    encode_update,
+    schema_of,
+)
+from requestor.errors import RequestorError
+from requestor.golem.bus import flexbuffers, packets
+from requestor.image import read_image
+from requestor.records import Ledger
+
+CORPUS = Path(__file__).resolve().parents[2] / "tests" / "data" / "fuzzing"
+_OWN_ERRORS = (NimaError, RequestorError, flexbuffers.FlexBufferError, packets.ProtocolError)
+_PIECES = (b"\0", b"\xff\xff\xff\xff", b"[" * 2000, b'{"a":1,"a":2}', b"NaN", b"-1", b"1e999", b"\x1b[2J", b"9" * 5000)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of strangers' bytes.
+
+    read: reads bytes; errors of this program are what it should raise for broken ones.
+    seeds: inputs that it accepts.
+    """
+
+    read: Callable[[bytes], object]
+    seeds: Sequence[bytes]
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """Returns the readers by name; those that read files use one in `folder`."""
+    path, ids = folder / "file", np.arange(3, dtype=np.int64)
+    tensors = {"head.weight": torch.zeros(10, 4), "head.bias": torch.zeros(10)}
+    trained = {name: tensor + 0.01 for name, tensor in tensors.items()}
+
+    def from_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
+        def of(content: bytes) -> object:
+            path.write_bytes(content)
+            return read(path)
+
+        return of
+
+    def written(write: Callable[[Path], object]) -> bytes:
+        write(path)
+        return path.read_bytes()
+
+    def write_ledger(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        Ledger(path).record("invoice", agreement="a", amount=Decimal("0.1"))
+        Ledger(path).record("task", agreement="a", job="j", ok=True)
+
+    def write_sidecar(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        write_rating(path, 4)
+
+    model = initial_model("mobilenet_v3_small", None, seed=0)
+    checkpoint.save(path, model, {"name": "seed", "split": {"name": "a", "hash": "b"}, "metrics": {"n": 3}})
+    saved = path.read_bytes()
+    header = saved[: 8 + int.from_bytes(saved[:8], "little")]
+    row = b"1 953619 " + b" ".join(b"5" for _ in range(10)) + b" 1 22 1396\n"
+    table = "image_id," + ",".join(f"p{n}" for n in range(1, 11)) + "\n953619," + ",".join(["0.1"] * 10) + "\n"
+    result = JobResult(PROTOCOL, "job-1", "embed", True, None, 3, 1.0).to_json()
+    features = [np.zeros((3, 4), np.float16)]
+    message = {"chunk": {"offset": 5, "content": b"abc"}, "list": [1, -1, 2.5, None, True, "text"]}
+    return {
+        "flexbuffers": Reader(flexbuffers.decode, [flexbuffers.encode(message)]),
+        "packets": Reader(packets.decode, [packets.encode(packets.CallRequest("a", "/b", "c", b"data"))[4:]]),
+        "result": Reader(lambda content: JobResult.from_json(content.decode(errors="replace")), [result.encode()]),
+        "model header": Reader(from_file(checkpoint.read_metadata), [header]),
+        "update": Reader(
+            from_file(lambda file: decode_update(file, schema_of(tensors))),
+            [written(lambda file: encode_update(file, tensors, trained))],
+        ),
+        "features": Reader(
+            from_file(lambda file: decode_features(file, ids, 4)),
+            [written(lambda file: encode_features(file, ids, features))],
+        ),
+        "predictions": Reader(
+            from_file(lambda file: decode_predictions(file, ids)),
+            [written(lambda file: encode_predictions(file, ids, np.full((3, 10), 0.1, np.float32)))],
+        ),
+        "ratings": Reader(from_file(read_ratings), [row]),
+        "prediction table": Reader(from_file(read_prediction_table), [table.encode()]),
+        "sidecar": Reader(from_file(lambda file: write_rating(file, 3, True)), [written(write_sidecar)]),
+        "ledger": Reader(from_file(lambda file: Ledger(file).receipts()), [written(write_ledger)]),
+        "image": Reader(from_file(read_image), [b"hsqs" + bytes(200)]),
+    }
+
+
+def changed(seed: bytes, dice: random.Random) -> bytes:
+    """Returns `seed` with one to eight random changes."""
+    content = bytearray(seed)
+    for _ in range(dice.randint(1, 8)):
+        at = dice.randint(0, len(content))
+        end = min(len(content), at + dice.choice([1, 4, 50]))
+        kind = dice.randrange(5)
+        if kind == 0:
+            content[at:end] = dice.randbytes(end - at)
+        elif kind == 1:
+            del content[at:end]
+        elif kind == 2:
+            content[at:at] = content[at:end] * dice.choice([1, 100])
+        elif kind == 3:
+            content[at:at] = dice.choice(_PIECES)
+        else:
+            content[at:] = b""
+    return bytes(content)
+
+
+def problem(reader: Reader, content: bytes) -> str | None:
+    """Returns the error of reading `content` if it is not one of this program's own; None if it is, or if there is
+    none.
+    """
+    try:
+        reader.read(content)
+    except _OWN_ERRORS:
+        return None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fuzzes every reader of strangers' bytes.")
+    parser.add_argument("--seconds", type=float, default=60, help="time for each reader")
+    parser.add_argument("--reader", help="only this reader")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    found = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, reader in readers(Path(folder)).items():
+            if options.reader not in (None, name):
+                continue
+            dice, tried, kinds = random.Random(options.seed), 0, set[str]()
+            until = time.monotonic() + options.seconds
+            while time.monotonic() < until:
+                content = changed(dice.choice(reader.seeds), dice)
+                tried += 1
+                if (error := problem(reader, content)) is not None and error[:40] not in kinds:
+                    kinds.add(error[:40])
+                    kept = CORPUS / name.replace(" ", "-") / hashlib.sha256(content).hexdigest()[:16]
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.write_bytes(content)
+                    print(f"{name}: {error} ({kept})")
+            print(f"{name}: {tried} inputs, {len(kinds)} kinds of errors that are not its own")
+            found += len(kinds)
+    raise SystemExit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
