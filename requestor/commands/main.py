@@ -88,6 +88,14 @@ class LazyGroup(click.Group):
         named = [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
         return named + click.Command.shell_complete(self, ctx, incomplete)  # not the group's, which imports them all
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of --help and --version, which are printed before a command is invoked
+            _give_up_output()
+            Reported(RequestorError(_trouble_with_file(error))).show()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             try:

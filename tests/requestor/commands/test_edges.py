@@ -63,7 +63,7 @@ def test_commands_that_cannot_write_say_so_in_a_sentence(kind: str, tmp_path: Pa
         ["export", str(model), "--format", "torchscript", "--output", "model.pt"],
         ["ava", "tiny", "tiny", "--images", "40"],
         ["ava", "tiny", "existing", "--images", "40"],
-        ["ava", "split", str(ava), "--output", "split"],
+        ["ava", "split", str(ava), "random", "--output", "split"],
         ["train", "--ava", str(ava), "--budget", "1GLM", "--backend", "local", "--run-dir", "run"],
         ["models", "import", "mobilenet_v1-ava", str(photo)],
         ["runs", "list"],
@@ -89,6 +89,8 @@ def test_commands_that_cannot_write_say_so_in_a_sentence(kind: str, tmp_path: Pa
         assert "Traceback" not in output, command
         if command[:2] == ["runs", "list"]:
             assert code == 0
+        elif "--link-to" in command and kind == "full":
+            assert code == 0  # a link takes no block of the disk
         else:
             assert code in (1, 2), (command, output)
             assert output.strip().endswith((".", "`")), (command, output)
