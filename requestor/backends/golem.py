@@ -54,6 +54,7 @@ from requestor.backends.market import (  # noqa: E402
     is_our_fault,
     pay_from,
     send_patiently,
+    start_gftp_apart,
     trouble_of,
 )
 
@@ -137,6 +138,7 @@ class GolemBackend:
             )
             create_activities_with(self._golem, self._hire)
             send_patiently(self._golem, trouble_of)
+            start_gftp_apart()
             self._demand = MarketDemand(self._golem, LONGEST_AGREEMENT)
             try:
                 await self._golem.start()

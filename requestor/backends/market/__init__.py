@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         create_activities_with,
         pay_from,
         send_patiently,
+        start_gftp_apart,
     )
 else:
     __getattr__, __dir__ = attach(
@@ -30,6 +31,7 @@ else:
                 "create_activities_with",
                 "pay_from",
                 "send_patiently",
+                "start_gftp_apart",
             ],
         },
     )
@@ -46,5 +48,6 @@ __all__ = [
     "is_our_fault",
     "pay_from",
     "send_patiently",
+    "start_gftp_apart",
     "trouble_of",
 ]

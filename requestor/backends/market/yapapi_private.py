@@ -8,6 +8,7 @@ release.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
@@ -103,6 +104,26 @@ def _time_limit(method: str, path: str) -> float:
     if path.endswith("Events"):
         return POLL_SECONDS
     return ACTION_SECONDS if method == "POST" else REQUEST_SECONDS
+
+
+def start_gftp_apart() -> None:
+    """Makes yapapi start `gftp server` in a session of its own: Ctrl-C in the terminal must not end it.
+
+    yapapi starts it by a shell in the terminal's process group, while providers still fetch files from it.
+    """
+    from yapapi.storage import gftp
+
+    process: Any = vars(gftp)["__Process"]
+
+    class ProcessApart(process):  # type: ignore[misc]
+        async def __aenter__(self) -> Any:
+            pipe = asyncio.subprocess.PIPE
+            self._proc = await asyncio.create_subprocess_exec(
+                "gftp", "server", stdin=pipe, stdout=pipe, start_new_session=True
+            )
+            return self
+
+    gftp.service = lambda debug=False: ProcessApart(debug)
 
 
 def watch_jobs(golem: Golem, on_job: Callable[[Any], None], on_failure: Callable[[Exception], Awaitable[None]]) -> None:

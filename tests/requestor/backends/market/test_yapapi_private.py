@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import warnings
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from requestor.backends.market.yapapi_private import (
     CreateActivity,
     agreement_of,
     create_activities_with,
     pay_from,
+    start_gftp_apart,
 )
 
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -23,6 +28,7 @@ from yapapi.config import ApiConfig  # noqa: E402
 from yapapi.engine import _Engine  # noqa: E402
 from yapapi.rest.activity import Activity  # noqa: E402
 from yapapi.rest.market import Agreement  # noqa: E402
+from yapapi.storage import gftp  # noqa: E402
 
 PLATFORM, ADDRESS = "erc20-hoodi-tglm", f"0x{40 * 'a'}"
 
@@ -88,6 +94,22 @@ def test_workers_create_their_activities_with_the_method_that_we_replace() -> No
     assert list(inspect.signature(_Engine.create_activity).parameters) == ["self", "agreement_id"]
     assert inspect.iscoroutinefunction(_Engine.create_activity)
     assert "await self.create_activity(agreement.id)" in inspect.getsource(_Engine.start_worker)
+
+
+def test_the_file_server_is_out_of_the_terminals_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "gftp"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(gftp, "service", gftp.service)  # restored afterwards
+    start_gftp_apart()
+
+    async def session() -> int:
+        async with gftp.service() as server:
+            pid = cast(Any, server)._proc.pid
+            return os.getsid(pid) - pid
+
+    assert asyncio.run(session()) == 0
 
 
 def test_a_worker_knows_its_agreement() -> None:
