@@ -8,22 +8,19 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.backends.base import Backend, Outcome, Provider, Task, renamed_task
-    from requestor.backends.closing import ATTEMPT_SECONDS, DEFAULT_LIMITS, ROUND_SECONDS, RoundLimits, items_until
+    from requestor.backends.closing import RoundLimits, items_until
     from requestor.backends.hiring import HiringConfig, image_for, offer_filter, open_backend
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "base": ["Backend", "Outcome", "Provider", "Task", "renamed_task"],
-            "closing": ["ATTEMPT_SECONDS", "DEFAULT_LIMITS", "ROUND_SECONDS", "RoundLimits", "items_until"],
+            "closing": ["RoundLimits", "items_until"],
             "hiring": ["image_for", "offer_filter", "open_backend", "HiringConfig"],
         },
     )
 
 __all__ = [
-    "ATTEMPT_SECONDS",
-    "DEFAULT_LIMITS",
-    "ROUND_SECONDS",
     "Backend",
     "HiringConfig",
     "Outcome",

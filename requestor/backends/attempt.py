@@ -41,6 +41,10 @@ class Attempt:
         self._clock = clock
         self._started, self._asleep = clock(), clock.asleep()
 
+    def begin_work(self) -> None:
+        """Notes that the provider has all its files: the time counts from now on, as the uplink may have been busy."""
+        self._started, self._asleep = self._clock(), self._clock.asleep()
+
     def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
         """Ends the attempt with a result.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from nima.wire import Job, JobResult
+from requestor.planning import bytes_of
 from requestor.records import Receipt
 
 
@@ -35,8 +37,12 @@ class Task:
             each provider.
         weights: path of the file with the round's weights, which is put beside the job; None if the job needs only the
             base model.
-        seconds: time limit of one attempt, transfers included.
+        seconds: time limit of the program in one attempt, its start and the transfer of its results included. Files
+            that are sent to the provider before have limits of their own.
         largest_output: the most bytes that the job's output file may have.
+        usual_seconds: the time in which a usual provider ends, with some reserve. The task is not begun if the budget
+            does not cover this time.
+        client: number of the client whose photos the task is about; None if it is nobody's.
     """
 
     job: Job
@@ -44,6 +50,21 @@ class Task:
     weights: Path | None
     seconds: float
     largest_output: int
+    usual_seconds: float = 60.0
+    client: int | None = None
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {path.name: bytes_of([path]) for path in self.store}
+
+    def bytes_without(self, held: Collection[str] = ()) -> int:
+        """Returns the bytes that are sent to a provider for the task.
+
+        Args:
+            held: names of the store files that the provider has already.
+        """
+        weights = 0 if self.weights is None else bytes_of([self.weights])
+        return weights + sum(size for name, size in self._sizes.items() if name not in held)
 
 
 def renamed_task(task: Task) -> Task:
@@ -61,7 +82,7 @@ class Outcome:
         result: the provider's result; None if there is none.
         output: path of the output file on this machine; None if there is none.
         error: the reason why there is no result; None if there is one.
-        seconds: wall time from the start of the attempt to its end.
+        seconds: wall time of the attempt, without the start of the image and the files that were sent before.
         cost: GLM for the provider's usage since its last outcome, waiting included; None if nobody is paid, or if the
             cost is not known.
     """

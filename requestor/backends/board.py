@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.errors import ImageMismatch
+from requestor.planning import upload_seconds
 
 ATTEMPTS = 3  # number of failed attempts at one task after which the task has failed
 STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
@@ -24,7 +25,8 @@ class Board:
     """Holds the tasks of the present round, which providers take one at a time.
 
     If possible, a provider gets a task that it has not failed before; among these, it gets the one of which it already
-    holds the most files, so that each shard is sent only once. Every task of a round ends in exactly one outcome, at
+    holds the most files, so that each shard is sent only once; and among these, one of the client whose tasks it had
+    before, so that it later holds all shards of this client. Every task of a round ends in exactly one outcome, at
     the latest at the round's deadline.
 
     `requestor.training.providers.standing` decides which provider's results are bad, and tells the board to dismiss
@@ -45,6 +47,7 @@ class Board:
         self._proven = proven
         self._mismatch: ImageMismatch | None = None
         self._seen: set[str] = set()
+        self._client_of: dict[str, int] = {}  # id of a provider → client of the last task that it took
         self._gathering_until: float | None = None
         self._closed = False
         self._given_up: str | None = None
@@ -82,22 +85,30 @@ class Board:
             held: names of the store files that the provider has already.
             seconds_left: seconds for which the provider can work; tasks that may take longer are left to others.
         """
-        pending = [task for task in self._pending if task.seconds <= seconds_left]
+        names = set(held)
+        pending = [task for task in self._pending if _longest_attempt(task, names) <= seconds_left]
         if self.is_banned(provider.id) or not pending or self._must_wait(provider):
             return None
-        names = set(held)
 
-        def suitability(task: Task) -> tuple[bool, int]:
+        def suitability(task: Task) -> tuple[bool, int, int]:
             fresh = provider.id not in self._failed_by.get(task.job.job_id, ())
-            return fresh, sum(path.name in names for path in task.store)
+            return fresh, sum(path.name in names for path in task.store), self._nearness(provider, task.client)
 
         task = max(pending, key=suitability)
         self._pending.remove(task)
         self._seen.add(provider.id)
+        if task.client is not None:
+            self._client_of[provider.id] = task.client
         self._busy_at = time.monotonic()
         self._running[task.job.job_id] = task
         self.at_work[task.job.job_id] = provider
         return task
+
+    def _nearness(self, provider: Provider, client: int | None) -> int:
+        """Returns 1 if the provider works for a client, -1 if only others do, and 0 if nobody does."""
+        if client is None or client not in self._client_of.values():
+            return 0
+        return 1 if self._client_of.get(provider.id) == client else -1
 
     async def wait_for_task(
         self,
@@ -120,7 +131,8 @@ class Board:
             posted, left = self._posted, seconds_left()
             if task := self.take(provider, held, left):
                 return task
-            if left < min((task.seconds for task in self._pending), default=SHORTEST_STAY):
+            names = set(held)
+            if left < min((_longest_attempt(task, names) for task in self._pending), default=SHORTEST_STAY):
                 return None
             # Look again from time to time, because nothing is notified when `GATHERING_SECONDS` are over.
             with suppress(asyncio.TimeoutError):
@@ -272,6 +284,11 @@ class Board:
 def _forget(outcome: Outcome) -> None:
     if outcome.output is not None:
         outcome.output.unlink(missing_ok=True)
+
+
+def _longest_attempt(task: Task, held: Collection[str]) -> float:
+    """Returns the most seconds that an attempt at a task takes, with the files that the provider does not hold."""
+    return task.seconds + upload_seconds(task.bytes_without(held))
 
 
 def with_place(task: Task, store: str, threads: int) -> Task:

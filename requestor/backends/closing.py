@@ -10,6 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from requestor.backends.base import Task
+from requestor.planning import waiting_seconds
+
 T = TypeVar("T")
 
 LAST_CALL = 0.05  # seconds for which an item is awaited even if the time is up, as it may have arrived already
@@ -22,7 +25,6 @@ class RoundLimits:
 
     seconds: time in seconds after which the round closes if it has a quorum.
     extension: seconds that the round waits longer if it has no quorum by then.
-    attempt: time limit in seconds of one task on one provider, its first transfers included.
     quorum: share of the tasks, 0 to 1, whose updates must be admitted; with fewer, the model stays as it is.
     spare: number of clients that are asked, divided by the number that is needed (production federated learning asks
         1.3 times as many: Bonawitz et al. 2019, arXiv 1902.01046). As soon as the needed number has answered, the rest
@@ -34,11 +36,22 @@ class RoundLimits:
 
     seconds: float = 1800.0
     extension: float = 900.0
-    attempt: float = 900.0
     quorum: float = 0.5
     spare: float = 1.3
     patience: float = 4.0
     grace: float = 60.0
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], workers: int) -> RoundLimits:
+        """Returns the limits for the work of these tasks, in which slow providers behind a slow uplink end, too.
+
+        Args:
+            tasks: the tasks of the round, at least one; their files exist.
+            workers: number of providers that work at the same time.
+        """
+        size = sum(task.bytes_without() for task in tasks)
+        seconds, extension = waiting_seconds([task.seconds for task in tasks], size, workers)
+        return cls(seconds=seconds, extension=extension)
 
     @property
     def longest(self) -> float:
@@ -70,11 +83,6 @@ class RoundLimits:
         else:
             since, times = max(answered[needed - 1], admitted[quorum - 1]), 1.0
         return min(self.seconds, since + max(times * since, self.grace))
-
-
-DEFAULT_LIMITS = RoundLimits()
-ROUND_SECONDS = DEFAULT_LIMITS.seconds
-ATTEMPT_SECONDS = DEFAULT_LIMITS.attempt
 
 
 async def items_until(items: AsyncIterator[T], closes: Callable[[], float]) -> AsyncGenerator[T, None]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 from nima.safe_io import one_line
@@ -28,7 +29,8 @@ from requestor.backends.inbox import Inbox, Junk, NoResult
 from requestor.golem import GolemConnection
 from requestor.golem.gftp import FILE_TOO_LARGE
 from requestor.image import JOBS_FOLDER, STORE_FOLDER
-from requestor.money import EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Accounts, show_glm
+from requestor.money import EVALUATION_RESERVE, Accounts, show_glm
+from requestor.planning import START_SECONDS, AttemptTime, Uplink, Upload, attempt_times
 
 METER_SECONDS = 5.0  # time between two requests for the cost of each activity
 LAST_SECONDS = 60.0  # time at the end of an agreement in which no task is computed
@@ -119,6 +121,10 @@ class OurFault:
     reason: str
 
 
+class Unaffordable(Exception):
+    """Says that the budget does not cover the rest of an attempt."""
+
+
 class Dismissed(Exception):
     """Makes yapapi end the agreement of a provider that is banned."""
 
@@ -140,6 +146,7 @@ class Hired:
         deployed: True if our image runs there by now.
         accounted: GLM that its outcomes so far have cost, as the provider reported.
         held: names of the store files that the provider has.
+        upload: the upload of its present attempt; None if the attempt sends no files, or has sent them.
     """
 
     provider: Provider
@@ -150,6 +157,14 @@ class Hired:
     deployed: bool = False
     accounted: Decimal = Decimal(0)
     held: set[str] = field(default_factory=set)
+    upload: Upload | None = None
+
+    def missing(self, task: Task) -> list[tuple[Path, str]]:
+        """Returns the files that must be sent for a task: each file's path on this machine and on the provider."""
+        files = [(path, f"{STORE_FOLDER}/{path.name}") for path in task.store if path.name not in self.held]
+        if task.weights is not None:
+            files.append((task.weights, f"{_job_folder(task)}/{WEIGHTS_FILE}"))
+        return files
 
     @property
     def seconds_left(self) -> float:
@@ -158,6 +173,11 @@ class Hired:
         It is the time by the clock, as the daemon and the provider go by it, too.
         """
         return self.ends - LAST_SECONDS - time.time()
+
+    @property
+    def seconds_for_task(self) -> float:
+        """Returns the seconds of `seconds_left` that remain when the image runs."""
+        return self.seconds_left - (0.0 if self.deployed else START_SECONDS)
 
 
 class Crew:
@@ -185,6 +205,7 @@ class Crew:
         self._board = board
         self._inbox = inbox
         self._failure_of = failure_of
+        self._uplink = Uplink()
         self._hired: dict[str, Hired] = {}
         self._agreement_of: dict[str, str] = {}  # id of a job with a result → its agreement
 
@@ -218,22 +239,21 @@ class Crew:
         try:
             async for seat in seats:
                 while task := await self._board.wait_for_task(
-                    provider, hired.held, self._accounts.can_wait, lambda: hired.seconds_left
+                    provider, hired.held, self._accounts.can_wait, lambda: hired.seconds_for_task
                 ):
-                    seconds = self._affordable(activity, task)
-                    if seconds is None:
-                        self._board.give_back(task)
-                        self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
-                        continue
                     attempt = Attempt(self._board, self._accounts.ledger, hired.agreement, provider, task)
                     succeeded = False
                     try:
-                        yield self._script(hired, task, seconds)
-                        hired.deployed = True
+                        async with aclosing(self._scripts(hired, task, attempt)) as scripts:
+                            async for script in scripts:
+                                yield script
                         result, output = self._inbox.take(task)
                         cost = await self._meter(activity)
                         if reason := self._accounts.too_dear(activity):
                             raise Junk(reason)
+                    except Unaffordable:
+                        attempt.give_back()
+                        self._board.withdraw(f"the budget of {show_glm(self._accounts.budget)} allows no further task")
                     except VersionMismatch as error:
                         attempt.refuse(str(error))
                     except Junk as error:
@@ -244,13 +264,11 @@ class Crew:
                         failure = self._failure_of(error)
                         if attempt.slept:
                             failure = OurFault("this machine slept meanwhile")
-                        if isinstance(failure, OurFault) or hired.seconds_left < -LAST_SECONDS:
-                            attempt.give_back(
-                                failure.reason if isinstance(failure, OurFault) else "the agreement ended"
-                            )
+                        if reason := self._excuse(hired, failure):
+                            attempt.give_back(reason)
                             raise
-                        if isinstance(failure, str):
-                            attempt.fail(failure)
+                        if not isinstance(failure, CommandFailure):
+                            attempt.fail(str(failure))
                             raise
                         if failure.is_mismatch:
                             attempt.refuse(str(failure))
@@ -264,7 +282,6 @@ class Crew:
                         attempt.give_back()
                         raise
                     else:
-                        hired.held.update(path.name for path in task.store)
                         self._agreement_of[task.job.job_id] = hired.agreement
                         if cost is not None:
                             cost, hired.accounted = cost - hired.accounted, cost
@@ -302,41 +319,70 @@ class Crew:
                 return cost
         return None
 
-    def _affordable(self, activity: str, task: Task) -> float | None:
-        """Promises an activity the highest cost of an attempt at the task; returns the attempt's time limit in seconds.
+    def _excuse(self, hired: Hired, failure: CommandFailure | OurFault | str) -> str | None:
+        """Returns the reason why the provider is not to blame for a failure; None if it may be."""
+        if isinstance(failure, OurFault):
+            return failure.reason
+        if hired.upload is not None and self._uplink.is_to_blame(hired.upload):
+            return "this machine's uplink is too slow to send the files in time"
+        return "the agreement ended" if hired.seconds_left < -LAST_SECONDS else None
 
-        If the budget does not cover the task's own limit, it tries shorter ones. Returns None if it does not cover the
-        shortest attempt either.
+    def _promised(self, hired: Hired, task: Task) -> AttemptTime:
+        """Promises an activity the highest cost of the rest of an attempt at a task; returns the time limits of it.
+
+        If the budget does not cover the time that the attempt may take, it tries shorter times. Raises `Unaffordable`
+        if it does not cover the shortest either, in which a usual provider behind a usual uplink would end.
         """
         reserve = Decimal(0) if task.job.kind == "evaluate" else EVALUATION_RESERVE
-        seconds = task.seconds
-        while not self._accounts.promise(activity, task.job.job_id, seconds, reserve):
-            seconds /= 2
-            if seconds < SHORTEST_ATTEMPT_SECONDS:
-                return None
-        return seconds
+        size = task.bytes_without(hired.held)
+        for limits in attempt_times(hired.deployed, size, task.seconds, task.usual_seconds):
+            if self._accounts.promise(hired.context.id, task.job.job_id, limits.whole, reserve):
+                return limits
+        raise Unaffordable
 
-    def _script(self, hired: Hired, task: Task, seconds: float) -> Any:
-        """Makes the script of an attempt, which sends missing files, runs the program, and fetches the results.
+    async def _scripts(self, hired: Hired, task: Task, attempt: Attempt) -> AsyncGenerator[Any, None]:
+        """Makes the scripts of an attempt: to start the image, to send the missing files, and to run the program.
 
-        The first script of a provider also starts the image there.
+        Each has a time limit of its own, so that a slow uplink takes no time from the program. Raises `Unaffordable`
+        if the budget does not cover the attempt, or no longer when it is the provider's turn to be sent files.
         """
-        folder = f"{JOBS_FOLDER}/{task.job.job_id}"
         self._inbox.expect(task)
-        script = hired.context.new_script(timeout=timedelta(seconds=seconds))
+        hired.upload, limits = None, self._promised(hired, task)
         if not hired.deployed:
+            script = hired.context.new_script(timeout=timedelta(seconds=limits.start))
             script.deploy()
             script.start()
-        for path in task.store:
-            if path.name not in hired.held:
-                script.upload_file(str(path), f"{STORE_FOLDER}/{path.name}")
+            yield script
+            hired.deployed = True
+        if files := hired.missing(task):
+            async with self._uplink.turn(self._accounts.can_wait) as has_turn:
+                if not has_turn:
+                    raise Unaffordable
+                limits = self._promised(hired, task)
+                script = hired.context.new_script(timeout=timedelta(seconds=limits.sending))
+                for path, target in files:
+                    script.upload_file(str(path), target)
+                hired.upload = self._uplink.begin(limits.sending)
+                yield script
+                self._uplink.finish()
+                hired.upload = None
+                hired.held.update(path.name for path in task.store)
+        attempt.begin_work()
+        yield self._program(hired, task, limits.working)
+
+    def _program(self, hired: Hired, task: Task, seconds: float) -> Any:
+        """Makes the script that runs the program on files which the provider has, and fetches the results."""
+        job_id, folder = task.job.job_id, _job_folder(task)
+        script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         job = with_place(task, STORE_FOLDER, hired.threads).job
         script.upload_bytes(job.to_json().encode(), f"{folder}/{JOB_FILE}")
-        if task.weights is not None:
-            script.upload_file(str(task.weights), f"{folder}/{WEIGHTS_FILE}")
         script.run(self._settings.python, "-m", "provider_image", f"{folder}/{JOB_FILE}")
         script.download_file(f"{folder}/{RESULT_FILE}", str(self._inbox.result_file(task)))
         output = OUTPUT_FILES.get(task.job.kind)
         if output is not None:
             script.download_file(f"{folder}/{output}", str(self._inbox.output_file(task)))
         return script
+
+
+def _job_folder(task: Task) -> str:
+    return f"{JOBS_FOLDER}/{task.job.job_id}"

@@ -172,16 +172,14 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
 
 
 def _show_estimate(options: TrainOptions, as_json: bool) -> None:
-    from requestor.training import Assumptions, market_assumptions
-    from requestor.training import estimate as estimation
+    from requestor.training import Assumptions, estimate_lines, estimate_run, market_assumptions
 
     assumptions = market_assumptions(options) if options.backend == "golem" else Assumptions()
-    stages, strategy = estimation.estimate_run(options, assumptions), STRATEGIES[options.strategy]
+    found = estimate_run(options, assumptions)
     if as_json:
-        click.echo(json.dumps(estimation.as_json(stages, assumptions, strategy)))
+        click.echo(json.dumps(found.as_json()))
     else:
-        lines = estimation.for_people(stages, assumptions, options.budget, strategy, options.workers)
-        click.echo("\n".join(lines))
+        click.echo("\n".join(estimate_lines(found, options.budget)))
 
 
 async def _with_signals(run: TrainingRun, progress: RunProgress) -> dict[str, Any]:

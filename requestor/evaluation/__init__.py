@@ -23,7 +23,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.evaluation.evaluation import Evaluation, check_not_trained_on, evaluate_predictions, read_evaluation
     from requestor.evaluation.on_providers import predict_on_backend
-    from requestor.evaluation.prediction import collect_predictions, predict_here
+    from requestor.evaluation.prediction import collect_predictions, evaluation_task, predict_here
     from requestor.evaluation.splits import chosen_test_split, listed_split
     from requestor.evaluation.table import evaluation_lines
 else:
@@ -32,7 +32,7 @@ else:
         {
             "evaluation": ["Evaluation", "check_not_trained_on", "evaluate_predictions", "read_evaluation"],
             "on_providers": ["predict_on_backend"],
-            "prediction": ["collect_predictions", "predict_here"],
+            "prediction": ["collect_predictions", "evaluation_task", "predict_here"],
             "splits": ["chosen_test_split", "listed_split"],
             "table": ["evaluation_lines"],
         },
@@ -45,6 +45,7 @@ __all__ = [
     "collect_predictions",
     "evaluate_predictions",
     "evaluation_lines",
+    "evaluation_task",
     "listed_split",
     "predict_here",
     "predict_on_backend",

@@ -52,6 +52,6 @@ def predict_on_backend(
     folder = RunFolder(Path("runs") / f"evaluate-{identity['model'][:12]}-{ava.resolve().name}", identity)
     log_to(folder.path / "log.txt")
     chosen = open_backend(config, folder.path, folder.ledger, environment, image)
-    work = predict_on(chosen, model, ava, image_ids, folder.path / "store", progress)
+    work = predict_on(chosen, model, ava, image_ids, folder.path / "store", progress, EVALUATION_WORKERS)
     stopped = f"The evaluation is stopped; its payments are in {folder.path / 'ledger.jsonl'}."
     return asyncio.run(run_until_stopped(work, lambda: None, stopped, ENDING_AGREEMENTS))

@@ -19,8 +19,9 @@ from nima.photos import PhotoError, open_photo
 from nima.safe_io import sha256_of
 from nima.training import predict
 from nima.wire import PROTOCOL, Job, decode_predictions, max_predictions_bytes, read_shard, write_shard
-from requestor.backends import ATTEMPT_SECONDS, ROUND_SECONDS, Backend, Provider, Task, renamed_task
+from requestor.backends import Backend, Provider, RoundLimits, Task, renamed_task
 from requestor.errors import TrainingFailed
+from requestor.planning import TaskTime, forward_core_seconds
 
 PASSES = 5  # number of attempts at a task whose predictions were refused
 SHARD_IMAGES = 600  # photos that are predicted at a time; the same here and on providers, so that the digits are equal
@@ -62,7 +63,13 @@ def predict_here(model: Path, ava: Path, image_ids: NDArray[np.int64], progress:
 
 
 async def predict_on(
-    backend: Backend, model: Path, ava: Path, image_ids: NDArray[np.int64], store: Path, progress: Progress
+    backend: Backend,
+    model: Path,
+    ava: Path,
+    image_ids: NDArray[np.int64],
+    store: Path,
+    progress: Progress,
+    workers: int = 1,
 ) -> PredictionTable:
     """Has a backend's providers predict the ratings of photos; they get the model and the photos, never the ratings.
 
@@ -70,6 +77,7 @@ async def predict_on(
         backend: a backend that was not entered yet.
         model, ava, image_ids, progress: as for `predict_here`.
         store: existing folder for the files that are sent.
+        workers: number of providers that work at the same time; the waiting time follows from it.
 
     Raises TrainingFailed if no provider predicted a part of the photos, and the errors of `predict_here`.
     """
@@ -80,11 +88,7 @@ async def predict_on(
     tasks = []
     for number, part in enumerate(_parts(model, ava, image_ids, progress)):
         shard = write_shard(store, part.image_ids, None, part.images)
-        job = Job(
-            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{number:04d}", backbone=network.backbone, store="/",
-            base=base.stem, shards=(shard.sha256,), plan=None, threads=0,
-        )  # fmt: skip
-        tasks.append(Task(job, (base, shard.path), None, ATTEMPT_SECONDS, max_predictions_bytes(shard.images)))
+        tasks.append(evaluation_task(number, network.backbone, base, shard.path, shard.images))
     done = 0
 
     def on_part(photos: int) -> None:
@@ -94,11 +98,30 @@ async def predict_on(
 
     async with backend:
         parts, problems = await collect_predictions(
-            backend, tasks, on_part, lambda provider, reason: backend.dismiss(provider.id)
+            backend, tasks, on_part, lambda provider, reason: backend.dismiss(provider.id), workers
         )
     if problems:
         raise TrainingFailed(f"Nobody could predict a part of the photos: {problems[0]}.")
     return _table([part[0] for part in parts], [part[1] for part in parts])
+
+
+def evaluation_task(number: int, backbone: str, base: Path, shard: Path, images: int) -> Task:
+    """Returns the task to predict the photos of a shard.
+
+    Args:
+        number: number of the task, from 0.
+        backbone: name of the model's backbone.
+        base: the model's checkpoint, named by its hash.
+        shard: the shard, named by its hash.
+        images: number of photos in the shard.
+    """
+    job = Job(
+        protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{number:04d}", backbone=backbone, store="/",
+        base=base.stem, shards=(shard.stem,), plan=None, threads=0,
+    )  # fmt: skip
+    largest = max_predictions_bytes(images)
+    time = TaskTime.of(forward_core_seconds(backbone, images), largest)
+    return Task(job, (base, shard), None, time.limit, largest, time.usual)
 
 
 async def collect_predictions(
@@ -106,6 +129,7 @@ async def collect_predictions(
     tasks: Sequence[Task],
     on_part: Callable[[int], None],
     put_out: Callable[[Provider, str], None],
+    workers: int = 1,
 ) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
     """Has evaluation tasks done, and collects their predictions.
 
@@ -117,6 +141,7 @@ async def collect_predictions(
         tasks: the tasks; the second of each task's files is the shard with its photos.
         on_part: is called with the number of photos of each task that is done.
         put_out: is called with a provider and a reason, and gives the provider no more tasks.
+        workers: number of providers that work at the same time; the waiting time follows from it.
 
     Returns:
         Image ids int64 `[n]` and probabilities float32 `[n, 10]` of each task that was done, and the reasons why the
@@ -128,7 +153,7 @@ async def collect_predictions(
     waiting = list(tasks)
     for _ in range(PASSES):
         refused: list[tuple[Task, str]] = []
-        async for outcome in backend.run(waiting, ROUND_SECONDS):
+        async for outcome in backend.run(waiting, RoundLimits.of(waiting, workers).longest):
             name = outcome.provider.name if outcome.provider else "nobody"
             asked = read_shard(outcome.task.store[1]).image_ids
             if outcome.output is None:

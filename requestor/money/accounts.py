@@ -19,7 +19,8 @@ EVALUATION_RESERVE = Decimal("0.1")  # share of the budget that training leaves 
 # Seconds that a provider may bill beyond the time that was measured here, because of its start-up, the time of its last
 # report, and differences of the clocks.
 BILLING_SLACK = 15.0
-SHORTEST_ATTEMPT_SECONDS = 60.0  # no task is started if the budget covers less time
+# No provider is hired if the budget covers less time: to start, to be sent its first files, and for a short task.
+SHORTEST_ATTEMPT_SECONDS = 150.0
 FAREWELL = 10.0  # seconds that it takes to end an activity that the budget does not allow to wait any longer
 
 

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.training import estimate as estimate
+    from requestor.training.assumptions import Assumptions, market_assumptions
     from requestor.training.ava_folder import choose_ava_folder
     from requestor.training.config import RunConfig
-    from requestor.training.estimate import Assumptions, market_assumptions
+    from requestor.training.estimate import estimate_lines, estimate_run
     from requestor.training.options import HOURS_LIMITS, OPTION_LIMITS, TrainOptions
     from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
+            "assumptions": ["Assumptions", "market_assumptions"],
             "ava_folder": ["choose_ava_folder"],
             "config": ["RunConfig"],
-            "estimate": ["Assumptions", "market_assumptions"],
+            "estimate": ["estimate_lines", "estimate_run"],
             "options": ["HOURS_LIMITS", "OPTION_LIMITS", "TrainOptions"],
             "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
@@ -34,6 +35,7 @@ __all__ = [
     "RunConfig",
     "TrainOptions",
     "choose_ava_folder",
-    "estimate",
+    "estimate_lines",
+    "estimate_run",
     "market_assumptions",
 ]

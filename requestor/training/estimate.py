@@ -1,8 +1,11 @@
-"""Estimates the traffic, time and cost of a run before anything is spent, from assumptions that it names."""
+"""Estimates the traffic, time and cost of a run before anything is spent.
+
+The tasks are those that the run will issue, by the same plan (`requestor.planning`); how long they take, and what they
+cost, follows from assumptions that the estimate names.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,70 +16,27 @@ import numpy as np
 
 from nima.ava import read_ratings
 from nima.model import checkpoint, initial_model
-from nima.wire import default_plan, max_update_bytes, schema_of
-from nima.wire import max_features_bytes as max_feature_bytes
-from requestor.backends import offer_filter
-from requestor.errors import GolemError
+from nima.wire import max_features_bytes, max_update_bytes, schema_of
 from requestor.evaluation import chosen_test_split
-from requestor.golem import GolemConnection, Offer, chosen_subnet, survey_market
-from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, Price, show_glm
-from requestor.setup import golem_environment
+from requestor.golem import agreements_for
+from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, show_glm
+from requestor.planning import (
+    JOB_CORE_SECONDS,
+    SHARD_IMAGES,
+    PlannedTask,
+    RunSize,
+    attempt_times,
+    embedding_tasks,
+    evaluation_tasks,
+    round_tasks,
+    speed_of,
+    stage_seconds,
+)
 from requestor.terminal import Column, show_duration, table_lines, terminal_width
-from requestor.training.data import SHARD_IMAGES, holdout_images
-from requestor.training.options import TrainOptions
-from requestor.training.providers import ban_list
+from requestor.training.assumptions import HOUR, Assumptions
+from requestor.training.data import holdout_images
+from requestor.training.options import OPTION_LIMITS, TrainOptions
 from requestor.training.strategies import STRATEGIES, Strategy
-
-MARKET_SECONDS = 5.0  # time for which offers are collected before a run is estimated
-HOUR = Decimal(3600)
-# The prices that yagna suggests to providers (golemsp): GLM for an hour, and for a CPU hour.
-GOLEM_DEFAULT_PRICE = Price(Decimal(0), Decimal("0.005") / HOUR, Decimal("0.025") / HOUR)
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """Holds the values that are not known before a run.
-
-    Attributes:
-        images_a_core_second: photos that one core computes in a second with MobileNetV2's frozen blocks, the head's
-            training included.
-        tuned_images_a_core_second: the same in a round that trains MobileNetV2's last three blocks, too.
-        job_seconds: seconds that the program needs to start on a provider, most of them for the import of torch.
-        uplink, downlink: bytes a second from this machine to all providers together, and back.
-        photo_bytes: bytes of one photo at 256 px.
-        threads: number of threads that a provider has, and bills.
-        price: price of a provider.
-        priced_by: the source of `threads` and `price`, as text for people.
-    """
-
-    images_a_core_second: float = 30.0
-    tuned_images_a_core_second: float = 10.0
-    job_seconds: float = 4.0
-    uplink: float = 20e6 / 8
-    downlink: float = 100e6 / 8
-    photo_bytes: int = 20_000
-    threads: int = 4
-    price: Price = GOLEM_DEFAULT_PRICE
-    priced_by: str = "what Golem suggests to providers; nobody was asked"
-
-    def at_market(self, offers: Sequence[Offer], workers: int, where: str) -> Assumptions:
-        """Returns the same assumptions with the mean price and the mean threads of the cheapest offers.
-
-        Args:
-            offers: one or more offers.
-            workers: number of providers that will be hired, and of offers that count.
-            where: the source of the offers, as text for people.
-        """
-        cheapest = sorted(offers, key=lambda offer: offer.first_hour)[:workers]
-        prices, count = [offer.price for offer in cheapest], len(cheapest)
-        price = Price(
-            sum((price.start for price in prices), Decimal(0)) / count,
-            sum((price.wall_second for price in prices), Decimal(0)) / count,
-            sum((price.cpu_second for price in prices), Decimal(0)) / count,
-        )
-        threads = round(sum(offer.threads for offer in cheapest) / count)
-        return replace(self, price=price, threads=threads, priced_by=f"the {count} cheapest of {len(offers)} {where}")
-
 
 ASSUMED_ROUNDS = 3  # number of rounds that are assumed where they go on until they no longer help
 # SRCC of predicted and rated means on the 150 test photos of tiny-AVA, with each strategy's own number of rounds
@@ -93,176 +53,238 @@ class Stage:
     """One stage of a run, as estimated.
 
     name: name for people.
+    times: number of times that the run has this stage.
+    tasks: number of tasks.
     sent, received: bytes that this machine sends to all providers, and receives from them.
     seconds: wall time.
     glm: cost of all providers.
+    promised: GLM that must be left when it begins, so that every provider can be given a task.
     """
 
     name: str
+    times: int
+    tasks: int
     sent: int
     received: int
     seconds: float
     glm: Decimal
+    promised: Decimal
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Holds the sizes of the files that are transferred, in bytes.
+class Estimate:
+    """The estimate of a run.
 
-    base: the base model. A file of this size is sent to every provider twice: the model to begin with, and the trained
-        model for the evaluation.
-    update: the trained weights, which are sent to every provider in every round; an update of the same size comes back.
-    features: the features of one photo.
+    run: the numbers of photos and bytes.
+    strategy: the strategy.
+    stages: the stages, in order; the figures of each are for one time.
+    rounds: number of rounds in the estimate.
+    affordable: number of rounds that the budget covers, the evaluation's reserve left aside, and that end in time.
+    assumptions: the values that were assumed.
     """
 
-    base: int
-    update: int
-    features: int
+    run: RunSize
+    strategy: Strategy
+    stages: tuple[Stage, ...]
+    rounds: int
+    affordable: int
+    assumptions: Assumptions
+
+    @property
+    def sent(self) -> int:
+        """Returns the bytes that are sent in all."""
+        return sum(stage.times * stage.sent for stage in self.stages)
+
+    @property
+    def received(self) -> int:
+        """Returns the bytes that are received in all."""
+        return sum(stage.times * stage.received for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        """Returns the wall time in all."""
+        return sum(stage.times * stage.seconds for stage in self.stages)
+
+    @property
+    def glm(self) -> Decimal:
+        """Returns the cost in all."""
+        return sum((stage.times * stage.glm for stage in self.stages), Decimal(0))
+
+    @property
+    def agreements(self) -> int:
+        """Returns the number of agreements, one after the other, that each provider signs."""
+        return agreements_for(self.seconds)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of `--json`: the stages, their sums, the assumptions, and the SRCC to expect."""
+        rows = [{**asdict(stage), "glm": float(stage.glm), "promised": float(stage.promised)} for stage in self.stages]
+        return {
+            "stages": rows,
+            "sent": self.sent,
+            "received": self.received,
+            "seconds": self.seconds,
+            "glm": float(self.glm),
+            "agreements_a_provider": self.agreements,
+            "rounds": self.rounds,
+            "affordable_rounds": self.affordable,
+            "assumptions": {
+                **asdict(self.assumptions),
+                "price": self.assumptions.price.to_text(),
+                "images_a_core_second": asdict(speed_of(self.run.backbone)),
+                "job_core_seconds": JOB_CORE_SECONDS,
+            },
+            "srcc": {
+                "measured_on_tiny_ava": TINY_AVA_SRCC[self.strategy.name],
+                "published_on_ava": [{"srcc": srcc, "of": model} for srcc, model in PUBLISHED_AVA_SRCC],
+            },
+        }
 
 
-def estimate_stages(
-    train_images: int,
-    test_images: int,
+def estimate(
+    run: RunSize,
     strategy: Strategy,
-    rounds: int,
-    workers: int,
-    sizes: Sizes,
+    rounds: int | None,
+    budget: Decimal,
     assumptions: Assumptions,
-) -> list[Stage]:
-    """Estimates the stages of a run, in order.
+    hours: float | None = None,
+) -> Estimate:
+    """Estimates a run.
 
     Args:
-        train_images, test_images: number of photos that are sent to providers for training, and for the test.
-        rounds: number of federated rounds; 0 if there are none.
-        workers: number of providers, among whom the photos are divided evenly.
+        run: the numbers of photos and bytes.
+        strategy: the strategy.
+        rounds: number of federated rounds, 0 if there are none; None if they go on until they no longer help.
+        budget: GLM that the run may cost.
+        assumptions: the values that are assumed.
+        hours: time after which no further round begins; None for no limit.
     """
-    a = assumptions
-
-    def stage(
-        name: str, sent: int, received: int, images: int, jobs: int, speed: float = a.images_a_core_second
-    ) -> Stage:
-        computing = jobs * a.job_seconds + images / workers / speed / a.threads
-        seconds = sent / a.uplink + received / a.downlink + computing
-        # Every provider bills the wall time of the whole stage, but CPU time only for its computing.
-        cpu = workers * computing * a.threads
-        glm = Decimal(str(workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
-        return Stage(name, sent, received, seconds, glm)
-
-    first = stage("hire and send the photos", train_images * a.photo_bytes + workers * sizes.base, 0, 0, 0)
-    stages = [replace(first, glm=first.glm + workers * a.price.start)]
-    if strategy.embeds:
-        jobs = math.ceil(train_images / workers / SHARD_IMAGES)
-        stages.append(stage("embed", 0, train_images * sizes.features, train_images, jobs))
-    if rounds:
-        exchanged = rounds * workers * sizes.update
-        speed = a.tuned_images_a_core_second if strategy.blocks else a.images_a_core_second
-        name = f"{rounds} round{'' if rounds == 1 else 's'}"
-        stages.append(stage(name, exchanged, exchanged, rounds * train_images, rounds, speed))
-    stages.append(stage("evaluate", test_images * a.photo_bytes + workers * sizes.base, 0, test_images, 1))
-    return stages
+    start = run.workers * assumptions.price.start
+    embed = [_stage("embed", embedding_tasks(run), run, assumptions)] if strategy.embeds else []
+    first = _stage("first round", round_tasks(run, 0, strategy.embeds), run, assumptions)
+    later = _stage("each further round", round_tasks(run, 1, strategy.embeds), run, assumptions)
+    last = _stage("evaluate", evaluation_tasks(run), run, assumptions)
+    before = start + sum((stage.glm for stage in embed), Decimal(0))
+    affordable = _affordable_rounds(budget, before, first, later)
+    if hours is not None:
+        left = 3600 * hours - sum(stage.seconds for stage in embed) - first.seconds
+        affordable = min(affordable, 1 + max(0, math.floor(left / later.seconds)))
+    count = max(1, min(ASSUMED_ROUNDS, affordable)) if rounds is None else rounds
+    stages = [*embed, replace(first, times=min(1, count)), replace(later, times=max(0, count - 1)), last]
+    stages = [stage for stage in stages if stage.times]
+    stages[0] = replace(stages[0], glm=stages[0].glm + start)  # all providers are hired in the first stage
+    return Estimate(run, strategy, tuple(stages), count, affordable, assumptions)
 
 
-def estimate_run(options: TrainOptions, assumptions: Assumptions) -> list[Stage]:
-    """Estimates the stages of a run with these options; of the photos' folder, it reads lists of ids and votes only."""
+def estimate_run(options: TrainOptions, assumptions: Assumptions) -> Estimate:
+    """Estimates the run with these options; of the photos' folder, it reads lists of ids and votes only.
+
+    Raises ConfigurationError if the strategy has no rounds, and the user asks for some.
+    """
     strategy, seed = STRATEGIES[options.strategy], options.seed
+    blocks = strategy.blocks_for(options.blocks)
     image_ids = read_ratings(options.ava).image_ids
     tested = int(np.isin(image_ids, chosen_test_split(options.ava, options.test_ids, seed).image_ids).sum())
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
-    model = initial_model(options.backbone, None, seed, multi_level=True)
-    trained = schema_of(model.trainable_parameters(default_plan(1, seed, strategy.blocks).trainable_blocks))
-    features = max_feature_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES
-    sizes = Sizes(len(checkpoint.encode(model, {})), max_update_bytes(trained), features)
-    wanted = strategy.rounds_for(options.rounds)
-    rounds = ASSUMED_ROUNDS if wanted is None else wanted
-    return estimate_stages(train_images, tested, strategy, rounds, options.workers, sizes, assumptions)
+    run = size_of(train_images, tested, options.workers, options.backbone, blocks, assumptions.photo_bytes)
+    rounds = strategy.rounds_for(options.rounds)
+    return estimate(run, strategy, rounds, options.budget, assumptions, options.hours)
 
 
-def market_assumptions(options: TrainOptions) -> Assumptions:
-    """Asks the market what providers cost now, and returns assumptions with these prices.
-
-    If there is no daemon, if the market cannot be asked, or if no offer is within `options.max_price`, the prices that
-    Golem suggests to providers are assumed.
-    """
-    usual, environment = Assumptions(), golem_environment()
-    if not environment.get("YAGNA_APPKEY"):
-        return usual
-    connection = GolemConnection.from_environment(environment, options.network)
-    subnet = chosen_subnet(environment, options.subnet)
-    try:
-        banned = ban_list().read()
-        wanted = offer_filter(connection, subnet, options.max_price, banned.__contains__)
-        survey = asyncio.run(survey_market(connection, wanted, MARKET_SECONDS))
-    except GolemError as error:
-        return replace(usual, priced_by=f"what Golem suggests to providers, as the market could not be asked: {error}")
-    if not survey.taken:
-        asked = f"nobody in subnet {subnet} would be hired: {survey.describe()}"
-        return replace(usual, priced_by=f"what Golem suggests to providers, as {asked}")
-    return usual.at_market(survey.taken, options.workers, f"offers in subnet {subnet} now")
+def size_of(train_images: int, tested: int, workers: int, backbone: str, blocks: int, photo_bytes: int) -> RunSize:
+    """Returns the numbers of a run with so many photos; the model's files are as large as an untrained model's."""
+    model = initial_model(backbone, None, 0, multi_level=True)
+    return RunSize(
+        train_images, tested, workers, backbone, blocks, photo_bytes,
+        base=len(checkpoint.encode(model, {})),
+        update=max_update_bytes(schema_of(model.trainable_parameters(blocks))),
+        features=max_features_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES,
+    )  # fmt: skip
 
 
-def as_json(stages: list[Stage], assumptions: Assumptions, strategy: Strategy) -> dict[str, Any]:
-    """Returns the estimate for `--json`: the stages, their sums, the assumptions, and the SRCC to expect."""
-    rows = [{**asdict(stage), "glm": float(stage.glm)} for stage in stages]
-    return {
-        "stages": rows,
-        "sent": sum(stage.sent for stage in stages),
-        "received": sum(stage.received for stage in stages),
-        "seconds": sum(stage.seconds for stage in stages),
-        "glm": float(sum((stage.glm for stage in stages), Decimal(0))),
-        "assumptions": {**asdict(assumptions), "price": assumptions.price.to_text()},
-        "srcc": {
-            "measured_on_tiny_ava": TINY_AVA_SRCC[strategy.name],
-            "published_on_ava": [{"srcc": srcc, "of": model} for srcc, model in PUBLISHED_AVA_SRCC],
-        },
-    }
-
-
-def least_budget(workers: int, assumptions: Assumptions) -> Decimal:
-    """Returns the GLM that a budget needs at least, so that every provider can be given a task.
+def least_budget(found: Estimate) -> Decimal:
+    """Returns the GLM that a budget needs at least, so that every provider can be given its first task.
 
     It is the most that the shortest attempts of all providers together may cost, plus the evaluation's reserve.
     """
-    worst = assumptions.price.at_most(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, assumptions.threads)
-    return workers * worst / (1 - EVALUATION_RESERVE)
+    a, workers = found.assumptions, found.run.workers
+    hired = a.price.at_most(SHORTEST_ATTEMPT_SECONDS + BILLING_SLACK, a.threads)
+    return max(workers * hired, found.stages[0].promised) / (1 - EVALUATION_RESERVE)
 
 
-def for_people(
-    stages: list[Stage], assumptions: Assumptions, budget: Decimal, strategy: Strategy, workers: int
-) -> list[str]:
-    """Returns the estimate as lines for people: stages, sum and budget, assumptions, and how good a model to expect."""
-    total = sum((stage.glm for stage in stages), Decimal(0))
-    in_all = Stage(
-        "in all", sum(s.sent for s in stages), sum(s.received for s in stages), sum(s.seconds for s in stages), total
-    )
-    a = assumptions
-    price = a.price
-    rows = []
-    for stage in [*stages, in_all]:
-        megabytes = (f"{stage.sent / 1e6:.1f} MB", f"{stage.received / 1e6:.1f} MB")
-        rows.append([stage.name, *megabytes, show_duration(stage.seconds), f"{stage.glm:.5f}"])
+def estimate_lines(found: Estimate, budget: Decimal) -> list[str]:
+    """Returns an estimate as lines for people: stages, sum and budget, assumptions, and how good a model to expect."""
+    a, speed = found.assumptions, speed_of(found.run.backbone)
+    rounds = f", with {_rounds(found.rounds)}" if found.rounds else ""
+    sums = ("in all" + rounds, found.sent, found.received, found.seconds, found.glm)
+    rows = [
+        [name, f"{sent / 1e6:.1f} MB", f"{received / 1e6:.1f} MB", show_duration(seconds), f"{glm:.5f}"]
+        for name, sent, received, seconds, glm in [
+            *((stage.name, stage.sent, stage.received, stage.seconds, stage.glm) for stage in found.stages), sums
+        ]
+    ]  # fmt: skip
     columns = (Column("stage"), *(Column(heading, "right") for heading in ("sent", "received", "time", "GLM")))
     lines = [
         *table_lines(columns, rows, terminal_width()),
         "",
-        f"That is {total / budget:.1%} of the budget of {show_glm(budget)}. It assumes:",
+        f"That is {found.glm / budget:.1%} of the budget of {show_glm(budget)}. {_about_rounds(found)}It assumes:",
         f"  providers with {a.threads} thread{'' if a.threads == 1 else 's'} "
-        f"at {price.cpu_second * HOUR:.3f} GLM a CPU hour and "
-        f"{price.wall_second * HOUR:.3f} GLM an hour, {price.start.normalize():f} GLM to start ({a.priced_by});",
-        f"  {a.images_a_core_second:.0f} photos a core and second, {a.tuned_images_a_core_second:.0f} where blocks are "
-        f"trained, {a.job_seconds:.0f} s to start a job;",
+        f"at {a.price.cpu_second * HOUR:.3f} GLM a CPU hour and "
+        f"{a.price.wall_second * HOUR:.3f} GLM an hour, {a.price.start.normalize():f} GLM to start ({a.priced_by});",
+        f"  {speed.frozen:.0f} photos a core and second, {speed.last:.0f} samples where the last blocks are trained, "
+        f"{JOB_CORE_SECONDS:.0f} s to start a job;",
         f"  {a.uplink * 8 / 1e6:.0f} Mbit/s from here, {a.downlink * 8 / 1e6:.0f} to here, "
         f"{a.photo_bytes / 1000:.0f} kB a photo.",
         "",
         f"How good a model to expect: on tiny-AVA this strategy reached a test SRCC of "
-        f"{TINY_AVA_SRCC[strategy.name]:.3f}. On AVA it was not measured; published there are",
+        f"{TINY_AVA_SRCC[found.strategy.name]:.3f}. On AVA it was not measured; published there are",
         *(f"  {srcc:.3f} of {model}" for srcc, model in PUBLISHED_AVA_SRCC),
     ]
-    if (least := least_budget(workers, assumptions)) > budget:
+    if found.agreements > 1:
+        lines += ["", f"Each provider signs {found.agreements} agreements for it, one after the other."]
+    if (least := least_budget(found)) > budget:
         lines += [
             "",
-            f"It does not fit: so that {workers} providers can be sure to be paid for their first task, however long "
-            f"they take, it needs {show_glm(least)}.",
+            f"It does not fit: so that {found.run.workers} providers can be sure to be paid for their first task, "
+            f"however long they take, it needs {show_glm(least)}.",
         ]
-    elif total > budget:
+    elif found.rounds > found.affordable or found.glm > budget:
         lines += ["", "It does not fit: training stops when the money is gone, with what it has reached by then."]
     return lines
+
+
+def _stage(name: str, tasks: Sequence[PlannedTask], run: RunSize, a: Assumptions) -> Stage:
+    """Estimates a stage. Every provider bills the wall time of the whole stage, but CPU time only for its work."""
+    seconds = stage_seconds(tasks, run.workers, a.threads, a.uplink, a.downlink)
+    cpu = sum(JOB_CORE_SECONDS + task.core_seconds for task in tasks)
+    glm = Decimal(str(run.workers * seconds)) * a.price.wall_second + Decimal(str(cpu)) * a.price.cpu_second
+    promised = run.workers * max(_least_promise(task, a) for task in tasks)
+    sent, received = sum(task.sent for task in tasks), sum(task.result for task in tasks)
+    return Stage(name, 1, len(tasks), sent, received, seconds, glm, promised)
+
+
+def _least_promise(task: PlannedTask, assumptions: Assumptions) -> Decimal:
+    """Returns the most that the shortest attempt at a task may cost: the backend issues none for which less is left."""
+    *_, shortest = attempt_times(False, task.sent, task.time.limit, task.time.usual)
+    return assumptions.price.at_most(shortest.whole + BILLING_SLACK, assumptions.threads)
+
+
+def _affordable_rounds(budget: Decimal, before: Decimal, first: Stage, later: Stage) -> int:
+    """Returns how many rounds a budget covers: a round begins if all that it may cost is left, and the reserve."""
+    left = budget * (1 - EVALUATION_RESERVE) - before
+    if left < max(first.glm, first.promised):
+        return 0
+    left -= first.glm + max(later.glm, later.promised)
+    most = OPTION_LIMITS["rounds"][1]
+    if left < 0:
+        return 1
+    return min(most, 2 + math.floor(left / later.glm)) if later.glm else most
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round{'' if count == 1 else 's'}"
+
+
+def _about_rounds(found: Estimate) -> str:
+    if found.strategy.rounds is None:
+        return f"Rounds go on until they no longer help; the budget covers {found.affordable}. "
+    return f"The budget covers {_rounds(found.affordable)}. " if found.rounds else ""

@@ -166,7 +166,7 @@ async def believing(setting: Setting, crowd: Crowd, rounds: int, folder: Path) -
         path = folder / f"weights-{number}.safetensors"
         encode_weights(path, weights)
         largest = max_update_bytes(schema_of(weights))
-        frame = Frame(number, plan, setting.base, BACKBONE, (sha256_of(path), path), largest, 900.0)
+        frame = Frame(number, plan, setting.base, BACKBONE, (sha256_of(path), path), largest)
         assignments = [assign(frame, index, client) for index, client in enumerate(setting.dataset.clients)]
         samples = {one.task.job.job_id: one.samples for one in assignments}
         updates = []

@@ -242,7 +242,7 @@ def bench_clients(
     with meter.stage("plan", **facts):
         frame = Frame(
             1, plan, ("0" * 64, Path("base")), "mobilenet_v2", (sha256_of(weights_file), weights_file),
-            max_update_bytes(schema_of(weights)), 900.0,
+            max_update_bytes(schema_of(weights)),
         )  # fmt: skip
         assignments = [assign(frame, index, client) for index, client in enumerate(make_clients(count))]
         for assignment in assignments:

@@ -33,9 +33,9 @@ from nima.training import predict, standardise_features, train
 from nima.weights import fetch_weights
 from nima.wire import default_plan, read_shard
 from requestor.backends.local import LocalBackend
+from requestor.training.assumptions import GOLEM_DEFAULT_PRICE
 from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.embedding import EmbeddingInputs, embed_and_train
-from requestor.training.estimate import GOLEM_DEFAULT_PRICE
 from requestor.training.rounds import HoldoutEvaluator, RoundSettings, run_round
 
 BACKBONE = "mobilenet_v2"

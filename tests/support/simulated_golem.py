@@ -222,6 +222,7 @@ class Script:
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout
         self.deploys = False
+        self.job: dict[str, Any] | None = None
         self.fetched: list[Path] = []
 
     def deploy(self) -> None:
@@ -365,7 +366,9 @@ class SimulatedGolem:
     async def _perform(self, script: Script, conduct: Conduct, agreement: Any) -> Exception | None:
         dice, limit = self._market.dice, script.timeout.total_seconds()
         left = agreement.details.requestor_view.properties[EXPIRATION] / 1000 - START - self._market.clock.now
-        takes = conduct.task * dice.lognormvariate(0, 0.3) + (conduct.deploy if script.deploys else 0)
+        takes = (conduct.task * dice.lognormvariate(0, 0.3) if script.job else 0) + (
+            conduct.deploy if script.deploys else 0
+        )
         fate = dice.random()
         if fate < conduct.hangs or takes > limit:
             takes = limit
@@ -377,12 +380,14 @@ class SimulatedGolem:
         if takes == limit:
             return BatchTimeoutError()
         if fate < conduct.hangs + conduct.fails:
-            script.fetched[-1].write_bytes(b"a part of an output")
+            if script.job is not None:
+                script.fetched[-1].write_bytes(b"a part of an output")
             hostile = "\x1b]0;owned\x07\u202e", "Traceback\n\x1b[2J2026-01-01 INFO all is well\n"
             return dice.choice(
                 [CommandExecutionError("run", f"exited with code 1 {hostile[0]}", hostile[1]), RuntimeError(hostile[0])]
             )
-        job = script.job
+        if (job := script.job) is None:
+            return None
         result = JobResult(PROTOCOL, job["job_id"], job["kind"], True, None, seconds=takes)
         script.fetched[0].write_text(result.to_json())
         script.fetched[1].write_bytes(b"an output")

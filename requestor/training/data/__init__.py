@@ -8,14 +8,14 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.training.data.dataset import Client, Dataset
-    from requestor.training.data.sharding import SHARD_IMAGES, RatedPhotos, holdout_images, make_shards
+    from requestor.training.data.sharding import RatedPhotos, holdout_images, make_shards
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "dataset": ["Client", "Dataset"],
-            "sharding": ["RatedPhotos", "SHARD_IMAGES", "holdout_images", "make_shards"],
+            "sharding": ["RatedPhotos", "holdout_images", "make_shards"],
         },
     )
 
-__all__ = ["SHARD_IMAGES", "Client", "Dataset", "RatedPhotos", "holdout_images", "make_shards"]
+__all__ = ["Client", "Dataset", "RatedPhotos", "holdout_images", "make_shards"]

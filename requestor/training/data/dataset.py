@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nima.wire import ShardInfo
+from requestor.planning import shards_within
 
 
 @dataclass(frozen=True)
@@ -29,23 +30,18 @@ class Client:
         """Returns the path of each file of votes on this machine."""
         return tuple(path.with_name(f"{name}{path.suffix}") for path, name in zip(self.paths, self.votes, strict=False))
 
-    def for_round(self, number: int, samples: int) -> Client:
-        """Returns a client with the shards that one round needs.
+    def for_round(self, number: int, photos: int) -> Client:
+        """Returns a client with the shards that one round takes.
 
-        Each round begins one shard further than the round before, and after the last shard with the first again.
+        Each round begins with the shard behind those of the round before, and after the last shard with the first
+        again, so that all photos have their turn.
 
         Args:
             number: number of the round, from 0.
-            samples: number of images that the round needs. The result has at least so many, or all of the client's
-                images if there are fewer; it has at least one shard.
+            photos: the most images that the round can take. The result has one shard even if this shard has more.
         """
-        start = number % len(self.shards)
-        order = [(start + i) % len(self.shards) for i in range(len(self.shards))]
-        chosen: list[int] = []
-        for index in order:
-            chosen.append(index)
-            if sum(self.images[i] for i in chosen) >= samples:
-                break
+        count = shards_within(self.images, photos)
+        chosen = [(number * count + i) % len(self.shards) for i in range(count)]
         return Client(
             tuple(self.shards[i] for i in chosen),
             tuple(self.paths[i] for i in chosen),

@@ -18,11 +18,11 @@ from nima.errors import NimaError
 from nima.model import Preparation, find_backbone
 from nima.photos import PhotoError, open_photo
 from nima.wire import ShardInfo, write_shard, write_votes
+from requestor.planning import SHARD_IMAGES
 from requestor.training.data.dataset import Client, Dataset
 
 HOLDOUT_SHARE = 0.1  # share of the training photos that never leaves this machine
 HOLDOUT_LIMIT = 2000  # most photos of the hold-out, however many training photos there are
-SHARD_IMAGES = 600  # about 10 MB at 256 px
 UNREADABLE_LIMIT = 0.02  # share of photos that may be missing or corrupt; AVA itself lacks 6 of 255,530
 SHOWN_IDS = 5  # number of reasons that an error message gives
 

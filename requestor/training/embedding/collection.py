@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nima.ava import Ratings
@@ -21,8 +21,9 @@ from nima.model import Nima, checkpoint
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import PROTOCOL, Job, Shard, decode_features, max_features_bytes, read_shard
-from requestor.backends import DEFAULT_LIMITS, Backend, Outcome, RoundLimits, Task, items_until
+from requestor.backends import Backend, Outcome, RoundLimits, Task, items_until
 from requestor.errors import RunStopped, TrainingFailed
+from requestor.planning import TaskTime, forward_core_seconds
 from requestor.training.data import Dataset
 from requestor.training.embedding.feature_store import KeptFeatures, Part
 from requestor.training.embedding.head import evaluate_on, train_on
@@ -31,7 +32,6 @@ from requestor.training.providers import Providers, Verdict
 
 PASSES = 3  # number of passes over the shards whose features are still missing
 LEAST_SHARE = 0.5  # least share of the photos whose features must have come; with fewer, no head is trained
-SHARD_SECONDS = 30.0  # time that a shard may take on average, transfers included
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ async def embed_and_train(
             with the same inputs has made it.
         on_outcome: is called with each outcome and its verdict.
         providers: decides about providers whose features were wrong; None for a new record of them.
-        limits: limits of the time for one pass over the shards, to which `SHARD_SECONDS` are added for each shard; None
-            for the limits of a round.
+        limits: limits of the time for one pass over the shards; None for those that follow from the work.
         stopping: is called after each outcome; if it returns True, no further outcome is waited for.
 
     Raises:
@@ -103,8 +102,9 @@ async def embed_and_train(
     model, _ = await asyncio.to_thread(checkpoint.load, inputs.base[1])
     parts, kept = _parts(inputs.dataset), KeptFeatures(folder / "features")
     collection = _Collection(
-        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits or DEFAULT_LIMITS, on_outcome
-    )
+        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits, len(inputs.dataset.clients),
+        on_outcome,
+    )  # fmt: skip
     await collection.collect(backend, stopping)
     present = [(part, features) for part in parts if (features := kept.of(part.sha256))]
     if stopping() and len(present) < len(parts):
@@ -140,7 +140,8 @@ class _Collection:
         parts: Sequence[Part],
         kept: KeptFeatures,
         providers: Providers,
-        limits: RoundLimits,
+        limits: RoundLimits | None,
+        workers: int,
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
         self._model = model
@@ -149,6 +150,7 @@ class _Collection:
         self._kept = kept
         self._providers = providers
         self._limits = limits
+        self._workers = workers
         self._on_outcome = on_outcome
         self._reasons: list[str] = []
         self._brought: dict[str, list[str]] = {}  # id of a provider → ids of its jobs whose features were admitted
@@ -170,8 +172,8 @@ class _Collection:
     async def _pass(self, backend: Backend, waiting: dict[str, Part], stopping: Callable[[], bool]) -> None:
         """Runs the backend once, and closes the pass as a round is closed; late features are left to the next pass."""
         started, answered, admitted = time.monotonic(), list[float](), list[float]()
-        limits = replace(self._limits, seconds=self._limits.seconds + SHARD_SECONDS * len(waiting))
         tasks = [self._task(job_id, part) for job_id, part in waiting.items()]
+        limits = self._limits or RoundLimits.of(tasks, self._workers)
 
         def closes() -> float:
             return started if stopping() else started + limits.closing_time(len(tasks), answered, admitted)
@@ -206,7 +208,8 @@ class _Collection:
             base=self._base[0], shards=(part.sha256,), plan=None, threads=0,
         )  # fmt: skip
         largest = max_features_bytes(part.images, self._model.head.in_features)
-        return Task(job, (self._base[1], part.path), None, self._limits.attempt, largest)
+        time = TaskTime.of(forward_core_seconds(self._model.backbone, part.images), largest)
+        return Task(job, (self._base[1], part.path), None, time.limit, largest, time.usual, part.client)
 
     def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
         """Notes the reason why features are missing; if they were wrong, deletes all earlier ones of the provider."""
@@ -262,6 +265,8 @@ class _Collection:
 
 def _parts(dataset: Dataset) -> list[Part]:
     shards = [
-        shard for client in dataset.clients for shard in zip(client.shards, client.paths, client.images, strict=True)
+        (*shard, number)
+        for number, client in enumerate(dataset.clients)
+        for shard in zip(client.shards, client.paths, client.images, strict=True)
     ]
     return [Part(index, *shard) for index, shard in enumerate(shards)]

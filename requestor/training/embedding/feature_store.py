@@ -25,12 +25,14 @@ class Part:
     sha256: hash of the shard, which is its name.
     path: path of the shard on this machine.
     images: number of photos in it.
+    client: number of the client whose shard it is, from 0.
     """
 
     index: int
     sha256: str
     path: Path
     images: int
+    client: int = 0
 
 
 class KeptFeatures:

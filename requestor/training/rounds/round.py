@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import TrainingPlan, encode_weights, max_update_bytes, schema_of
-from requestor.backends import DEFAULT_LIMITS, Backend, Outcome, RoundLimits
+from requestor.backends import Backend, Outcome, RoundLimits
 from requestor.records import OutcomeEntry, RoundEntry, finite_or_none
 from requestor.training.data import Client
 from requestor.training.providers import Providers, Verdict
@@ -83,7 +83,8 @@ class RoundSettings:
     backbone: name of the base model's backbone.
     folder: an existing folder, for the weights and the updates while a round runs.
     rule: the aggregation rule, which makes a step of the updates.
-    limits: limits of the time that a round waits, and the number of updates that it needs.
+    limits: limits of the time that a round waits, and the number of updates that it needs; None for those that follow
+        from the work of its tasks.
     """
 
     clients: Sequence[Client]
@@ -92,7 +93,7 @@ class RoundSettings:
     backbone: str
     folder: Path
     rule: Rule = AGGREGATION_RULES["mean"]
-    limits: RoundLimits = DEFAULT_LIMITS
+    limits: RoundLimits | None = None
 
 
 async def run_round(
@@ -109,7 +110,7 @@ async def run_round(
 ) -> RoundReport:
     """Trains every client once from `weights`, and changes `weights` in place by the step that the rule computes.
 
-    Whatever the backend does, the round ends within `settings.limits.longest` plus the time that judging takes.
+    Whatever the backend does, the round ends within the longest time of its limits plus the time that judging takes.
 
     Args:
         settings: the settings, which are the same in all rounds of a run.
@@ -135,18 +136,18 @@ async def run_round(
     encode_weights(weights_file, weights)
     largest = max_update_bytes(schema_of(weights))
     frame = Frame(
-        number, settings.plan, settings.base, settings.backbone, (sha256_of(weights_file), weights_file), largest,
-        settings.limits.attempt,
-    )  # fmt: skip
+        number, settings.plan, settings.base, settings.backbone, (sha256_of(weights_file), weights_file), largest
+    )
     assignments = [
         assign(frame, index, client, providers.relative_speed(index)) for index, client in enumerate(settings.clients)
     ]
+    limits = settings.limits or RoundLimits.of([assignment.task for assignment in assignments], len(assignments))
     admission = await asyncio.to_thread(Admission, weights, evaluate, history)
     try:
-        collection = Collection(admission, providers, settings.limits, updates_folder, on_outcome)
+        collection = Collection(admission, providers, limits, updates_folder, on_outcome)
         await collection.collect(backend, assignments)
         report = RoundReport(number, len(collection.updates), collection.loss, collection.entries, server=server)
-        quorum = settings.limits.quorum_of(len(assignments))
+        quorum = limits.quorum_of(len(assignments))
         if report.admitted < quorum:
             return replace(
                 report, reason=f"{report.admitted} of the {quorum} updates that a quorum needs were admitted"

@@ -9,10 +9,9 @@ import numpy as np
 from nima.ava import Ratings
 from nima.model import checkpoint
 from nima.ratings import RatingPairs
-from nima.wire import PROTOCOL, Job, max_predictions_bytes
-from requestor.backends import ATTEMPT_SECONDS, Backend, Task
+from requestor.backends import Backend
 from requestor.errors import TrainingFailed
-from requestor.evaluation import collect_predictions
+from requestor.evaluation import collect_predictions, evaluation_task
 from requestor.records import RunFolder, TrainingState
 from requestor.training.data import Dataset
 from requestor.training.providers import Providers
@@ -40,16 +39,11 @@ async def evaluate(
     if (known := read_evaluation(folder, state)) is not None:
         return known
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
-    sha256, path = store_model(folder, model)
-    tasks = []
-    for index, (shard, shard_path) in enumerate(zip(dataset.test.shards, dataset.test.paths, strict=True)):
-        job = Job(
-            protocol=PROTOCOL, kind="evaluate", job_id=f"evaluate-{index:04d}", backbone=context.config.backbone,
-            store="/", base=sha256, shards=(shard,), plan=None, threads=0,
-        )  # fmt: skip
-        tasks.append(
-            Task(job, (path, shard_path), None, ATTEMPT_SECONDS, max_predictions_bytes(dataset.test.images[index]))
-        )
+    _, path = store_model(folder, model)
+    tasks = [
+        evaluation_task(number, context.config.backbone, path, shard, images)
+        for number, (shard, images) in enumerate(zip(dataset.test.paths, dataset.test.images, strict=True))
+    ]
     context.progress.stage("Evaluating", len(tasks), at_once=context.config.workers)
     done = 0
 
@@ -58,7 +52,7 @@ async def evaluate(
         done += 1
         context.progress.advance_to(done)
 
-    parts, problems = await collect_predictions(backend, tasks, on_part, providers.put_out)
+    parts, problems = await collect_predictions(backend, tasks, on_part, providers.put_out, context.config.workers)
     if problems:
         raise TrainingFailed(
             f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "

@@ -12,9 +12,9 @@ from requestor.errors import ImageMismatch
 FOX, OWL = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl")
 
 
-def task(name: str, *files: str) -> Task:
+def task(name: str, *files: str, client: int | None = None) -> Task:
     job = Job(PROTOCOL, "evaluate", name, "mobilenet_v2", "/", "0" * 64, ("1" * 64,), None, 0)
-    return Task(job, tuple(Path(file) for file in files), None, 10.0, 1000)
+    return Task(job, tuple(Path(file) for file in files), None, 10.0, 1000, client=client)
 
 
 async def collect(board: Board, tasks: list[Task], seconds: float) -> list[Outcome]:
@@ -32,6 +32,22 @@ def test_a_provider_is_given_the_task_whose_files_it_holds() -> None:
         running.cancel()
 
     asyncio.run(scenario())
+
+
+def test_each_provider_takes_the_tasks_of_one_client_and_helps_others_at_the_end() -> None:
+    async def scenario() -> list[str]:
+        board, taken = Board(), list[str]()
+        tasks = [task(f"{client}-{number}", client=client) for client in (1, 2) for number in range(3)]
+        running = asyncio.create_task(collect(board, tasks, 5.0))
+        await asyncio.sleep(0)
+        for provider in (FOX, OWL, FOX, FOX, FOX, OWL):
+            mine = board.take(provider, ())
+            assert mine is not None
+            taken.append(mine.job.job_id)
+        running.cancel()
+        return taken
+
+    assert asyncio.run(scenario()) == ["1-0", "2-0", "1-1", "1-2", "2-1", "2-2"]
 
 
 def test_a_failed_task_goes_to_another_provider() -> None:

@@ -60,11 +60,11 @@ def test_training_leaves_the_reserve_to_the_evaluation(accounts: Accounts) -> No
 
 
 def test_threads_and_start_fee_are_in_the_worst_cost(accounts: Accounts) -> None:
-    price = Price(start=Decimal(1), wall_second=Decimal("0.01"), cpu_second=Decimal("0.02"))
+    price = Price(start=Decimal(1), wall_second=Decimal("0.01"), cpu_second=Decimal("0.005"))
     hire(accounts, "a", price, threads=4)
-    assert accounts.promise("a", "job", 50)
+    assert accounts.promise("a", "job", 280)
     assert accounts.allows("agreement-a", Decimal(1))
-    assert not accounts.promise("a", "job", 100)  # 1 + 115 × 0.09 > 10
+    assert not accounts.promise("a", "job", 290)  # 1 + 305 × 0.03 > 10
 
 
 def test_waiting_ends_before_the_money_does(accounts: Accounts, clock: Clock) -> None:
@@ -125,12 +125,12 @@ def test_an_invoice_settles_its_agreement(accounts: Accounts, clock: Clock) -> N
 def test_what_earlier_sessions_of_the_run_spent_counts(tmp_path: Path, clock: Clock) -> None:
     first = accounts_with("10", tmp_path, clock)
     first.ledger.record("agreement", agreement="old", provider="0x1", name="bold-fox", price="0 0 0", threads=1)
-    first.invoice("old", Decimal(9))
+    first.invoice("old", Decimal(8))
     second = accounts_with("10", tmp_path, clock)
     hire(second, "a")
-    assert second.spent == 9
-    assert not second.promise("a", "job", 100)
-    assert second.promise("a", "job", 50)
+    assert second.spent == 8
+    assert not second.promise("a", "job", 200)
+    assert second.promise("a", "job", 150)
 
 
 def test_nobody_is_hired_whose_start_does_not_fit(accounts: Accounts) -> None:
@@ -192,10 +192,10 @@ def test_a_promise_is_on_disk_before_the_task_is_issued(accounts: Accounts) -> N
 
 
 def test_an_invoice_that_was_approved_counts_before_it_is_accepted(tmp_path: Path, clock: Clock) -> None:
-    accounts = accounts_with("1.5", tmp_path, clock)
+    accounts = accounts_with("3.5", tmp_path, clock)
     hire(accounts, "a")
     hire(accounts, "b")
-    clock.now += 100
-    assert accounts.approve("agreement-a", Decimal(1))
+    clock.now += 300
+    assert accounts.approve("agreement-a", Decimal(3))
     assert not accounts.approve("agreement-b", Decimal(1))
     assert accounts.approve("agreement-b", Decimal("0.5"))

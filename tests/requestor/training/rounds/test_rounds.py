@@ -27,7 +27,7 @@ from requestor.training.providers.standing import Providers
 from requestor.training.providers.verdict import Verdict
 from requestor.training.rounds.admission import AdmissionHistory
 from requestor.training.rounds.aggregation import AGGREGATION_RULES
-from requestor.training.rounds.assignment import sized
+from requestor.training.rounds.assignment import share_of_work
 from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
 
 PLAN = TrainingPlan(5, 8, 0.1, 0.1, 0.9, 0.0, trainable_blocks=0, seed=0, augment=False)
@@ -340,15 +340,15 @@ def test_what_a_killed_round_left_is_cleared_away(answers: Answers, rounds: Path
     assert list(rounds.iterdir()) == []
 
 
-@given(st.lists(st.integers(1, 500), min_size=1, max_size=8), st.integers(0, 50), st.integers(1, 3000))
-def test_a_round_takes_the_next_shards_and_no_more_than_it_needs(images: list[int], number: int, samples: int) -> None:
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=8), st.integers(1, 3000))
+def test_a_round_takes_the_shards_behind_those_of_the_last_one(images: list[int], photos: int) -> None:
     names = [f"{i:064x}" for i in range(len(images))]
     whole = Client(tuple(names), tuple(map(Path, names)), tuple(images))
-    part = whole.for_round(number, samples)
-    start = number % len(images)
-    assert list(part.shards) == (names + names)[start : start + len(part.shards)]
-    assert sum(part.images) >= min(samples, sum(images))
-    assert sum(part.images[:-1]) < samples
+    taken = [name for number in range(2 * len(images)) for name in whole.for_round(number, photos).shards]
+    assert taken == (names * len(taken))[: len(taken)]
+    part = whole.for_round(3, photos)
+    assert sum(part.images) <= photos or len(part.shards) == 1
+    assert len(part.shards) == len(images) or sum(sorted(images)[-len(part.shards) - 1 :]) > photos
 
 
 FINE_TUNING = dataclasses.replace(PLAN, steps=100, trainable_blocks=2)
@@ -358,11 +358,11 @@ FINE_TUNING = dataclasses.replace(PLAN, steps=100, trainable_blocks=2)
     ("speed", "steps"), [(None, 100), (5.0, 100), (1.0, 100), (0.8, 100), (0.5, 50), (0.25, 25), (0.01, 25)]
 )
 def test_slow_providers_get_fewer_steps(speed: float | None, steps: int) -> None:
-    assert sized(FINE_TUNING, speed).steps == steps
+    assert 100 * share_of_work(FINE_TUNING, speed) == steps
 
 
 def test_steps_that_cost_nothing_are_not_saved() -> None:
-    assert sized(PLAN, 0.1) == PLAN
+    assert share_of_work(PLAN, 0.1) == 1
 
 
 def test_the_steps_of_a_round_follow_the_speeds_of_the_last_one(answers: Answers, rounds: Path) -> None:

@@ -1,0 +1,59 @@
+"""Holds the speeds that plans and estimates assume: of the backbones, as measured, and of usual and slow providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+USUAL_THREADS = 4  # threads of a usual provider
+# A slow provider has as much as so many cores of the machine on which the backbones were measured: one that is half as
+# fast. All time limits follow from it.
+SLOW_CORES = 0.5
+JOB_CORE_SECONDS = 4.0  # start of the program, most of it the import of torch (`scripts/benchmarks/cold_start.py`)
+HEAD_SPEED = 5000.0  # samples a core second that train the head on kept features
+LAST_BLOCKS = 3  # for so many trained blocks, the speed was measured
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The number of photos that one core computes in a second with a backbone.
+
+    frozen: photos that are decoded and go through the whole backbone, which is not trained.
+    last: samples that train the last `LAST_BLOCKS` blocks and the head, on the kept outputs of the blocks before.
+    whole: samples that are decoded and train the whole network.
+    """
+
+    frozen: float
+    last: float
+    whole: float
+
+
+# `python scripts/benchmarks/backbone_speeds.py` measures these.
+SPEEDS: dict[str, Speed] = {
+    "mobilenet_v2": Speed(28.2, 141.7, 10.6),
+}
+
+
+def speed_of(backbone: str) -> Speed:
+    """Returns the speed of a backbone; for one that nobody has measured, the slowest of all."""
+    if backbone in SPEEDS:
+        return SPEEDS[backbone]
+    return Speed(*(min(getattr(speed, name) for speed in SPEEDS.values()) for name in ("frozen", "last", "whole")))
+
+
+def training_core_seconds(speed: Speed, photos: int, samples: int, blocks: int, augment: bool) -> float:
+    """Returns the seconds that one core needs to train.
+
+    Args:
+        speed: the speed of the backbone.
+        photos: number of different photos; what the frozen blocks make of each is computed once and kept.
+        samples: number of samples in all steps together.
+        blocks: number of the last blocks that are trained; 0 for the head only, -1 for everything.
+        augment: True if each sample is another crop, so that nothing can be kept.
+    """
+    if blocks == 0:
+        trained = samples / HEAD_SPEED
+    else:
+        trained = samples / (speed.last if 0 < blocks <= LAST_BLOCKS else speed.whole)
+    if blocks == -1:
+        return trained
+    return trained + (samples if augment else photos) / speed.frozen
