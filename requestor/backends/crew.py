@@ -372,7 +372,7 @@ class Crew:
 
     def _program(self, hired: Hired, task: Task, seconds: float) -> Any:
         """Makes the script that runs the program on files which the provider has, and fetches the results."""
-        job_id, folder = task.job.job_id, _job_folder(task)
+        folder = _job_folder(task)
         script = hired.context.new_script(timeout=timedelta(seconds=seconds))
         job = with_place(task, STORE_FOLDER, hired.threads).job
         script.upload_bytes(job.to_json().encode(), f"{folder}/{JOB_FILE}")

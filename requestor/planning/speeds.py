@@ -29,7 +29,21 @@ class Speed:
 
 # `python scripts/benchmarks/backbone_speeds.py` measures these.
 SPEEDS: dict[str, Speed] = {
-    "mobilenet_v2": Speed(28.2, 141.7, 10.6),
+    "mobilenet_v1": Speed(17.5, 48.4, 7.4),
+    "mobilenet_v2": Speed(31.3, 111.1, 9.0),
+    "mobilenet_v3_small": Speed(62.2, 123.3, 25.4),
+    "mobilenet_v3_large": Speed(31.2, 69.4, 10.7),
+    "vgg16": Speed(2.7, 1.1, 0.8),
+    "inception_v3": Speed(5.9, 9.2, 1.7),
+    "resnet18": Speed(15.4, 15.4, 6.7),
+    "resnet50": Speed(7.4, 12.2, 2.0),
+    "efficientnet_b0": Speed(23.5, 25.4, 6.0),
+    "efficientnet_v2_s": Speed(2.7, 2.0, 0.9),
+    "convnext_tiny": Speed(6.9, 3.4, 1.9),
+    "vit_b_16": Speed(2.2, 3.0, 0.7),
+    "swin_t": Speed(5.2, 3.2, 1.8),
+    "squeezenet1_1": Speed(49.2, 92.2, 13.1),
+    "shufflenet_v2": Speed(41.7, 101.9, 17.0),
 }
 
 

@@ -95,8 +95,8 @@ class RoundWork:
         epochs = min(LEAST_EPOCHS, max(1, math.ceil(plan.steps * plan.batch_size / images))) if once else 1
         photos = min(images, max(smallest if once else 1, math.floor(most / (once + epochs * each))))
         # At least one epoch where the frozen blocks alone take the time: it costs no more than they do.
-        samples = max((most - once * photos) / each, photos if once else 1)
-        steps = min(plan.steps, max(1, math.floor(samples / plan.batch_size)))
+        least = math.ceil(photos / plan.batch_size) if once else 1
+        steps = min(plan.steps, max(least, math.floor((most - once * photos) / each / plan.batch_size)))
         return RoundWork(min(photos, steps * plan.batch_size), replace(plan, steps=steps))
 
     def core_seconds(self, backbone: str, photos: int) -> float:

@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # random weights may lead to such numbers, with which processors are slow
     print(f"{'backbone':<22} {'frozen':>8} {'last 3':>8} {'whole':>8}")
     for name in options.backbones:
         row = " ".join(f"{value:8.1f}" for value in speeds(name, options.photos))
