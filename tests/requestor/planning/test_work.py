@@ -25,7 +25,7 @@ def test_the_work_of_a_round_is_bounded(backbone: str, blocks: int, images: int,
     assert work.plan.steps * work.plan.batch_size >= work.photos  # no photo is sent for nothing
     # One shard is the least that can be sent, and one batch the least that can be trained.
     speed = speed_of(backbone)
-    least = (shard if blocks != -1 else 0) / speed.frozen + max(shard, 32) / min(speed.last, speed.whole)
+    least = (shard if blocks != -1 else 0) / speed.frozen + (shard + 32) / min(speed.last, speed.whole)
     assert work.core_seconds(backbone, work.photos) <= max(ROUND_CORE_SECONDS, least) * 1.01
 
 
