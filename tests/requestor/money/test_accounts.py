@@ -62,7 +62,7 @@ def test_training_leaves_the_reserve_to_the_evaluation(accounts: Accounts) -> No
 def test_threads_and_start_fee_are_in_the_worst_cost(accounts: Accounts) -> None:
     price = Price(start=Decimal(1), wall_second=Decimal("0.01"), cpu_second=Decimal("0.005"))
     hire(accounts, "a", price, threads=4)
-    assert accounts.promise("a", "job", 280)
+    assert accounts.promise("a", "job", 250)
     assert accounts.allows("agreement-a", Decimal(1))
     assert not accounts.promise("a", "job", 290)  # 1 + 305 × 0.03 > 10
 
