@@ -8,9 +8,8 @@ from pathlib import Path
 from nima.model import checkpoint, initial_model
 from nima.wire import max_features_bytes
 from requestor.errors import RunFolderError
-from requestor.training import RunConfig
+from requestor.training import Assumptions, RunConfig
 
-PHOTO_BYTES = 20_000  # bytes of one photo in a shard, about, as `--estimate` assumes
 _ASSUMED_ROUNDS = 3  # number of rounds of a run that goes on until they no longer help
 _SMALL_FILES = 5_000_000  # bytes of report, log and tables
 
@@ -28,7 +27,7 @@ def bytes_of_run(config: RunConfig, images: int) -> int:
     # The base, the embedding's, the one that is evaluated and the result; a checkpoint, and the optimiser's state, of
     # each round; an update of each worker. An update is as large as the model at most.
     models = 4 + 2 * rounds + (config.workers if rounds else 0)
-    return images * PHOTO_BYTES + features + models * len(checkpoint.encode(model, {})) + _SMALL_FILES
+    return images * Assumptions().photo_bytes + features + models * len(checkpoint.encode(model, {})) + _SMALL_FILES
 
 
 def require_room(folder: Path, needed: int) -> None:

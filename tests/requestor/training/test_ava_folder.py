@@ -53,6 +53,15 @@ def test_the_words_alone_say_the_ways_to_data_and_exit_with_2(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_users_own_settings_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_ava_folder(tmp_path / "data")
+    (tmp_path / "nima-golem").mkdir()
+    (tmp_path / "nima-golem" / "nima-golem.toml").write_text(f'[train]\nava = "{folder}"\nbudget = "2GLM"\n')
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    done = nima_golem("train", "--backend", "local", "--estimate", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_commands_take_a_data_set_by_its_list(tmp_path: Path) -> None:
     name = str(make_ava_folder(tmp_path / "ava") / "AVA.txt")
     for arguments in (
