@@ -68,7 +68,7 @@ def test_info_shows_sources_in_their_order_each_with_size_licence_and_hash() -> 
     assert "imagenet_top1 71.878" in lines[2]
     assert lines[3:7] == [
         f"source 1  {first.url}",
-        "          14.2 MB, BSD-3-Clause, sha256 b0353104…",
+        f"          14.2 MB, BSD-3-Clause, sha256 {first.sha256}",
         f"source 2  {second}",
         f"          9.1 MB, MIT, sha256 {second.sha256}",
     ]

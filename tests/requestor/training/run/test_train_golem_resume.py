@@ -72,5 +72,6 @@ def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path:
 
 def reached(moment: str, ledger: Ledger, run_dir: Path) -> bool:
     if moment == "first round":
-        return (run_dir / "state.json").exists()
+        state = run_dir / "state.json"
+        return state.exists() and json.loads(state.read_text())["round"] >= 1
     return any(entry["event"] == moment.removeprefix("first ") for entry in ledger.entries())
