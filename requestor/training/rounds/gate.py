@@ -24,7 +24,7 @@ CHANCE = 0.25  # the most that the second part may be: with few photos, the stan
 # As the same photos are compared, so many are enough to see a growth of a few per cent; each costs time for every
 # update.
 PHOTOS = 256
-BATCH = 8  # number of photos that are computed at a time; more need more memory, and are no faster
+BATCH = 8  # number of photos that are computed at a time; more need more memory
 
 Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
 """Computes the EMD of each photo of the hold-out, float64 `[photos]`, from the trained parameters by name."""
