@@ -22,11 +22,11 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
 from rounds import IDS, Meter, make_id_list, resident, shown
+from stand_in import StandIn
 from torch import Tensor
 
 from nima.ava import Ratings, random_split, read_ratings
@@ -39,7 +39,7 @@ from requestor.backends.base import BackendStatus
 from requestor.planning import JOB_CORE_SECONDS, SHARD_IMAGES, SLOW_CORES, USUAL_THREADS, speed_of
 from requestor.planning.speeds import training_core_seconds
 from requestor.planning.stages import evenly
-from requestor.records import Receipt, RunFolder, TrainingState
+from requestor.records import RunFolder, TrainingState
 from requestor.training import STRATEGIES, Assumptions
 from requestor.training.data import Client, holdout_images
 from requestor.training.estimate import Estimate, estimate, size_of
@@ -69,7 +69,7 @@ class SimulatedProvider:
     kept: set[str] = field(default_factory=set)
 
 
-class SimulatedCrowd:
+class SimulatedCrowd(StandIn):
     """Does all tasks of a round at once, one provider a task, and computes how long that would have taken.
 
     Attributes:
@@ -79,21 +79,11 @@ class SimulatedCrowd:
         closest: the largest share of its time limit that a task took.
     """
 
-    name = "simulated"
-
     def __init__(self, providers: Sequence[SimulatedProvider], folder: Path, weights: Weights) -> None:
         self._providers, self._folder, self._weights = providers, folder, weights
         self._dice = torch.Generator().manual_seed(0)
         self._assumptions = Assumptions()
         self.seconds, self.sent, self.received, self.spent, self.closest = 0.0, 0, 0, Decimal(0), 0.0
-
-    async def __aenter__(self) -> SimulatedCrowd:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         a, uplink_free, working = self._assumptions, 0.0, Decimal(0)
@@ -144,9 +134,6 @@ class SimulatedCrowd:
         )
         return cores, Outcome(task, one.provider, result, path, seconds=seconds)
 
-    async def settle(self) -> None:
-        return None
-
     def dismiss(self, provider_id: str) -> None:
         raise AssertionError(f"{provider_id} is honest")
 
@@ -155,9 +142,6 @@ class SimulatedCrowd:
 
     def status(self) -> BackendStatus:
         return BackendStatus({one.provider.name for one in self._providers}, self.spent)
-
-    def receipts(self) -> list[Receipt]:
-        return []
 
 
 def make_clients(images: int, count: int, photo_bytes: int, store: Path) -> list[Client]:

@@ -13,28 +13,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+
+from stand_in import StandIn
 
 from nima.wire import RESULT_FILE, UPDATE_FILE, WEIGHTS_FILE, Job, JobError, JobResult
 from provider_image.work import perform
 from requestor.backends import Outcome, Provider, Task
-from requestor.backends.base import BackendStatus
 from requestor.devnet.faults import ProgramRun, make_fault
-from requestor.records import Receipt
 
 PROVIDERS = 8
 SILENT = "silent"
 STORE, JOBS = "/golem/store", "/golem/jobs"  # the paths that a provider's program sees
 
 
-class Crowd:
+class Crowd(StandIn):
     """Runs providers in this process, each with its fault or none; in a round, all of them work at the same time.
 
     store: the folder with the files that the jobs name. folder: the providers' own files. faults: kinds by the
     provider's number; `SILENT` sends nothing.
     """
-
-    name = "crowd"
 
     def __init__(self, store: Path, folder: Path, faults: Mapping[int, str]) -> None:
         self._store = store
@@ -51,32 +48,12 @@ class Crowd:
         ]
         self._one_at_a_time = asyncio.Lock()  # torch's random numbers are shared by the whole process
 
-    async def __aenter__(self) -> Crowd:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         for ended in asyncio.as_completed([self._attempts(task) for task in tasks]):
             yield await ended
 
-    async def settle(self) -> None:
-        return None
-
     def dismiss(self, provider_id: str) -> None:
         self._dismissed.add(int(provider_id))
-
-    def reject(self, job_id: str, reason: str) -> None:
-        pass  # simulated providers are not paid
-
-    def status(self) -> BackendStatus:
-        return BackendStatus()
-
-    def receipts(self) -> list[Receipt]:
-        return []
 
     async def _attempts(self, task: Task) -> Outcome:
         """Gives every client's work to its own provider, and to the next one if that provider fails or is banned."""

@@ -44,7 +44,7 @@ SMALLEST_CROP = 0.85  # share of each side that a variation keeps at least
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured at one moment: time in seconds, resident MB of the laptop's process, and of each provider."""
+    """A measurement at one moment: time in seconds, resident MB of the laptop's process, and of each provider."""
 
     time: float
     laptop: float

@@ -26,13 +26,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from stand_in import StandIn
 from torch import Tensor
 
 from nima.ava import random_split, read_ratings
@@ -50,9 +50,7 @@ from nima.wire import (
     schema_of,
 )
 from requestor.backends import Outcome, Provider, RoundLimits, Task
-from requestor.backends.base import BackendStatus
 from requestor.money import Price, show_glm
-from requestor.records import Receipt
 from requestor.training.data import Client, RatedPhotos, make_shards
 from requestor.training.providers import Verdict
 from requestor.training.rounds import AGGREGATION_RULES, HoldoutEvaluator, RoundSettings, run_round
@@ -153,7 +151,7 @@ def bench_data(meter: Meter, folder: Path, photos: int) -> None:
 
 
 @dataclass
-class Crowd:
+class Crowd(StandIn):
     """Simulates providers: their updates, the time that each takes, and its cost.
 
     The local clock does not wait for them; the model of their speed decides the order in which they answer.
@@ -163,22 +161,12 @@ class Crowd:
     weights: Weights
     spent: Decimal = Decimal(0)
 
-    name = "simulated"
-
     def __post_init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self._template = self.folder / "template.safetensors"
         change = {n: v + 1e-3 * torch.randn(v.shape, generator=generator) for n, v in self.weights.items()}
         encode_update(self._template, self.weights, change)
         self._content = self._template.read_bytes()
-
-    async def __aenter__(self) -> Crowd:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         chance = random.Random(0)
@@ -201,21 +189,6 @@ class Crowd:
             sha256_of(path),
         )  # fmt: skip
         return Outcome(task, Provider(f"0x{number}", f"provider-{number}"), result, path, seconds=seconds)
-
-    async def settle(self) -> None:
-        return None
-
-    def dismiss(self, provider_id: str) -> None:
-        """Does nothing: each simulated provider does one task and does not come back."""
-
-    def reject(self, job_id: str, reason: str) -> None:
-        """Does nothing: simulated providers are not paid."""
-
-    def status(self) -> BackendStatus:
-        return BackendStatus()
-
-    def receipts(self) -> list[Receipt]:
-        return []
 
 
 def samples_of(task: Task) -> int:

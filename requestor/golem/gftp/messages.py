@@ -25,7 +25,7 @@ daemons on the way would spend most of their time on the number of messages."""
 MAX_CHUNK = 1024 * 1024
 """Bytes of the largest chunk that is served; a caller that asks for more gets so much."""
 MAX_READINGS = 4
-"""How often one caller may read each byte of a published file: once, and again if transfers break off.
+"""The number of times that one caller may read each byte of a published file: once, and again if transfers break off.
 
 The daemon keeps what a caller does not take, so more would fill the daemon's memory.
 """

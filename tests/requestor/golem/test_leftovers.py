@@ -1,4 +1,4 @@
-"""What cannot be released is remembered for the next command, which tries again."""
+"""Leftovers: money that cannot be released is remembered for the next command, which tries again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which offers are taken, and how the others are counted."""
+"""The filter of offers: it takes those that fit, and counts the others by the reason."""
 
 from __future__ import annotations
 
