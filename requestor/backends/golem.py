@@ -17,7 +17,8 @@ from typing import Any
 
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board
-from requestor.backends.crew import CommandFailure, Crew, GolemSettings, Hired, OurFault
+from requestor.backends.crew import Crew
+from requestor.backends.hired import CommandFailure, GolemSettings, Hired, OurFault
 from requestor.backends.inbox import Inbox
 from requestor.errors import GolemError, RequestorError
 from requestor.golem import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from requestor.backends.base import Backend
-from requestor.backends.crew import GolemSettings
+from requestor.backends.hired import GolemSettings
 from requestor.backends.local import LocalBackend
 from requestor.errors import ConfigurationError
 from requestor.golem import TOKEN_OF_NETWORK, GolemConnection, OfferFilter, required_app_key

@@ -8,7 +8,7 @@ import pytest
 
 from nima.wire.jobs import MAX_RESULT_BYTES, PROTOCOL, Job, JobError, JobResult, VersionMismatch
 from requestor.backends.base import Task
-from requestor.backends.crew import CommandFailure
+from requestor.backends.hired import CommandFailure
 from requestor.backends.inbox import Inbox, Junk, NoResult
 from requestor.golem.gftp.messages import limit_of
 

@@ -18,8 +18,8 @@ from simulated_golem import Conduct, Market, SimulatedGolem, VirtualTime
 
 from nima.wire.jobs import PROTOCOL, Job
 from requestor.backends.base import Task
-from requestor.backends.crew import GolemSettings
 from requestor.backends.golem import GolemBackend
+from requestor.backends.hired import GolemSettings
 from requestor.errors import ConfigurationError
 from requestor.golem.networks import GolemConnection
 from requestor.money.accounts import Accounts
