@@ -62,13 +62,11 @@ from requestor.backends.market import (  # noqa: E402
 CLOSING_SECONDS = 60.0  # time that providers have to end their activities and send their bills
 BILL_SECONDS = 10.0  # time to wait for bills that yapapi has not seen
 CHECK_SECONDS = 2.0  # time between two checks of the demand and of the reservation
-ABSENCE_SECONDS, SURVEY_SECONDS = (
-    20.0,
-    5.0,
-)  # time without any provider after which the market is asked why, and how long
-# Age of a demand after which it is published again if a seat is free, as all offers come again then: the second one if
-# a provider was lost on the way to its first task, for example because a request failed.
-VACANCY_SECONDS, LOSS_SECONDS = 60.0, 10.0
+ABSENCE_SECONDS = 20.0  # time without any provider after which the market is asked why
+SURVEY_SECONDS = 5.0  # time for which the market is asked then
+# A demand is published again at this age if a seat is free, because all offers come again then.
+VACANCY_SECONDS = 60.0
+LOSS_SECONDS = 10.0  # the same if a provider was lost on the way to its first task, because a request failed
 RENEWAL_SECONDS = LONGEST_AGREEMENT.total_seconds() / 2  # age of a demand after which it is published again
 ALLOCATION_SECONDS = 1800.0  # time before the end of the allocation at which a new one is made
 

@@ -19,7 +19,7 @@ from requestor.training.run.embedding import embed
 from requestor.training.run.evaluation import evaluate, read_evaluation
 from requestor.training.run.preparation import base_model, shard
 from requestor.training.run.results import write_results
-from requestor.training.run.rounds import train
+from requestor.training.run.rounds import FederatedRounds
 from requestor.training.run.stopping import reason_to_end
 
 SAVE_SECONDS = 5.0  # time between two writes of the time that the run has taken
@@ -111,7 +111,7 @@ class TrainingRun:
                 providers = Providers(bans, backend, context.progress.note)
                 if config.strategy.embeds:
                     await embed(context, backend, dataset, ratings, base, providers, state)
-                await train(context, backend, dataset, base, providers, state)
+                await FederatedRounds(context, backend, dataset, base, providers, state).run()
                 if context.stopping.is_set():
                     return None
                 return await evaluate(context, backend, dataset, ratings, providers, state)

@@ -12,7 +12,7 @@ from nima.safe_io import sha256_of
 from nima.training import standardise_features
 from nima.weights import fetch_weights, find_cached_source, find_published_weights
 from nima.wire import Shard, read_shard
-from requestor.errors import RunStopped
+from requestor.errors import RunFolderError, RunStopped
 from requestor.records import RunFolder
 from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.run.context import RunContext
@@ -30,7 +30,13 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
     config, folder, progress = context.config, context.folder, context.progress
     store, home = folder.path / "store", folder.path / "holdout"
     if content := folder.read("dataset.json"):
-        return Dataset.from_json(content, store, home)
+        dataset = Dataset.from_json(content, store, home)
+        if any(len(client.votes) != len(client.shards) for client in dataset.clients):
+            raise RunFolderError(
+                f"{folder.path} was made by an older version of this program, and cannot go on: choose another "
+                "--run-dir."
+            )
+        return dataset
     progress.stage("Fetching pre-trained weights")
     fetch_weights(find_backbone(config.backbone).weights)
     progress.stage("Reading photos", len(ratings))

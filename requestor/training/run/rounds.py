@@ -8,13 +8,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from nima.model import Nima, checkpoint
 from nima.ratings import RatingPairs
 from nima.training import predict
 from nima.wire import Shard, TrainingPlan, default_plan, read_shard
 from requestor.backends import Backend
 from requestor.errors import TrainingFailed
-from requestor.records import END_REASONS, RoundEntry, TrainingState
+from requestor.records import END_REASONS, EndReason, RoundEntry, RunFolder, TrainingState
 from requestor.training import RunConfig
 from requestor.training.data import Dataset
 from requestor.training.providers import Providers
@@ -30,37 +32,21 @@ from requestor.training.rounds import (
     save_server_state,
 )
 from requestor.training.run.context import RunContext
+from requestor.training.run.preparation import store_model
 from requestor.training.run.stopping import improves, reason_to_end, step_scale
 
 
-async def train(
-    context: RunContext,
-    backend: Backend,
-    dataset: Dataset,
-    base: tuple[str, Path],
-    providers: Providers,
-    state: TrainingState,
-) -> None:
-    """Runs rounds until there is a reason to end, which is noted in the state, or until the run is stopped.
+class FederatedRounds:
+    """The rounds of one process, and the best model so far, from which each begins.
 
-    Raises TrainingFailed if the rounds end without a trained model.
+    Args:
+        context: the context of the run.
+        backend: an entered backend.
+        dataset: the data set; each of its clients gets one task in a round.
+        base: SHA-256 and path of the model from which all work starts.
+        providers: is told of every result and its verdict.
+        state: the progress of the run; it is changed, and written after each round.
     """
-    reason = state.ended_because or reason_to_end(context.config, state, backend.status().spent)
-    if reason is None and not context.stopping.is_set():
-        rounds = await asyncio.to_thread(_Rounds, context, backend, dataset, base, providers, state)
-        context.progress.stage("Training", context.config.rounds, state.round)
-        while reason is None and not context.stopping.is_set():
-            await rounds.one_more()
-            reason = reason_to_end(context.config, state, backend.status().spent)
-    if reason is not None:
-        if reason != state.ended_because and state.round > 0:
-            context.progress.note(f"training ends after round {state.round}: {END_REASONS[reason]}")
-        state.ended_because = reason
-        context.save(state)
-
-
-class _Rounds:
-    """The rounds of one process, and the best model so far, from which each begins."""
 
     def __init__(
         self,
@@ -71,22 +57,49 @@ class _Rounds:
         providers: Providers,
         state: TrainingState,
     ) -> None:
-        config, folder = context.config, context.folder
         self._context, self._backend, self._providers, self._state = context, backend, providers, state
-        self._holdout = read_shard(dataset.holdout.path)
+        self._dataset, self._base = dataset, base
+
+    async def run(self) -> None:
+        """Runs rounds until there is a reason to end, which is noted in the state, or until the run is stopped.
+
+        Raises TrainingFailed if the rounds end without a trained model.
+        """
+        context, state = self._context, self._state
+        reason = state.ended_because or self._reason_to_end()
+        if reason is None and not context.stopping.is_set():
+            await asyncio.to_thread(self._begin)
+            context.progress.stage("Training", context.config.rounds, state.round)
+            while reason is None and not context.stopping.is_set():
+                await self._one_more()
+                reason = self._reason_to_end()
+        if reason is not None:
+            if reason != state.ended_because and state.round > 0:
+                context.progress.note(f"training ends after round {state.round}: {END_REASONS[reason]}")
+            state.ended_because = reason
+            context.save(state)
+
+    def _reason_to_end(self) -> EndReason | None:
+        return reason_to_end(self._context.config, self._state, self._backend.status().spent)
+
+    def _begin(self) -> None:
+        """Loads the best model and the hold-out."""
+        config, folder, state = self._context.config, self._context.folder, self._state
+        self._holdout = read_shard(self._dataset.holdout.path)
         begun = state.best_emd is not None
-        self._model, _ = checkpoint.load(folder.checkpoint(state.best_round) if begun else base[1])
+        self._model, _ = checkpoint.load(folder.checkpoint(state.best_round) if begun else self._base[1])
         self._best = {name: p.detach().clone() for name, p in self._model.trainable_parameters(config.blocks).items()}
         self._losses = _holdout_pairs(self._model, self._holdout).losses()
         self._gate = HoldoutEvaluator(self._model, self._holdout, config.blocks)
         self._server = load_server_state(folder.server_state(state.best_round))
         self._settings = RoundSettings(
-            dataset.clients, plan_of(config, dataset), base, config.backbone, folder.path / "rounds",
+            self._dataset.clients, plan_of(config, self._dataset),
+            base_of_rounds(folder, self._model, self._base, config.blocks), config.backbone, folder.path / "rounds",
             AGGREGATION_RULES[config.aggregation],
         )  # fmt: skip
-        providers.resume(self._done())
+        self._providers.resume(self._done())
 
-    async def one_more(self) -> None:
+    async def _one_more(self) -> None:
         """Runs the next round, and keeps its model if it is the best on the hold-out."""
         state, number, began = self._state, self._state.round + 1, time.monotonic()
         spent, weights = self._backend.status().spent, {name: w.clone() for name, w in self._best.items()}
@@ -146,7 +159,7 @@ class _Rounds:
                 f"No update came back from the first round ({_first_reasons(report)}). Give the same command again "
                 "to ask other providers."
             )
-        if reason_to_end(self._context.config, state, self._backend.status().spent) is not None:
+        if self._reason_to_end() is not None:
             raise TrainingFailed(
                 f"No round brought enough updates ({_first_reasons(report)}). Give the same command again to try "
                 "another round."
@@ -158,6 +171,24 @@ class _Rounds:
         Later entries do not count: a round that was killed before its end is done again.
         """
         return [line for line in self._context.folder.metrics() if 1 <= line.round <= self._state.round]
+
+
+def base_of_rounds(folder: RunFolder, model: Nima, base: tuple[str, Path], blocks: int) -> tuple[str, Path]:
+    """Returns SHA-256 and path of the model in which providers replace the trained parameters by a round's weights.
+
+    It is the run's base model, which providers may hold already. It is the best model instead if that differs from the
+    base in parameters that the rounds do not train, as after rounds of an earlier command that trained more blocks.
+
+    Args:
+        folder: the run's folder.
+        model: the best model.
+        base: SHA-256 and path of the run's base model.
+        blocks: number of blocks that the rounds train, as in `TrainingPlan`.
+    """
+    start, _ = checkpoint.load(base[1])
+    trained, state = model.trainable_parameters(blocks), model.state_dict()
+    same = all(torch.equal(v, state[name]) for name, v in start.state_dict().items() if name not in trained)
+    return base if same else store_model(folder, model)
 
 
 def plan_of(config: RunConfig, dataset: Dataset) -> TrainingPlan:
