@@ -162,6 +162,20 @@ def test_a_finished_run_goes_on_with_rounds_and_pays_for_no_shard_twice(
     assert again.stdout == more.done.stdout
 
 
+def test_a_model_worse_than_a_constant_is_said_to_be_so_and_has_its_own_exit_code(tmp_path: Path) -> None:
+    ava = make_ava_folder(tmp_path / "ava")
+    tested = set((ava / "splits" / "test.txt").read_text().split())
+    rows = [line.split() for line in (ava / "AVA.txt").read_text().splitlines()]
+    # People's taste turns around for the test photos: who liked bright photos likes dark ones.
+    turned = [[*row[:2], *row[11:1:-1], *row[12:]] if row[1] in tested else row for row in rows]
+    (ava / "AVA.txt").write_text("".join(" ".join(row) + "\n" for row in turned))
+    done = train(ava, tmp_path / "run", "--strategy", "embed")
+    summary = json.loads(done.stdout)
+    assert summary["metrics"]["emd_r1"] > summary["metrics"]["constant_emd_r1"]
+    assert (done.returncode, summary["worse_than_constant"]) == (3, True)
+    assert "worse than predicting the average rating" in done.stderr
+
+
 def test_other_data_in_the_same_folder_is_refused_by_name(ava: Path, embedded: Finished, tmp_path: Path) -> None:
     other = tmp_path / "ava"
     other.symlink_to(make_ava_folder(tmp_path / "other", images=30))
