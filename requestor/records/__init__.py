@@ -11,7 +11,7 @@ Example:
     ...     ledger.record("task", agreement="a1", job="round-0001-client-0000", ok=True)
     ...     ledger.record("invoice", agreement="a1", amount=Decimal("0.25"))
     ...     ledger.receipts()
-    [Receipt(name='alice', provider_id='0x1', agreements=1, tasks=1, paid_glm=Decimal('0.25'))]
+    [Receipt(name='alice', provider_id='0x1', agreements=1, tasks=1, paid_glm=Decimal('0.25'), open_bills=0)]
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from requestor.devnet import DEVNET_NETWORK, running_devnets, throw_away_devnet
 from requestor.errors import AppKeyMissing, ConfigurationError, DaemonUnreachable
-from requestor.golem import DaemonClient, GolemConnection
+from requestor.golem import PATIENCE, DaemonClient, GolemConnection
 from requestor.setup.funds import require_gas
 
 WAYS_TO_GOLEM = """\
@@ -32,7 +32,7 @@ def require_daemon(environment: Mapping[str, str], network: str | None) -> None:
 
     async def ask() -> None:
         connection = GolemConnection.from_environment(environment, network)
-        async with DaemonClient(connection.api_url, connection.app_key) as daemon:
+        async with DaemonClient(connection.api_url, connection.app_key, patience=PATIENCE) as daemon:
             address = await daemon.identity()
         chainless = [devnet.requestor.api_url for devnet in running_devnets() if devnet.chain is None]
         if connection.api_url not in chainless:  # there, nothing is paid

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from simulated_backend import SimulatedBackend
 
@@ -27,6 +28,7 @@ from nima.training.loop import predict, standardise_features
 from nima.wire.jobs import UPDATE_FILE, WEIGHTS_FILE, Job
 from nima.wire.plan import TrainingPlan
 from nima.wire.shards import Shard, read_shard, write_shard
+from nima.wire.votes import write_votes
 from provider_image.work import perform
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.devnet.faults.kinds import make_fault
@@ -56,7 +58,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     store = tmp_path_factory.mktemp("store")
     random = np.random.default_rng(0)
 
-    def shard(first: int, photos: int) -> tuple[str, Path]:
+    def photos_of(first: int, photos: int) -> tuple[list[bytes], NDArray[np.int64], NDArray[np.int64]]:
         jpegs, votes = [], []
         for _ in range(photos):
             brightness = random.uniform(20, 235)
@@ -64,11 +66,19 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
             jpegs.append(Preparation().store(Image.fromarray(pixels)))
             shares = np.exp(-0.5 * ((np.arange(1, 11) - (2 + 7 * brightness / 255)) / 1.2) ** 2)
             votes.append(random.multinomial(200, shares / shares.sum()))
-        info = write_shard(store, np.arange(first, first + photos), np.array(votes), jpegs)
-        return info.sha256, info.path
+        return jpegs, np.arange(first, first + photos), np.array(votes)
 
-    parts = [shard(1000 * client, PHOTOS) for client in range(CLIENTS)]
-    holdout, test = (read_shard(shard(first, HELD_OUT)[1]) for first in (100_000, 200_000))
+    def client(first: int) -> Client:
+        jpegs, ids, votes = photos_of(first, PHOTOS)
+        info = write_shard(store, ids, None, jpegs)
+        return Client((info.sha256,), (info.path,), (PHOTOS,), (write_votes(store, ids, votes),))
+
+    def kept_home(first: int) -> Shard:
+        jpegs, ids, votes = photos_of(first, HELD_OUT)
+        return read_shard(write_shard(store, ids, votes, jpegs).path)
+
+    clients = [client(1000 * number) for number in range(CLIENTS)]
+    holdout, test = kept_home(100_000), kept_home(200_000)
     assert holdout.votes is not None
     model = initial_model("mobilenet_v3_small", None, 0, prior=holdout.votes.sum(axis=0), multi_level=True)
     standardise_features(model, holdout.jpegs[:32])
@@ -76,7 +86,6 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     checkpoint.save(draft, model, {})
     base = sha256_of(draft)
     path = draft.rename(store / f"{base}.safetensors")
-    clients = [Client((name,), (file,), (PHOTOS,)) for name, file in parts]
     return Setting(store, (base, path), clients, holdout, test)
 
 

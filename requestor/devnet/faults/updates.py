@@ -122,8 +122,10 @@ def _flip_labels(job_file: Path, work: ProgramRun) -> None:
         return path
 
     job = Job.from_json(job_file.read_text())
+    if job.kind != "train":
+        return
     flipped = []
-    for shard, votes in zip(job.shards, job.votes, strict=False):
+    for shard, votes in zip(job.shards, job.votes, strict=True):
         image_ids = read_shard(stored(shard)).image_ids
         rated = read_votes(stored(votes), image_ids)
         flipped.append(write_votes(stored(votes).parent, image_ids, rated[:, ::-1]))
