@@ -185,6 +185,8 @@ class Crew:
         """Returns the reason why the provider is not to blame for a failure; None if it may be."""
         if isinstance(failure, OurFault):
             return failure.reason
+        if self._board.closed:  # what yapapi ends then can look like a failure of the provider
+            return "the run was being stopped"
         if hired.upload is not None and self._uplink.is_to_blame(hired.upload):
             return "this machine's uplink is too slow to send the files in time"
         return "the agreement ended" if hired.seconds_left < -LAST_SECONDS else None

@@ -55,24 +55,22 @@ class Wallet(DaemonClient):
                 answer = await self.request("POST", "/payment-api/v1/allocations", request, patience=0)
                 return str(answer["allocationId"])
             except (DaemonRefused, DaemonUnreachable) as error:
+                if isinstance(error, DaemonRefused) and _names_lack_of_funds(error):
+                    raise self._empty(address, amount) from error
                 # The answer may have been lost, and a second allocation would hold the money twice.
                 if self.trouble_of(error) in (None, Trouble.UNTOUCHED) or not (made := await self._made(until)):
                     raise
                 return made
 
-        try:
-            return await repeat_request("PUT", "allocation", attempt, self.trouble_of, self.patience), address
-        except DaemonRefused as error:
-            if not any(words in error.answer.lower() for words in _INSUFFICIENT_FUNDS):
-                raise
-            network = self._connection.network
-            way_out = (
-                "send GLM and some gas to it" if is_real_money(network) else "get test GLM with `yagna payment fund`"
-            )
-            raise WalletEmpty(
-                f"The wallet {address} on {network} holds less than the budget of {show_glm(amount)}: {way_out}, "
-                "or choose a smaller --budget."
-            ) from error
+        return await repeat_request("PUT", "allocation", attempt, self.trouble_of, self.patience), address
+
+    def _empty(self, address: str, amount: Decimal) -> WalletEmpty:
+        network = self._connection.network
+        way_out = "send GLM and some gas to it" if is_real_money(network) else "get test GLM with `yagna payment fund`"
+        return WalletEmpty(
+            f"The wallet {address} on {network} holds less than the budget of {show_glm(amount)}: {way_out}, "
+            "or choose a smaller --budget."
+        )
 
     async def _made(self, until: datetime) -> str | None:
         """Returns the id of the allocation that expires at this time; None if there is none."""
@@ -124,3 +122,7 @@ class Wallet(DaemonClient):
         """Refuses to pay an invoice, and tells its sender why. code: BAD_SERVICE or INCORRECT_AMOUNT."""
         body = {"rejectionReason": code, "totalAmountAccepted": "0", "message": message}
         await self.request("POST", f"/payment-api/v1/invoices/{invoice_id}/reject", body, patience=BILL_PATIENCE)
+
+
+def _names_lack_of_funds(error: DaemonRefused) -> bool:
+    return any(words in error.answer.lower() for words in _INSUFFICIENT_FUNDS)

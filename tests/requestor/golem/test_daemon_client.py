@@ -140,7 +140,7 @@ def test_the_session_is_opened_first() -> None:
         asyncio.run(DaemonClient("http://127.0.0.1:1", "secret").identity())
 
 
-@pytest.mark.parametrize(("status", "harmless"), [(404, True), (410, True), (409, False), (500, False)])
+@pytest.mark.parametrize(("status", "harmless"), [(404, True), (410, True), (409, False), (403, False)])
 def test_a_reservation_that_is_gone_is_released(status: int, harmless: bool) -> None:
     async def use(server: Server) -> None:
         async with Wallet(GolemConnection(server.url, "key", "hoodi")) as wallet:
@@ -153,7 +153,7 @@ def test_a_reservation_that_is_gone_is_released(status: int, harmless: bool) -> 
     with_server(Server(status), use)
 
 
-@pytest.mark.parametrize(("status", "harmless"), [(404, True), (409, True), (410, True), (500, False)])
+@pytest.mark.parametrize(("status", "harmless"), [(404, True), (409, True), (410, True), (403, False)])
 def test_an_agreement_that_has_ended_is_terminated(status: int, harmless: bool) -> None:
     async def use(server: Server) -> None:
         async with Wallet(GolemConnection(server.url, "key", "hoodi")) as wallet:
