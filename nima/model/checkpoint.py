@@ -18,13 +18,14 @@ from nima.errors import NimaError
 from nima.model.backbones import BackboneError, find_backbone
 from nima.model.metadata import checked_metadata
 from nima.model.network import Nima
-from nima.model.preparation import Preparation, PreparationError
+from nima.model.preparation import Part, Preparation, PreparationError
 from nima.safe_io import FileError, FormatError, one_line, parse_json_object, read_tensor_header, write_atomically
 
 FORMAT = 1
 _KEY = "nima"
 _PREPARATION = "preparation"
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # those of networks, as safetensors names them
+_EARLIER_PART: Part = "crop"  # the part of a photo that a model sees if its metadata do not say so
 
 
 class CheckpointError(NimaError):
@@ -34,14 +35,14 @@ class CheckpointError(NimaError):
 def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
     """Returns the content of the checkpoint file of `model` with `metadata` (JSON values).
 
-    The key `preparation` is added to the metadata if the model sees another part of a photo than "crop". Raises
-    `ValueError` if the metadata have this key already with another part than the model's, or hold values that JSON
-    cannot express.
+    The key `preparation` is added to the metadata if the model sees another part of a photo than "crop", the part of
+    files of earlier versions. Raises `ValueError` if the metadata have this key already with another part than the
+    model's, or hold values that JSON cannot express.
     """
     part = model.preparation.part
     if metadata.get(_PREPARATION, part) != part:
         raise ValueError(f"the metadata say that photos are prepared as {metadata[_PREPARATION]!r}, the model {part!r}")
-    if part != Preparation.part:
+    if part != _EARLIER_PART:
         metadata = metadata | {_PREPARATION: part}
     header = {
         "format": FORMAT,
@@ -75,7 +76,7 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     try:
         with _Uninitialised():
             preparation = find_backbone(header["backbone"]).preparation
-            preparation = preparation.with_part(header["metadata"].get(_PREPARATION, preparation.part))
+            preparation = preparation.with_part(header["metadata"].get(_PREPARATION, _EARLIER_PART))
             model = Nima(header["backbone"], multi_level=header["multi_level"], preparation=preparation)
     except (BackboneError, PreparationError) as error:
         raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
@@ -153,7 +154,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, tuple
         )
     try:
         about["metadata"] = checked_metadata(about["metadata"])
-        Preparation().with_part(about["metadata"].get(_PREPARATION, Preparation.part))
+        Preparation().with_part(about["metadata"].get(_PREPARATION, _EARLIER_PART))
     except FormatError as error:
         raise CheckpointError(f"{path} is broken: {error}.") from error
     except PreparationError as error:

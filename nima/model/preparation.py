@@ -1,12 +1,13 @@
 """Turns a photo into a network's input, by the `Preparation` that belongs to the weights, and that every use follows.
 
-A photo is squeezed to a small square, the stored image, which is what shards hold. The network takes the middle of the
-stored image, or, in training, any part of it.
+A photo is squeezed to a small square. The network takes the middle of the square or, in training, any part of it.
+Shards hold the square, or its middle alone, as an encoded image: the stored image.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
@@ -24,11 +25,15 @@ from nima.photos import AVA_LONG_SIDE
 PREPARATION_REVISION = 3
 """A number that must be raised with every change of the preparation, so that no score in a cache is used after it."""
 
-Part = Literal["crop", "whole"]
+Part = Literal["middle", "crop", "whole"]
 """The part of a photo that a network sees; the text stands in the metadata of a checkpoint."""
 
 _JPEG_QUALITY = 90
+# The middle takes 0.64 of the bytes of the square as a JPEG of quality 90, and changes the features by 0.92 of what the
+# JPEG changes them by (`scripts/benchmarks/photo_encodings.py`, docs/costs.md).
+_WEBP_QUALITY = 90
 _LARGEST_SIDE = 1024  # largest side of a stored image, in pixels
+_FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 class PreparationError(NimaError):
@@ -39,8 +44,9 @@ class PreparationError(NimaError):
 class Preparation:
     """The steps that turn a photo into a network's input.
 
-    part: "crop" if the network sees the middle of a stored JPEG, as in NIMA; "whole" if it sees the whole photo, which
-        is stored as a PNG, so that no pixel value changes.
+    part: "middle" if the network sees the middle of the square, which shards hold as a WebP; "crop" if it sees the
+        middle of a JPEG of the square, as models of earlier versions do; "whole" if it sees the whole square, which
+        shards hold as a PNG, so that no pixel value changes.
     input_size: side of the square that the network takes, in pixels.
     crop_from: side of the square that crops are taken from, in pixels.
     resampling: the filter that resizes a photo to the stored size.
@@ -49,7 +55,7 @@ class Preparation:
     long_side: largest number of pixels of a photo's longer side; a larger photo is reduced to it when it is opened.
     """
 
-    part: Part = "crop"
+    part: Part = "middle"
     input_size: int = 224
     crop_from: int = 256
     resampling: Resampling = Resampling.BILINEAR
@@ -59,8 +65,8 @@ class Preparation:
 
     @property
     def stored_size(self) -> int:
-        """Returns the side of the stored image, in pixels."""
-        return self.input_size if self.part == "whole" else self.crop_from
+        """Returns the side of a stored image from which no random crops are taken, in pixels."""
+        return self.crop_from if self.part == "crop" else self.input_size
 
     def with_part(self, part: object) -> Preparation:
         """Returns the same preparation for a network that sees `part` of a photo.
@@ -70,31 +76,39 @@ class Preparation:
         if part not in get_args(Part):
             raise PreparationError(
                 f"Its photos must be prepared as {str(part)[:40]!r}, and this program knows only "
-                f"{' and '.join(get_args(Part))}."
+                f"{', '.join(get_args(Part))}."
             )
         return replace(self, part=cast(Part, part))
 
-    def store(self, photo: Image.Image) -> bytes:
-        """Encodes an RGB photo as the image that shards hold: a JPEG of quality 90, or a PNG for the part "whole".
+    def store(self, photo: Image.Image, *, random_crops: bool = False) -> bytes:
+        """Encodes an RGB photo as the image that shards hold, without the metadata of its file.
 
-        The whole frame is kept, because a photo's composition is part of its rating; the aspect ratio is not kept.
+        The whole frame is kept, because a photo's composition is part of its rating; the aspect ratio is not kept. The
+        image is a WebP of the middle, a JPEG of the square, or a PNG of the whole square, as `part` says.
+
+        Args:
+            photo: the photo.
+            random_crops: True if `random_crop` has to find more than the middle in the image.
         """
-        file = io.BytesIO()
+        file, square = io.BytesIO(), self._square(photo)
         if self.part == "whole":
-            self._squeezed(photo).save(file, "PNG", compress_level=1)
+            square.save(file, "PNG", compress_level=1)
+        elif self.part == "crop":
+            square.save(file, "JPEG", quality=_JPEG_QUALITY)
         else:
-            size = (self.crop_from, self.crop_from)
-            photo.resize(size, self.resampling, reducing_gap=3.0).save(file, "JPEG", quality=_JPEG_QUALITY)
+            (square if random_crops else self._middle(square)).save(file, "WEBP", quality=_WEBP_QUALITY)
         return file.getvalue()
 
     def pixels(self, photo: Image.Image) -> Tensor:
         """Prepares an RGB photo: float32 `[3, input_size, input_size]` in 0..1.
 
-        The result is the same as for a photo from a shard, so that a photo scores the same here and on providers.
+        Providers see the stored image. For the part "middle", its encoding changes the features by less than the JPEG
+        of the part "crop" does; for the other parts, the pixels here and there are equal.
         """
-        if self.part == "whole":  # a PNG would give the same pixels, and take time
-            return pixels_of(torch.from_numpy(np.array(self._squeezed(photo))))
-        return self.central_crop(self.store(photo))
+        if self.part == "crop":
+            return self.central_crop(self.store(photo))
+        square = self._square(photo)
+        return _to_pixels(np.asarray(self._middle(square) if self.part == "middle" else square))
 
     def central_crop(self, stored: bytes) -> Tensor:
         """Cuts out the middle of a stored image: float32 `[3, input_size, input_size]` in 0..1.
@@ -129,13 +143,24 @@ class Preparation:
         )
         if self.part == "whole":
             return f"{first}; the whole frame squeezed to {side} x {side} ({resampling})"
+        encoding = f"JPEG quality {_JPEG_QUALITY}, " if self.part == "crop" else ""
         return (
             f"{first}; the whole frame squeezed to {self.crop_from} x {self.crop_from} ({resampling}, antialiased), "
-            f"JPEG quality {_JPEG_QUALITY}, its middle {side} x {side}"
+            f"{encoding}its middle {side} x {side}"
         )
 
-    def _squeezed(self, photo: Image.Image) -> Image.Image:
-        return photo.resize((self.input_size, self.input_size), self.resampling)
+    def _square(self, photo: Image.Image) -> Image.Image:
+        """Squeezes a photo to the square, which has none of the metadata that Pillow would write with an image."""
+        if self.part == "whole":
+            square = photo.resize((self.input_size, self.input_size), self.resampling)
+        else:
+            square = photo.resize((self.crop_from, self.crop_from), self.resampling, reducing_gap=3.0)
+        square.info.clear()
+        return square
+
+    def _middle(self, square: Image.Image) -> Image.Image:
+        start = (self.crop_from - self.input_size) // 2
+        return square.crop((start, start, start + self.input_size, start + self.input_size))
 
     def _decode(self, stored: bytes) -> NDArray[np.uint8]:
         image = decode_image(stored)
@@ -150,12 +175,14 @@ class Preparation:
 def decode_image(stored: bytes) -> NDArray[np.uint8]:
     """Decodes a stored image to RGB bytes uint8 `[H, W, 3]`.
 
-    Raises `PreparationError` if it is no JPEG or PNG of at most 1024 × 1024 pixels.
+    Raises `PreparationError` if it is no JPEG, PNG or plain lossy WebP of at most 1024 × 1024 pixels. The size is
+    checked before any pixel is decoded.
     """
     try:
-        with Image.open(io.BytesIO(stored), formats=["JPEG", "PNG"]) as image:
-            if max(image.size) > _LARGEST_SIDE:
-                raise PreparationError(f"An image of the shard is {image.width} × {image.height} pixels large.")
+        if stored.startswith(b"RIFF"):
+            _check_size(*_webp_size(stored))  # Pillow reserves memory for a WebP's pixels when it opens the file
+        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+            _check_size(*image.size)
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PreparationError(f"An image of the shard could not be decoded ({error}).") from error
@@ -169,6 +196,22 @@ def pixels_of(images: Tensor) -> Tensor:
 def rgb_bytes_of(pixels: Tensor) -> Tensor:
     """Undoes `pixels_of`: float32 `[..., 3, H, W]` in 0..1 → uint8 `[..., H, W, 3]`."""
     return pixels.mul(255).round().byte().movedim(-3, -1).contiguous()
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > _LARGEST_SIDE:
+        raise PreparationError(f"An image of the shard is {width} × {height} pixels large.")
+
+
+def _webp_size(stored: bytes) -> tuple[int, int]:
+    """Reads width and height of a WebP in pixels: from the header of its only frame (RFC 9649 section 2.5, RFC 6386).
+
+    Raises `PreparationError` if the file is of the extended format, which has animations, or losslessly encoded.
+    """
+    if stored[8:16] != b"WEBPVP8 " or len(stored) < 30:
+        raise PreparationError("An image of the shard is no plain lossy WebP.")
+    width, height = struct.unpack_from("<HH", stored, 26)
+    return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scale, which decoders ignore
 
 
 def _to_pixels(image: NDArray[np.uint8]) -> Tensor:

@@ -17,7 +17,7 @@ Example:
     >>> Job.from_json("{}")
     Traceback (most recent call last):
     ...
-    nima.wire.jobs.JobError: This is not a valid job: it speaks protocol None and this program 3
+    nima.wire.jobs.JobError: This is not a valid job: it speaks protocol None and this program 4
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         encode_update,
         encode_weights,
         max_update_bytes,
+        max_weights_bytes,
         schema_of,
     )
     from nima.wire.votes import read_votes, write_votes
@@ -90,6 +91,7 @@ else:
                 "encode_update",
                 "encode_weights",
                 "max_update_bytes",
+                "max_weights_bytes",
                 "schema_of",
             ],
             "votes": ["read_votes", "write_votes"],
@@ -128,6 +130,7 @@ __all__ = [
     "max_features_bytes",
     "max_predictions_bytes",
     "max_update_bytes",
+    "max_weights_bytes",
     "named_version",
     "read_shard",
     "read_votes",

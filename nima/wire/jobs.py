@@ -33,7 +33,7 @@ from nima.safe_io import (
 from nima.version import VERSION
 from nima.wire.plan import TrainingPlan
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of these messages; it is raised with every change that an older program cannot read."""
 
 JOB_FILE = "job.json"

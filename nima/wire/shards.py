@@ -2,7 +2,7 @@
 
 A shard is a safetensors file `<sha256>.safetensors` with
 
-    jpegs      uint8  [bytes]    the images, one after another: JPEGs, or PNGs if no pixel value may change
+    jpegs      uint8  [bytes]    the images, one after another: WebPs, JPEGs, or PNGs if no pixel value may change
     offsets    int64  [n + 1]    the first byte of each image, and the end of the last
     image_ids  int64  [n]        AVA's ids, all different
     votes      int32  [n, 10]    counts of the ratings 1 to 10; absent if the photos are only to be scored
@@ -13,6 +13,7 @@ Equal contents give equal bytes. Reading trusts nothing: every size, type and ra
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ from nima.safe_io import FileError, check_size, write_atomically
 MAX_BYTES = 256 * 1024 * 1024
 """The largest size of a shard: far above the 10 MB that a shard should have, and small enough for memory."""
 
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_LONGEST_START = max(len(start) for start in _STARTS)
+_START = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBPVP8 ", re.DOTALL)
+_START_BYTES = 16  # number of bytes of the longest start
 _IMAGES_AT_A_TIME = 32  # number of images that an iteration reads together
 
 
@@ -63,7 +64,8 @@ class Shard:
 
     image_ids: int64 `[n]`, all different.
     votes: int32 `[n, 10]`, counts of the ratings 1 to 10; None if there are none.
-    jpegs: the n encoded images, each a JPEG or a PNG. If they lie in a file, they are read when they are asked for.
+    jpegs: the n encoded images, each a WebP, a JPEG or a PNG. If they lie in a file, they are read when they are
+        asked for.
     """
 
     image_ids: NDArray[np.int64]
@@ -129,7 +131,7 @@ def write_shard(folder: Path, image_ids: ArrayLike, votes: ArrayLike | None, jpe
         folder: existing folder.
         image_ids: ids of the photos, integers `[n]`, all different.
         votes: counts of the ratings 1 to 10, integers `[n, 10]`; None for photos without ratings.
-        jpegs: n encoded images, n ≥ 1, each a JPEG or a PNG.
+        jpegs: n encoded images, n ≥ 1, each a WebP, a JPEG or a PNG.
 
     Raises:
         ShardError: the arguments do not fit together, the shard would be larger than `MAX_BYTES` (256 MiB), or the file
@@ -170,7 +172,7 @@ def read_shard(path: Path) -> Shard:
             _check(tensors, images.get_shape()[0])
             offsets = tensors["offsets"]
             _check_starts(
-                images[start : min(start + _LONGEST_START, stop)].tobytes() for start, stop in pairwise(offsets)
+                images[start : min(start + _START_BYTES, stop)].tobytes() for start, stop in pairwise(offsets)
             )
         except ShardError as error:
             raise ShardError(f"{path} is not a shard: {error}") from None
@@ -209,8 +211,8 @@ def _check(tensors: Mapping[str, NDArray[Any]], size: int) -> None:
 
 
 def _check_starts(images: Iterable[bytes]) -> None:
-    if not all(image.startswith(_STARTS) for image in images):
-        raise ShardError("an image is neither a JPEG nor a PNG.")
+    if not all(_START.match(image) for image in images):
+        raise ShardError("an image is neither a plain lossy WebP nor a JPEG nor a PNG.")
 
 
 def _typed(array: NDArray[Any], name: str, dtype: type[np.generic]) -> NDArray[Any]:

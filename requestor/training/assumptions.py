@@ -28,7 +28,7 @@ class Assumptions:
 
     Attributes:
         uplink, downlink: bytes a second from this machine to all providers together, and back.
-        photo_bytes: bytes of one photo in a shard.
+        photo_bytes: bytes of one photo in a shard, a WebP of its middle 224 × 224 pixels.
         threads: number of threads that a provider has, and bills.
         price: price of a provider.
         priced_by: the source of `threads` and `price`, as text for people.
@@ -36,7 +36,7 @@ class Assumptions:
 
     uplink: float = USUAL_UPLINK
     downlink: float = 100e6 / 8
-    photo_bytes: int = 20_000
+    photo_bytes: int = 11_600
     threads: int = USUAL_THREADS
     price: Price = GOLEM_DEFAULT_PRICE
     priced_by: str = "what Golem suggests to providers; nobody was asked"

@@ -27,7 +27,7 @@ def votes_for(images: int, seed: int = 0) -> NDArray[np.int32]:
 def shard(images: int, first: int = 0, size: int = 256) -> Shard:
     """Makes a shard of that many pictures in memory."""
     preparation = Preparation(crop_from=size)
-    jpegs = [preparation.store(picture(first + index)) for index in range(images)]
+    jpegs = [preparation.store(picture(first + index), random_crops=True) for index in range(images)]
     return Shard(np.arange(first, first + images), votes_for(images, first), jpegs)
 
 

@@ -54,6 +54,7 @@ def make_shards(
     store: Path,
     home: Path,
     progress: Callable[[int, int], None],
+    random_crops: bool = False,
 ) -> Dataset:
     """Shuffles and splits an AVA folder, and writes it as shards.
 
@@ -66,6 +67,7 @@ def make_shards(
         backbone: name of the backbone, which decides how the images are stored.
         store, home: folders for the shards that are sent, and for the hold-out.
         progress: is called with (photos done, photos in all).
+        random_crops: True if clients train on random crops, which need more of a photo than its middle.
 
     Raises:
         NimaError: Too many photos are missing or unreadable, or too few are left to train on.
@@ -83,7 +85,10 @@ def make_shards(
         )
     reader = _Reader(photos, find_backbone(backbone).preparation, progress)
     holdout = next(reader.shards(rows[:kept_home], home, kept_home, votes="inside"))[0]
-    parts = [_client(reader.shards(part, store, votes="beside")) for part in np.array_split(rows[kept_home:], clients)]
+    parts = [
+        _client(reader.shards(part, store, votes="beside", random_crops=random_crops))
+        for part in np.array_split(rows[kept_home:], clients)
+    ]
     # Several shards even for few photos, so that all workers take part in the evaluation.
     size = min(SHARD_IMAGES, -(-len(test_rows) // clients))
     test = _client(reader.shards(test_rows, store, size))
@@ -108,6 +113,7 @@ class _Reader:
         folder: Path,
         size: int = SHARD_IMAGES,
         votes: Literal["inside", "beside", "none"] = "none",
+        random_crops: bool = False,
     ) -> Iterator[tuple[ShardInfo, str | None]]:
         """Writes the photos of `rows` as shards of about equal size, and yields each with the SHA-256 of its votes.
 
@@ -116,13 +122,14 @@ class _Reader:
             folder: the folder of the shards and of their votes.
             size: largest number of photos in a shard.
             votes: the place of the votes: inside the shard, in a file beside it, or nowhere.
+            random_crops: True if the images must hold more than the middle of a photo.
 
         Raises NimaError if too many photos are unreadable, or all of a shard.
         """
         for part in np.array_split(rows, max(1, -(-len(rows) // size))):
             readable: list[int] = []
             jpegs: list[bytes] = []
-            for row, jpeg in self._read(part.tolist()):
+            for row, jpeg in self._read(part.tolist(), random_crops):
                 if jpeg is not None:
                     readable.append(row)
                     jpegs.append(jpeg)
@@ -132,17 +139,17 @@ class _Reader:
             beside = write_votes(folder, ids, rated) if votes == "beside" else None
             yield write_shard(folder, ids, rated if votes == "inside" else None, jpegs), beside
 
-    def _read(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
-        """Yields (row, stored JPEG), in order; the JPEG is None if the photo could not be read.
+    def _read(self, rows: Sequence[int], random_crops: bool) -> Iterator[tuple[int, bytes | None]]:
+        """Yields (row, stored image), in order; the image is None if the photo could not be read.
 
         Several threads decode at the same time, because decoding releases the interpreter's lock.
         """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = iter(rows)
-            running = [(row, pool.submit(self._stored, row)) for row in islice(waiting, 64)]
+            running = [(row, pool.submit(self._stored, row, random_crops)) for row in islice(waiting, 64)]
             while running:
                 row, future = running.pop(0)
-                running.extend((row, pool.submit(self._stored, row)) for row in islice(waiting, 1))
+                running.extend((row, pool.submit(self._stored, row, random_crops)) for row in islice(waiting, 1))
                 jpeg, problem = future.result()
                 if problem is not None:
                     self._skip(problem)
@@ -150,10 +157,11 @@ class _Reader:
                 self._progress(self._done, self._total)
                 yield row, jpeg
 
-    def _stored(self, row: int) -> tuple[bytes | None, str | None]:
+    def _stored(self, row: int, random_crops: bool) -> tuple[bytes | None, str | None]:
         path = image_path(self._ava, int(self._ratings.image_ids[row]))
         try:
-            return self._preparation.store(open_photo(path, self._preparation.long_side)), None
+            photo = open_photo(path, self._preparation.long_side)
+            return self._preparation.store(photo, random_crops=random_crops), None
         except PhotoError as error:
             return None, str(error)
 

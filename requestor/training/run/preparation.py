@@ -11,7 +11,7 @@ from nima.model import Nima, checkpoint, find_backbone, initial_model
 from nima.safe_io import sha256_of
 from nima.training import standardise_features
 from nima.weights import fetch_weights, find_cached_source, find_published_weights
-from nima.wire import Shard, read_shard
+from nima.wire import Shard, default_plan, read_shard
 from requestor.errors import RunFolderError, RunStopped
 from requestor.records import RunFolder
 from requestor.training.data import Dataset, RatedPhotos, make_shards
@@ -48,7 +48,7 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
     dataset = make_shards(
         RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
-        store, home, on_photo,
+        store, home, on_photo, random_crops=default_plan(1, config.seed, config.strategy.blocks).augment,
     )  # fmt: skip
     folder.write("dataset.json", dataset.to_json())
     for problem in dataset.skipped:

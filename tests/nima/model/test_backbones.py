@@ -46,7 +46,7 @@ def test_forward_backward_save_load_resume(backbone: str, tmp_path: Path) -> Non
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, model, {"steps": 1})
     resumed, metadata = checkpoint.load(path)
-    assert metadata == {"steps": 1}
+    assert metadata == {"preparation": "middle", "steps": 1}
     resumed.train_last(1)
     resumed.train()
     step(model, optimizer)

@@ -30,7 +30,7 @@ def header_with(metadata: object = None, **more: object) -> dict[str, str]:
     return {"nima": json.dumps(known | more)}
 
 
-METADATA = {"rounds": 3, "metrics": {"srcc": 0.87}, "splits": "abc", "name": "Größe"}
+METADATA = {"preparation": "middle", "rounds": 3, "metrics": {"srcc": 0.87}, "splits": "abc", "name": "Größe"}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from nima.model.preparation import Preparation
+from nima.model.preparation import Part, Preparation
 from nima.safe_io.files import sha256_of
 from nima.wire import shards
 from nima.wire.shards import ShardError, read_shard, write_shard
@@ -26,7 +27,7 @@ Tensors = dict[str, NDArray[np.generic]]
 
 @pytest.fixture(scope="module")
 def jpegs() -> list[bytes]:
-    return [Preparation().store(picture(seed)) for seed in range(3)]
+    return [Preparation().with_part(part).store(picture(seed)) for seed, part in enumerate(get_args(Part))]
 
 
 @pytest.mark.parametrize("votes", [votes_for(3), None])
