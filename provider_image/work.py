@@ -61,7 +61,7 @@ def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
     received = {name: parameter.detach().clone() for name, parameter in trained.items()}
     with keep_activations(Path(job.store), job.shards, model, shards, plan) as frozen:
         report = train(model, shards, plan, progress=_print_progress(plan), frozen=frozen)
-    encode_update(folder / UPDATE_FILE, received, trained)
+    encode_update(folder / UPDATE_FILE, received, trained, plan.seed)
     return _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
 
 

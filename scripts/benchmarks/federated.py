@@ -8,10 +8,10 @@ MobileNetV2 are computed once, so that one configuration takes seconds.
     python scripts/benchmarks/federated.py tiny-ava [--seeds 0 1 2 3 4] [--clients 1 2 4 8 16] [--rounds 4] [--json]
 
 `iid` shuffles the photos among clients, as training does; `sorted` gives each client photos of similar ratings, the
-worst case. `fp16` is the real format (`nima.wire.updates`), `fp32` is exact, `int8` has 255 steps between a tensor's
-extremes. SRCC and EMD are of the test photos. A gap is the central training's figure minus the federated one's for
-SRCC, and the reverse for EMD, so that positive means worse. Figures are means over the seeds, with the standard error
-of the gap.
+worst case. `int8` is the real format (`nima.wire.updates`), `fp32` is exact, `fp16` divides a tensor by its largest
+value. SRCC and EMD are of the test photos. A gap is the central training's figure minus the federated one's for SRCC,
+and the reverse for EMD, so that positive means worse. Figures are means over the seeds, with the standard error of the
+gap.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ from requestor.training.rounds.vectors import flatten, moved
 BACKBONE = "mobilenet_v2"
 SAMPLE = 64  # photos from which the scale of the features is computed
 Weights = dict[str, Tensor]
-Wire = Callable[[Weights, Weights], tuple[Weights, int]]
+Wire = Callable[[Weights, Weights, int], tuple[Weights, int]]
+"""Sends trained weights, given those that were received and a seed; returns the deltas that arrive, and the bytes."""
 
 
 @dataclass(frozen=True)
@@ -89,33 +90,30 @@ class Row:
     bytes: int
 
 
-def exact(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Sends float32 unchanged; returns the differences that arrive, and the number of bytes."""
+def exact(received: Weights, trained: Weights, seed: int) -> tuple[Weights, int]:
+    """Sends float32 unchanged."""
     return {name: trained[name] - received[name] for name in received}, sum(4 * v.numel() for v in received.values())
 
 
-def halves(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Sends fp16, as providers do; returns the differences that arrive, and the number of bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "update.safetensors"
-        encode_update(path, received, trained)
-        return decode_update(path, schema_of(received)), path.stat().st_size
-
-
-def bytes_of_eight_bits(received: Weights, trained: Weights) -> tuple[Weights, int]:
-    """Rounds each tensor's values to one of 255 between its extremes, and sends one float32 scale per tensor.
-
-    Returns the differences that arrive, and the number of bytes.
-    """
+def halves(received: Weights, trained: Weights, seed: int) -> tuple[Weights, int]:
+    """Divides each tensor by its largest value, and sends fp16 and one float32 for each tensor."""
     deltas = {}
     for name in received:
         delta = trained[name] - received[name]
-        scale = delta.abs().max().clamp(min=1e-30) / 127
-        deltas[name] = (delta / scale).round() * scale
-    return deltas, sum(delta.numel() + 4 for delta in deltas.values())
+        scale = delta.abs().max().clamp(min=1e-30)
+        deltas[name] = (delta / scale).half().float() * scale
+    return deltas, sum(2 * delta.numel() + 4 for delta in deltas.values())
 
 
-WIRES: Mapping[str, Wire] = {"fp32": exact, "fp16": halves, "int8": bytes_of_eight_bits}
+def bytes_as_sent(received: Weights, trained: Weights, seed: int) -> tuple[Weights, int]:
+    """Sends int8, as providers do."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "update.safetensors"
+        encode_update(path, received, trained, seed)
+        return decode_update(path, schema_of(received)), path.stat().st_size
+
+
+WIRES: Mapping[str, Wire] = {"fp32": exact, "fp16": halves, "int8": bytes_as_sent}
 
 
 class Bench:
@@ -159,7 +157,7 @@ class Bench:
                 plan = self._plan(len(part.votes), seed + 1_000_003 * number + index)
                 training.train_head(model, part.features, part.votes, plan)
                 trained = {name: p.detach().clone() for name, p in model.trainable_parameters(0).items()}
-                delta, size = WIRES[wire](weights, trained)
+                delta, size = WIRES[wire](weights, trained, plan.seed)
                 updates.append(MemoryUpdate(flatten(delta), len(part.votes)))
             weights = moved(weights, weighted_mean(updates))
         model.load_state_dict(weights, strict=False)

@@ -33,7 +33,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     received = {name: parameter.detach() for name, parameter in model.trainable_parameters(0).items()}
     torch.manual_seed(0)
     trained = {name: values + torch.randn_like(values) for name, values in received.items()}
-    encode_update(folder / "update.safetensors", received, trained)
+    encode_update(folder / "update.safetensors", received, trained, seed=0)
     result = JobResult(PROTOCOL, "job", "train", True, None, output="update.safetensors", output_sha256="0" * 64)
     (folder / "result.json").write_text(result.to_json())
     ledger = Ledger(folder / "ledger.jsonl")
@@ -70,7 +70,10 @@ def test_shard(names: dict[str, Any]) -> None:
 
 def test_checkpoint(names: dict[str, Any]) -> None:
     after = run(names, 2)
-    assert (after["about"]["backbone"], after["about"]["metadata"]) == ("squeezenet1_1", {"round": 7})
+    assert (after["about"]["backbone"], after["about"]["metadata"]) == (
+        "squeezenet1_1",
+        {"preparation": "middle", "round": 7},
+    )
     assert np.array_equal(after["tensors"]["head.weight"], names["head"])
 
 

@@ -1,8 +1,8 @@
 """Defines faults of providers that send well-formed files with wrong values: the safetensors files that a task writes.
 
-They change all floating-point tensors, in any project's files; in this project's updates (`nima.wire.updates`) they
-change the delta that the tensors stand for. `LabelFlip`, which acts before the training, and `BadFeatures` know the
-jobs of this project only.
+They change all tensors of floating-point numbers or int8, in any project's files; in this project's updates
+(`nima.wire.updates`) they change the delta that the tensors stand for. `LabelFlip`, which acts before the training, and
+`BadFeatures` know the jobs of this project only.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Tensors = dict[str, NDArray[np.floating]]
+    Tensors = dict[str, NDArray[np.floating | np.int8]]
 
 SCALE = 100
 _SCALES = "scales"  # this tensor of an update holds the size of the delta's values, not the values
 
 
 class TensorFault(FileFault):
-    """Changes the floating-point tensors of every safetensors file; other files stay as they are."""
+    """Changes the tensors of floating-point numbers or int8 in every safetensors file; other files stay as they are."""
 
     def alter(self, work: ProgramRun, path: Path) -> None:
         if path.suffix == ".safetensors":
@@ -40,13 +40,13 @@ class TensorFault(FileFault):
         from safetensors.numpy import load, save
 
         tensors = load(path.read_bytes())
-        floats = {name: values for name, values in tensors.items() if np.issubdtype(values.dtype, np.floating)}
-        changed = {name: np.ascontiguousarray(values) for name, values in self.changed(floats).items()}
+        values = {name: array for name, array in tensors.items() if array.dtype == np.int8 or array.dtype.kind == "f"}
+        changed = {name: np.ascontiguousarray(array) for name, array in self.changed(values).items()}
         content: bytes = save({**tensors, **changed})
         return content
 
     def changed(self, tensors: Tensors) -> Tensors:
-        """Returns those of the floating-point `tensors` (by name) whose values are changed, with the new values."""
+        """Returns those of the `tensors` (by name) whose values are changed, with the new values."""
         raise NotImplementedError
 
 
@@ -60,12 +60,13 @@ class WrongShape(TensorFault):
 
 
 class NotANumber(TensorFault):
-    """Sets the first value of every tensor to NaN."""
+    """Sets the first value of every tensor of floating-point numbers to NaN."""
 
     def changed(self, tensors: Tensors) -> Tensors:
-        for values in tensors.values():
+        floats = {name: values for name, values in tensors.items() if values.dtype.kind == "f"}
+        for values in floats.values():
             values.flat[:1] = float("nan")
-        return tensors
+        return floats
 
 
 class Zero(TensorFault):

@@ -48,7 +48,7 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 
     dataset = make_shards(
         RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
-        store, home, on_photo, random_crops=default_plan(1, config.seed, config.strategy.blocks).augment,
+        store, home, on_photo, random_crops=default_plan(1, config.seed, config.blocks).augment,
     )  # fmt: skip
     folder.write("dataset.json", dataset.to_json())
     for problem in dataset.skipped:

@@ -62,7 +62,7 @@ class Provider:
 
         def write() -> None:
             update = folder / "update.safetensors"
-            encode_update(update, {n: t * 0 for n, t in DELTA.items()}, {n: factor * t for n, t in DELTA.items()})
+            encode_update(update, {n: t * 0 for n, t in DELTA.items()}, {n: factor * t for n, t in DELTA.items()}, 0)
             result = JobResult(PROTOCOL, job, "train", True, None, output=update.name, output_sha256=sha256_of(update))
             (folder / "result.json").write_text(result.to_json())
 
