@@ -26,7 +26,8 @@ class RunSize:
     blocks: number of the last blocks that rounds train, as in `nima.wire.TrainingPlan`.
     photo: bytes of a photo in a shard.
     base: bytes of the base model, and of the trained model.
-    update: bytes of a round's weights, and of an update.
+    weights: bytes of a round's weights.
+    update: bytes of an update.
     features: bytes of the features of a photo.
     """
 
@@ -37,6 +38,7 @@ class RunSize:
     blocks: int
     photo: int
     base: int
+    weights: int
     update: int
     features: int
 
@@ -94,7 +96,7 @@ def _round_task(run: RunSize, number: int, embedded: bool, images: int) -> Plann
     work = RoundWork.within_limits(default_plan(images, 0, run.blocks), run.backbone, images, shards[0])
     photos = sum(shards[: shards_within(shards, work.photos)])
     new = 0 if embedded else min(photos, max(0, images - number * photos))
-    sent = run.update + new * run.photo + (run.base if number == 0 and not embedded else 0)
+    sent = run.weights + new * run.photo + (run.base if number == 0 and not embedded else 0)
     samples = work.plan.steps * min(work.plan.batch_size, photos)
     return PlannedTask(photos, samples, work.core_seconds(run.backbone, photos), sent, run.update)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nima.ava import read_ratings
 from nima.model import checkpoint, initial_model
-from nima.wire import max_features_bytes, max_update_bytes, schema_of
+from nima.wire import max_features_bytes, max_update_bytes, max_weights_bytes, schema_of
 from requestor.evaluation import chosen_test_split
 from requestor.golem import agreements_for
 from requestor.money import BILLING_SLACK, EVALUATION_RESERVE, SHORTEST_ATTEMPT_SECONDS, show_glm
@@ -193,10 +193,12 @@ def estimate_run(options: TrainOptions, assumptions: Assumptions) -> Estimate:
 def size_of(train_images: int, tested: int, workers: int, backbone: str, blocks: int, photo_bytes: int) -> RunSize:
     """Returns the numbers of a run with so many photos; the model's files are as large as an untrained model's."""
     model = initial_model(backbone, None, 0, multi_level=True)
+    trained = schema_of(model.trainable_parameters(blocks))
     return RunSize(
         train_images, tested, workers, backbone, blocks, photo_bytes,
         base=len(checkpoint.encode(model, {})),
-        update=max_update_bytes(schema_of(model.trainable_parameters(blocks))),
+        weights=max_weights_bytes(trained),
+        update=max_update_bytes(trained),
         features=max_features_bytes(SHARD_IMAGES, model.head.in_features) // SHARD_IMAGES,
     )  # fmt: skip
 

@@ -102,7 +102,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "model header": Reader(from_file(checkpoint.read_metadata), [header]),
         "update": Reader(
             from_file(lambda file: decode_update(file, schema_of(tensors))),
-            [written(lambda file: encode_update(file, tensors, trained))],
+            [written(lambda file: encode_update(file, tensors, trained, seed=0))],
         ),
         "features": Reader(
             from_file(lambda file: decode_features(file, ids, 4)),

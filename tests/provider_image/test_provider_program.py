@@ -116,7 +116,7 @@ def test_a_training_sends_back_what_the_same_training_here_changes(provider: Pro
     update = decode_update(folder / "update.safetensors", schema_of(current))
     for name, parameter in here.trainable_parameters(1).items():
         delta = parameter.detach() - received[name]
-        torch.testing.assert_close(update[name], delta, rtol=1e-2, atol=1e-6 + 1e-3 * delta.abs().max().item())
+        torch.testing.assert_close(update[name], delta, rtol=1e-2, atol=1e-6 + 1e-2 * delta.abs().max().item())
     assert update["head.weight"].abs().max() > 1e-4
 
 

@@ -28,12 +28,16 @@ from requestor.training.data.dataset import Client
 from requestor.training.rounds.assignment import Frame, assign
 
 LEAST_RETURN = 125_000  # bytes a second
-AVA = RunSize(233_602, 19_928, 10, "mobilenet_v2", 3, photo=13_000, base=9_300_000, update=2_500_000, features=5_600)
+AVA = RunSize(
+    233_602, 19_928, 10, "mobilenet_v2", 3, photo=13_000, base=9_300_000, weights=2_500_000, update=1_300_000,
+    features=5_600,
+)  # fmt: skip
 runs = st.builds(
     RunSize,
     train_images=st.integers(20, 300_000), test_images=st.integers(1, 30_000), workers=st.integers(1, 100),
     backbone=st.sampled_from(list(BACKBONES)), blocks=st.sampled_from([0, 1, 3, 5, -1]),
-    photo=st.integers(5_000, 30_000), base=st.integers(10**6, 10**8), update=st.integers(10**4, 10**8),
+    photo=st.integers(5_000, 30_000), base=st.integers(10**6, 10**8), weights=st.integers(10**4, 10**8),
+    update=st.integers(10**4, 10**8),
     features=st.integers(10**3, 10**4),
 ).filter(lambda run: run.train_images >= run.workers)  # fmt: skip
 
@@ -100,5 +104,5 @@ def test_a_stage_by_hand() -> None:
 
 def test_shards_are_sent_once_if_there_was_no_embedding() -> None:
     rounds = (round_tasks(AVA, number, embedded=False) for number in range(100))
-    sent = sum(task.sent - AVA.update for tasks in islice(rounds, 100) for task in tasks)
+    sent = sum(task.sent - AVA.weights for tasks in islice(rounds, 100) for task in tasks)
     assert sent == AVA.train_images * AVA.photo + AVA.workers * AVA.base

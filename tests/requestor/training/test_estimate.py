@@ -25,7 +25,7 @@ ROUND_NUMBERS = Assumptions(
     threads=2,
     price=Price(start=Decimal(1), wall_second=Decimal("0.1"), cpu_second=Decimal("0.01")),
 )
-SMALL = RunSize(600, 60, 3, "mobilenet_v2", 3, photo=100, base=1000, update=100, features=20)
+SMALL = RunSize(600, 60, 3, "mobilenet_v2", 3, photo=100, base=1000, weights=100, update=100, features=20)
 PLENTY = Decimal(10**9)
 
 
