@@ -26,8 +26,9 @@ from nima.wire.jobs import EXIT_VERSION_MISMATCH, PROTOCOL, Job, JobResult
 from nima.wire.plan import TrainingPlan
 from nima.wire.predictions import PredictionsError, decode_predictions, encode_predictions
 from nima.wire.shards import write_shard
-from nima.wire.updates import decode_update, encode_weights, schema_of
+from nima.wire.updates import decode_update, encode_update, encode_weights, schema_of
 from provider_image.__main__ import main
+from provider_image.kept_activations import keep_activations
 
 BACKBONE = "resnet18"  # its random weights give activations of the size that trained ones have
 PLAN = TrainingPlan(
@@ -118,6 +119,19 @@ def test_a_training_sends_back_what_the_same_training_here_changes(provider: Pro
         delta = parameter.detach() - received[name]
         torch.testing.assert_close(update[name], delta, rtol=1e-2, atol=1e-6 + 1e-2 * delta.abs().max().item())
     assert update["head.weight"].abs().max() > 1e-4
+
+
+def test_an_update_can_be_computed_again_to_the_byte_from_its_job(provider: Provider) -> None:
+    code, result, _ = provider.run_here(provider.job("again"), "again")
+    assert code == 0
+    here, _ = checkpoint.load(provider.store / f"{provider.base}.safetensors")
+    received = {name: tensor.detach().clone() for name, tensor in here.trainable_parameters(1).items()}
+    shards = [shard(6), shard(5, first=50)]
+    with keep_activations(provider.store, provider.shards, here, shards, PLAN) as frozen:
+        train(here, shards, PLAN, frozen=frozen)
+    for seed, same in ((PLAN.seed, True), (PLAN.seed + 1, False)):
+        encode_update(provider.jobs / "replayed", received, here.trainable_parameters(1), seed)
+        assert (sha256_of(provider.jobs / "replayed") == result.output_sha256) is same
 
 
 def test_an_evaluation_sends_back_the_predictions_of_its_images(provider: Provider) -> None:
