@@ -1,7 +1,7 @@
 """A run of one worker equals central training: every strategy reaches the result of a plain PyTorch loop.
 
-Nothing of `nima.training.loop` is used here. The only difference between the two is what travels in half precision:
-features, the weights with which a round begins, and the difference that it returns.
+Nothing of `nima.training.loop` is used here. The only difference between the two is what is rounded to travel: features
+and the weights with which a round begins, to half precision, and the difference that it returns, to int8.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ ROOT = Path(__file__).resolve().parents[3]
 SEED = 0
 SEED_OF_ROUND_1 = 1_000_003  # of the first client of round 1, in a run with seed 0
 HALF_PRECISION = 0.003  # a few roundings to eleven bits (a two-thousandth each) of the change that training makes
-# The same if the input of the trained blocks is rounded, too, in every step: 0.007 was seen, and 0.001 without that.
-HALF_ACTIVATIONS = 0.02
+EIGHT_BITS = 0.02  # about half a step, a 127th of a row's largest change; 0.012 was seen
+# The same if the input of the trained blocks is rounded, too, to half precision, in every step: 0.031 was seen.
+EIGHT_BITS_AND_HALF_ACTIVATIONS = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ class Photos:
     def __init__(self, ava: Path, run_dir: Path) -> None:
         (client,) = json.loads((run_dir / "dataset.json").read_text())["clients"]
         (shard,) = (read_shard(run_dir / "store" / f"{part['sha256']}.safetensors") for part in client)
-        images = [Image.open(io.BytesIO(jpeg)).crop((16, 16, 240, 240)) for jpeg in shard.jpegs]
+        images = [Image.open(io.BytesIO(image)) for image in shard.jpegs]
         self.pixels = torch.stack([torch.tensor(np.array(image)).permute(2, 0, 1) for image in images]) / 255
         votes = read_ratings(ava).select(shard.image_ids).votes
         self.rated = torch.tensor(votes / votes.sum(axis=1, keepdims=True)).float()
@@ -179,14 +180,14 @@ def test_a_federated_round_of_one_worker_is_central_training(ava: Path, tmp_path
     photos = Photos(ava, run_dir)
     plan = replace(default_plan(len(photos.rated), SEED), seed=SEED_OF_ROUND_1)
     run, central = changes_in_round_1(photos, base_model(run_dir), plan, after_round(run_dir, 1))
-    assert apart(run, central) < HALF_PRECISION
+    assert apart(run, central) < EIGHT_BITS
 
 
 def test_fine_tuning_by_one_worker_is_central_training(ava: Path, tuned: Path) -> None:
     photos = Photos(ava, tuned)
     plan = replace(default_plan(len(photos.rated), SEED, trainable_blocks=3), seed=SEED_OF_ROUND_1)
     run, central = changes_in_round_1(photos, after_round(tuned, 0), plan, after_round(tuned, 1))
-    assert apart(run, central) < HALF_ACTIVATIONS
+    assert apart(run, central) < EIGHT_BITS_AND_HALF_ACTIVATIONS
 
 
 def changes_in_round_1(
