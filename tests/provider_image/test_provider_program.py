@@ -113,7 +113,7 @@ def test_a_training_sends_back_what_the_same_training_here_changes(provider: Pro
         for name, parameter in here.trainable_parameters(1).items():
             parameter.copy_(received[name])
     report = train(here, [shard(6), shard(5, first=50)], PLAN)
-    assert result.loss == pytest.approx(report.loss, abs=1e-5)
+    assert result.loss == pytest.approx(report.loss, rel=1e-3)  # the provider keeps activations in half precision
     update = decode_update(folder / "update.safetensors", schema_of(current))
     for name, parameter in here.trainable_parameters(1).items():
         delta = parameter.detach() - received[name]
