@@ -5,7 +5,8 @@ Both have the same data, features, starting head, local training and number of s
 placement of the photos, the number of clients, and the form in which differences travel. The features of a pre-trained
 MobileNetV2 are computed once, so that one configuration takes seconds.
 
-    python scripts/benchmarks/federated.py tiny-ava [--seeds 0 1 2 3 4] [--clients 1 2 4 8 16] [--rounds 4] [--json]
+    python scripts/benchmarks/federated.py tiny-ava [--seeds 0 1 2 3 4] [--clients 1 2 4 8 16] [--rounds 4]
+        [--placements iid sorted] [--json]
 
 `iid` shuffles the photos among clients, as training does; `sorted` gives each client photos of similar ratings, the
 worst case. `int8` is the real format (`nima.wire.updates`), `fp32` is exact, `fp16` divides a tensor by its largest
@@ -48,6 +49,7 @@ from requestor.training.rounds.aggregation import MemoryUpdate, weighted_mean
 from requestor.training.rounds.vectors import flatten, moved
 
 BACKBONE = "mobilenet_v2"
+PLACEMENTS = ("iid", "sorted")
 SAMPLE = 64  # photos from which the scale of the features is computed
 Weights = dict[str, Tensor]
 Wire = Callable[[Weights, Weights, int], tuple[Weights, int]]
@@ -249,6 +251,7 @@ def main() -> None:
     parser.add_argument("ava", type=Path, help="a folder in AVA's layout, with splits/test.txt")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--placements", choices=PLACEMENTS, nargs="+", default=PLACEMENTS)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -256,7 +259,7 @@ def main() -> None:
     central = [Configuration("central", 1, "", seed, options.rounds) for seed in options.seeds]
     federated = [
         Configuration(placement, clients, wire, seed, options.rounds)
-        for placement in ("iid", "sorted")
+        for placement in options.placements
         for clients in options.clients
         for wire in WIRES
         for seed in options.seeds

@@ -80,6 +80,23 @@ def federated_plot(figures: Figures, figure: Figure) -> None:
     figure.axes[0].legend(fontsize=7)
 
 
+def updates_table(figures: Figures) -> Table:
+    rows = [["updates", "SRCC gap", "EMD gap", "bytes an update"]]
+    for gap in figures["gaps"]:
+        found = [f"{gap[f'{name}_gap']:+.5f} ± {gap[f'{name}_error']:.5f}" for name in ("srcc", "emd")]
+        rows.append([gap["wire"], *found, f"{gap['bytes']:,}"])
+    return Table(rows)
+
+
+def updates_plot(figures: Figures, figure: Figure) -> None:
+    names = [gap["wire"] for gap in figures["gaps"]]
+    for axes, what, name in zip(_panels(figure, 2), ("srcc", "emd"), ("SRCC lost", "EMD gained"), strict=True):
+        values = [[gap[f"{what}_{part}"] for gap in figures["gaps"]] for part in ("gap", "error")]
+        axes.errorbar(names, values[0], values[1], marker="o", linestyle="", capsize=3)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set(title=f"{name} by training apart")
+
+
 def golem_table(figures: Figures) -> Table:
     golem, plain = figures["golem"], figures["subprocesses"]
     rows = [["", "Golem", "subprocesses", "ratio"]]
