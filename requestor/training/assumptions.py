@@ -36,7 +36,7 @@ class Assumptions:
 
     uplink: float = USUAL_UPLINK
     downlink: float = 100e6 / 8
-    photo_bytes: int = 11_600
+    photo_bytes: int = 11_800
     threads: int = USUAL_THREADS
     price: Price = GOLEM_DEFAULT_PRICE
     priced_by: str = "what Golem suggests to providers; nobody was asked"
