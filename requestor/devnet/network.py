@@ -109,7 +109,10 @@ class _Provider:
 
 
 class Network:
-    """Runs the processes of one devnet."""
+    """Runs the processes of one devnet.
+
+    requestor: the requestor's daemon; None before it was started.
+    """
 
     def __init__(self, options: NetworkOptions) -> None:
         self.options = options
@@ -120,7 +123,7 @@ class Network:
         self._hub: Hub | None = None
         self._images: ImageHost | None = None
         self._image: UnpackedImage | None = None
-        self._requestor: Daemon | None = None
+        self.requestor: Daemon | None = None
         self._providers: list[_Provider] = []
 
     async def start(self, on_progress: OnProgress = lambda _: None) -> Devnet:
@@ -146,7 +149,7 @@ class Network:
             self._start_chain(chain, on_progress), self._hub.start(), self._images.start(), self._try_sandbox()
         )
         payments = self._chain.payments_toml() if self._chain else None
-        self._requestor = self._daemon("requestor", payments)
+        self.requestor = self._daemon("requestor", payments)
         subnet = self.options.subnet or f"devnet-{self.options.name}"
         for index in range(self.options.providers):
             name = provider_name(index)
@@ -192,18 +195,18 @@ class Network:
             self._chain = chain
 
     async def _start_requestor(self) -> None:
-        assert self._requestor is not None
-        await self._requestor.start(timeout=60)
+        assert self.requestor is not None
+        await self.requestor.start(timeout=60)
         if self._chain is not None:
             glm = REQUESTOR_FUNDS if self.options.funded else Decimal(0)
-            await self._chain.fund(self._requestor.node_id, glm=glm)
+            await self._chain.fund(self.requestor.node_id, glm=glm)
 
     async def watch(self) -> None:
         """Waits until a part that the devnet needs has ended, and raises DevnetError then.
 
         The devnet does not need any of its providers.
         """
-        parts = [part.process for part in (self._chain, self._hub, self._requestor) if part is not None]
+        parts = [part.process for part in (self._chain, self._hub, self.requestor) if part is not None]
         waits = {asyncio.ensure_future(process.wait()): process for process in parts if process is not None}
         done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in pending:
@@ -212,7 +215,7 @@ class Network:
 
     async def stop(self) -> None:
         """Stops all processes of the devnet."""
-        parts = [*self._providers, self._requestor, self._hub, self._chain, self._images]
+        parts = [*self._providers, self.requestor, self._hub, self._chain, self._images]
         # agents first, because at their end they still break their agreements through their daemons
         await asyncio.gather(*(provider.agent.stop() for provider in self._providers), return_exceptions=True)
         await asyncio.gather(*(part.stop() for part in parts if part is not None), return_exceptions=True)
@@ -233,7 +236,7 @@ class Network:
         return Daemon(settings, name=f"The daemon of {name}")
 
     def _state(self, subnet: str) -> Devnet:
-        assert self._requestor is not None
+        assert self.requestor is not None
         assert self._images is not None
         started = process_started(os.getpid())
         assert started is not None
@@ -243,7 +246,7 @@ class Network:
             pid=os.getpid(),
             pid_started=started,
             subnet=subnet,
-            requestor=_node("requestor", self._requestor),
+            requestor=_node("requestor", self.requestor),
             providers=tuple(_node(provider.name, provider.daemon, provider.fault) for provider in self._providers),
             chain=ChainState(self._chain.node.url, self._chain.token.address) if self._chain else None,
             image_url=self._images.url,

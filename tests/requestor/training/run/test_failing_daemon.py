@@ -14,9 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from allocations import NOTHING, left_open
 from ava_folder import make_ava_folder
 from failing_daemon import REQUESTS, WAYS, FailingDaemon, Rule, Way
-from golem_requestor import Requestor
 
 from requestor.devnet.settlement import requestor_wallet, settle_bills
 from requestor.devnet.state import Devnet
@@ -44,17 +44,6 @@ async def train(devnet: Devnet, rules: list[Rule], ava: Path, run_dir: Path) -> 
     return process.returncode or 0, stderr.decode()
 
 
-async def left_open(devnet: Devnet) -> dict[str, int]:
-    """Returns the numbers of allocations, demands and agreements that a devnet's requestor has open."""
-    async with Requestor.on(devnet) as requestor:
-        agreements = await requestor.call("GET", "/market-api/v1/agreements", state="Approved")
-        return {
-            "allocations": len(await requestor.call("GET", "/payment-api/v1/allocations")) - 1,  # one is its own
-            "demands": len(await requestor.call("GET", "/market-api/v1/demands")),
-            "agreements": len(agreements),
-        }
-
-
 @pytest.mark.usefixtures("chain_programs")
 @pytest.mark.parametrize(("way", "times"), CASES)
 def test_each_kind_of_request_fails(way: Way, times: int, tmp_path: Path, devnet: Devnet) -> None:
@@ -64,7 +53,7 @@ def test_each_kind_of_request_fails(way: Way, times: int, tmp_path: Path, devnet
     ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
     code, stderr = asyncio.run(train(devnet, rules, ava, run_dir))
     assert code == 0, stderr
-    assert asyncio.run(left_open(devnet)) == {"allocations": 0, "demands": 0, "agreements": 0}
+    assert asyncio.run(left_open(devnet)) == NOTHING
     asyncio.run(settle_bills(devnet, 60))
     left_the_wallet = before - asyncio.run(requestor_wallet(devnet))
     assert left_the_wallet == Ledger(run_dir / "ledger.jsonl").spent()
