@@ -62,6 +62,8 @@ def devnet() -> None:
 @click.option("--image", metavar="FILE.gvmi", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Run tasks in this image.  [default: on this machine's own system]")  # fmt: skip
 @click.option("--image-env", is_flag=True, help="Give programs the image's ENV, as older providers do.")
+@click.option("--overhead", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="CPU time that a provider's VM needs for itself, as a share of that of its programs.")  # fmt: skip
 @click.option(
     "--fault", "faults", default="", metavar="KIND[:COUNT],…", help="Let the last providers behave wrongly; see below."
 )
@@ -73,6 +75,7 @@ def up(
     unfunded: bool,
     image: Path | None,
     image_env: bool,
+    overhead: float,
     faults: str,
 ) -> None:
     """Start a devnet. Without --detach, the command prints what happens and runs until Ctrl-C.
@@ -93,6 +96,7 @@ def up(
     options = NetworkOptions(
         name=name, providers=providers, subnet=subnet, funded=not unfunded, faults=faults,
         image=str(image.resolve()) if image else "", image_environment=image_env,
+        overhead=overhead,
     )  # fmt: skip
     started = time.monotonic()
     if detach:

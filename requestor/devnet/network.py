@@ -55,6 +55,7 @@ class NetworkOptions:
         faults: as `parse_faults` takes them; the last providers have them, in that order.
         image: path of the image in which tasks run; if empty, they run on this machine's own system.
         image_environment: True if programs get the image's ENV.
+        overhead: CPU time that the VM of every provider takes beside the tasks' programs, as a share of theirs.
         owner: process id of the program that starts the devnet, if it is for that program alone: the devnet ends with
             it, and no other program uses the devnet unless it is named; 0 for a devnet that is for everybody.
     """
@@ -67,6 +68,7 @@ class NetworkOptions:
     faults: str = ""
     image: str = ""
     image_environment: bool = False
+    overhead: float = 0.0
     owner: int = 0
 
     def __post_init__(self) -> None:
@@ -166,6 +168,7 @@ class Network:
                 fault=self.options.fault_of(index),
                 images=str(self._image_folder) if self._image else "",
                 image_environment=self.options.image_environment,
+                overhead=self.options.overhead,
             )
             settings = AgentSettings.from_json({**asdict(settings), **(self.options.agent or {})})
             self._providers.append(_Provider(name, daemon, settings, self._logs / f"{name}.agent.log"))

@@ -44,12 +44,14 @@ class TaskMachine:
         memory: bytes that all processes of a task may use together; if they use more, the largest is killed; 0 is no
             limit.
         threads: processors that a task may use; 0 is all.
+        overhead: CPU time that the VM takes beside its programs, as a share of theirs; it is metered, too.
     """
 
     images: ImageCache | None = None
     image_environment: bool = False
     memory: int = 0
     threads: int = 0
+    overhead: float = 0.0
 
 
 HOST_MACHINE = TaskMachine()

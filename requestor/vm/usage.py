@@ -13,18 +13,30 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class UsageCounters:
-    """Counts what one activity uses. Its time begins with this object, so downloads and idle time count."""
+    """Counts what one activity uses. Its time begins with this object, so downloads and idle time count.
 
-    def __init__(self) -> None:
+    An exe-unit adds up its process tree in whole seconds of each process, and corrects the sum upwards by `getrusage`,
+    which knows the processes that have ended, and their time exactly. On a provider, the tree also has the emulator and
+    the exe-unit itself (os/unix.rs).
+
+    overhead: CPU time that the VM takes beside its programs, as a share of theirs, 0 or more.
+    """
+
+    def __init__(self, overhead: float = 0.0) -> None:
         self._started = time.monotonic()
+        self._overhead = overhead
         self._past_cpu = 0.0  # CPU seconds of sandboxes that have ended
         self._current_cpu = 0.0
         self._pid: int | None = None
 
     def watch(self, pid: int | None) -> None:
-        """Counts the CPU time of process `pid` and of all its descendants from now on; with None, of no process."""
-        self._past_cpu, self._current_cpu = self._cpu(), 0.0
-        self._pid = pid
+        """Counts the CPU time of process `pid` and of all its descendants from now on; with None, of no process.
+
+        The processes that were watched before must still run, so that their time is known exactly.
+        """
+        if self._pid is not None:
+            self._past_cpu += max(self._current_cpu, sum(cpu_ticks(self._pid)) / _TICKS)
+        self._current_cpu, self._pid = 0.0, pid
 
     def vector(self, names: Sequence[str]) -> list[float]:
         """Returns the values of the counters `names`, in that order: the seconds so far, or the CPU seconds.
@@ -42,17 +54,17 @@ class UsageCounters:
     def _cpu(self) -> float:
         if self._pid is not None:
             # the time of processes that ended and were reaped is not lost: their parent's figures include it
-            self._current_cpu = max(self._current_cpu, sum(cpu_seconds(self._pid)))
-        return self._past_cpu + self._current_cpu
+            self._current_cpu = max(self._current_cpu, float(sum(ticks // _TICKS for ticks in cpu_ticks(self._pid))))
+        return (self._past_cpu + self._current_cpu) * (1 + self._overhead)
 
 
-def cpu_seconds(root: int) -> list[float]:
-    """Returns the CPU times of `root` and of each live descendant, each in whole seconds.
+def cpu_ticks(root: int) -> list[int]:
+    """Returns the CPU times of `root` and of each live descendant, in clock ticks (`SC_CLK_TCK` a second).
 
     The time of a process includes that of its reaped children.
     """
     children: dict[int, list[int]] = {}
-    seconds: dict[int, float] = {}
+    ticks: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -62,11 +74,11 @@ def cpu_seconds(root: int) -> list[float]:
             continue  # the process has ended meanwhile
         pid = int(entry.name)
         children.setdefault(int(fields[1]), []).append(pid)
-        seconds[pid] = float(sum(map(int, fields[11:15])) // _TICKS)
+        ticks[pid] = sum(map(int, fields[11:15]))
     found, pending = [], [root]
     while pending:
         pid = pending.pop()
-        if pid in seconds:
-            found.append(seconds[pid])
+        if pid in ticks:
+            found.append(ticks[pid])
         pending += children.get(pid, [])
     return found

@@ -15,9 +15,9 @@ from requestor.devnet.supervision import claimed
 
 @asynccontextmanager
 async def restartable_devnet(name: str, providers: int = 2) -> AsyncIterator[tuple[Devnet, Daemon]]:
-    """Runs a devnet with two providers; yields it, and the daemon of its requestor."""
+    """Runs a devnet whose VMs have some overhead, as real ones; yields it, and the daemon of its requestor."""
     with claimed(name):
-        network = Network(NetworkOptions(name, providers=providers))
+        network = Network(NetworkOptions(name, providers=providers, overhead=0.03))
         devnet = await network.start()
         try:
             assert network.requestor is not None

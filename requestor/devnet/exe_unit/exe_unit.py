@@ -65,7 +65,7 @@ class ExeUnit:
         self._bus, self._cache, self._package, self._counters = bus, cache, package, tuple(counters)
         self._address = f"/public/exeunit/{activity_id}"
         self._fault = fault or Fault(folder)
-        self._usage = UsageCounters()
+        self._usage = UsageCounters(machine.overhead)
         self._machine = machine
         self._runtime = Runtime(folder, self._usage, machine)
         self._transfers = Transfers(bus, folder / "transfers", Volumes({}))

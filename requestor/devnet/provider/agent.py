@@ -55,6 +55,7 @@ class AgentSettings:
         images: folder of the `ImageCache` with the images of tasks; if empty, tasks run on the host's own system.
         image_environment: True if programs get the image's ENV.
         threads, memory_gib: the resources that it offers; 0 for those of the host.
+        overhead: CPU time that its VM takes beside the tasks' programs, as a share of theirs.
     """
 
     name: str
@@ -72,6 +73,7 @@ class AgentSettings:
     image_environment: bool = False
     threads: int = 0
     memory_gib: float = 0.0
+    overhead: float = 0.0
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AgentSettings:
@@ -109,6 +111,7 @@ class Agent:
             image_environment=settings.image_environment,
             memory=int(hardware.memory_gib * 2**30),
             threads=hardware.threads,
+            overhead=settings.overhead,
         )
         interval = settings.terms.debit_note_interval
         self._host = Host(rest, bus, folder, self._fault, settings.idle_seconds, interval, machine)

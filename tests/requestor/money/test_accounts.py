@@ -1,7 +1,10 @@
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from requestor.money.accounts import BILLING_SLACK, EVALUATION_RESERVE, FAREWELL, SHORTEST_ATTEMPT_SECONDS, Accounts
 from requestor.money.amounts import METERING_SLACK, Price
@@ -170,6 +173,28 @@ def test_a_vm_may_meter_a_little_more_than_its_threads(
     clock.now += 900
     accounts.report("a", Decimal(900) * price.cpu_second * (1 + Decimal(overhead)))
     assert (accounts.too_dear("a") is None) == honest
+
+
+@settings(max_examples=50)
+@given(
+    seconds=st.floats(0, 4 * 3600), threads=st.integers(1, 64), overhead=st.floats(0, 0.05),
+    wall=st.integers(0, 5), cpu=st.integers(0, 5),
+)  # fmt: skip
+def test_an_honest_vm_that_is_always_busy_is_never_too_dear(
+    seconds: float, threads: int, overhead: float, wall: int, cpu: int
+) -> None:
+    price = Price(start=Decimal("0.0001"), wall_second=Decimal(wall) / 10**6, cpu_second=Decimal(cpu) / 10**6)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        accounts = accounts_with("100", Path(folder), clock)
+        hire(accounts, "a", price, threads)
+        clock.now += seconds
+        busy = Decimal(repr(seconds * threads * (1 + overhead)))
+        cost = price.start + price.wall_second * Decimal(repr(seconds)) + price.cpu_second * busy
+        accounts.report("a", cost)
+        assert accounts.too_dear("a") is None
+        accounts.close("a")
+        assert accounts.allows("agreement-a", cost)
 
 
 @pytest.mark.parametrize("claim", ["-5", "1e30", "Infinity"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,7 @@ from requestor.devnet.exe_unit.capture import CapturedOutput
 from requestor.devnet.provider.names import provider_name, provider_prices
 from requestor.devnet.provider.pricing import COUNTERS, LinearPricing
 from requestor.golem.property_names import CPU, DURATION
-from requestor.vm.usage import UsageCounters, cpu_seconds
+from requestor.vm.usage import UsageCounters, cpu_ticks
 
 
 @pytest.mark.parametrize(
@@ -102,22 +103,31 @@ def test_heads_and_tails_do_not_depend_on_the_chunks(chunks: list[bytes], limit:
 
 
 def test_cpu_time_counts_children_that_have_ended():
-    async def burn() -> list[float]:
-        busy = "i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done"
-        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", f"/bin/sh -c '{busy}'; read line", stdin=-1)
-        usage, seconds = UsageCounters(), 0.0
-        usage.watch(process.pid)
-        try:
-            while seconds < 1:
-                await asyncio.sleep(0.05)
-                seconds = usage.vector([CPU])[0]
-        finally:
-            process.kill()
-            await process.wait()
-        return [seconds, *usage.vector([CPU, DURATION])]
+    async def burn() -> tuple[list[list[float]], float, float]:
+        busy = "i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done"
+        program = f"/bin/sh -c '{busy}'; echo; read line"
+        process = await asyncio.create_subprocess_exec("/bin/sh", "-c", program, stdin=-1, stdout=-1)
+        assert process.stdout is not None
+        done = asyncio.ensure_future(process.stdout.readline())
+        plain, vm = UsageCounters(), UsageCounters(overhead=0.03)
+        for usage in (plain, vm):
+            usage.watch(process.pid)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = [plain.vector([CPU])]
+        while not done.done():
+            await asyncio.sleep(0.05)
+            seconds.append(plain.vector([CPU]))
+        for usage in (plain, vm):
+            usage.watch(None)
+        await process.communicate(b"\n")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        assert vm.vector([CPU])[0] == pytest.approx(1.03 * plain.vector([CPU])[0], rel=0.02)
+        return [*seconds, plain.vector([CPU])], used, plain.vector([DURATION])[0]
 
-    before, after, duration = asyncio.run(asyncio.wait_for(burn(), 60))
-    assert before == after >= 1, "it never decreases, and counts whole seconds"
-    assert before == int(before)
+    seconds, used, duration = asyncio.run(asyncio.wait_for(burn(), 60))
+    assert seconds == sorted(seconds), "it never decreases"
+    assert all(value == int(value) for [value] in seconds[:-1]), "whole seconds while it runs"
+    assert seconds[-1][0] == pytest.approx(used, abs=0.1), "as getrusage counts it in the end"
     assert duration > 0
-    assert cpu_seconds(os.getpid()) != []
+    assert cpu_ticks(os.getpid()) != []
