@@ -15,6 +15,7 @@ from requestor.planning import upload_seconds
 
 ATTEMPTS = 3  # number of failed attempts at one task after which the task has failed
 STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
+TASKS_A_STRIKE = 5  # number of tasks with a result that outweigh another failed one
 DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for this time and at least one provider is banned
 GLANCE_SECONDS = 5.0  # time between two checks whether this is so
 SHORTEST_STAY = 60.0  # seconds before the end of its agreement at which a provider is not kept waiting any more
@@ -58,6 +59,7 @@ class Board:
         self._mishaps: dict[str, int] = {}
         self._errors: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
+        self._completed: dict[str, int] = {}  # id of a provider → number of its tasks with a result
         self._dismissed: set[str] = set()
         self._busy_at = time.monotonic()
         self._outcomes: asyncio.Queue[Outcome | ImageMismatch] = asyncio.Queue()
@@ -65,7 +67,8 @@ class Board:
 
     def is_banned(self, provider_id: str) -> bool:
         """Returns True if a provider is given no more tasks, because it was dismissed or has failed too often."""
-        return provider_id in self._dismissed or self._strikes.get(provider_id, 0) >= STRIKES
+        allowed = STRIKES + self._completed.get(provider_id, 0) // TASKS_A_STRIKE
+        return provider_id in self._dismissed or self._strikes.get(provider_id, 0) >= allowed
 
     def dismiss(self, provider_id: str) -> None:
         """Gives a provider no more tasks."""
@@ -156,6 +159,8 @@ class Board:
     def complete(self, outcome: Outcome) -> None:
         """Ends a task with the result of a provider; if the round is over, ignores the result and deletes its file."""
         self._proven = True
+        if (provider := outcome.provider) is not None:
+            self._completed[provider.id] = self._completed.get(provider.id, 0) + 1
         self.at_work.pop(outcome.task.job.job_id, None)
         if self._running.pop(outcome.task.job.job_id, None) is not None:
             self._outcomes.put_nowait(outcome)

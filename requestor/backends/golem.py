@@ -181,6 +181,7 @@ class GolemBackend:
             await self._reservation.collect_bills(BILL_SECONDS)
         except GolemError as failure:
             logger.warning("the bills could not be read: %s", failure)
+        await self._reservation.note_payments()
 
     async def settle(self) -> None:
         if self._ledger.open_agreements() or self._ledger.open_allocations():
@@ -188,6 +189,7 @@ class GolemBackend:
                 await self._reservation.make()
                 try:
                     await self._reservation.settle_orphans()
+                    await self._reservation.note_payments()
                 finally:
                     await self._reservation.release()
 
@@ -335,6 +337,7 @@ class GolemBackend:
                 reason = in_words(event.exc_info[1]) if event.exc_info[1] else "for no reason"
                 logger.warning("%s: %s", type(event).__name__, reason, exc_info=event.exc_info)
         elif isinstance(event, events.PaymentFailed):
+            self._accounts.revoke(event.agreement.id)
             logger.warning("a payment for agreement %s failed", event.agreement.id, exc_info=event.exc_info)
 
     def _end_agreement(self, agreement: Agreement) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
@@ -11,8 +13,16 @@ from pathlib import Path
 
 import click
 
-from requestor.errors import RunFolderError
-from requestor.records import Ledger, RunFiles, describe_open_bills, is_training_run, read_run_state
+from requestor.errors import RequestorError, RunFolderError
+from requestor.records import (
+    Ledger,
+    RunFiles,
+    RunFolder,
+    describe_open_bills,
+    describe_payments,
+    is_training_run,
+    read_run_state,
+)
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 _COLUMNS = (
@@ -24,7 +34,9 @@ _COLUMNS = (
     Column("spent GLM", "right"),
     Column("SRCC", "right"),
 )
-_RECEIPT_COLUMNS = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("paid GLM", "right"))
+_RECEIPT_COLUMNS = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("accepted GLM", "right"))
+
+_ASKING_SECONDS = 3.0  # time limit of the question what the daemon has paid by now
 
 folder_argument = click.argument("run", type=click.Path(path_type=Path))
 
@@ -84,6 +96,7 @@ def show(run: Path, as_json: bool) -> None:
         nima-golem runs show runs/tiny-ava-mobilenet_v2-0
     """
     state = read_run_state(run)
+    _note_payments(run)
     if as_json:
         click.echo(json.dumps({**asdict(state), "summary": RunFiles(run).read("summary.json")}))
         return
@@ -96,8 +109,29 @@ def show(run: Path, as_json: bool) -> None:
     paid = [[receipt.name, str(receipt.tasks), f"{receipt.paid_glm:.6f}"] for receipt in receipts]
     if paid:
         click.echo("\n".join(["", *table_lines(_RECEIPT_COLUMNS, paid, terminal_width())]))
-    if open_bills := describe_open_bills(receipts):
-        click.echo(f"\n{open_bills}")
+    for sentence in filter(None, (describe_payments(receipts), describe_open_bills(receipts))):
+        click.echo(f"\n{sentence}")
+
+
+def _note_payments(run: Path) -> None:
+    """Asks the daemon which bills of a run it has paid by now, if it answers and no other process works there."""
+    if not Ledger(run / "ledger.jsonl").unpaid_invoices():
+        return
+    from requestor.golem import GolemConnection, Wallet, note_payments
+    from requestor.setup import golem_environment
+
+    async def ask(ledger: Ledger) -> None:
+        environment = golem_environment()
+        connection = GolemConnection.from_environment(environment)
+        async with Wallet(connection, timeout=_ASKING_SECONDS, patience=0) as wallet:
+            await note_payments(wallet, ledger, environment)
+
+    with suppress(RequestorError):
+        folder = RunFolder(run, {})
+        try:
+            asyncio.run(ask(folder.ledger))
+        finally:
+            folder.close()
 
 
 @runs.command(short_help="Write the report of a run again.")

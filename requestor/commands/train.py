@@ -216,7 +216,7 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
         "",
     ]
-    columns = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("paid GLM", "right"))
+    columns = (Column("provider", if_narrow="cut end"), Column("tasks", "right"), Column("accepted GLM", "right"))
     rows = [[paid["name"], str(paid["tasks"]), f"{paid['paid_glm']:.6f}"] for paid in summary["providers"]]
     if "srcc_std" in metrics:  # runs of older versions do not have it
         lines.insert(
@@ -224,7 +224,7 @@ def _for_people(summary: dict[str, Any]) -> str:
         )
     lines += [
         *table_lines(columns, rows, terminal_width()),
-        *([summary["open_bills"]] if summary.get("open_bills") else []),
+        *(str(summary[name]) for name in ("payments", "open_bills") if summary.get(name)),
         "",
         f"Model:  {summary['model']}",
         f"Report: {Path(summary['model']).with_name('report.html')}",

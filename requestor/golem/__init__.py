@@ -8,6 +8,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.golem import property_names as property_names
+    from requestor.golem.bills import note_payments, reject_invoice
     from requestor.golem.daemon import DaemonClient, reason_in
     from requestor.golem.leftovers import Leftover, known_leftovers, release_leftovers
     from requestor.golem.market import Offer, OfferFilter, Survey, read_offer, survey_market
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         payment_platform,
         required_app_key,
     )
-    from requestor.golem.orphans import reject_invoice
     from requestor.golem.provider_name import SHOWN_ID_LENGTH, display_name
     from requestor.golem.reservation import LONGEST_AGREEMENT, LONGEST_TASK, Reservation, agreements_for
     from requestor.golem.retrying import (
@@ -56,7 +56,7 @@ else:
                 "payment_platform",
                 "required_app_key",
             ],
-            "orphans": ["reject_invoice"],
+            "bills": ["note_payments", "reject_invoice"],
             "property_names": [],
             "provider_name": ["SHOWN_ID_LENGTH", "display_name"],
             "reservation": ["LONGEST_AGREEMENT", "LONGEST_TASK", "Reservation", "agreements_for"],
@@ -100,6 +100,7 @@ __all__ = [
     "growing_pauses",
     "is_real_money",
     "known_leftovers",
+    "note_payments",
     "payment_platform",
     "property_names",
     "read_offer",

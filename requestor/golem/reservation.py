@@ -9,8 +9,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from requestor.errors import ConfigurationError, GolemError
+from requestor.golem.bills import collect_bills, note_payments, settle_orphans
 from requestor.golem.leftovers import Leftover, release_or_remember
-from requestor.golem.orphans import collect_bills, settle_orphans
 from requestor.golem.wallet import Wallet
 from requestor.money import Accounts, show_glm
 
@@ -34,7 +34,8 @@ def agreements_for(seconds: float) -> int:
 class Reservation:
     """The allocation of a run. One that yapapi makes would exist for ten years if this process were killed.
 
-    Every method raises the errors of `Wallet`, except `release`, `end_agreement` and `withdraw_demands`.
+    Every method raises the errors of `Wallet`, except `release`, `note_payments`, `end_agreement` and
+    `withdraw_demands`.
     """
 
     def __init__(self, wallet: Wallet, accounts: Accounts) -> None:
@@ -89,6 +90,13 @@ class Reservation:
     async def collect_bills(self, patience: float = 0) -> None:
         """Pays the invoices that have arrived, and waits up to `patience` seconds for others."""
         await collect_bills(self._wallet, self._accounts, self.allocation, patience)
+
+    async def note_payments(self) -> None:
+        """Writes into the ledger which accepted bills the daemon has paid by now; raises nothing."""
+        try:
+            await note_payments(self._wallet, self._accounts.ledger)
+        except GolemError as error:
+            logger.warning("the daemon did not tell what it has paid: %s", error)
 
     async def end_agreement(self, agreement: str, reason: str, until: float) -> None:
         """Ends an agreement; if that fails, remembers it. `until`: Unix time at which it ends by itself."""

@@ -66,6 +66,7 @@ class Accounts:
     clock: Callable[[], float] = CLOCK
     _activities: dict[str, Activity] = field(default_factory=dict)
     _invoiced: dict[str, Decimal] = field(default_factory=dict)
+    _approved: dict[str, Decimal] = field(default_factory=dict)  # invoices whose acceptance is not in the ledger yet
 
     def __post_init__(self) -> None:
         self._earlier = self.ledger.costs()  # costs of earlier sessions, by agreement
@@ -165,12 +166,12 @@ class Accounts:
     @property
     def spent(self) -> Decimal:
         """Returns the GLM that are known to be owed or paid: accepted bills, and the costs that activities reported."""
-        running = (a.reported for a in self._activities.values() if a.agreement not in self._invoiced)
+        running = (a.reported for a in self._activities.values() if not self._billed(a.agreement))
         return self._paid() + sum(running, Decimal(0))
 
     @property
     def accepted(self) -> Decimal:
-        """Returns the GLM of all accepted bills, of this session and earlier ones."""
+        """Returns the GLM of all bills that are accepted or being accepted, of this session and earlier ones."""
         return self._paid()
 
     @property
@@ -190,15 +191,19 @@ class Accounts:
         return within and self.ledger.worthless(agreement) is None
 
     def approve(self, agreement: str, amount: Decimal) -> bool:
-        """Returns True if an invoice is to be accepted; if so, it counts as paid from now on."""
+        """Returns True if an invoice is to be accepted.
+
+        If so, the budget counts it from now on, until `invoice` says that the daemon has accepted it, or `revoke` that
+        it has not.
+        """
         if not self.allows(agreement, amount):
             return False
-        self._invoiced[agreement] = amount
+        self._approved[agreement] = amount
         return True
 
     def revoke(self, agreement: str) -> None:
-        """Records that an approved invoice could not be accepted, and is open again."""
-        self._invoiced.pop(agreement, None)
+        """Records that an approved invoice could not be accepted; it is open again. An accepted one stays so."""
+        self._approved.pop(agreement, None)
 
     def debit_note(self, agreement: str, activity: str, amount: Decimal) -> None:
         """Records an accepted debit note. Its amount, the activity's cost so far, is paid apart from the invoice."""
@@ -210,6 +215,7 @@ class Accounts:
         """Records an accepted invoice, which replaces all other amounts of the agreement."""
         self.ledger.record("invoice", agreement=agreement, amount=amount)
         self._earlier.pop(agreement, None)
+        self._approved.pop(agreement, None)
         self._invoiced[agreement] = amount
 
     def reject_invoice(self, agreement: str, amount: Decimal, reason: str) -> None:
@@ -218,12 +224,15 @@ class Accounts:
         self._invoiced[agreement] = self.ledger.costs().get(agreement, Decimal(0))
 
     def _paid(self, but: str | None = None) -> Decimal:
-        """Returns the GLM of accepted bills, of this session and earlier ones, without those of the agreement `but`."""
-        bills = {**self._earlier, **self._invoiced}
+        """Returns the GLM of approved and accepted bills, also of earlier sessions, without those of one agreement."""
+        bills = {**self._earlier, **self._approved, **self._invoiced}
         return sum((amount for agreement, amount in bills.items() if agreement != but), Decimal(0))
 
+    def _billed(self, agreement: str) -> bool:
+        return agreement in self._invoiced or agreement in self._approved
+
     def _committed(self, until: float) -> Decimal:
-        open_bills = (_worst(a, until) for a in self._activities.values() if a.agreement not in self._invoiced)
+        open_bills = (_worst(a, until) for a in self._activities.values() if not self._billed(a.agreement))
         return self._paid() + sum(open_bills, Decimal(0))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
@@ -28,6 +28,8 @@ _FIELDS: dict[str, tuple[tuple[str, type], ...]] = {  # of the events that are r
     "invoice": (_AGREEMENT, ("amount", Decimal)),
     "invoice_rejected": (_AGREEMENT, ("amount", Decimal)),
     "invoice_cancelled": (_AGREEMENT, ("amount", Decimal)),
+    "paid": (_AGREEMENT, ("amount", Decimal)),
+    "too_small": (_AGREEMENT, ("amount", Decimal)),
 }
 
 
@@ -39,7 +41,9 @@ class Receipt:
     provider_id: the provider's id.
     agreements: number of its agreements.
     tasks: number of tasks that it finished with a result.
-    paid_glm: GLM that are accepted for payment.
+    paid_glm: GLM that are accepted for payment: debit notes and invoices.
+    settled_glm: GLM of its invoices that the daemon has paid, as far as it was asked since.
+    too_small_glm: GLM of its accepted invoices that the daemon does not send, because they are too small.
     open_bills: number of its agreements for which no bill was accepted, rejected or cancelled yet, although one must
         come.
     """
@@ -50,10 +54,20 @@ class Receipt:
     tasks: int
     paid_glm: Decimal
     open_bills: int = 0
+    settled_glm: Decimal = Decimal(0)
+    too_small_glm: Decimal = Decimal(0)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields by name; the amount is an exact text."""
-        return {**asdict(self), "paid_glm": str(self.paid_glm)}
+        """Returns the fields by name; amounts are exact texts."""
+        return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Receipt:
+        """Returns the receipt that `to_json` wrote. Raises TypeError or ArithmeticError if it cannot be one."""
+        fields: dict[str, Any] = {
+            name: Decimal(field) if name.endswith("_glm") else field for name, field in value.items()
+        }
+        return cls(**fields)
 
 
 def describe_open_bills(receipts: Iterable[Receipt]) -> str | None:
@@ -67,6 +81,23 @@ def describe_open_bills(receipts: Iterable[Receipt]) -> str | None:
     )
 
 
+def describe_payments(receipts: Iterable[Receipt]) -> str | None:
+    """Returns a sentence about the accepted bills of a run: which are paid by now; None if nothing was accepted."""
+    known = list(receipts)
+    accepted, settled, too_small = (
+        sum((getattr(receipt, name) for receipt in known), Decimal(0))
+        for name in ("paid_glm", "settled_glm", "too_small_glm")
+    )
+    if not accepted:
+        return None
+    parts = [f"{settled:.6f} GLM of it are paid by now"]
+    if too_small:
+        parts.append(f"{too_small:.6f} GLM are too small to be sent (the daemon's MIN_PAYMENT_AMOUNT_GLM)")
+    if (rest := accepted - settled - too_small) > 0:
+        parts.append(f"{rest:.6f} GLM wait for the daemon's next payment")
+    return f"Accepted {accepted:.6f} GLM: {', '.join(parts)}."
+
+
 class Ledger:
     """Records the agreements, tasks, debit notes, invoices and allocations of one run, one JSON object in each line.
 
@@ -78,6 +109,7 @@ class Ledger:
         task {agreement, job, ok} · rejected {agreement, job, reason}   (the task's result was refused)
         debit_note {agreement, activity, amount} · invoice {agreement, amount}   (both: accepted by the requestor)
         invoice_rejected {agreement, amount, reason} · invoice_cancelled {agreement, amount}   (by the provider)
+        paid {agreement, amount} · too_small {agreement, amount}   (an accepted invoice, later)
     """
 
     def __init__(self, path: Path) -> None:
@@ -160,6 +192,28 @@ class Ledger:
                 invoices[entry["agreement"]] = Decimal(entry["amount"])
         return {agreement: sum(own.values(), Decimal(0)) for agreement, own in notes.items()} | invoices
 
+    def unpaid_invoices(self) -> dict[str, tuple[str, Decimal]]:
+        """Returns the accepted invoices above 0 GLM that are not known to be paid: agreement → provider's id, GLM."""
+        provider_of: dict[str, str] = {}
+        unpaid: dict[str, tuple[str, Decimal]] = {}
+        for entry in self.entries():
+            agreement = entry.get("agreement", "")
+            if entry["event"] == "agreement":
+                provider_of[agreement] = entry["provider"]
+            elif entry["event"] == "invoice" and Decimal(entry["amount"]) > 0:
+                unpaid[agreement] = provider_of.get(agreement, ""), Decimal(entry["amount"])
+            elif entry["event"] == "paid":
+                unpaid.pop(agreement, None)
+        return unpaid
+
+    def too_small(self) -> dict[str, Decimal]:
+        """Returns the GLM of each accepted invoice that the daemon will not send, by its agreement."""
+        paid = self._noted("paid")
+        return {agreement: glm for agreement, glm in self._noted("too_small").items() if agreement not in paid}
+
+    def _noted(self, event: str) -> dict[str, Decimal]:
+        return {entry["agreement"]: Decimal(entry["amount"]) for entry in self.entries() if entry["event"] == event}
+
     def rejected_bills(self) -> dict[str, Decimal]:
         """Returns the GLM of the rejected invoices of each provider, by its id."""
         provider_of: dict[str, str] = {}
@@ -174,7 +228,7 @@ class Ledger:
 
     def receipts(self) -> list[Receipt]:
         """Returns one receipt for each provider, in the order in which they were first hired."""
-        payments = self.costs()
+        payments, settled, too_small = self.costs(), self._noted("paid"), self.too_small()
         unbilled = {entry["agreement"] for entry in self.open_agreements()} & self._begun()
         provider_of: dict[str, str] = {}
         name_of: dict[str, str] = {}
@@ -191,7 +245,13 @@ class Ledger:
             own = [agreement for agreement, owner in provider_of.items() if owner == provider]
             done = sum(tasks.get(agreement, 0) for agreement in own)
             paid = sum((payments.get(agreement, Decimal(0)) for agreement in own), Decimal(0))
-            receipts.append(Receipt(name, provider, len(own), done, paid, len(unbilled.intersection(own))))
+            receipts.append(
+                Receipt(
+                    name, provider, len(own), done, paid, len(unbilled.intersection(own)),
+                    settled_glm=sum((settled.get(agreement, Decimal(0)) for agreement in own), Decimal(0)),
+                    too_small_glm=sum((too_small.get(agreement, Decimal(0)) for agreement in own), Decimal(0)),
+                )
+            )  # fmt: skip
         return receipts
 
     def spent(self) -> Decimal:

@@ -177,7 +177,8 @@ def read_run_record(folder: Path) -> RunRecord:
         attempts=attempts,
         rounds=latest(attempts),
         # A run with local workers writes nothing into the ledger; it writes its receipts at its end.
-        receipts=[_receipt(entry) for entry in receipt["providers"]] if receipt else files.ledger.receipts(),
+        receipts=files.ledger.receipts()
+        or ([Receipt.from_json(entry) for entry in receipt["providers"]] if receipt else []),
         hires={
             entry["provider"]: HireTerms(entry["price"], entry["threads"])
             for entry in files.ledger.entries()
@@ -202,7 +203,3 @@ def _identity(files: RunFiles) -> dict[str, Any]:
 
 def _is_training(identity: object) -> bool:
     return isinstance(identity, dict) and "backbone" in identity
-
-
-def _receipt(entry: dict[str, Any]) -> Receipt:
-    return Receipt(**{**entry, "paid_glm": Decimal(entry["paid_glm"])})

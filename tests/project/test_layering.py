@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "requestor.records": {"nima.model", "nima.safe_io"},
     "requestor.training.data": {"nima.ava", "nima.model", "nima.photos", "nima.wire", "requestor.planning"},
     "requestor.money": {"requestor.records"},
-    "requestor.golem": {"nima.safe_io", "requestor.money"},
+    "requestor.golem": {"nima.safe_io", "requestor.money", "requestor.records"},
     "requestor.scoring.serving": {"nima.photos", "nima.safe_io", "nima.scoring"},
     "requestor.backends.market": {"nima.safe_io", "requestor.golem", "requestor.money"},
     "requestor.planning": {"nima.wire"},

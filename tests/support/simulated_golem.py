@@ -62,7 +62,7 @@ class VirtualTime(selectors.SelectSelector):
             patch.setattr(time, "monotonic", lambda: self.now)
             patch.setattr(time, "time", lambda: START + self.now)
             patch.setattr("requestor.records.ledger.datetime", Clock)
-            patch.setattr("requestor.golem.orphans.datetime", Clock)
+            patch.setattr("requestor.golem.bills.datetime", Clock)
             patch.setattr("requestor.records.journal.os.fsync", lambda handle: None)
             loop = asyncio.SelectorEventLoop(self)
             try:

@@ -49,6 +49,7 @@ class ProviderRow:
         agreements, tasks, paid: numbers of agreements and tasks, and GLM paid, as on the provider's receipt. It counts
             tasks of the evaluation, too; local workers have no receipt before the run ends.
         rejected: GLM of the provider's rejected bills.
+        open_bills, settled, too_small: as on the provider's receipt.
         hire: the terms of its last agreement; None for local workers.
         judged: its outcomes, in order.
         samples, seconds: number of samples and seconds of work, summed over its admitted updates.
@@ -61,6 +62,8 @@ class ProviderRow:
     paid: Decimal = Decimal(0)
     rejected: Decimal = Decimal(0)
     open_bills: int = 0
+    settled: Decimal = Decimal(0)
+    too_small: Decimal = Decimal(0)
     hire: HireTerms | None = None
     judged: list[Judged] = field(default_factory=list)
     samples: int = 0
@@ -86,6 +89,8 @@ class ProviderRow:
         known += [_counted(self.tasks, "task")] if self.tasks else []
         known += [_counted(self.hire.threads, "thread")] if self.hire else []
         known += [f"bill of {show_glm(self.rejected)} rejected"] if self.rejected else []
+        known += [f"{show_glm(self.settled)} paid"] if self.settled else []
+        known += [f"{show_glm(self.too_small)} too small to be sent"] if self.too_small else []
         known += [f"{_counted(self.open_bills, 'bill')} still open"] if self.open_bills else []
         return " · ".join(known)
 
@@ -106,6 +111,8 @@ def provider_rows(record: RunRecord) -> list[ProviderRow]:
             receipt.tasks,
             receipt.paid_glm,
             open_bills=receipt.open_bills,
+            settled=receipt.settled_glm,
+            too_small=receipt.too_small_glm,
         )
     for number, update in _updates(record):
         if update.provider_id is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nima.ava import PREDICTION_COLUMNS, Split
 from nima.model import checkpoint, model_card
 from nima.safe_io import write_atomically
-from requestor.records import Receipt, RunFolder, TrainingState, describe_open_bills
+from requestor.records import Receipt, RunFolder, TrainingState, describe_open_bills, describe_payments
 from requestor.training import RunConfig
 from requestor.training.data import Dataset
 from requestor.training.report import write_report
@@ -72,8 +72,12 @@ def write_results(
         "worse_than_constant": metrics["emd_r1"] >= metrics["constant_emd_r1"],
         "budget_glm": float(config.budget),
         "spent_glm": float(spent),
-        "providers": [{**provider, "paid_glm": float(provider["paid_glm"])} for provider in providers],
+        "providers": [
+            {name: float(value) if name.endswith("_glm") else value for name, value in provider.items()}
+            for provider in providers
+        ],
         "open_bills": describe_open_bills(receipts),
+        "payments": describe_payments(receipts) if config.backend == "golem" else None,
         "metrics": {
             "srcc": metrics["srcc_mean"],
             "lcc": metrics["lcc_mean"],

@@ -6,7 +6,7 @@ import pytest
 from nima.wire.jobs import PROTOCOL, Job
 from requestor.backends import board as board_module
 from requestor.backends.base import Outcome, Provider, Task
-from requestor.backends.board import ATTEMPTS, SHORTEST_STAY, STRIKES, Board
+from requestor.backends.board import ATTEMPTS, SHORTEST_STAY, STRIKES, TASKS_A_STRIKE, Board
 from requestor.errors import ImageMismatch
 
 FOX, OWL = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl")
@@ -132,6 +132,33 @@ def test_a_provider_that_failed_too_often_is_given_nothing_more() -> None:
         assert board.is_banned(FOX.id)
         assert board.take(FOX, ()) is None
         assert await board.wait_for_task(FOX, ()) is None
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_much_good_work_outweighs_old_failures() -> None:
+    async def scenario() -> None:
+        board = Board()
+        running = asyncio.create_task(collect(board, [task(str(i)) for i in range(20)], 5.0))
+        await asyncio.sleep(0)
+
+        def work(*, well: bool) -> None:
+            taken = board.take(FOX, ())
+            assert taken is not None
+            if well:
+                board.complete(Outcome(taken, FOX))
+            else:
+                board.fail(taken, FOX, "it broke", 1.0)
+
+        for _ in range(STRIKES - 1):
+            work(well=False)
+        for _ in range(TASKS_A_STRIKE):
+            work(well=True)
+        work(well=False)
+        assert not board.is_banned(FOX.id)
+        work(well=False)
+        assert board.is_banned(FOX.id)
         running.cancel()
 
     asyncio.run(scenario())

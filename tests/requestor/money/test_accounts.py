@@ -224,3 +224,16 @@ def test_an_invoice_that_was_approved_counts_before_it_is_accepted(tmp_path: Pat
     assert accounts.approve("agreement-a", Decimal(3))
     assert not accounts.approve("agreement-b", Decimal(1))
     assert accounts.approve("agreement-b", Decimal("0.5"))
+
+
+def test_an_approved_invoice_that_could_not_be_accepted_is_open_again(accounts: Accounts, clock: Clock) -> None:
+    hire(accounts, "a")
+    clock.now += 300
+    before = accounts.committed
+    assert accounts.approve("agreement-a", Decimal("0.01"))
+    assert (accounts.accepted, accounts.committed) == (Decimal("0.01"), Decimal("0.01"))
+    accounts.revoke("agreement-a")
+    assert (accounts.accepted, accounts.committed) == (0, before)
+    accounts.invoice("agreement-a", Decimal("0.02"))
+    accounts.revoke("agreement-a")  # a later failure, for example of a debit note, changes nothing
+    assert accounts.accepted == accounts.ledger.spent() == Decimal("0.02")

@@ -1,19 +1,26 @@
-"""Ends the agreements that a killed process left open, and pays for the work that was done under them."""
+"""Settles bills, also of agreements that a killed process left open; finds out which of them the daemon has paid."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from requestor.errors import GolemError
 from requestor.golem.wallet import Wallet
 from requestor.money import Accounts, Price
+from requestor.records import Ledger
 
 PATIENCE = 15.0  # seconds to wait for the invoices; later ones are taken when the run is resumed next
+
+LEAST_PAYMENT_VARIABLE = "MIN_PAYMENT_AMOUNT_GLM"
+"""A variable of yagna's from March 2026 on: it never sends what it owes to one provider if that is not more
+(core/payment/src/batch.rs). Its REST interface does not tell which bills these are: they stay accepted."""
 
 logger = logging.getLogger(__name__)
 
@@ -103,3 +110,40 @@ async def reject_invoice(wallet: Wallet, accounts: Accounts, agreement: str, inv
     except GolemError as error:  # the invoice is not paid in this case either
         logger.warning("the daemon did not take the rejection: %s", error)
     accounts.reject_invoice(agreement, amount, reason)
+
+
+async def note_payments(wallet: Wallet, ledger: Ledger, environment: Mapping[str, str] = os.environ) -> None:
+    """Writes into the ledger which of its accepted invoices are paid, and which are too small to be sent.
+
+    Args:
+        wallet: the daemon.
+        ledger: the ledger of a run.
+        environment: names the least amount that the daemon sends, if it is the daemon's environment, too.
+
+    Raises the errors of `Wallet`.
+    """
+    unpaid = ledger.unpaid_invoices()
+    if not unpaid:
+        return
+    states = {str(invoice["agreementId"]): str(invoice["status"]) for invoice in await wallet.invoices()}
+    for agreement, (_, amount) in unpaid.items():
+        if states.get(agreement) == "SETTLED":
+            ledger.record("paid", agreement=agreement, amount=amount)
+    waiting = {agreement: bill for agreement, bill in unpaid.items() if states.get(agreement) == "ACCEPTED"}
+    owed: dict[str, Decimal] = {}
+    for provider, amount in waiting.values():
+        owed[provider] = owed.get(provider, Decimal(0)) + amount
+    least = least_payment(environment)
+    known = ledger.too_small()
+    for agreement, (provider, amount) in waiting.items():
+        if agreement not in known and 0 < owed[provider] <= least:
+            ledger.record("too_small", agreement=agreement, amount=amount)
+
+
+def least_payment(environment: Mapping[str, str]) -> Decimal:
+    """Returns the GLM up to which the daemon pays nothing, as far as the environment tells; 0 if it pays everything."""
+    try:
+        amount = Decimal(environment.get(LEAST_PAYMENT_VARIABLE, "0"))
+    except InvalidOperation:
+        return Decimal(0)  # yagna ignores such a value, too
+    return amount if amount.is_finite() else Decimal(0)
