@@ -14,6 +14,7 @@ from requestor.errors import ImageMismatch
 from requestor.planning import upload_seconds
 
 ATTEMPTS = 3  # number of failed attempts at one task after which the task has failed
+MISHAPS = 6  # number of attempts at one task that this machine or its daemon failed after which it has failed, too
 STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
 TASKS_A_STRIKE = 5  # number of tasks with a result that outweigh another failed one
 DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for this time and at least one provider is banned
@@ -173,7 +174,7 @@ class Board:
         Args:
             task: the task.
             reason: the failure of this machine for which it was not done, which ends the task when it has happened
-                `ATTEMPTS` times; None if it was not done for lack of money, or because its worker was stopped.
+                `MISHAPS` times; None if it was not done for lack of money, or because its worker was stopped.
         """
         job_id = task.job.job_id
         self.at_work.pop(job_id, None)
@@ -182,7 +183,7 @@ class Board:
         if reason is not None:
             self._errors.setdefault(job_id, reason)
             self._mishaps[job_id] = self._mishaps.get(job_id, 0) + 1
-        if self._mishaps.get(job_id, 0) >= ATTEMPTS:
+        if self._mishaps.get(job_id, 0) >= MISHAPS:
             self._outcomes.put_nowait(Outcome(task, None, error=self._errors[job_id]))
         else:
             self._pending.append(task)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from requestor.golem.reservation import LONGEST_AGREEMENT, LONGEST_TASK, Reservation, agreements_for
     from requestor.golem.retrying import (
         PATIENCE,
+        REQUEST_ATTEMPTS,
         Trouble,
         about_provider,
         growing_pauses,
@@ -49,6 +50,7 @@ else:
                 "DEFAULT_NETWORK",
                 "DEFAULT_SUBNET",
                 "PAYMENT_DRIVER",
+                "REQUEST_ATTEMPTS",
                 "TOKEN_OF_NETWORK",
                 "chosen_network",
                 "chosen_subnet",
@@ -62,6 +64,7 @@ else:
             "reservation": ["LONGEST_AGREEMENT", "LONGEST_TASK", "Reservation", "agreements_for"],
             "retrying": [
                 "PATIENCE",
+                "REQUEST_ATTEMPTS",
                 "Trouble",
                 "about_provider",
                 "growing_pauses",
@@ -81,6 +84,7 @@ __all__ = [
     "LONGEST_TASK",
     "PATIENCE",
     "PAYMENT_DRIVER",
+    "REQUEST_ATTEMPTS",
     "SHOWN_ID_LENGTH",
     "TOKEN_OF_NETWORK",
     "DaemonClient",

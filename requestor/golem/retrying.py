@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 _Failure = TypeVar("_Failure", bound=Exception)
 
 PATIENCE = 75.0  # seconds for which an absent daemon is waited for: one that is restarted is back within a minute
-ATTEMPTS = 7  # number of attempts at a request that the daemon answers with an error of its own
+REQUEST_ATTEMPTS = 7  # number of attempts at a request that the daemon answers with an error of its own
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
 
 _UNTOUCHED = (429, 503)
@@ -129,8 +129,8 @@ async def repeat_request(
         path: path of the URL, without the query.
         send: sends the request once.
         trouble_of: returns the trouble that a failure of `send` means; None if the failure is final.
-        patience: seconds after which an absent daemon is given up, provided that `ATTEMPTS` were made; 0 makes a
-            single attempt.
+        patience: seconds after which an absent daemon is given up, provided that `REQUEST_ATTEMPTS` were made; 0 makes
+            a single attempt.
         sleep: waits for some seconds.
         clock: returns the time in seconds.
 
@@ -146,7 +146,7 @@ async def repeat_request(
             if trouble is None or not may_repeat(method, path, trouble) or not patience:
                 raise
             tired = trouble is Trouble.ERROR or clock() - begun >= patience
-            if attempt >= ATTEMPTS and tired:
+            if attempt >= REQUEST_ATTEMPTS and tired:
                 raise
             logger.info("%s %s is sent again in %.2g s: %s", method, path, pause, error or type(error).__name__)
         await sleep(pause)

@@ -18,9 +18,9 @@ from yapapi.payload import Payload
 from yapapi.props.builder import DemandBuilder
 from yapapi.rest.market import Agreement, Subscription
 
-from requestor.backends.market.failures import in_words
+from requestor.backends.market.failures import in_words, trouble_of
 from requestor.backends.market.yapapi_private import close_subscription, extend_job, reason_of, watch_jobs
-from requestor.golem import PATIENCE, growing_pauses, property_names
+from requestor.golem import PATIENCE, REQUEST_ATTEMPTS, Trouble, growing_pauses, property_names
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class MarketDemand:
         self._subscription: Subscription | None = None
         self._published = time.monotonic()
         self._failing_since: float | None = None
+        self._failures = 0  # since the demand was published last
         self._first_failure: Exception | None = None
         self._pauses = growing_pauses(1.0, 2.0, 10.0)
         watch_jobs(golem, self._begin, self._after_failure)
@@ -67,18 +68,24 @@ class MarketDemand:
             self._subscription = event.subscription
             self._published = time.monotonic()
             self._failing_since = self._first_failure = None
+            self._failures = 0
             self._pauses = growing_pauses(1.0, 2.0, 10.0)
 
     def _begin(self, job: Any) -> None:
         self._job = job
 
     async def _after_failure(self, error: Exception) -> None:
-        """Waits before the demand is published again. Raises the first failure if it has failed for too long."""
+        """Waits before the demand is published again. Raises the first failure if it has failed for too long.
+
+        A daemon that hangs takes much time for one failure: it is absent if it has failed several times.
+        """
         now = time.monotonic()
+        self._failures += 1
         if self._failing_since is None:
             self._failing_since, self._first_failure = now, error
         logger.warning("the market could not be asked: %s", in_words(error))
-        if now - self._failing_since > PATIENCE:
+        absent = trouble_of(error) is Trouble.UNTOUCHED
+        if (absent or self._failures >= REQUEST_ATTEMPTS) and now - self._failing_since > PATIENCE:
             raise self._first_failure or error
         await asyncio.sleep(next(self._pauses))
 

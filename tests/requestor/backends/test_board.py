@@ -6,7 +6,7 @@ import pytest
 from nima.wire.jobs import PROTOCOL, Job
 from requestor.backends import board as board_module
 from requestor.backends.base import Outcome, Provider, Task
-from requestor.backends.board import ATTEMPTS, SHORTEST_STAY, STRIKES, TASKS_A_STRIKE, Board
+from requestor.backends.board import ATTEMPTS, MISHAPS, SHORTEST_STAY, STRIKES, TASKS_A_STRIKE, Board
 from requestor.errors import ImageMismatch
 
 FOX, OWL = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl")
@@ -306,7 +306,7 @@ def test_our_own_failures_blame_nobody_and_end_a_task_with_the_first_reason() ->
         board = Board()
         running = asyncio.create_task(collect(board, [task("a")], 5.0))
         await asyncio.sleep(0)
-        for reason in ("the file server failed", "the disk is full", "the daemon is away"):
+        for reason in ["the file server failed", "the disk is full"] + (MISHAPS - 2) * ["the daemon is away"]:
             taken = board.take(FOX, ())
             assert taken is not None
             board.give_back(taken, reason)

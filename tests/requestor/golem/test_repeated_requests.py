@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from requestor.golem.retrying import ATTEMPTS, PATIENCE, Trouble, repeat_request, trouble_of_status
+from requestor.golem.retrying import PATIENCE, REQUEST_ATTEMPTS, Trouble, repeat_request, trouble_of_status
 
 
 class Failed(Exception):
@@ -56,7 +56,7 @@ def test_an_error_of_the_daemon_itself_is_believed_after_some_attempts() -> None
     daemon = Daemon(*[Trouble.ERROR] * 1000)
     with pytest.raises(Failed):
         daemon.ask()
-    assert daemon.asked == ATTEMPTS
+    assert daemon.asked == REQUEST_ATTEMPTS
 
 
 @pytest.mark.parametrize("path", ["/demands", "/agreements", "/agreements/1/confirm", "/activity", "/activity/1/exec"])

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.golem
 MOMENTS = ("before hiring", "sending files", "computing", "fetching", "collecting bills")
 EVERY: list[tuple[str, float | None]] = [(moment, away) for moment in MOMENTS for away in (45, None)]
 CASES = EVERY if os.environ.get("NIMA_GOLEM_EVERY_FAILURE") else [("computing", 3.0)]
+LIMIT = 900  # seconds
 
 
 def reached(moment: str, run_dir: Path, devnet: Devnet) -> bool:
@@ -53,7 +55,11 @@ async def start(devnet: Devnet, ava: Path, run_dir: Path) -> asyncio.subprocess.
 
 async def end(process: asyncio.subprocess.Process) -> str:
     """Waits for the end of a run; returns what it wrote to stderr."""
-    _, stderr = await asyncio.wait_for(process.communicate(), 600)
+    try:
+        _, stderr = await asyncio.wait_for(process.communicate(), LIMIT / 2)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
     assert b"Traceback" not in stderr, stderr.decode()
     return stderr.decode()
 
@@ -88,6 +94,7 @@ async def lose_the_daemon(moment: str, away: float | None, ava: Path, run_dir: P
         assert before - after == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
 
 
+@pytest.mark.timeout(LIMIT)
 @pytest.mark.usefixtures("chain_programs")
 @pytest.mark.parametrize(("moment", "away"), CASES)
 def test_a_run_survives_its_daemon(moment: str, away: float | None, tmp_path: Path) -> None:
