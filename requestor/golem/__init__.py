@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from requestor.golem.retrying import (
         PATIENCE,
         REQUEST_ATTEMPTS,
+        Absence,
         Trouble,
         about_provider,
         growing_pauses,
@@ -63,6 +64,7 @@ else:
             "provider_name": ["SHOWN_ID_LENGTH", "display_name"],
             "reservation": ["LONGEST_AGREEMENT", "LONGEST_TASK", "Reservation", "agreements_for"],
             "retrying": [
+                "Absence",
                 "PATIENCE",
                 "REQUEST_ATTEMPTS",
                 "Trouble",
@@ -87,6 +89,7 @@ __all__ = [
     "REQUEST_ATTEMPTS",
     "SHOWN_ID_LENGTH",
     "TOKEN_OF_NETWORK",
+    "Absence",
     "DaemonClient",
     "GolemConnection",
     "Leftover",

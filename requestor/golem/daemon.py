@@ -12,7 +12,7 @@ import aiohttp
 
 from nima.safe_io import one_line
 from requestor.errors import AppKeyMissing, DaemonRefused, DaemonUnreachable
-from requestor.golem.retrying import Trouble, repeat_request, trouble_of_error, trouble_of_status
+from requestor.golem.retrying import Absence, Trouble, repeat_request, trouble_of_error, trouble_of_status
 
 _Client = TypeVar("_Client", bound="DaemonClient")
 _CONNECT_SECONDS = 5.0
@@ -37,6 +37,7 @@ class DaemonClient:
         self._app_key = app_key
         self.patience = patience
         self._answered = False
+        self._absence = Absence()
         self._seconds = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
         self._session: aiohttp.ClientSession | None = None
@@ -81,6 +82,7 @@ class DaemonClient:
             lambda: self._send(method, path, body, query),
             self.trouble_of,
             self.patience if patience is None else patience,
+            absence=self._absence,
         )
 
     def trouble_of(self, error: Exception) -> Trouble | None:

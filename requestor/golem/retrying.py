@@ -113,6 +113,16 @@ def may_repeat(method: str, path: str, trouble: Trouble) -> bool:
     return _HARMLESS_POSTS.search(path) is not None
 
 
+class Absence:
+    """Knows since when nothing listens at a daemon's address, so that only the first of many requests waits for it.
+
+    since: time on the clock of `repeat_request`, in seconds; None while the daemon is there.
+    """
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+
 async def repeat_request(
     method: str,
     path: str,
@@ -121,6 +131,7 @@ async def repeat_request(
     patience: float = PATIENCE,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
+    absence: Absence | None = None,
 ) -> _Result:
     """Sends a request until it succeeds, or fails for good; returns its result.
 
@@ -133,20 +144,29 @@ async def repeat_request(
             a single attempt.
         sleep: waits for some seconds.
         clock: returns the time in seconds.
+        absence: shared by all requests to one daemon; the daemon is given up if it is absent for longer than
+            `patience`, however new the request is. None for a request of its own.
 
     Raises:
         Exception: the failure of the last attempt.
     """
-    begun = clock()
+    begun, absence = clock(), absence or Absence()
     for attempt, pause in enumerate(growing_pauses(FIRST_PAUSE, 2.0, LONGEST_PAUSE), 1):
         try:
-            return await send()
+            result = await send()
+            absence.since = None
+            return result
         except Exception as error:
             trouble = trouble_of(error)
+            if trouble is Trouble.UNTOUCHED:
+                absence.since = clock() if absence.since is None else absence.since
+            elif trouble is not Trouble.AWAY:
+                absence.since = None
             if trouble is None or not may_repeat(method, path, trouble) or not patience:
                 raise
             tired = trouble is Trouble.ERROR or clock() - begun >= patience
-            if attempt >= REQUEST_ATTEMPTS and tired:
+            gone = absence.since is not None and absence.since < begun and clock() - absence.since >= patience
+            if gone or (attempt >= REQUEST_ATTEMPTS and tired):
                 raise
             logger.info("%s %s is sent again in %.2g s: %s", method, path, pause, error or type(error).__name__)
         await sleep(pause)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from requestor.golem import Trouble, property_names, repeat_request
+from requestor.golem import Absence, Trouble, property_names, repeat_request
 
 if TYPE_CHECKING:
     from yapapi import Golem, WorkContext
@@ -81,20 +81,22 @@ def send_patiently(golem: Golem, trouble_of: Callable[[Exception], Trouble | Non
         golem: yapapi's Golem, which is not started yet.
         trouble_of: returns the trouble that an exception of yapapi's REST clients means; None if it is final.
     """
-    configuration = cast(Any, golem._engine)._api_config
+    configuration, absence = cast(Any, golem._engine)._api_config, Absence()
     for name in ("market", "payment", "activity"):
         make = getattr(configuration, name)
-        setattr(configuration, name, partial(_patient_client, make, trouble_of))
+        setattr(configuration, name, partial(_patient_client, make, trouble_of, absence))
 
 
-def _patient_client(make: Callable[[], Any], trouble_of: Callable[[Exception], Trouble | None]) -> Any:
+def _patient_client(
+    make: Callable[[], Any], trouble_of: Callable[[Exception], Trouble | None], absence: Absence
+) -> Any:
     client = make()
     send = client.rest_client.request
 
     async def request(method: str, url: str, **options: Any) -> Any:
         path = urlsplit(url).path
         options["_request_timeout"] = options.get("_request_timeout") or _time_limit(method, path)
-        return await repeat_request(method, path, lambda: send(method, url, **options), trouble_of)
+        return await repeat_request(method, path, lambda: send(method, url, **options), trouble_of, absence=absence)
 
     client.rest_client.request = request
     return client

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from requestor.golem.retrying import PATIENCE, REQUEST_ATTEMPTS, Trouble, repeat_request, trouble_of_status
+from requestor.golem.retrying import PATIENCE, REQUEST_ATTEMPTS, Absence, Trouble, repeat_request, trouble_of_status
 
 
 class Failed(Exception):
@@ -21,6 +21,7 @@ class Daemon:
         self._troubles = list(troubles)
         self.asked = 0
         self.now = 0.0
+        self.absence = Absence()
 
     async def send(self) -> str:
         self.asked += 1
@@ -34,7 +35,7 @@ class Daemon:
     def ask(self, method: str = "GET", path: str = "/me", patience: float = PATIENCE) -> str:
         trouble_of = lambda error: error.trouble  # noqa: E731
         return asyncio.run(
-            repeat_request(method, path, self.send, trouble_of, patience, self.sleep, clock=lambda: self.now)
+            repeat_request(method, path, self.send, trouble_of, patience, self.sleep, lambda: self.now, self.absence)
         )
 
 
@@ -50,6 +51,20 @@ def test_a_daemon_that_is_back_within_a_minute_is_waited_for() -> None:
     with pytest.raises(Failed):
         daemon.ask()
     assert 60 < daemon.now < 90
+
+
+def test_only_the_first_of_many_requests_waits_for_an_absent_daemon() -> None:
+    daemon = Daemon(*[Trouble.UNTOUCHED] * 1000)
+    with pytest.raises(Failed):
+        daemon.ask()
+    waited, asked = daemon.now, daemon.asked
+    with pytest.raises(Failed):
+        daemon.ask()
+    assert (daemon.now, daemon.asked) == (waited, asked + 1)
+    daemon._troubles = []  # it is back
+    assert daemon.ask() == "answer"
+    daemon._troubles = [Trouble.UNTOUCHED] * 5
+    assert daemon.ask() == "answer", "the next absence is waited for"
 
 
 def test_an_error_of_the_daemon_itself_is_believed_after_some_attempts() -> None:

@@ -1,17 +1,14 @@
-"""Signals to the whole process group of a command that hires: it ends cleanly, and no provider is blamed."""
+"""Ctrl-C, a closed terminal and SIGTERM for every command that hires: it ends cleanly, and no provider is blamed."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from allocations import open_allocations
 from ava_folder import make_ava_folder
+from pseudo_terminal import PseudoTerminal
 
 from nima.model import checkpoint
 from nima.model.network import initial_model
@@ -22,37 +19,55 @@ pytestmark = pytest.mark.golem
 
 TRAIN = ["train", "--ava", "ava", "--budget", "2GLM", "--strategy", "embed", "--run-dir", "runs/it"]
 EVALUATE = ["evaluate", "--model", "m.safetensors", "--ava", "ava", "--backend", "golem", "--budget", "1GLM"]
+ENDING = "Ending the agreements and waiting for the bills."
+KEPT = "The run is stopped; the same command goes on from there."
 
 
 @pytest.mark.parametrize(
-    ("command", "number"), [(TRAIN, signal.SIGINT), (TRAIN, signal.SIGHUP), (EVALUATE, signal.SIGTERM)]
-)
-def test_a_signal_to_the_group_ends_agreements_and_blames_nobody(
-    command: list[str], number: signal.Signals, tmp_path: Path, devnet: Devnet
+    ("command", "way", "said"),
+    [
+        (TRAIN, "Ctrl-C", ["Stopping after the features that come in next.", "Stopped with the features of"]),
+        (TRAIN, "Ctrl-C twice", ["Press Ctrl-C again to stop now.", ENDING, KEPT]),
+        (TRAIN, "closed", []),  # nobody reads it
+        (EVALUATE, "Ctrl-C", [ENDING, "The evaluation is stopped; its payments are in runs/evaluate-"]),
+        (EVALUATE, "SIGTERM", [ENDING, "The evaluation is stopped; its payments are in runs/evaluate-"]),
+    ],
+)  # fmt: skip
+def test_a_command_that_hires_ends_its_agreements_and_blames_nobody(
+    command: list[str], way: str, said: list[str], tmp_path: Path, devnet: Devnet
 ) -> None:
     make_ava_folder(tmp_path / "ava")
     checkpoint.save(tmp_path / "m.safetensors", initial_model("mobilenet_v3_small", None, seed=1), {})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "requestor.commands.main", *command],
-        cwd=tmp_path,
-        env=os.environ | devnet.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 150
-    while not (begun := [path for path in tmp_path.glob("runs/*/ledger.jsonl") if '"promise"' in path.read_text()]):
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)  # files are being fetched
-    os.killpg(process.pid, number)
-    _, stderr = process.communicate(timeout=150)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
-    ledger = Ledger(begun[0])
+    with PseudoTerminal.running(command, tmp_path, devnet.environment()) as terminal:
+        folder = wait_for_a_task(tmp_path, terminal)
+        time.sleep(0.5)  # files are being fetched
+        if way == "closed":
+            terminal.close()
+        elif way == "SIGTERM":
+            terminal.process.terminate()
+        else:
+            terminal.press_ctrl_c()
+            if way == "Ctrl-C twice":
+                terminal.wait_for("Press Ctrl-C again")
+                terminal.press_ctrl_c()
+        assert terminal.exit_code() == 130, terminal.shown
+        shown = " ".join(terminal.shown.split())
+    assert "Traceback" not in shown
+    assert [text for text in said if text not in shown] == [], shown
+    ledger = Ledger(folder / "ledger.jsonl")
     blamed = [entry for entry in ledger.entries() if entry["event"] == "task" and not entry["ok"]]
-    assert blamed == [], (begun[0].parent / "log.txt").read_text()[-4000:]
+    assert blamed == [], (folder / "log.txt").read_text()[-4000:]
     assert ledger.open_agreements() == []
     assert open_allocations(devnet) == []
+
+
+def wait_for_a_task(folder: Path, terminal: PseudoTerminal) -> Path:
+    """Waits until a command in `folder` gives a provider a task; returns the folder of its run."""
+    deadline = time.monotonic() + 150
+    while True:
+        for ledger in folder.glob("runs/*/ledger.jsonl"):
+            if '"promise"' in ledger.read_text():
+                return ledger.parent
+        assert terminal.process.poll() is None, terminal.shown
+        assert time.monotonic() < deadline, terminal.shown
+        time.sleep(0.05)
