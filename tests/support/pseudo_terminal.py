@@ -62,8 +62,8 @@ class PseudoTerminal:
         """Waits until a text was written."""
         deadline = time.monotonic() + seconds
         while text not in self.shown:
-            assert self.process.poll() is None, self.shown
-            assert time.monotonic() < deadline, self.shown
+            assert self.process.poll() is None, self.shown[-2000:]
+            assert time.monotonic() < deadline, self.shown[-2000:]
             time.sleep(0.02)
 
     def press_ctrl_c(self) -> None:
