@@ -51,7 +51,7 @@ class Rule:
     """Lets requests fail.
 
     Attributes:
-        method: HTTP method.
+        method: HTTP method; empty for any.
         path: regular expression, found anywhere in the path.
         way: `late` has the daemon carry out the request, and loses its answer.
         times: number of requests that fail.
@@ -68,7 +68,9 @@ class Rule:
 
     def applies(self, request: web.Request) -> bool:
         """Returns True if a request must fail; counts it."""
-        if request.method != self.method or not re.search(self.path, request.path) or self.hits >= self.times:
+        if self.method not in ("", request.method) or not re.search(self.path, request.path):
+            return False
+        if self.hits >= self.times:
             return False
         if self.skip > 0:
             self.skip -= 1

@@ -1,7 +1,8 @@
 """A daemon whose requests fail: the run goes on, ends with its model, pays once, and leaves nothing open.
 
 Every kind of request fails in one run. Usually one way is tried, in which the daemon carries out the request and its
-answer is lost; with NIMA_GOLEM_EVERY_FAILURE=1 in the environment, all ways are, once and five times.
+answer is lost; with NIMA_GOLEM_EVERY_FAILURE=1 in the environment, all ways are, once and five times, and several
+kinds one after another.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ from requestor.records.ledger import Ledger
 pytestmark = pytest.mark.golem
 
 EVERY: list[tuple[Way, int]] = [(way, times) for way in WAYS for times in (1, 5)]
-CASES = EVERY if os.environ.get("NIMA_GOLEM_EVERY_FAILURE") else [EVERY[EVERY.index(("late", 1))]]
+EVERYTHING = bool(os.environ.get("NIMA_GOLEM_EVERY_FAILURE"))
+CASES = EVERY if EVERYTHING else [EVERY[EVERY.index(("late", 1))]]
+APIS = "/(market|payment|activity)-api/"
+MIXED = {  # requests of several kinds that fail one after another, after some that succeed
+    "events of the demand": [Rule("GET", "/demands/[^/]+/events$", "error")],
+    "too many requests": [Rule("", APIS, "busy", 4, skip=6)],
+    "a proxy": [Rule("", APIS, "bad gateway", 6, skip=8)],
+    "bills": [Rule("GET", "/debitNoteEvents$", "error", 2), Rule("GET", "/invoiceEvents$", "error", 2)],
+    "an activity": [Rule("POST", "/activity-api/v1/activity$", "error")],
+}
 LIMIT = 1800  # seconds; five requests of each kind that hang take long
 
 
@@ -54,9 +64,24 @@ async def train(devnet: Devnet, rules: list[Rule], ava: Path, run_dir: Path) -> 
 @pytest.mark.usefixtures("chain_programs")
 @pytest.mark.parametrize(("way", "times"), CASES)
 def test_each_kind_of_request_fails(way: Way, times: int, tmp_path: Path, devnet: Devnet) -> None:
+    rules = [Rule(method, path, way, times) for method, path in REQUESTS]
+    survives(rules, tmp_path, devnet)
+    assert sum(rule.hits for rule in rules) > len(rules) // 2
+
+
+@pytest.mark.usefixtures("chain_programs")
+@pytest.mark.skipif(not EVERYTHING, reason="is tried with NIMA_GOLEM_EVERY_FAILURE=1")
+@pytest.mark.timeout(LIMIT + 120)
+@pytest.mark.parametrize("what", MIXED)
+def test_requests_of_several_kinds_fail(what: str, tmp_path: Path, devnet: Devnet) -> None:
+    survives(MIXED[what], tmp_path, devnet)
+    assert all(rule.hits for rule in MIXED[what])
+
+
+def survives(rules: list[Rule], tmp_path: Path, devnet: Devnet) -> None:
+    """Trains while requests fail; checks that the run ends with its model, pays once, and leaves nothing open."""
     asyncio.run(settle_bills(devnet, 60))  # pays the debts of earlier tests
     before = asyncio.run(requestor_wallet(devnet))
-    rules = [Rule(method, path, way, times) for method, path in REQUESTS]
     ava, run_dir = make_ava_folder(tmp_path / "ava"), tmp_path / "run"
     code, stderr = asyncio.run(train(devnet, rules, ava, run_dir))
     assert code == 0, stderr
@@ -65,4 +90,3 @@ def test_each_kind_of_request_fails(way: Way, times: int, tmp_path: Path, devnet
     left_the_wallet = before - asyncio.run(requestor_wallet(devnet))
     assert left_the_wallet == Ledger(run_dir / "ledger.jsonl").spent()
     assert left_the_wallet == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
-    assert sum(rule.hits for rule in rules) > len(rules) // 2
