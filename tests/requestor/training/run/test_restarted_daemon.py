@@ -64,6 +64,23 @@ async def end(process: asyncio.subprocess.Process) -> str:
     return stderr.decode()
 
 
+async def paid_in_the_end(devnet: Devnet, run_dir: Path) -> Decimal:
+    """Asks `runs show` until the daemon has paid all accepted bills; returns the GLM that it says are paid."""
+    for _ in range(10):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "requestor.commands.main", "runs", "show", str(run_dir)),
+            env=os.environ | devnet.environment(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        stdout, _ = await process.communicate()
+        ledger = Ledger(run_dir / "ledger.jsonl")
+        if not ledger.unpaid_invoices():
+            assert b"GLM of it are paid by now" in stdout
+            break
+        await asyncio.sleep(1)
+    return sum((receipt.settled_glm for receipt in ledger.receipts()), Decimal(0))
+
+
 async def lose_the_daemon(moment: str, away: float | None, ava: Path, run_dir: Path) -> None:
     """Kills the daemon at a moment; starts it again after `away` seconds, or with None after the end of the run."""
     async with restartable_devnet("restarted") as (devnet, daemon):
@@ -91,6 +108,7 @@ async def lose_the_daemon(moment: str, away: float | None, ava: Path, run_dir: P
         assert before is not None
         assert after is not None
         assert before - after == Ledger(run_dir / "ledger.jsonl").spent()
+        assert await paid_in_the_end(devnet, run_dir) == before - after
         assert before - after == Decimal(json.loads((run_dir / "receipt.json").read_text())["spent_glm"])
 
 
