@@ -26,7 +26,7 @@ KEPT = "The run is stopped; the same command goes on from there."
 @pytest.mark.parametrize(
     ("command", "way", "said"),
     [
-        (TRAIN, "Ctrl-C", ["Stopping after the features that come in next.", "Stopped with the features of"]),
+        (TRAIN, "Ctrl-C", ["Stopping after the features that come in next.", "the same command goes on from there."]),
         (TRAIN, "Ctrl-C twice", ["Press Ctrl-C again to stop now.", ENDING, KEPT]),
         (TRAIN, "closed", []),  # nobody reads it
         (EVALUATE, "Ctrl-C", [ENDING, "The evaluation is stopped; its payments are in runs/evaluate-"]),
