@@ -38,6 +38,7 @@ async def run_until_stopped(
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
     asked, ending = False, False
+    shown_on = [stream for stream in (0, 1, 2) if os.isatty(stream)]  # asked now, as a closed terminal is none
 
     def end() -> None:
         nonlocal ending
@@ -57,7 +58,7 @@ async def run_until_stopped(
             click.echo(f"Stopping after {part}. Press Ctrl-C again to stop now.", err=True)
 
     def hang_up() -> None:
-        _forget_terminal()
+        _forget_terminal(shown_on)
         end()
 
     handlers = {signal.SIGINT: interrupt, signal.SIGTERM: end, signal.SIGHUP: hang_up}
@@ -72,11 +73,10 @@ async def run_until_stopped(
             loop.remove_signal_handler(number)
 
 
-def _forget_terminal() -> None:
+def _forget_terminal(streams: list[int]) -> None:
     """Writes nothing to a terminal any more: it is closed, and every further line would be an error."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            if os.isatty(stream):
-                os.dup2(nowhere, stream)
+        for stream in streams:
+            os.dup2(nowhere, stream)
         os.close(nowhere)

@@ -35,12 +35,16 @@ class PseudoTerminal:
     @classmethod
     @contextmanager
     def running(
-        cls, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+        cls,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = COMMAND,
     ) -> Iterator[PseudoTerminal]:
-        """Runs `nima-golem` with these arguments in a folder; kills it at the end if it still runs."""
+        """Runs `nima-golem`, or another program, with arguments in a folder; kills it at the end if it still runs."""
         keyboard, screen = pty.openpty()
         process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=folder, env={**os.environ, **(environment or {})},
+            [*program, *arguments], cwd=folder, env={**os.environ, **(environment or {})},
             stdin=screen, stdout=screen, stderr=screen, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip

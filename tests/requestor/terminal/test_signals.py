@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pseudo_terminal import PseudoTerminal
 
 PROGRAM = """
 import asyncio
@@ -59,6 +61,18 @@ def test_ctrl_c_finishes_the_part_that_is_worth_waiting_for() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_the_work_which_cleans_up(number: signal.Signals) -> None:
     assert run("this round", number).splitlines() == ["Cleaning up.", "cleaned up", "All is kept."]
+
+
+def test_a_closed_terminal_ends_the_work_which_cleans_up_and_writes_nowhere(tmp_path: Path) -> None:
+    program = PROGRAM.replace("PART", "None").replace(
+        'print("cleaned up"', 'Path("cleaned").touch(); print("cleaned up"'
+    )
+    (tmp_path / "work.py").write_text(f"from pathlib import Path\n{program}")
+    with PseudoTerminal.running([], tmp_path, program=[sys.executable, "work.py"]) as terminal:
+        terminal.wait_for("begun")
+        terminal.close()
+        assert terminal.exit_code(30) == 0
+    assert (tmp_path / "cleaned").exists()
 
 
 def test_ctrl_c_ends_work_that_has_no_such_part() -> None:
