@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Feeds broken files and messages to every reader of strangers' bytes, and reports errors that are not its own.
 
-    python scripts/fuzzing/readers.py [--seconds 60] [--reader NAME] [--seed 0]
+    python -m scripts.fuzzing.readers [--seconds 60] [--reader NAME] [--seed 0]
 
-Each reader starts from inputs that it accepts, which are changed at random: bytes are flipped, cut out, repeated,
-inserted and replaced. An input whose error is not one of the reader's own is written to `tests/data/fuzzing`, where
-`tests/scripts/test_fuzzing.py` reads all inputs again.
+Each reader starts from inputs that it accepts, which are changed at random (`changes.py`): their bytes, or the values
+in them. An input whose error is not one of the reader's own, or that takes more than ten seconds to read, is written to
+`tests/data/fuzzing`, where `tests/scripts/test_fuzzing.py` reads all inputs again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -40,12 +41,22 @@ from nima.wire import (
 )
 from requestor.errors import RequestorError
 from requestor.golem.bus import flexbuffers, packets
-from requestor.image import read_image
+from requestor.image import read_image, write_image
 from requestor.records import Ledger
+from scripts.fuzzing.changes import (
+    FLEXBUFFERS,
+    IMAGE,
+    JSON,
+    JSON_LINES,
+    SAFETENSORS,
+    Format,
+    changed_bytes,
+    changed_values,
+)
 
 CORPUS = Path(__file__).resolve().parents[2] / "tests" / "data" / "fuzzing"
 _OWN_ERRORS = (NimaError, RequestorError, flexbuffers.FlexBufferError, packets.ProtocolError)
-_PIECES = (b"\0", b"\xff\xff\xff\xff", b"[" * 2000, b'{"a":1,"a":2}', b"NaN", b"-1", b"1e999", b"\x1b[2J", b"9" * 5000)
+_SLOW = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -54,10 +65,12 @@ class Reader:
 
     read: reads bytes; errors of this program are what it should raise for broken ones.
     seeds: inputs that it accepts.
+    form: takes such an input apart into values; None if only its bytes can be changed.
     """
 
     read: Callable[[bytes], object]
     seeds: Sequence[bytes]
+    form: Format | None = None
 
 
 def readers(folder: Path) -> dict[str, Reader]:
@@ -86,6 +99,12 @@ def readers(folder: Path) -> dict[str, Reader]:
         path.unlink(missing_ok=True)
         write_rating(path, 4)
 
+    def write_golem_image(path: Path) -> None:
+        squashfs = folder / "squashfs"
+        squashfs.write_bytes(struct.pack("<4s16xH6xHH8xQ48x", b"hsqs", 4, 4, 0, 100).ljust(100, b"\0"))
+        config = {"Env": ["A=b"], "Volumes": {"/golem/work": {}}, "Labels": {"a": "b"}, "StopTimeout": 1, "User": "0:0"}
+        write_image(squashfs, config, path)
+
     model = initial_model("mobilenet_v3_small", None, seed=0)
     checkpoint.save(path, model, {"name": "seed", "split": {"name": "a", "hash": "b"}, "metrics": {"n": 3}})
     saved = path.read_bytes()
@@ -96,48 +115,43 @@ def readers(folder: Path) -> dict[str, Reader]:
     features = [np.zeros((3, 4), np.float16)]
     message = {"chunk": {"offset": 5, "content": b"abc"}, "list": [1, -1, 2.5, None, True, "text"]}
     return {
-        "flexbuffers": Reader(flexbuffers.decode, [flexbuffers.encode(message)]),
+        "flexbuffers": Reader(flexbuffers.decode, [flexbuffers.encode(message)], FLEXBUFFERS),
         "packets": Reader(packets.decode, [packets.encode(packets.CallRequest("a", "/b", "c", b"data"))[4:]]),
-        "result": Reader(lambda content: JobResult.from_json(content.decode(errors="replace")), [result.encode()]),
-        "model header": Reader(from_file(checkpoint.read_metadata), [header]),
+        "result": Reader(
+            lambda content: JobResult.from_json(content.decode(errors="replace")), [result.encode()], JSON
+        ),
+        "model header": Reader(from_file(checkpoint.read_metadata), [header], SAFETENSORS),
         "update": Reader(
             from_file(lambda file: decode_update(file, schema_of(tensors))),
             [written(lambda file: encode_update(file, tensors, trained, seed=0))],
+            SAFETENSORS,
         ),
         "features": Reader(
             from_file(lambda file: decode_features(file, ids, 4)),
             [written(lambda file: encode_features(file, ids, features))],
+            SAFETENSORS,
         ),
         "predictions": Reader(
             from_file(lambda file: decode_predictions(file, ids)),
             [written(lambda file: encode_predictions(file, ids, np.full((3, 10), 0.1, np.float32)))],
+            SAFETENSORS,
         ),
         "ratings": Reader(from_file(read_ratings), [row]),
         "prediction table": Reader(from_file(read_prediction_table), [table.encode()]),
         "sidecar": Reader(from_file(lambda file: write_rating(file, 3, True)), [written(write_sidecar)]),
-        "ledger": Reader(from_file(lambda file: Ledger(file).receipts()), [written(write_ledger)]),
-        "image": Reader(from_file(read_image), [b"hsqs" + bytes(200)]),
+        "ledger": Reader(from_file(lambda file: Ledger(file).receipts()), [written(write_ledger)], JSON_LINES),
+        "image": Reader(from_file(read_image), [written(write_golem_image)], IMAGE),
     }
 
 
-def changed(seed: bytes, dice: random.Random) -> bytes:
-    """Returns `seed` with one to eight random changes."""
-    content = bytearray(seed)
-    for _ in range(dice.randint(1, 8)):
-        at = dice.randint(0, len(content))
-        end = min(len(content), at + dice.choice([1, 4, 50]))
-        kind = dice.randrange(5)
-        if kind == 0:
-            content[at:end] = dice.randbytes(end - at)
-        elif kind == 1:
-            del content[at:end]
-        elif kind == 2:
-            content[at:at] = content[at:end] * dice.choice([1, 100])
-        elif kind == 3:
-            content[at:at] = dice.choice(_PIECES)
-        else:
-            content[at:] = b""
-    return bytes(content)
+def changed(reader: Reader, dice: random.Random) -> bytes:
+    """Returns one of the reader's inputs with random changes of its values, if it has a format, or of its bytes."""
+    seed = dice.choice(reader.seeds)
+    if reader.form is not None and dice.random() < 0.5:
+        content = changed_values(seed, reader.form, dice)
+        if content is not None:
+            return content
+    return changed_bytes(seed, dice)
 
 
 def problem(reader: Reader, content: bytes) -> str | None:
@@ -167,9 +181,13 @@ def main() -> None:
             dice, tried, kinds = random.Random(options.seed), 0, set[str]()
             until = time.monotonic() + options.seconds
             while time.monotonic() < until:
-                content = changed(dice.choice(reader.seeds), dice)
+                content = changed(reader, dice)
                 tried += 1
-                if (error := problem(reader, content)) is not None and error[:40] not in kinds:
+                began = time.monotonic()
+                error = problem(reader, content)
+                if time.monotonic() - began > _SLOW:
+                    error = error or "it takes too long"
+                if error is not None and error[:40] not in kinds:
                     kinds.add(error[:40])
                     kept = CORPUS / name.replace(" ", "-") / hashlib.sha256(content).hexdigest()[:16]
                     kept.parent.mkdir(parents=True, exist_ok=True)
