@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
@@ -24,6 +25,15 @@ _CHUNK = 1 << 16
 # aiohttp raises these for a body that is not what its headers say.
 _UNREADABLE = (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError)
 _LARGE_PHOTOS = 8  # number of photos of the largest size that may wait at the same time; most photos are far smaller
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+"""Headers of every answer. The page for people has another content security policy, which allows its own script."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,27 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
+class _Request(web.Request):
+    """A request whose answer has the security headers, even if it is no HTTP and so never reaches the service."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await super()._prepare_hook(response)
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+
+
+class _Runner(web.AppRunner):
+    async def setup(self) -> None:
+        await super().setup()
+        assert self.server is not None
+        self.server.request_factory = partial(self.server.request_factory, _cls=_Request)
+
+
 def runner_of(app: web.Application) -> web.AppRunner:
     """Returns the runner of a service; it waits ten seconds for requests that have begun when it is ended."""
     log = logging.getLogger("aiohttp.server")
     log.addFilter(_is_ours)
-    return web.AppRunner(
+    return _Runner(
         app,
         access_log=None,
         logger=log,
@@ -106,18 +132,11 @@ class ScoringService:
         self._waiting: Counter[str] = Counter()  # address → number of photos
         self._bytes_waiting = 0
         self._page = templates_of("requestor.scoring.serving").get_template("page.html").render()
-        self._headers = {
-            "Content-Security-Policy": _policy(self._page),
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        }
+        self._policy = _policy(self._page)
 
     def app(self) -> web.Application:
         """Makes the application with all routes."""
         app = web.Application(middlewares=[self._guard])
-        app.on_response_prepare.append(self._add_headers)
         app.router.add_get("/", self.page)
         app.router.add_get("/health", self.health)
         app.router.add_post("/score", self.score)
@@ -125,7 +144,8 @@ class ScoringService:
 
     async def page(self, request: web.Request) -> web.Response:
         """Returns the page for people."""
-        return web.Response(text=self._page, content_type="text/html")
+        headers = {"Content-Security-Policy": self._policy}
+        return web.Response(text=self._page, content_type="text/html", headers=headers)
 
     async def health(self, request: web.Request) -> web.Response:
         """Returns the status, the model, and the number of photos that wait, as JSON."""
@@ -220,9 +240,6 @@ class ScoringService:
         except web.HTTPException as error:
             response = web.json_response({"error": error.reason}, status=error.status)
         return response
-
-    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self._headers)
 
 
 def _policy(page: str) -> str:

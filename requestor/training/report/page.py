@@ -13,7 +13,7 @@ from nima.errors import NimaError
 from nima.model import MODEL_LIMITS, card_facts
 from nima.ratings import confusion_counts, metric_rows
 from nima.safe_io import one_line, write_atomically
-from requestor.html_templates import templates_of
+from requestor.html_templates import inline_sources, templates_of
 from requestor.money import show_glm
 from requestor.records import RunRecord, read_run_record
 from requestor.terminal import show_duration
@@ -78,7 +78,11 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
     providers, refused = provider_rows(record), refusals(record)
     counts = None if tested is None else confusion_counts(tested.predicted, tested.rated)
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
-    return _environment().get_template("page.html").render(
+    environment = _environment()
+    style = Markup("<style>{}</style>").format(Markup(environment.get_template("page.css").render()))
+    return environment.get_template("page.html").render(
+        style=style,
+        style_sources=Markup(inline_sources(style, "style")),
         record=record,
         title=one_line(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
         tiles=_tiles(record),

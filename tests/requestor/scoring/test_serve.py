@@ -230,6 +230,17 @@ def test_every_answer_has_the_security_headers(port: int, method: str, path: str
     assert_hardened(ask(port, method, path, **headers)[2])
 
 
+@pytest.mark.parametrize(
+    "request_line", [b"no HTTP", b"GET / HTTP/9.9", b"GET /\xff\x00 HTTP/1.1", b"GET / HTTP/1.1\r\n: x"]
+)
+def test_the_answer_to_what_is_no_http_has_the_security_headers(port: int, request_line: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), 20) as client:
+        client.sendall(request_line + b"\r\nHost: 127.0.0.1\r\n\r\n")
+        head, _, _ = client.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert " 400 " in head.splitlines()[0]
+    assert_hardened({name.lower(): value for name, value in (line.split(": ", 1) for line in head.splitlines()[1:])})
+
+
 def test_networks_and_ports_in_use_are_clear_errors(port: int, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "requestor.commands.main", "serve", "--model", str(model)]
     for options, complaint in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from decimal import Decimal
@@ -124,6 +125,21 @@ def test_it_holds_the_model_card(finished: Path) -> None:
     constant = evaluation["metrics"]["constant_emd_r1"]
     assert f"EMD, r = 1 {figure:.4f} {low:.4f} … {high:.4f} {constant:.4f}" in said
     assert "That is taste, not quality" in said
+
+
+def test_only_the_style_of_the_page_itself_is_applied(finished: Path, browser: Browser, tmp_path: Path) -> None:
+    page = finished.read_text(encoding="utf-8")
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="(.*?)"', page)[0])
+    assert "unsafe" not in policy
+    assert "style=" not in page
+    injected = "<style>body { display: none; }</style><p style='position: fixed'>x</p></html>"
+    copy = tmp_path / "report.html"
+    copy.write_text(page.replace("</html>", injected), encoding="utf-8")
+    browser.open(copy)
+    assert browser.run("return getComputedStyle(document.body).display") == "block"
+    assert browser.run("return getComputedStyle(document.body.lastElementChild).position") == "static"
+    assert browser.run("return getComputedStyle(document.querySelector('.meter')).overflow") == "hidden"
+    assert len(browser.console()) == 2
 
 
 def test_nothing_is_loaded_from_elsewhere(finished: Path, hostile: Path) -> None:
