@@ -57,6 +57,8 @@ LOOK_SECONDS = 0.1  # between two checks of how much memory is used and how many
 IDLE_SECONDS = 1.0  # the same while no program runs, but what programs have left behind may
 VOLUME_LOOKS = 5  # number of these checks from one to the next of the volumes
 MAX_TASKS = 1024  # processes and threads that a sandbox may have
+KERNEL_MAX_TASKS = 2 * MAX_TASKS  # what the kernel allows until `end_excess` has looked: no fork bomb is faster
+PIDS_OF_NAMESPACE = (6, 14)  # the first Linux in which kernel.pid_max belongs to the pid namespace, not to the machine
 MAX_FILES = 200_000  # files and folders that the volumes may hold
 LEAST_FREE = 64 * 2**20  # bytes of the host's disk that are left to the host
 
@@ -91,6 +93,7 @@ def build_root(layout: dict[str, Any]) -> None:
     mount(None, "/", None, MS_REC | MS_PRIVATE)
     # a task could otherwise make its own user namespace, in which it would have all capabilities again
     write("/proc/sys/user/max_user_namespaces", "0")
+    limit_pids()
     stage = str(layout["mount_point"])
     mount("tmpfs", stage, "tmpfs", MS_NOSUID | MS_NODEV, f"size={layout['root_size']},mode=755")
     os.chdir(stage)
@@ -127,6 +130,16 @@ def build_root(layout: dict[str, Any]) -> None:
         attach(tree, path)
     socket.sethostname("golem")
     loopback_up()
+
+
+def limit_pids() -> None:
+    """Limits the process and thread ids of this pid namespace, and so their number, where Linux can.
+
+    This holds for everybody. RLIMIT_NPROC does not hold for the host's root.
+    """
+    major, minor = os.uname().release.split(".")[:2]
+    if (int(major), int("".join(filter(str.isdigit, minor)))) >= PIDS_OF_NAMESPACE:
+        write("/proc/sys/kernel/pid_max", str(KERNEL_MAX_TASKS))
 
 
 def build_dev(dev: str, size: str) -> None:
@@ -218,7 +231,8 @@ def limit(layout: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (2 * layout["memory"], 2 * layout["memory"]))
     if layout["volume_size"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (layout["volume_size"], layout["volume_size"]))
-    resource.setrlimit(resource.RLIMIT_NPROC, (MAX_TASKS, MAX_TASKS))  # does not hold for the host's root
+    # Linux does not apply this limit to the host's root (kernel/fork.c, copy_process); see `limit_pids`.
+    resource.setrlimit(resource.RLIMIT_NPROC, (KERNEL_MAX_TASKS, KERNEL_MAX_TASKS))
     resource.setrlimit(resource.RLIMIT_NOFILE, FILES)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

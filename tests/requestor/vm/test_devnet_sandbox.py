@@ -172,6 +172,48 @@ def test_too_many_processes_or_threads_end_all_programs(tmp_path: Path):
     in_sandbox(tmp_path, use)
 
 
+# Each process forks until 3,000 forks are counted, or until five seconds are over.
+FORK_BOMB = """
+import mmap, os, struct, time
+counter, end = mmap.mmap(-1, 8), time.monotonic() + 5
+highest = os.open("/golem/work/highest", os.O_RDWR | os.O_CREAT)
+while time.monotonic() < end:
+    count, most = struct.unpack("ii", counter[:])
+    if count > 3000:
+        break
+    counter[:] = struct.pack("ii", count + 1, max(most, os.getpid()))
+    os.pwrite(highest, b"%08d" % max(most, os.getpid()), 0)
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+
+
+def test_a_fork_bomb_is_bounded_by_the_kernel_and_ended(tmp_path: Path):
+    async def use(run: Run, _: Sandbox) -> None:
+        before = int(Path("/proc/sys/kernel/pid_max").read_text())
+        limits = await shell(run, "cat /proc/sys/kernel/pid_max; ulimit -u 2>/dev/null || ulimit -p")
+        pid_max, processes = map(int, limits.stdout.split())
+        assert processes == 2048
+        new = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 14)
+        assert pid_max == (2048 if new else before)
+        assert (await run(PYTHON_IN_SANDBOX, "-c", FORK_BOMB)).status == signal.SIGKILL
+        if new or os.getuid() != 0:
+            assert int((tmp_path / "work" / "highest").read_text()) <= 2048
+        assert (await shell(run, "echo usable")).stdout == "usable\n"
+        assert int(Path("/proc/sys/kernel/pid_max").read_text()) == before, "the host's is another"
+
+    in_sandbox(tmp_path, use)
+
+
+def test_every_task_has_limits_with_and_without_an_image(tmp_path: Path):
+    volumes = {"/golem/work": tmp_path}
+    for layout in (SandboxLayout.of_host(volumes), SandboxLayout.of_image(tmp_path, volumes)):
+        assert 0 < layout.volume_size <= 16 * 2**30
+        assert 0 < layout.root_size <= 128 * 2**20
+
+
 @pytest.mark.parametrize(
     "fill",
     [
