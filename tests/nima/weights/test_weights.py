@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -103,12 +104,18 @@ def test_every_backbone_has_weights_in_the_table() -> None:
         row = PUBLISHED_WEIGHTS[backbone.weights]
         for published in row.sources:
             assert published.licence
-            # All digits, but of two files whose other digits nobody could prove.
-            assert len(published.sha256) == 64 or row.name in ("inception_v3-imagenet", "shufflenet_v2-imagenet")
-            assert int(published.sha256, 16) > 0
+            assert re.fullmatch("[0-9a-f]{64}", published.sha256)
             assert bool(published.url) != bool(published.package and published.member)
             assert published.url == "" or published.url.startswith("https://")
             assert published.bytes > 1_000_000
+            if published.url.startswith("https://download.pytorch.org/"):
+                assert published.sha256.startswith(Path(published.url).stem.rsplit("-", 1)[-1])
+
+
+def test_the_first_digits_of_a_hash_are_not_enough(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(monkeypatch, source(published, sha256=sha256(published)[:8]))
+    with pytest.raises(WeightsError, match="none of the known files"):
+        import_weights("squeezed", published)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1-ava", "mobilenet_v2-imagenet"])
