@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Feeds broken files and messages to every reader of strangers' bytes, and reports errors that are not its own.
 
-    python -m scripts.fuzzing.readers [--seconds 60] [--reader NAME] [--seed 0]
+    python scripts/fuzzing/readers.py [--seconds 60] [--reader NAME] [--seed 0]
 
 Each reader starts from inputs that it accepts, which are changed at random (`changes.py`): their bytes, or the values
 in them. An input whose error is not one of the reader's own, or that takes more than ten seconds to read, is written to
@@ -23,6 +23,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from changes import (
+    FLEXBUFFERS,
+    IMAGE,
+    JSON,
+    JSON_LINES,
+    SAFETENSORS,
+    Format,
+    changed_bytes,
+    changed_values,
+)
 
 from nima.ava import read_prediction_table, read_ratings
 from nima.errors import NimaError
@@ -43,16 +53,6 @@ from requestor.errors import RequestorError
 from requestor.golem.bus import flexbuffers, packets
 from requestor.image import read_image, write_image
 from requestor.records import Ledger
-from scripts.fuzzing.changes import (
-    FLEXBUFFERS,
-    IMAGE,
-    JSON,
-    JSON_LINES,
-    SAFETENSORS,
-    Format,
-    changed_bytes,
-    changed_values,
-)
 
 CORPUS = Path(__file__).resolve().parents[2] / "tests" / "data" / "fuzzing"
 _OWN_ERRORS = (NimaError, RequestorError, flexbuffers.FlexBufferError, packets.ProtocolError)

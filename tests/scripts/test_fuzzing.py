@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from scripts.fuzzing.readers import CORPUS, Reader, changed, problem, readers
+from readers import CORPUS, Reader, changed, problem, readers
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ from requestor.image_build.verify import Check, verify_image
 
 ROOT = Path(__file__).resolve().parents[3]
 REQUIREMENTS = (ROOT / "provider_image" / "requirements.txt").read_text()
-PINS = dict(line.split("==") for line in REQUIREMENTS.splitlines() if line and not line.startswith("#"))
+PINS = dict(line.split()[0].split("==") for line in REQUIREMENTS.splitlines() if line and not line.startswith("#"))
 DOCKERFILE = (ROOT / "Dockerfile.provider").read_text()
 CONFIG = {
     "Entrypoint": [DEFAULT_PYTHON, "-m", "provider_image"],
