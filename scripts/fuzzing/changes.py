@@ -83,7 +83,7 @@ def _changed(value: Any, dice: random.Random) -> Any:
     """Returns a copy of `value` in which one part, at any depth, is another, is missing, or stands twice."""
     if not isinstance(value, (dict, list)) or not value or dice.random() < 0.1:
         return dice.choice(_VALUES)
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+    pairs: list[tuple[Any, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
     at = dice.randrange(len(pairs))
     key, part = pairs[at]
     kind = dice.randrange(6)

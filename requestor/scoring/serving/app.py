@@ -87,7 +87,7 @@ class _Runner(web.AppRunner):
     async def setup(self) -> None:
         await super().setup()
         assert self.server is not None
-        self.server.request_factory = partial(self.server.request_factory, _cls=_Request)
+        self.server.request_factory = partial(self.app._make_request, _cls=_Request)
 
 
 def runner_of(app: web.Application) -> web.AppRunner:
