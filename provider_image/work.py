@@ -14,7 +14,7 @@ import torch
 from nima.errors import NimaError
 from nima.model import Nima, checkpoint
 from nima.safe_io import check_sha256, sha256_of
-from nima.training import embedded_parts, predict, train
+from nima.training import Course, TrainingState, embedded_parts, points, predict, train, write_state
 from nima.version import VERSION
 from nima.wire import (
     FEATURES_FILE,
@@ -34,6 +34,7 @@ from nima.wire import (
     read_shard,
     read_votes,
     schema_of,
+    state_file,
 )
 from provider_image.kept_activations import keep_activations
 from provider_image.synthetic import synthetic_shard
@@ -59,10 +60,19 @@ def _train(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResul
     plan, shards = _plan_of(job), _with_votes(job, shards)
     trained = model.trainable_parameters(plan.trainable_blocks)
     received = {name: parameter.detach().clone() for name, parameter in trained.items()}
+    states: list[str] = []
+
+    def keep(number: int, state: TrainingState) -> None:
+        if number < len(points(plan.steps)) - 1:  # the update tells the last state
+            path = folder / state_file(number)
+            write_state(path, state)
+            states.append(sha256_of(path))
+
     with keep_activations(Path(job.store), job.shards, model, shards, plan) as frozen:
-        report = train(model, shards, plan, progress=_print_progress(plan), frozen=frozen)
+        report = train(model, shards, plan, _print_progress(plan), frozen, Course(keep=keep))
     encode_update(folder / UPDATE_FILE, received, trained, plan.seed)
-    return _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
+    result = _success(job, report.samples, report.seconds, report.loss, folder / UPDATE_FILE)
+    return replace(result, states=tuple(states))
 
 
 def _evaluate(job: Job, folder: Path, model: Nima, shards: list[Shard]) -> JobResult:

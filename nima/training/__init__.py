@@ -21,28 +21,47 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.training.activations import MICRO_BATCH, FrozenSource, frozen_activations
+    from nima.training.commitments import (
+        StateError,
+        TrainingState,
+        max_state_bytes,
+        points,
+        read_state,
+        write_state,
+    )
     from nima.training.features import embed, embedded_parts
     from nima.training.head import train_head
-    from nima.training.loop import predict, standardise_features, train
+    from nima.training.loop import Course, predict, standardise_features, train
+    from nima.training.remembered import RememberedActivations
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "activations": ["MICRO_BATCH", "FrozenSource", "frozen_activations"],
+            "commitments": ["StateError", "TrainingState", "max_state_bytes", "points", "read_state", "write_state"],
             "features": ["embed", "embedded_parts"],
             "head": ["train_head"],
-            "loop": ["predict", "standardise_features", "train"],
+            "loop": ["Course", "predict", "standardise_features", "train"],
+            "remembered": ["RememberedActivations"],
         },
     )
 
 __all__ = [
     "MICRO_BATCH",
+    "Course",
     "FrozenSource",
+    "RememberedActivations",
+    "StateError",
+    "TrainingState",
     "embed",
     "embedded_parts",
     "frozen_activations",
+    "max_state_bytes",
+    "points",
     "predict",
+    "read_state",
     "standardise_features",
     "train",
     "train_head",
+    "write_state",
 ]

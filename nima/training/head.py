@@ -49,7 +49,7 @@ def train_head(
     model.train_last(0)
     model.train()
     inputs = torch.from_numpy(features)
-    random, started = np.random.default_rng(plan.seed), time.perf_counter()
+    started = time.perf_counter()
     averaged = plan.steps - plan.steps // 2
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in model.head.parameters()]
 
@@ -60,10 +60,10 @@ def train_head(
         if progress is not None:
             progress(step, loss)
 
-    def rate(batch: NDArray[np.int64]) -> Tensor:
+    def rate(batch: NDArray[np.int64], random: np.random.Generator) -> Tensor:
         return model.rate(inputs[batch].float())
 
-    report = descend(model, rate, targets, plan, random, on_step, started)
+    report = descend(model, rate, targets, plan, on_step, started)
     with torch.no_grad():
         for total, parameter in zip(sums, model.head.parameters(), strict=True):
             parameter.copy_(total / averaged)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from nima.errors import NimaError
 from nima.model import Nima
 from nima.ratings import emd, normalise_votes
 from nima.training.activations import MICRO_BATCH, FrozenSource, frozen_activations
+from nima.training.commitments import TrainingState, points
 from nima.training.sgd import SGD
 from nima.wire import Shard, TrainingPlan, image_places
 
@@ -42,12 +44,29 @@ class TrainingReport:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Course:
+    """Tells which segments of a training are done, and what is done with the states between them.
+
+    first: number of the first segment that is done, from 0.
+    last: number of the segment before which the training ends; None if it goes to its end.
+    start: the state in which the first segment begins; None for the model as it is.
+    keep: is called at the end of every segment with the number of the next one, and the state.
+    """
+
+    first: int = 0
+    last: int | None = None
+    start: TrainingState | None = None
+    keep: Callable[[int, TrainingState], None] | None = None
+
+
 def train(
     model: Nima,
     shards: Sequence[Shard],
     plan: TrainingPlan,
     progress: Callable[[int, float], None] | None = None,
     frozen: FrozenSource | None = None,
+    course: Course | None = None,
 ) -> TrainingReport:
     """Trains `model` in place by SGD on the EMD loss.
 
@@ -61,6 +80,7 @@ def train(
         progress: is called after every step with its number, from 1, and its loss.
         frozen: gives the outputs of the frozen blocks, if they were kept for the same model and shards; None to compute
             them in each step. It is not asked if the plan augments, or freezes no block.
+        course: the segments that are done; None for all of them.
 
     Raises:
         TrainingError: the shards have no images or no votes, or the loss is no longer finite.
@@ -71,9 +91,8 @@ def train(
     targets, places = _targets(shards), image_places(shards)
     model.train_last(plan.trainable_blocks)
     model.train()
-    random = np.random.default_rng(plan.seed)
 
-    def rate(batch: NDArray[np.int64]) -> Tensor:
+    def rate(batch: NDArray[np.int64], random: np.random.Generator) -> Tensor:
         if frozen is not None and model.frozen_blocks > 0 and not plan.augment:
             return model.after_frozen(frozen(batch))
         images = [shards[shard].jpegs[row] for shard, row in places[batch]]
@@ -83,7 +102,7 @@ def train(
 
     # A trained block keeps what it has computed until the gradient is known, and needs memory for each image.
     micro_batch = plan.batch_size if plan.trainable_blocks == 0 else MICRO_BATCH
-    return descend(model, rate, targets, plan, random, progress, started, micro_batch)
+    return descend(model, rate, targets, plan, progress, started, micro_batch, course)
 
 
 def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
@@ -120,8 +139,9 @@ def _targets(shards: Sequence[Shard]) -> Tensor:
     return torch.from_numpy(normalise_votes(np.concatenate(votes))).float()
 
 
-def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def _batches(images: int, plan: TrainingPlan) -> Iterator[NDArray[np.int64]]:
     """Yields the indices of the images of each step: epochs in random order, one after another, cut into batches."""
+    random = np.random.default_rng(plan.seed)
     size = min(plan.batch_size, images)
     waiting = np.empty(0, dtype=np.int64)
     for _ in range(plan.steps):
@@ -133,54 +153,105 @@ def _batches(images: int, plan: TrainingPlan, random: np.random.Generator) -> It
 
 def descend(
     model: Nima,
-    rate: Callable[[NDArray[np.int64]], Tensor],
+    rate: Callable[[NDArray[np.int64], np.random.Generator], Tensor],
     targets: Tensor,
     plan: TrainingPlan,
-    random: np.random.Generator,
     progress: Callable[[int, float], None] | None,
     started: float,
     micro_batch: int | None = None,
+    course: Course | None = None,
 ) -> TrainingReport:
     """Does the steps of a plan, and reports its figures. Raises `TrainingError` if the loss is no longer finite.
 
     Args:
         model: the model to train.
-        rate: computes the logits `[B, 10]` of a batch from the indices of its images, int64 `[B]`.
+        rate: computes the logits `[B, 10]` of a batch from the indices of its images, int64 `[B]`, and a source of
+            random numbers.
         targets: probabilities `[n, 10]`.
         plan: the plan of the training.
-        random: draws the order of the images.
         progress: is called after every step with its number, from 1, and its loss.
         started: the time of `time.perf_counter` from which the report's seconds count.
         micro_batch: most images of a batch that are computed at the same time, None for all. The gradient of a batch is
             the sum of those of its parts, because BatchNorm is frozen.
+        course: the segments that are done; None for all of them.
     """
+    course = course or Course()
     losses: list[float] = []
+    marks = points(plan.steps)
+    last = len(marks) - 1 if course.last is None else course.last
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)  # the seed of dropout
         model.dropout.p = plan.dropout
         optimizer = SGD(model.parameter_groups(plan.lr_backbone, plan.lr_head), plan.momentum, plan.weight_decay)
+        # FedProx's term is relative to the weights that were received, also if the training goes on from a later state.
         received = [parameter.detach().clone() for parameter in optimizer.parameters]
-        for step, batch in enumerate(_batches(len(targets), plan, random), start=1):
-            optimizer.zero_grad()
-            losses.append(0.0)
-            size = micro_batch or len(batch)
-            for part in np.split(batch, range(size, len(batch), size)):
-                loss = emd(rate(part).softmax(dim=1), targets[part], plan.emd_r) * (len(part) / len(batch))
-                loss.backward()  # type: ignore[no-untyped-call]
-                losses[-1] += loss.item()
-            if plan.proximal > 0:
-                for parameter, start in zip(optimizer.parameters, received, strict=True):
-                    assert parameter.grad is not None
-                    parameter.grad.add_(parameter.detach() - start, alpha=plan.proximal)
-            optimizer.step()
-            if not np.isfinite(losses[-1]):
-                raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
-            if progress is not None:
-                progress(step, losses[-1])
+        if course.start is not None:
+            _set_state(model, optimizer, course.start)
+        batches = islice(_batches(len(targets), plan), marks[course.first], marks[last])
+        for segment in range(course.first, last):
+            random = _begin(plan, segment)
+            for batch in islice(batches, marks[segment + 1] - marks[segment]):
+                losses.append(_gradient(optimizer, rate, random, targets, batch, plan, micro_batch))
+                if plan.proximal > 0:
+                    for parameter, start in zip(optimizer.parameters, received, strict=True):
+                        assert parameter.grad is not None
+                        parameter.grad.add_(parameter.detach() - start, alpha=plan.proximal)
+                optimizer.step()
+                step = marks[course.first] + len(losses)
+                if not np.isfinite(losses[-1]):
+                    raise TrainingError(f"The loss is not finite after step {step}; lower the learning rates.")
+                if progress is not None:
+                    progress(step, losses[-1])
+            if course.keep is not None:
+                course.keep(segment + 1, _state_of(model, optimizer))
     model.eval()
     return TrainingReport(
-        samples=plan.steps * min(plan.batch_size, len(targets)),
-        steps=plan.steps,
+        samples=len(losses) * min(plan.batch_size, len(targets)),
+        steps=len(losses),
         loss=float(np.mean(losses[-max(1, len(losses) // 10) :])),
         seconds=time.perf_counter() - started,
     )
+
+
+def _gradient(
+    optimizer: SGD,
+    rate: Callable[[NDArray[np.int64], np.random.Generator], Tensor],
+    random: np.random.Generator,
+    targets: Tensor,
+    batch: NDArray[np.int64],
+    plan: TrainingPlan,
+    micro_batch: int | None,
+) -> float:
+    """Computes the gradient of the mean loss of a batch, and returns the loss."""
+    optimizer.zero_grad()
+    total, size = 0.0, micro_batch or len(batch)
+    for part in np.split(batch, range(size, len(batch), size)):
+        loss = emd(rate(part, random).softmax(dim=1), targets[part], plan.emd_r) * (len(part) / len(batch))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    return total
+
+
+def _begin(plan: TrainingPlan, segment: int) -> np.random.Generator:
+    """Seeds dropout for a segment, and returns the source of random numbers for its crops."""
+    random = np.random.default_rng([plan.seed, segment])
+    torch.manual_seed(int(random.integers(2**63)))
+    return random
+
+
+def _named(model: Nima, optimizer: SGD) -> list[str]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for parameter in optimizer.parameters]
+
+
+def _state_of(model: Nima, optimizer: SGD) -> TrainingState:
+    names = _named(model, optimizer)
+    parameters = [parameter.detach().clone() for parameter in optimizer.parameters]
+    return TrainingState(dict(zip(names, parameters, strict=True)), dict(zip(names, optimizer.velocities, strict=True)))
+
+
+def _set_state(model: Nima, optimizer: SGD, state: TrainingState) -> None:
+    names = _named(model, optimizer)
+    with torch.no_grad():
+        for name, parameter in zip(names, optimizer.parameters, strict=True):
+            parameter.copy_(state.parameters[name])
+    optimizer.resume([state.velocities[name] for name in names])

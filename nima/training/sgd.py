@@ -27,6 +27,18 @@ class SGD:
         self._momentum, self._weight_decay = momentum, weight_decay
         self._velocities: list[Tensor | None] = [None] * len(self.parameters)
 
+    @property
+    def velocities(self) -> list[Tensor]:
+        """Returns a copy of each parameter's velocity, in the order of `parameters`; zeros before the first step."""
+        return [
+            torch.zeros_like(parameter) if velocity is None else velocity.clone()
+            for parameter, velocity in zip(self.parameters, self._velocities, strict=True)
+        ]
+
+    def resume(self, velocities: Sequence[Tensor]) -> None:
+        """Sets the velocity of each parameter, in the order of `parameters`, so that steps go on from there."""
+        self._velocities = [velocity.clone() for velocity in velocities]
+
     def zero_grad(self) -> None:
         """Deletes the gradients of all parameters."""
         for parameter in self.parameters:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         JobResult,
         VersionMismatch,
         named_version,
+        state_file,
     )
     from nima.wire.plan import TrainingPlan, default_plan
     from nima.wire.predictions import decode_predictions, encode_predictions, max_predictions_bytes
@@ -81,6 +82,7 @@ else:
                 "VersionMismatch",
                 "WEIGHTS_FILE",
                 "named_version",
+                "state_file",
             ],
             "plan": ["TrainingPlan", "default_plan"],
             "predictions": ["decode_predictions", "encode_predictions", "max_predictions_bytes"],
@@ -135,6 +137,7 @@ __all__ = [
     "read_shard",
     "read_votes",
     "schema_of",
+    "state_file",
     "write_shard",
     "write_votes",
 ]

@@ -2,8 +2,10 @@
 
 On a provider a job is a folder with `job.json`, and `weights.safetensors` if the job names its hash. The program writes
 beside them `result.json` (always, even if it failed) and its output: `update.safetensors` for a training,
-`predictions.safetensors` for an evaluation, `features.safetensors` for an embedding. Base models and shards lie in the
-store under the hash of their content: `<sha256>.safetensors`.
+`predictions.safetensors` for an evaluation, `features.safetensors` for an embedding. A training also leaves its states
+at nine points between its ten segments, `state-1.safetensors` to `state-9.safetensors`, of which a requestor that wants
+to compute a segment again takes two. Base models and shards lie in the store under the hash of their content:
+`<sha256>.safetensors`.
 
 Both sides distrust each other, so reading is strict: an unknown key, a wrong type or a number out of its range raises
 `JobError`. Both sides must also be of the same version, because two versions may compute different results for the same
@@ -54,6 +56,15 @@ EXIT_VERSION_MISMATCH = 76
 
 OUTPUT_FILES: dict[JobKind, str] = {"train": UPDATE_FILE, "evaluate": PREDICTIONS_FILE, "embed": FEATURES_FILE}
 """The file that a job of each kind writes beside its result; a benchmark writes none."""
+
+MAX_STATES = 9
+"""The most states that a training leaves; see `nima.training.commitments`."""
+
+
+def state_file(number: int) -> str:
+    """Returns the name of the file with a training's state after so many segments, 1 to `MAX_STATES`."""
+    return f"state-{number}.safetensors"
+
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -144,6 +155,8 @@ class JobResult:
     loss: mean EMD over the last tenth of a training's steps; None for other kinds.
     output, output_sha256: name and SHA-256 of the output file beside the result; None if there is none.
     versions: versions of python, torch, torchvision and nima-golem, by name.
+    states: SHA-256 of the file of each state that a training left, in order; a commitment, because the requestor asks
+        for some of the files only afterwards.
 
     Raises `FormatError`, naming the field, if a field has a wrong type or value.
     """
@@ -159,6 +172,7 @@ class JobResult:
     output: str | None = None
     output_sha256: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    states: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -183,6 +197,9 @@ class JobResult:
         )
         if self.output_sha256 is not None:
             _check_sha256("output_sha256", self.output_sha256)
+        require(len(self.states) <= MAX_STATES, f"a result has at most {MAX_STATES} states")
+        for sha256 in self.states:
+            _check_sha256("states", sha256)
 
     def to_json(self) -> str:
         """Returns the text of `result.json`."""
@@ -204,7 +221,7 @@ def _decode(cls: type[T], text: str, what: str) -> T:
         data = parse_json_object(text)
         # The version is checked first, because in another version all other fields may mean something else.
         _check_same_version(data, what, versioned=cls is Job)
-        for name in ("shards", "votes"):
+        for name in ("shards", "votes", "states"):
             if isinstance(data.get(name), list):
                 data[name] = tuple(data[name])
         if isinstance(data.get("plan"), dict):

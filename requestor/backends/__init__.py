@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from requestor.backends.base import Backend, Outcome, Provider, Task, renamed_task
+    from requestor.backends.base import Backend, Evidence, Outcome, Provider, Task, renamed_task
     from requestor.backends.closing import RoundLimits, items_until
     from requestor.backends.hiring import HiringConfig, image_for, offer_filter, open_backend
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "base": ["Backend", "Outcome", "Provider", "Task", "renamed_task"],
+            "base": ["Backend", "Evidence", "Outcome", "Provider", "Task", "renamed_task"],
             "closing": ["RoundLimits", "items_until"],
             "hiring": ["image_for", "offer_filter", "open_backend", "HiringConfig"],
         },
@@ -22,6 +22,7 @@ else:
 
 __all__ = [
     "Backend",
+    "Evidence",
     "HiringConfig",
     "Outcome",
     "Provider",

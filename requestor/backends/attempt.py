@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,19 +46,22 @@ class Attempt:
         """Notes that the provider has all its files: the time counts from now on, as the uplink may have been busy."""
         self._started, self._asleep = self._clock(), self._clock.asleep()
 
-    def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None) -> None:
+    def succeed(self, result: JobResult, output: Path | None, cost: Decimal | None, states: Mapping[int, Path]) -> None:
         """Ends the attempt with a result.
 
         Args:
             result: the provider's result.
             output: the output file on this machine; None if there is none.
             cost: GLM for the provider's usage since its last outcome; None if it is not known.
+            states: the files of the states for which the task asked, by their numbers.
         """
         self._record(ok=True)
         # Nobody saw when the work ended in a gap, so the provider's own claim counts, as far as it is possible.
         awake = self._seconds - self._gap
         seconds = min(max(awake, result.seconds), self._seconds) if self.slept else self._seconds
-        self._board.complete(Outcome(self._task, self._provider, result, output, seconds=seconds, cost=cost))
+        self._board.complete(
+            Outcome(self._task, self._provider, result, output, seconds=seconds, cost=cost, states=states)
+        )
 
     def fail(self, error: str) -> None:
         """Ends the attempt with a failure for a reason; the board may give the task to another provider.

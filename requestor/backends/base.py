@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -28,6 +28,19 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Tells which states of a training are fetched beside its update.
+
+    choose: returns the numbers of these states, from 1; it is called when the result has come, so that a provider has
+        named all states before anybody knows which are asked for.
+    largest: the most bytes that the file of a state may have.
+    """
+
+    choose: Callable[[JobResult], Sequence[int]]
+    largest: int
+
+
+@dataclass(frozen=True)
 class Task:
     """One job for one provider, and the files that it needs.
 
@@ -43,6 +56,7 @@ class Task:
         usual_seconds: the time in which a usual provider ends, with some reserve. The task is not begun if the budget
             does not cover this time.
         client: number of the client whose photos the task is about; None if it is nobody's.
+        evidence: tells which states of a training are fetched, too; None for none.
     """
 
     job: Job
@@ -52,6 +66,7 @@ class Task:
     largest_output: int
     usual_seconds: float = 60.0
     client: int | None = None
+    evidence: Evidence | None = None
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
@@ -81,6 +96,7 @@ class Outcome:
         provider: the provider that did the task; None if no provider took it in time.
         result: the provider's result; None if there is none.
         output: path of the output file on this machine; None if there is none.
+        states: paths of the states of a training for which its task asked, by their numbers.
         error: the reason why there is no result; None if there is one.
         seconds: wall time of the attempt, without the start of the image and the files that were sent before.
         cost: GLM for the provider's usage since its last outcome, waiting included; None if nobody is paid, or if the
@@ -94,6 +110,13 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     cost: Decimal | None = None
+    states: Mapping[int, Path] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        """Deletes the output and the states."""
+        for path in (self.output, *self.states.values()):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 @dataclass

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from nima.wire import JOB_FILE, OUTPUT_FILES, RESULT_FILE, JobError, VersionMismatch
+from nima.wire import JOB_FILE, OUTPUT_FILES, RESULT_FILE, JobError, VersionMismatch, state_file
 from requestor.backends.attempt import Attempt
 from requestor.backends.base import Task
 from requestor.backends.board import Board, with_place
@@ -20,6 +20,7 @@ from requestor.image import STORE_FOLDER
 from requestor.money import EVALUATION_RESERVE, Accounts, show_glm
 from requestor.planning import AttemptTime, Uplink, attempt_times
 
+STATES_SECONDS = 120.0  # time limit for the transfer of a training's states, which are computed by then
 METER_SECONDS = 5.0  # time between two requests for the cost of each activity
 
 
@@ -110,6 +111,10 @@ class Crew:
                             async for script in scripts:
                                 yield script
                         result, output = self._inbox.take(task)
+                        numbers = task.evidence.choose(result) if task.evidence is not None else ()
+                        if numbers:
+                            yield self._states_script(hired, task, numbers)
+                        states = self._inbox.take_states(task, numbers)
                         cost = await self._meter(activity)
                         if reason := self._accounts.too_dear(activity):
                             raise Junk(reason)
@@ -147,7 +152,7 @@ class Crew:
                         self._agreement_of[task.job.job_id] = hired.agreement
                         if cost is not None:
                             cost, hired.accounted = cost - hired.accounted, cost
-                        attempt.succeed(result, output, cost)
+                        attempt.succeed(result, output, cost, states)
                         succeeded = True
                     finally:
                         if not succeeded:
@@ -245,4 +250,13 @@ class Crew:
         output = OUTPUT_FILES.get(task.job.kind)
         if output is not None:
             script.download_file(f"{folder}/{output}", str(self._inbox.output_file(task)))
+        return script
+
+    def _states_script(self, hired: Hired, task: Task, numbers: Sequence[int]) -> Any:
+        """Makes the script that fetches states of a training, after its result has come."""
+        script = hired.context.new_script(timeout=timedelta(seconds=STATES_SECONDS))
+        for number in numbers:
+            script.download_file(
+                f"{job_folder(task)}/{state_file(number)}", str(self._inbox.expect_state(task, number))
+            )
         return script

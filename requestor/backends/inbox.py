@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nima.wire import MAX_RESULT_BYTES, RESULT_FILE, JobError, JobResult, VersionMismatch
+from nima.wire import MAX_RESULT_BYTES, RESULT_FILE, JobError, JobResult, VersionMismatch, state_file
 from requestor.backends.base import Task
 from requestor.golem.gftp import folder_for_files_of
 
@@ -25,7 +26,7 @@ class NoResult(Exception):
 
 @dataclass(frozen=True)
 class Inbox:
-    """Holds a folder for each attempt, and the output of each task that has succeeded.
+    """Holds a folder for each attempt, and the output and the states of each task that has succeeded.
 
     folder: an existing folder, which holds nothing else.
     """
@@ -80,10 +81,35 @@ class Inbox:
         shutil.rmtree(self._attempt(task), ignore_errors=True)
         return result, kept
 
+    def expect_state(self, task: Task, number: int) -> Path:
+        """Makes the folder for a state of a training, for which its task asks, and returns the path for it."""
+        assert task.evidence is not None
+        folder = folder_for_files_of(task.evidence.largest, self._attempt(task))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / state_file(number)
+
+    def take_states(self, task: Task, numbers: Sequence[int]) -> dict[int, Path]:
+        """Keeps the states of a training that have come, after `take`; returns their paths by their numbers.
+
+        Raises Junk if a file is larger than allowed, and NoResult if one did not come.
+        """
+        states: dict[int, Path] = {}
+        for number in numbers:
+            arrived = self.expect_state(task, number)
+            if not arrived.exists():
+                raise NoResult(f"state {number} of its training did not come")
+            assert task.evidence is not None
+            _check_size(f"state {number}", arrived, task.evidence.largest)
+            states[number] = self.folder / f"{task.job.job_id}.{state_file(number)}"
+            os.replace(arrived, states[number])
+        shutil.rmtree(self._attempt(task), ignore_errors=True)
+        return states
+
     def clear(self, task: Task) -> None:
         """Deletes all files of a task, those that are still arriving, too."""
         shutil.rmtree(self._attempt(task), ignore_errors=True)
-        self._kept(task).unlink(missing_ok=True)
+        for path in (self._kept(task), *self.folder.glob(f"{task.job.job_id}.state-*{_SUFFIX}")):
+            path.unlink(missing_ok=True)
 
     def empty(self) -> None:
         """Deletes the files of all tasks; an earlier process that was killed may have left some."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nima.safe_io import one_line
-from nima.wire import EXIT_VERSION_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobError, JobResult, VersionMismatch
+from nima.wire import EXIT_VERSION_MISMATCH, OUTPUT_FILES, RESULT_FILE, JobError, JobResult, VersionMismatch, state_file
 from requestor.backends.base import BackendStatus, Outcome, Provider, Task
 from requestor.backends.board import Board, with_place
 from requestor.backends.inbox import Inbox, Junk, NoResult
@@ -99,7 +99,7 @@ class LocalBackend:
         while task := await self._board.wait_for_task(worker.provider, worker.held):
             started = time.monotonic()
             try:
-                result, output = await self._attempt(worker, task)
+                result, output, states = await self._attempt(worker, task)
             except VersionMismatch as error:
                 self._inbox.clear(task)
                 self._board.refuse(task, worker.provider, str(error), time.monotonic() - started)
@@ -109,11 +109,12 @@ class LocalBackend:
                 self._board.fail(task, worker.provider, str(error), time.monotonic() - started)
                 continue
             worker.tasks += 1
-            self._board.complete(Outcome(task, worker.provider, result, output, seconds=time.monotonic() - started))
+            seconds = time.monotonic() - started
+            self._board.complete(Outcome(task, worker.provider, result, output, seconds=seconds, states=states))
         if all(self._board.is_banned(other.provider.id) for other in self._workers):
             self._board.abandon("every local worker has failed too often")
 
-    async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None]:
+    async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None, dict[int, Path]]:
         """Copies the files to the worker, runs the program, and moves the files that it wrote into the inbox."""
         for path in task.store:
             if path.name not in worker.held:
@@ -139,7 +140,11 @@ class LocalBackend:
             output = OUTPUT_FILES.get(task.job.kind)
             if output is not None and (folder / output).exists():
                 shutil.move(folder / output, self._inbox.output_file(task))
-            return self._inbox.take(task)
+            result, taken = self._inbox.take(task)
+            numbers = task.evidence.choose(result) if task.evidence is not None else ()
+            for number in numbers:
+                shutil.move(folder / state_file(number), self._inbox.expect_state(task, number))
+            return result, taken, self._inbox.take_states(task, numbers)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
