@@ -2,8 +2,8 @@
 on them, which takes seconds.
 
 The result does not depend on the number of providers: the head is trained on the features of all photos at once, as if
-one machine had computed them. Providers need no votes for this work. And unlike an update, features can be checked: the
-features of a few photos of every shard are computed again on this machine.
+one machine had computed them. Providers need no votes for this work. The features of some photos of every shard are
+computed again on this machine.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nima.model import Nima, checkpoint
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import PROTOCOL, Job, Shard, decode_features, max_features_bytes, read_shard
+from requestor.audits import AUDIT_SHARE, check_features
 from requestor.backends import Backend, Outcome, RoundLimits, Task, items_until
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.planning import TaskTime, forward_core_seconds
 from requestor.training.data import Dataset
 from requestor.training.embedding.feature_store import KeptFeatures, Part
 from requestor.training.embedding.head import evaluate_on, train_on
-from requestor.training.embedding.spot_check import spot_check
 from requestor.training.providers import Providers, Verdict
 
 PASSES = 3  # number of passes over the shards whose features are still missing
@@ -58,12 +58,14 @@ class EmbeddingInputs:
     ratings: the ratings of all photos in these shards; they stay on this machine.
     base: SHA-256 and path of the base model, whose features are standardised.
     seed: seed of the head's training.
+    audit: share of every shard's photos whose features are computed again, 0 to 1.
     """
 
     dataset: Dataset
     ratings: Ratings
     base: tuple[str, Path]
     seed: int
+    audit: float = AUDIT_SHARE
 
 
 async def embed_and_train(
@@ -102,7 +104,7 @@ async def embed_and_train(
     model, _ = await asyncio.to_thread(checkpoint.load, inputs.base[1])
     parts, kept = _parts(inputs.dataset), KeptFeatures(folder / "features")
     collection = _Collection(
-        model, inputs.base, parts, kept, providers or Providers(backend=backend), limits, len(inputs.dataset.clients),
+        model, inputs, parts, kept, providers or Providers(backend=backend), limits, len(inputs.dataset.clients),
         on_outcome,
     )  # fmt: skip
     await collection.collect(backend, stopping)
@@ -136,7 +138,7 @@ class _Collection:
     def __init__(
         self,
         model: Nima,
-        base: tuple[str, Path],
+        inputs: EmbeddingInputs,
         parts: Sequence[Part],
         kept: KeptFeatures,
         providers: Providers,
@@ -145,7 +147,7 @@ class _Collection:
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
         self._model = model
-        self._base = base
+        self._inputs = inputs
         self._parts = parts
         self._kept = kept
         self._providers = providers
@@ -205,11 +207,11 @@ class _Collection:
     def _task(self, job_id: str, part: Part) -> Task:
         job = Job(
             protocol=PROTOCOL, kind="embed", job_id=job_id, backbone=self._model.backbone, store="/",
-            base=self._base[0], shards=(part.sha256,), plan=None, threads=0,
+            base=self._inputs.base[0], shards=(part.sha256,), plan=None, threads=0,
         )  # fmt: skip
         largest = max_features_bytes(part.images, self._model.head.in_features)
         time = TaskTime.of(forward_core_seconds(self._model.backbone, part.images), largest)
-        return Task(job, (self._base[1], part.path), None, time.limit, largest, time.usual, part.client)
+        return Task(job, (self._inputs.base[1], part.path), None, time.limit, largest, time.usual, part.client)
 
     def _disbelieve(self, outcome: Outcome, verdict: Verdict) -> None:
         """Notes the reason why features are missing; if they were wrong, deletes all earlier ones of the provider."""
@@ -259,8 +261,8 @@ class _Collection:
                 raise _Refused(Verdict("malformed", "the file is not the one that its result names"))
         except NimaError as error:
             raise _Refused(Verdict("malformed", str(error))) from error
-        if wrong := spot_check(self._model, shard, claimed):
-            raise _Refused(Verdict("no work", wrong))
+        if wrong := check_features(self._model, shard, claimed, self._inputs.audit):
+            raise _Refused(Verdict("false", wrong))
 
 
 def _parts(dataset: Dataset) -> list[Part]:

@@ -9,15 +9,15 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.training.providers.bans import ban_list
     from requestor.training.providers.standing import Providers
-    from requestor.training.providers.verdict import Verdict, VerdictKind, outcome_entry
+    from requestor.training.providers.verdict import PROOF, RELATIVE, Verdict, VerdictKind, outcome_entry
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
             "bans": ["ban_list"],
             "standing": ["Providers"],
-            "verdict": ["VerdictKind", "Verdict", "outcome_entry"],
+            "verdict": ["PROOF", "RELATIVE", "VerdictKind", "Verdict", "outcome_entry"],
         },
     )
 
-__all__ = ["Providers", "Verdict", "VerdictKind", "ban_list", "outcome_entry"]
+__all__ = ["PROOF", "RELATIVE", "Providers", "Verdict", "VerdictKind", "ban_list", "outcome_entry"]

@@ -10,14 +10,16 @@ from statistics import median
 from requestor.backends import Backend, Outcome, Provider
 from requestor.records import RoundEntry
 from requestor.training.providers.bans import BanList
-from requestor.training.providers.verdict import Verdict, VerdictKind
+from requestor.training.providers.verdict import PROOF, RELATIVE, Verdict, VerdictKind
 
 DEAREST = 10  # a provider is put out if its samples cost more than so many times the median of the others'
 ENOUGH_KNOWN = 3  # number of other prices that are needed before a provider's price is compared with them
 OUT = 6  # number of penalty points, without an admitted update between them, at which a provider is put out
-# About one in six honest updates is harmful, so one harmful update is not enough to put a provider out. Nobody sends
-# a copy, or no work, by mistake: each of these puts a provider out at once.
-PENALTIES: Mapping[VerdictKind, int] = {"malformed": 3, "implausible": 3, "harmful": 2, "no work": OUT, "replay": OUT}
+# Nobody sends a copy, no work, or what the work does not give, by mistake: each of these puts a provider out at once.
+# Relative evidence costs no points: others decide about it, too, and about one in six honest updates is harmful.
+PENALTIES: Mapping[VerdictKind, int] = {
+    "malformed": 3, "implausible": 3, "no work": OUT, "replay": OUT, "false": OUT, "outlier": 0, "harmful": 0,
+}  # fmt: skip
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Standing:
     seconds: time that its admitted updates took, in seconds, summed.
     cost: GLM for its admitted updates, as far as the cost is known.
     banned: the reason why the provider gets no more work; None if it may get work.
-    harmful: (job id, reason) of each harmful update that the provider sent, by mistake or on purpose.
+    doubted: (job id, reason) of each update that was refused on relative evidence only.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Standing:
     seconds: float = 0.0
     cost: Decimal = Decimal(0)
     banned: str | None = None
-    harmful: list[tuple[str, str]] = field(default_factory=list)
+    doubted: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def speed(self) -> float | None:
@@ -59,8 +61,8 @@ class Providers:
     """Decides by their results which providers get no more work in this run, and tells the backend.
 
     To put a provider out means to give it no more work in this run. A provider whose results are refused too often is
-    put out, and is also added to the list of bans, which later runs read. Attempts without any result may be accidents:
-    the backend counts them itself, and only for the present run.
+    put out. If the last one proves that it lies, the provider is also added to the list of bans, which later runs read.
+    Attempts without any result may be accidents: the backend counts them itself, and only for the present run.
 
     Args:
         bans: the list of bans; None if the ids of providers mean nothing after the run.
@@ -132,29 +134,30 @@ class Providers:
     def refused(self, provider: Provider, verdict: Verdict) -> None:
         """Notes that a provider's result was not admitted, and adds the penalty points for it.
 
-        If the provider has `OUT` points or more, it is put out of this run and added to the list of bans.
+        If the provider has `OUT` points or more, it is put out of this run, and with a proof (`PROOF`) it is added to
+        the list of bans.
         """
         standing = self._standing(provider)
         standing.penalty += PENALTIES[verdict.kind]
         if standing.penalty >= OUT and standing.banned is None:
             self.put_out(provider, verdict.reason)
-            if self._bans is not None:
+            if self._bans is not None and verdict.kind in PROOF:
                 self._bans.add(provider, verdict.reason)
 
     def reject(self, outcome: Outcome, verdict: Verdict) -> None:
         """Tells the backend that a refused result is worthless and is not to be paid.
 
-        Does nothing if the verdict is "admitted" or "no update". A harmful update is rejected only if its provider is
-        put out, because an honest update is harmful from time to time.
+        Does nothing if the verdict is "admitted" or "no update". An update that is refused on relative evidence is
+        rejected only if its provider is put out, because that happens to honest updates from time to time.
         """
         job_id = outcome.task.job.job_id
-        if verdict.kind == "harmful" and outcome.provider is not None:
-            self._standing(outcome.provider).harmful.append((job_id, verdict.reason))
+        if verdict.kind in RELATIVE and outcome.provider is not None:
+            self._standing(outcome.provider).doubted.append((job_id, verdict.reason))
         elif verdict.kind not in ("admitted", "no update") and self._backend is not None:
             self._backend.reject(job_id, verdict.reason)
 
     def put_out(self, provider: Provider, reason: str) -> None:
-        """Gives a provider no more work in this run, and rejects the harmful updates that it sent before.
+        """Gives a provider no more work in this run, and rejects the doubtful updates that it sent before.
 
         Args:
             provider: the provider; if it is out already, nothing happens.
@@ -166,7 +169,7 @@ class Providers:
         standing.banned = reason
         if self._backend is not None:
             self._backend.dismiss(provider.id)
-            for job_id, why in standing.harmful:
+            for job_id, why in standing.doubted:
                 self._backend.reject(job_id, why)
         if self._note is not None:
             self._note(f"  {standing.name} gets no more work")

@@ -9,14 +9,22 @@ from typing import Literal
 from requestor.backends import Outcome
 from requestor.records import ADMITTED, OutcomeEntry, finite_or_none
 
-VerdictKind = Literal["admitted", "no update", "malformed", "implausible", "no work", "replay", "harmful"]
+VerdictKind = Literal[
+    "admitted", "no update", "malformed", "implausible", "no work", "replay", "false", "outlier", "harmful"
+]
+PROOF: frozenset[VerdictKind] = frozenset({"malformed", "replay", "false"})
+"""The kinds that prove that a provider lies or does not work: bytes that break the format, a copy, and a result that is
+not the one that this machine computes. Only these may ban a provider beyond a run."""
+RELATIVE: frozenset[VerdictKind] = frozenset({"outlier", "harmful"})
+"""The kinds that tell only how an update stands to others, or to few photos: they cost it the round, and no more."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of a provider's result.
 
-    kind: kind of the judgement.
+    kind: kind of the judgement. "implausible" and "no work" are refused for what they are alone, "outlier" beside the
+        others or this machine's own update, "harmful" for what it does to the hold-out.
     reason: a sentence for people.
     norm: norm of the update; NaN if the update was refused before its norm was computed.
     emd: EMD of the round's model with half of the update added, on the hold-out; NaN if the update was refused before

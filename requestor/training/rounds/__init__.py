@@ -9,7 +9,8 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.training.rounds.admission import AdmissionHistory
     from requestor.training.rounds.aggregation import AGGREGATION_RULES
-    from requestor.training.rounds.gate import HoldoutEvaluator
+    from requestor.training.rounds.gate import LEAST_HOLDOUT, HoldoutEvaluator
+    from requestor.training.rounds.root import HoldoutRoot
     from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
     from requestor.training.rounds.server_optimizer import load_server_state, save_server_state
 else:
@@ -18,7 +19,8 @@ else:
         {
             "admission": ["AdmissionHistory"],
             "aggregation": ["AGGREGATION_RULES"],
-            "gate": ["HoldoutEvaluator"],
+            "gate": ["LEAST_HOLDOUT", "HoldoutEvaluator"],
+            "root": ["HoldoutRoot"],
             "round": ["RoundReport", "RoundSettings", "run_round"],
             "server_optimizer": ["load_server_state", "save_server_state"],
         },
@@ -26,8 +28,10 @@ else:
 
 __all__ = [
     "AGGREGATION_RULES",
+    "LEAST_HOLDOUT",
     "AdmissionHistory",
     "HoldoutEvaluator",
+    "HoldoutRoot",
     "RoundReport",
     "RoundSettings",
     "load_server_state",

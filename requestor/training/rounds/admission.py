@@ -1,18 +1,21 @@
 """Judges updates: decides for each whether it may be aggregated. A verdict is a value with a reason.
 
-The checks go from cheap to expensive, and each relies on those before it: the claims in the result; the file (its size
-before anything is read, safetensors header, names, shapes and types, finite values); the norm; a comparison with
-earlier updates, to find copies; and the effect on the hold-out. The first updates of a round cannot be compared with
-others when they arrive, so all are judged again at the end of the round.
+An update is judged twice. On arrival, `Admission.read` makes the checks that need no other update, from cheap to
+expensive: the claims in the result; the file (its size before anything is read, safetensors header, names, shapes and
+types, finite values); the norm; a comparison with the updates of earlier rounds, to find copies; a segment of the
+training, which is computed again; and the effect on the hold-out, which is only noted. At the end of the round,
+`Admission.judge` compares all updates that could be read with the root and with each other. So no verdict depends on
+the order of arrival.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +24,33 @@ from torch import Tensor
 from nima.errors import NimaError
 from nima.safe_io import sha256_of
 from nima.wire import decode_update, schema_of
-from requestor.backends import Outcome
+from requestor.backends import Outcome, Task
 from requestor.records import RoundEntry
 from requestor.training.providers import Verdict, VerdictKind
 from requestor.training.rounds.aggregation import Update
 from requestor.training.rounds.gate import Evaluate, Gate
-from requestor.training.rounds.vectors import Directions, flatten, norm
+from requestor.training.rounds.vectors import cosine, flatten, norm, unflatten
 
 ALONE = 0.5  # share of an update that is tried on the hold-out: the share that it has in an average of two updates
 LONGEST_STEP = 10.0  # largest norm of an update, relative to that of the trained parameters: no training reaches it
-LONGEST, SHORTEST = 10.0, 0.01  # limits of an update's norm, relative to the median of the known norms
-# An update that worsens the hold-out is refused if its cosine with the others is below this. The cosines of honest
-# updates were above -0.06.
-AGAINST = -0.1
+LONGEST, SHORTEST = 10.0, 0.1  # limits of an update's norm, relative to the root's, or without a root to the median
+AGAINST = -0.1  # an update whose cosine with the root is lower is refused
 FASTEST = 30.0  # highest speed, relative to the median of the known speeds
 ENOUGH_KNOWN = 3  # number of values that a median needs before updates are compared with it
 CLOCK_SLACK = 1.05  # a provider's clock may be faster than ours by this factor
+
+Root = Callable[[], NDArray[np.float32]]
+"""Computes this machine's own update in the round, float32 `[values]`."""
+
+
+class Audit(Protocol):
+    """Computes parts of trainings again, as `requestor.audits.TrainingAudit` does."""
+
+    def check(self, outcome: Outcome, update: Mapping[str, Tensor]) -> str | None:
+        """Returns the reason why the training of an outcome is false; None if no error was found."""
+
+    def repeat_all(self, task: Task, update: Mapping[str, Tensor]) -> str | None:
+        """Returns the reason why an update is not the result of its task; None if it is."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +58,10 @@ class AdmissionHistory:
     """Describes the updates that were admitted in the rounds that changed the model.
 
     contents: SHA-256 of the values of each update of all these rounds.
-    norms, speeds: norms and speeds (samples a second) of the updates of the last of these rounds.
+    speeds: speeds (samples a second) of the updates of the last of these rounds.
     """
 
     contents: frozenset[str] = frozenset()
-    norms: tuple[float, ...] = ()
     speeds: tuple[float, ...] = ()
 
     @classmethod
@@ -61,9 +74,24 @@ class AdmissionHistory:
         last = admitted[-1] if admitted else []
         return cls(
             frozenset(update.content for updates in admitted for update in updates if update.content is not None),
-            tuple(update.norm for update in last if update.norm is not None),
             tuple(update.samples / update.seconds for update in last if update.seconds > 0),
         )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An update that could be read, and awaits its judgement at the end of the round.
+
+    task: its task.
+    verdict: the verdict of `Admission.read`, with the update's norm, EMD and content.
+    update: the update.
+    speed: assigned samples a second; infinite if it took no time.
+    """
+
+    task: Task
+    verdict: Verdict
+    update: Update
+    speed: float
 
 
 class _Refused(Exception):
@@ -73,28 +101,34 @@ class _Refused(Exception):
 
 
 class Admission:
-    """Judges the updates of one round, as they arrive.
+    """Judges the updates of one round.
 
     Args:
         weights: the round's trained parameters, name → float32 tensor; they must not change during the round.
         evaluate: computes the losses on the hold-out; None admits updates without this check.
         history: describes the updates of earlier rounds; None if there are none.
+        audit: computes parts of trainings again; None believes them.
+        root: computes this machine's own update, at most once; None compares norms with the median, and no directions.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], evaluate: Evaluate | None = None, history: AdmissionHistory | None = None
+        self,
+        weights: Mapping[str, Tensor],
+        evaluate: Evaluate | None = None,
+        history: AdmissionHistory | None = None,
+        audit: Audit | None = None,
+        root: Root | None = None,
     ) -> None:
-        history = history or AdmissionHistory()
+        self._weights = weights
         self._schema = schema_of(weights)
         self._weights_norm = norm(flatten(weights))
+        self._history = history or AdmissionHistory()
+        self._audit = audit
+        self._root = root
         self.gate = Gate(weights, evaluate) if evaluate else None
-        self._contents = set(history.contents)
-        self._norms = list(history.norms)
-        self._speeds = list(history.speeds)
-        self._directions = Directions()
 
-    def judge(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
-        """Judges the outcome of a task, and remembers an admitted update for comparisons with later ones.
+    def read(self, outcome: Outcome, samples: int) -> tuple[Verdict, NDArray[np.float32] | None]:
+        """Makes those checks of an outcome that need no other update.
 
         The file is read twice, for its values and for its hash, and may be deleted afterwards.
 
@@ -103,50 +137,62 @@ class Admission:
             samples: number of samples that were assigned to the task.
 
         Returns:
-            The verdict, and the update, float32 `[values]`; the update is None if it is not admitted.
+            A verdict, and the update, float32 `[values]`. If the update is None, the verdict is final. Otherwise it is
+            "admitted", or "harmful" if the update worsens the hold-out too much, and `judge` may change it.
         """
-        length, emd, content = math.nan, math.nan, None
+        length, content = math.nan, None
         try:
             self._check_claims(outcome, samples)
             values = self._read(outcome)
             length = norm(values)
             self._check_norm(length)
             content = hashlib.sha256(values.data).hexdigest()
-            if content in self._contents:
-                raise _Refused("replay", "it is a copy of an update that came before")
-            if self.gate is not None:
-                emd, good = self.gate.try_step(ALONE * values)
-                if not good:
-                    raise _Refused("harmful", f"it worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}")
-                if emd > self.gate.before:
-                    self._check_direction(values, emd)
+            if content in self._history.contents:
+                raise _Refused("replay", "it is a copy of an update of an earlier round")
+            if self._audit is not None and (false := self._audit.check(outcome, unflatten(values, self._weights))):
+                raise _Refused("false", false)
         except _Refused as refused:
-            return Verdict(refused.kind, str(refused), length, emd, content), None
-        self._contents.add(content)
-        self._norms.append(length)
-        self._directions.add(values)
-        if outcome.seconds > 0:
-            self._speeds.append(samples / outcome.seconds)
-        return Verdict("admitted", "admitted", length, emd, content), values
+            return Verdict(refused.kind, str(refused), length, math.nan, content), None
+        if self.gate is None:
+            return Verdict("admitted", "admitted", length, math.nan, content), values
+        emd, good = self.gate.try_step(ALONE * values)
+        if good:
+            return Verdict("admitted", "admitted", length, emd, content), values
+        reason = f"it worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}"
+        return Verdict("harmful", reason, length, emd, content), values
 
-    def look_again(self, verdict: Verdict, update: Update, norms: Sequence[float]) -> Verdict:
-        """Judges an admitted update again at the end of the round, when it can be compared with all others.
-
-        Args:
-            verdict: the verdict on the update when it arrived.
-            update: the update.
-            norms: norms of all admitted updates of the round.
+    def judge(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """Judges all updates of the round that could be read; the order of the candidates does not matter.
 
         Returns:
-            The same verdict if the update is still admitted; otherwise the verdict with which it is refused.
+            The verdict on each candidate. An update that was sent twice is nobody's if nothing can be computed again:
+            then all of its copies are refused, and nobody is blamed.
         """
-        try:
-            _check_beside(verdict.norm, norms)
-            if self.gate is not None and verdict.emd > self.gate.before:
-                self._check_direction(update.values, verdict.emd, added=True)
-        except _Refused as refused:
-            return replace(verdict, kind=refused.kind, reason=str(refused))
-        return verdict
+        root = self._root() if self._root is not None and candidates else None
+        speeds = [*self._history.speeds, *(one.speed for one in candidates if math.isfinite(one.speed))]
+        norms = [one.verdict.norm for one in candidates]
+        typical_norm = norm(root) if root is not None else _typical(norms)
+        contents = [one.verdict.content for one in candidates]
+        verdicts = []
+        for one in candidates:
+            try:
+                if contents.count(one.verdict.content) > 1:
+                    self._settle_copy(one)
+                _check_speed(one.speed, _typical(speeds))
+                _check_beside(one.verdict.norm, typical_norm)
+                if root is not None and (agreement := cosine(one.update.values, root)) < AGAINST:
+                    raise _Refused("outlier", f"it goes against this machine's own update (cosine {agreement:.2f})")
+                verdicts.append(one.verdict)
+            except _Refused as refused:
+                verdicts.append(replace(one.verdict, kind=refused.kind, reason=str(refused)))
+        return verdicts
+
+    def _settle_copy(self, one: Candidate) -> None:
+        """Raises `_Refused` unless the training of an update that several providers sent, done again, gives it."""
+        if self._audit is None:
+            raise _Refused("outlier", "another provider sent the same update")
+        if self._audit.repeat_all(one.task, unflatten(one.update.values, self._weights)):
+            raise _Refused("replay", "it is a copy of another provider's update")
 
     def _check_claims(self, outcome: Outcome, samples: int) -> None:
         result = outcome.result
@@ -160,10 +206,6 @@ class Admission:
             raise _Refused(
                 "implausible", f"it claims {result.seconds:.0f} s of work in the {outcome.seconds:.0f} s that it took"
             )
-        typical = _typical(self._speeds)
-        if typical and samples > FASTEST * typical * outcome.seconds:
-            times = samples / max(outcome.seconds, 1e-9) / typical
-            raise _Refused("implausible", f"it came {times:.0f} times as fast as others work")
 
     def _read(self, outcome: Outcome) -> NDArray[np.float32]:
         assert outcome.output is not None
@@ -182,32 +224,16 @@ class Admission:
         limit = LONGEST_STEP * self._weights_norm
         if length > limit > 0:
             raise _Refused("implausible", f"its norm {length:.3g} is beyond {limit:.3g}")
-        _check_beside(length, self._norms)
-
-    def _check_direction(self, values: NDArray[np.float32], emd: float, *, added: bool = False) -> None:
-        """Raises `_Refused` if an update that worsens the hold-out also goes against the direction of the others.
-
-        The caller has found that it worsens the hold-out. Each of the two alone may be chance. The update of an honest
-        minority goes against the others, too, but it improves the hold-out.
-
-        Args:
-            values: the update, float32 `[values]`.
-            emd: EMD on the hold-out with the update.
-            added: True if the update was added to the directions before.
-        """
-        assert self.gate is not None
-        agreement = self._directions.agreement(values, added=added)
-        if agreement is not None and agreement < AGAINST:
-            raise _Refused(
-                "harmful",
-                f"it goes against the others, and worsens the hold-out EMD from {self.gate.before:.4f} to {emd:.4f}",
-            )
 
 
-def _check_beside(length: float, norms: Sequence[float]) -> None:
-    typical = _typical(norms)
+def _check_beside(length: float, typical: float | None) -> None:
     if typical and not SHORTEST * typical <= length <= LONGEST * typical:
-        raise _Refused("implausible", f"its norm {length:.3g} is far from the others' {typical:.3g}")
+        raise _Refused("outlier", f"its norm {length:.3g} is far from the usual {typical:.3g}")
+
+
+def _check_speed(speed: float, typical: float | None) -> None:
+    if typical and speed > FASTEST * typical:
+        raise _Refused("outlier", f"it came {speed / typical:.0f} times as fast as others work")
 
 
 def _typical(known: Sequence[float]) -> float | None:

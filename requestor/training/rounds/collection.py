@@ -1,4 +1,4 @@
-"""Collects a round's updates: judges each on arrival, reassigns refused work once, and judges all again at the end."""
+"""Collects a round's updates: reads each on arrival, reassigns what is refused by itself, and judges all at the end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from requestor.backends import Backend, Outcome, Provider, RoundLimits, items_until, renamed_task
+from requestor.backends import Backend, Outcome, RoundLimits, items_until, renamed_task
 from requestor.records import OutcomeEntry
 from requestor.training.providers import Providers, Verdict, outcome_entry
-from requestor.training.rounds.admission import Admission
+from requestor.training.rounds.admission import Admission, Candidate
 from requestor.training.rounds.aggregation import StoredUpdate
 from requestor.training.rounds.assignment import Assignment
 
@@ -22,12 +22,16 @@ ATTEMPTS = 2  # attempts at a client's work in one round: after a refusal, anoth
 
 @dataclass(frozen=True)
 class _Arrival:
-    """An update that was admitted, and its entry in the round's record."""
+    """An outcome, with its assignment and the verdict of the first look; the update is None if that is final."""
 
     outcome: Outcome
+    assignment: Assignment
     verdict: Verdict
-    update: StoredUpdate
-    entry: OutcomeEntry
+    update: StoredUpdate | None
+
+    @property
+    def job_id(self) -> str:
+        return self.outcome.task.job.job_id
 
 
 class Collection:
@@ -37,8 +41,9 @@ class Collection:
         admission: judges the updates of this round.
         providers: is told of every provider's result and its verdict.
         limits: limits of the waiting time, and the number of updates that are needed.
-        folder: an existing folder, for the updates that are admitted.
-        on_outcome: is called after each outcome is judged, and before `providers` is told.
+        folder: an existing folder, for the updates that can be read.
+        on_outcome: is called with each outcome and its verdict: at the end of the round if others have a say in it, and
+            else on arrival; always before `providers` is told.
     """
 
     def __init__(
@@ -49,8 +54,8 @@ class Collection:
         folder: Path,
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
-        self._entries: dict[str, OutcomeEntry] = {}  # id of a job → its entry
         self._arrivals: list[_Arrival] = []
+        self._verdicts: dict[str, Verdict] = {}  # id of a job → the verdict, once it is final
         self._admission = admission
         self._providers = providers
         self._limits = limits
@@ -58,13 +63,15 @@ class Collection:
         self._on_outcome = on_outcome
         self._started = time.monotonic()
         self._answered: list[float] = []
-        self._admitted: list[float] = []
-        self._harmful: list[tuple[Provider, Verdict]] = []
+        self._readable: list[float] = []
 
     @property
     def entries(self) -> tuple[OutcomeEntry, ...]:
         """Returns one entry for each outcome, in the order of arrival."""
-        return tuple(self._entries.values())
+        return tuple(
+            outcome_entry(one.outcome, self._verdicts[one.job_id], one.assignment.samples, one.assignment.client)
+            for one in self._arrivals
+        )
 
     @property
     def updates(self) -> list[StoredUpdate]:
@@ -72,47 +79,29 @@ class Collection:
 
         A sum of floating-point numbers depends on their order, and the order of arrival is random.
         """
-        return sorted((arrival.update for arrival in self._arrivals), key=lambda update: update.path)
+        admitted = [one.update for one in self._arrivals if self._verdicts[one.job_id].admitted]
+        return sorted((update for update in admitted if update is not None), key=lambda update: update.path)
 
     @property
     def loss(self) -> float:
         """Returns the mean training loss of the admitted updates, as the providers claim it; NaN if there are none."""
-        losses = [arrival.entry.loss for arrival in self._arrivals if arrival.entry.loss is not None]
+        losses = sorted(entry.loss for entry in self.entries if entry.admitted and entry.loss is not None)
         return sum(losses) / len(losses) if losses else math.nan
 
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
-        """Runs all assignments, and judges the results, until the round closes.
+        """Runs all assignments until the round closes, and judges their results.
 
-        If results are refused, other providers get the same work, if more updates are needed and there is time.
+        If results are refused for what they are alone, other providers get the same work, if more updates are needed
+        and there is time. What is only refused beside others is not done again: the same work gives the same update.
         """
         tasks, waiting = len(assignments), list(assignments)
         for _ in range(ATTEMPTS):
             refused = await self._attempt(backend, waiting, tasks)
-            enough_came = len(self._arrivals) >= self._limits.needed(tasks)
+            enough_came = len(self._readable) >= self._limits.needed(tasks)
             if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
             waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
-        self._look_again()
-        # If not a single update helps, the providers of harmful ones are not blamed: the plan may not fit the photos,
-        # or there are so many hostile providers that nobody can tell who is honest.
-        if self._arrivals:
-            for provider, verdict in self._harmful:
-                self._providers.refused(provider, verdict)
-
-    def _look_again(self) -> None:
-        """Judges the admitted updates again, compared with all others, and removes those that fail."""
-        norms = [arrival.verdict.norm for arrival in self._arrivals]
-        kept = []
-        for arrival in self._arrivals:
-            verdict = self._admission.look_again(arrival.verdict, arrival.update, norms)
-            if verdict.admitted:
-                kept.append(arrival)
-                continue
-            job_id = arrival.outcome.task.job.job_id
-            self._entries[job_id] = replace(arrival.entry, kind=verdict.kind, verdict=verdict.reason)
-            self._on_outcome(arrival.outcome, verdict)
-            self._refuse(arrival.outcome.provider, verdict)
-        self._arrivals = kept
+        await self._judge()
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
         """Runs the backend once; returns the assignments whose results were refused."""
@@ -124,51 +113,78 @@ class Collection:
                 assignment = waiting.pop(outcome.task.job.job_id, None)
                 if assignment is None:
                     continue  # the outcome belongs to an earlier round
-                verdict = await self._take(outcome, assignment)
-                if verdict.kind not in ("admitted", "no update"):
+                arrival = await self._take(outcome, assignment)
+                if arrival.update is None and arrival.verdict.kind != "no update":
                     refused.append(assignment)
         for job_id, assignment in waiting.items():
             late = backend.status().at_work.get(job_id)
             await self._take(Outcome(assignment.task, late, error="the round closed before it came"), assignment)
         return refused
 
-    async def _take(self, outcome: Outcome, assignment: Assignment) -> Verdict:
+    async def _take(self, outcome: Outcome, assignment: Assignment) -> _Arrival:
         arrived = self._elapsed()
-        verdict, values = await asyncio.to_thread(self._admission.judge, outcome, assignment.samples)
-        if outcome.output is not None:
-            outcome.output.unlink(missing_ok=True)
-        entry = outcome_entry(outcome, verdict, assignment.samples, assignment.client)
+        verdict, values = await asyncio.to_thread(self._admission.read, outcome, assignment.samples)
+        outcome.discard()
+        update = None
         if values is not None:
             update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
-            self._arrivals.append(_Arrival(outcome, verdict, update, entry))
-            self._admitted.append(arrived)
+            self._readable.append(arrived)
         if verdict.kind != "no update":
             self._answered.append(arrived)
-        self._entries[outcome.task.job.job_id] = entry
+        arrival = _Arrival(outcome, assignment, verdict, update)
+        self._arrivals.append(arrival)
+        if update is None and verdict.kind != "false":
+            self._close(arrival, verdict)
+        return arrival
+
+    async def _judge(self) -> None:
+        """Makes all verdicts final that were not final on arrival."""
+        readable = [one for one in self._arrivals if one.update is not None]
+        verdicts = await asyncio.to_thread(self._admission.judge, [_candidate(one) for one in readable])
+        for arrival, verdict in zip(readable, verdicts, strict=True):
+            self._close(arrival, verdict)
+        for arrival in self._arrivals:
+            if arrival.verdict.kind == "false":
+                self._close(arrival, self._unless_confirmed(arrival))
+
+    def _unless_confirmed(self, arrival: _Arrival) -> Verdict:
+        """Returns the verdict that an update is false, or a milder one if another provider's is the same to the digit.
+
+        Two that did the same work with the same result prove each other right, or this machine computes wrongly: the
+        result is not used, and held against neither.
+        """
+        confirmed = any(
+            other.assignment.client == arrival.assignment.client
+            and other.verdict.content == arrival.verdict.content
+            and other.outcome.provider != arrival.outcome.provider
+            for other in self._arrivals
+        )
+        if not confirmed:
+            return arrival.verdict
+        return replace(arrival.verdict, kind="outlier", reason=f"two providers agree, but {arrival.verdict.reason}")
+
+    def _close(self, arrival: _Arrival, verdict: Verdict) -> None:
+        """Makes a verdict final, and tells those who must know."""
+        self._verdicts[arrival.job_id] = verdict
+        outcome, assignment = arrival.outcome, arrival.assignment
         self._on_outcome(outcome, verdict)
-        self._tell_providers(outcome, verdict, assignment)
-        return verdict
-
-    def _tell_providers(self, outcome: Outcome, verdict: Verdict, assignment: Assignment) -> None:
-        if verdict.kind == "no update":
-            return  # the backend counts failed attempts, because it sees all of them
-        if not verdict.admitted:
-            self._refuse(outcome.provider, verdict)
-        elif outcome.provider is not None:
-            self._providers.admitted(
-                outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost
-            )
-
-    def _refuse(self, provider: Provider | None, verdict: Verdict) -> None:
-        if provider is None:
+        # The backend counts the attempts without any result, because it sees all of them.
+        if outcome.provider is None or verdict.kind == "no update":
             return
-        if verdict.kind == "harmful":
-            self._harmful.append((provider, verdict))  # `collect` decides about it at the end of the round
-        else:
-            self._providers.refused(provider, verdict)
+        if not verdict.admitted:
+            self._providers.refused(outcome.provider, verdict)
+            return
+        self._providers.admitted(outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost)
 
     def _closes(self, tasks: int) -> float:
-        return self._limits.closing_time(tasks, self._answered, self._admitted)
+        return self._limits.closing_time(tasks, self._answered, self._readable)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
+
+
+def _candidate(arrival: _Arrival) -> Candidate:
+    assert arrival.update is not None
+    seconds = arrival.outcome.seconds
+    speed = arrival.assignment.samples / seconds if seconds > 0 else math.inf
+    return Candidate(arrival.outcome.task, arrival.verdict, arrival.update, speed)

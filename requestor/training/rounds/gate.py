@@ -26,6 +26,9 @@ CHANCE = 0.25  # the most that the second part may be: with few photos, the stan
 PHOTOS = 256
 BATCH = 8  # number of photos that are computed at a time; more need more memory
 
+# Smaller hold-outs judge nothing: with so few photos, the allowance for chance is as large as what attacks do.
+LEAST_HOLDOUT = 16
+
 Evaluate = Callable[[Mapping[str, Tensor]], NDArray[np.float64]]
 """Computes the EMD of each photo of the hold-out, float64 `[photos]`, from the trained parameters by name."""
 

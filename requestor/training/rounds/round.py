@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from nima.ratings import Metrics
 from nima.safe_io import sha256_of
 from nima.wire import TrainingPlan, encode_weights, max_update_bytes, schema_of
+from requestor.audits import TrainingAudit
 from requestor.backends import Backend, Outcome, RoundLimits
 from requestor.records import OutcomeEntry, RoundEntry, finite_or_none
 from requestor.training.data import Client
@@ -25,6 +27,7 @@ from requestor.training.rounds.aggregation import AGGREGATION_RULES, Rule, Store
 from requestor.training.rounds.assignment import Frame, assign
 from requestor.training.rounds.collection import Collection
 from requestor.training.rounds.gate import Evaluate
+from requestor.training.rounds.root import HoldoutRoot
 from requestor.training.rounds.server_optimizer import State
 from requestor.training.rounds.vectors import moved
 
@@ -85,6 +88,8 @@ class RoundSettings:
     rule: the aggregation rule, which makes a step of the updates.
     limits: limits of the time that a round waits, and the number of updates that it needs; None for those that follow
         from the work of its tasks.
+    audit: computes segments of the trainings again; None believes them.
+    root: computes this machine's own update; None compares updates with their median only.
     """
 
     clients: Sequence[Client]
@@ -94,6 +99,8 @@ class RoundSettings:
     folder: Path
     rule: Rule = AGGREGATION_RULES["mean"]
     limits: RoundLimits | None = None
+    audit: TrainingAudit | None = None
+    root: HoldoutRoot | None = None
 
 
 async def run_round(
@@ -142,7 +149,10 @@ async def run_round(
         assign(frame, index, client, providers.relative_speed(index)) for index, client in enumerate(settings.clients)
     ]
     limits = settings.limits or RoundLimits.of([assignment.task for assignment in assignments], len(assignments))
-    admission = await asyncio.to_thread(Admission, weights, evaluate, history)
+    if settings.audit is not None:
+        assignments = [replace(one, task=settings.audit.with_evidence(one.task)) for one in assignments]
+    root = None if settings.root is None else partial(settings.root, weights, number)
+    admission = await asyncio.to_thread(Admission, weights, evaluate, history, settings.audit, root)
     try:
         collection = Collection(admission, providers, limits, updates_folder, on_outcome)
         await collection.collect(backend, assignments)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # --help lists the aggregation rules, and must not wait for t
 Vector = NDArray[np.float64]
 
 BLOCK = 1 << 16  # number of values that are added at a time, so that they fit into the processor's cache
-FEWEST = 3  # least number of other updates that are needed for a comparison
 
 
 def flatten(tensors: Mapping[str, Tensor]) -> NDArray[np.float32]:
@@ -52,36 +51,20 @@ def blocks(size: int, length: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + length, size)
 
 
-class Directions:
-    """Sums the directions of updates. Each direction has the length 1, so a long update counts no more than others.
+def unflatten(values: NDArray[np.float32], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the values `[values]` as tensors with the names and shapes of `tensors`, in their order."""
+    import torch
 
-    Updates are finite, not zero, and float32 `[values]`. Until a model has converged, updates from different photos
-    have enough in common to agree in direction, and an update that is trained against them has a negative cosine
-    (as in FLTrust, Cao et al. 2021, arXiv 2012.13995, which compares with the server's own update).
-    """
+    flat = torch.from_numpy(np.array(values))
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors.values()])
+    return {name: part.view(tensor.shape) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}
 
-    def __init__(self) -> None:
-        self._sum = np.zeros(0, np.float32)
-        self._count = 0
 
-    def add(self, values: NDArray[np.float32]) -> None:
-        """Adds the direction of an update to the sum."""
-        self._sum = _direction(values) if self._count == 0 else self._sum + _direction(values)
-        self._count += 1
-
-    def agreement(self, values: NDArray[np.float32], *, added: bool = False) -> float | None:
-        """Returns the cosine, in -1..1, between an update and the sum of the others.
-
-        None if there are fewer than `FEWEST` others, or if their sum is zero.
-
-        Args:
-            values: the update, float32 `[values]`.
-            added: True if the update itself was added before; then it is left out of the sum.
-        """
-        own = _direction(values)
-        others = self._sum - own if added else self._sum
-        length = float(np.linalg.norm(others)) if self._count - added >= FEWEST else 0.0
-        return float(own @ others) / length if length > 0 else None
+def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Returns the cosine, in -1..1, of the angle between two finite vectors; 0 if one of them is zero."""
+    if not (one.any() and other.any()):
+        return 0.0
+    return float(_direction(one) @ _direction(other))
 
 
 def _direction(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,54 @@
+"""Computes the update of this machine itself, from photos that never leave it: the root that updates are compared with.
+
+The root of trust of FLTrust (Cao et al. 2021, arXiv 2012.13995): no provider can move it, whatever the others send, and
+whoever answers first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nima.model import Activations, checkpoint
+from nima.training import frozen_activations, train
+from nima.wire import Shard, TrainingPlan
+from requestor.training.rounds.vectors import flatten
+
+PHOTOS = 128  # most photos that are trained on; each costs this machine as much time as a provider's photo
+
+
+class HoldoutRoot:
+    """Trains on the hold-out as a provider trains on its shards.
+
+    Args:
+        base: path of the base model.
+        holdout: the hold-out, with votes; at most `PHOTOS` of its photos are trained on.
+        plan: the plan of the providers' trainings, whose steps and seed are used.
+    """
+
+    def __init__(self, base: Path, holdout: Shard, plan: TrainingPlan) -> None:
+        if holdout.votes is None:
+            raise ValueError("a hold-out without votes cannot be trained on")
+        self._base = base
+        self._shard = Shard(holdout.image_ids[:PHOTOS], holdout.votes[:PHOTOS], holdout.jpegs[:PHOTOS])
+        self._plan = plan
+        self._frozen: Activations | None = None
+
+    def __call__(self, weights: Mapping[str, Tensor], number: int) -> NDArray[np.float32]:
+        """Returns the update, float32 `[values]`, that the hold-out makes of the weights in round `number`."""
+        model, _ = checkpoint.load(self._base)
+        plan = replace(self._plan, seed=self._plan.seed + number)
+        trained = model.trainable_parameters(plan.trainable_blocks)
+        with torch.no_grad():
+            for name, values in weights.items():
+                trained[name].copy_(values)
+        if self._frozen is None:
+            self._frozen = frozen_activations(model, [self._shard], plan)
+        train(model, [self._shard], plan, frozen=self._frozen)
+        return flatten({name: trained[name] - values for name, values in weights.items()})
