@@ -21,7 +21,7 @@ from nima.errors import NimaError
 from nima.model import Activations, Nima, checkpoint
 from nima.safe_io import sha256_of
 from nima.training import Course, TrainingState, frozen_activations, max_state_bytes, points, read_state, train
-from nima.wire import JobResult, Shard, TrainingPlan, decode_weights, read_shard, schema_of
+from nima.wire import JobResult, Shard, TrainingPlan, decode_weights, read_shard, read_votes, schema_of
 from requestor.audits.sampling import chosen_segments
 from requestor.backends import Evidence, Outcome, Task
 
@@ -157,7 +157,15 @@ class TrainingAudit:
 
 
 def _shards_of(task: Task) -> list[Shard]:
-    return [read_shard(path) for path in task.store[1:]]
+    """Reads the shards of a training task, with the votes that lie in files behind theirs in its store."""
+    stop = 1 + len(task.job.shards)
+    shards = [read_shard(path) for path in task.store[1:stop]]
+    if not task.job.votes:
+        return shards
+    return [
+        replace(shard, votes=read_votes(path, shard.image_ids))
+        for shard, path in zip(shards, task.store[stop:], strict=True)
+    ]
 
 
 def _plan_of(task: Task) -> TrainingPlan:

@@ -23,6 +23,7 @@ from nima.wire.updates import decode_weights, encode_update
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.closing import RoundLimits
 from requestor.training.data.dataset import Client
+from requestor.training.providers.bans import BanList
 from requestor.training.providers.standing import Providers
 from requestor.training.providers.verdict import Verdict
 from requestor.training.rounds.admission import AdmissionHistory
@@ -73,7 +74,7 @@ def train_once(
 ) -> tuple[RoundReport, list[Verdict]]:
     verdicts: list[Verdict] = []
     backend = options.pop("backend", None) or SimulatedBackend(behave)
-    shared = {"limits": SOON} | {name: options.pop(name) for name in ("rule", "limits") if name in options}
+    shared = {"limits": SOON} | {name: options.pop(name) for name in ("rule", "limits", "audit") if name in options}
     settings = RoundSettings(clients(*images), PLAN, ("0" * 64, Path("base")), "mobilenet_v2", folder, **shared)
 
     async def run() -> RoundReport:
@@ -141,8 +142,8 @@ def test_who_never_answers_is_not_waited_for_once_enough_have(answers: Answers, 
     backend = SimulatedBackend(behave)
     report, verdicts = train_once(behave, ones(), rounds, [8] * 4, limits=RoundLimits(grace=0.2), backend=backend)
     assert report.moved
-    assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3 + ["no update"]
-    assert verdicts[-1].reason == "the round closed before it came"
+    assert sorted(verdict.kind for verdict in verdicts) == ["admitted"] * 3 + ["no update"]
+    assert report.updates[-1].verdict == "the round closed before it came"
     assert report.updates[-1].provider == "provider-of-round-0001-client-0003"
 
 
@@ -181,7 +182,7 @@ def test_nobody_at_all(rounds: Path) -> None:
     assert report.failures() == ["None: no provider has taken it"] * 2
 
 
-def test_a_huge_update_that_came_first_is_taken_back_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
+def test_a_huge_update_that_came_first_is_an_outlier_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
     async def behave(task: Task) -> Outcome:
         hostile = number_of(task) == 0
         await asyncio.sleep(0 if hostile else 0.05)
@@ -190,29 +191,43 @@ def test_a_huge_update_that_came_first_is_taken_back_when_the_others_are_there(a
     weights = ones()
     report, verdicts = train_once(behave, weights, rounds, [100] * 4, limits=ALL)
     assert weights["w"].tolist() == pytest.approx([1.2, 1.0, 1.3], abs=1e-3)
-    assert (report.admitted, [verdict.kind for verdict in verdicts]) == (3, [*["admitted"] * 4, "implausible"])
+    assert (report.admitted, sorted(verdict.kind for verdict in verdicts)) == (3, [*["admitted"] * 3, "outlier"])
     (entry,) = [entry for entry in report.updates if not entry.admitted]
-    assert (entry.client, entry.kind) == (0, "implausible")
-    assert "far from the others" in entry.verdict
+    assert (entry.client, entry.kind) == (0, "outlier")
+    assert "far from the usual" in entry.verdict
 
 
-def test_a_small_lie_that_came_first_is_taken_back_when_the_others_are_there(answers: Answers, rounds: Path) -> None:
-    photos = np.linspace(0.9, 1.1, 16)
+class Suspicious:
+    """An audit that finds the updates of one client false, whoever sends them."""
 
-    def evaluate(weights: Mapping[str, torch.Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.abs(photos + 1 - weights["w"].double().mean().item())
+    def __init__(self, client: int) -> None:
+        self._client = client
 
+    def with_evidence(self, task: Task) -> Task:
+        return task
+
+    def check(self, outcome: Outcome, update: Any) -> str | None:
+        return "segment 1 ends elsewhere" if number_of(outcome.task) == self._client else None
+
+    def repeat_all(self, task: Task, update: Any) -> str | None:
+        return None
+
+
+@pytest.mark.parametrize(("same", "kinds"), [(True, ["outlier"] * 2), (False, ["false"] * 2)])
+def test_what_two_providers_agree_on_is_held_against_neither(
+    answers: Answers, rounds: Path, same: bool, kinds: list[str], tmp_path: Path
+) -> None:
     async def behave(task: Task) -> Outcome:
-        if number_of(task) == 0:
-            return answers.update(task, [-0.01, -0.01, -0.01])
-        await asyncio.sleep(0.3 + 0.05 * number_of(task))
-        return answers.update(task, [0.3, 0.3, 0.01 * number_of(task)])
+        again = task.job.job_id.endswith("-again")
+        return answers.update(task, [0.1, 0.2, 0.3 if same or not again else 0.4])
 
-    weights = ones()
-    report, verdicts = train_once(behave, weights, rounds, [8] * 5, evaluate=evaluate, limits=ALL)
-    assert [verdict.kind for verdict in verdicts] == [*["admitted"] * 5, "harmful"]
-    assert [(update.client, update.kind) for update in report.updates if not update.admitted] == [(0, "harmful")]
-    torch.testing.assert_close(weights["w"], torch.tensor([1.3, 1.3, 1.025]), atol=1e-3, rtol=0)
+    bans = BanList(tmp_path / "bans.json")
+    report, _ = train_once(
+        behave, ones(), rounds, [8], audit=Suspicious(0), providers=Providers(bans), limits=RoundLimits(spare=1.0)
+    )
+    assert [entry.kind for entry in report.updates] == kinds
+    assert not report.moved
+    assert len(bans.read()) == (0 if same else 2)
 
 
 def test_refused_work_is_given_out_again_under_another_name(answers: Answers, rounds: Path) -> None:
@@ -282,24 +297,23 @@ def test_what_the_updates_do_together_must_pass_the_gate_too(answers: Answers, r
     assert report.server is server
 
 
-@pytest.mark.parametrize(("helpful", "penalties"), [(0, [0, 0, 0]), (1, [0, 2, 2])])
-def test_what_nobody_can_do_right_is_nobodys_fault(
-    answers: Answers, rounds: Path, helpful: int, penalties: list[int]
+def test_relative_evidence_costs_the_round_and_is_not_done_again(
+    answers: Answers, rounds: Path, tmp_path: Path
 ) -> None:
     async def behave(task: Task) -> Outcome:
-        step = 0.5 if number_of(task) < helpful else -0.5 - number_of(task) / 100
-        return answers.update(task, [step] * 3)
+        return answers.update(task, [0.5 if number_of(task) < 2 else -0.5 - number_of(task) / 100] * 3)
 
-    providers = Providers()
-    report, verdicts = train_once(
-        behave, ones(), rounds, [8] * 3, evaluate=far_from_two, providers=providers,
-        limits=dataclasses.replace(SOON, quorum=1.0),
-    )  # fmt: skip
-    assert report.admitted == helpful
-    assert [verdict.kind for verdict in verdicts].count("harmful") >= 3 - helpful
-    known = {standing.name: standing.penalty for standing in providers.standings().values()}
-    names = [f"provider-of-round-0001-client-{number:04d}" for number in range(3)]
-    assert [known.get(name, 0) for name in names] == penalties
+    bans, backend = BanList(tmp_path / "bans.json"), SimulatedBackend(behave)
+    providers = Providers(bans)
+    for _ in range(3):
+        report, _ = train_once(
+            behave, ones(), rounds, [8] * 4, evaluate=far_from_two, providers=providers, backend=backend,
+            limits=dataclasses.replace(SOON, quorum=1.0),
+        )  # fmt: skip
+        assert sorted(entry.kind for entry in report.updates) == ["harmful"] * 2 + ["outlier"] * 2
+    assert len(backend.tasks) == 3 * 4
+    assert {standing.penalty for standing in providers.standings().values()} == {0}
+    assert bans.read() == {}
 
 
 def test_the_servers_state_goes_from_round_to_round(answers: Answers, rounds: Path) -> None:
