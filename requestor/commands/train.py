@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from requestor.audits import AUDIT_SHARE
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.records import END_REASONS
 from requestor.terminal import (
@@ -86,6 +87,8 @@ class BlockCount(click.IntRange):
     show_default=True,
     help="Number of providers that work at the same time.",
 )
+@click.option("--audit", type=click.FloatRange(*OPTION_LIMITS["audit"]), default=AUDIT_SHARE, show_default=True,
+              help="Share of the providers' work that is computed again here, chosen after it came.")  # fmt: skip
 @click.option("--max-price", type=GlmAmount(), default="1GLM", show_default=True,
               help="Largest price of one provider for its first hour at full load.")  # fmt: skip
 @click.option("--test-ids", type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -112,7 +115,7 @@ def train(
     ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str,
     rounds: int | None, blocks: int | None, hours: float | None, aggregation: str, proximal: float, workers: int,
     max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None, own_devnet: bool,
-    providers: int | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool,
+    providers: int | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool, audit: float,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -133,7 +136,7 @@ def train(
     options = TrainOptions(
         ava=choose_ava_folder(ava), budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
-        run_dir=run_dir, network=network, subnet=subnet, seed=seed, blocks=blocks, hours=hours,
+        run_dir=run_dir, network=network, subnet=subnet, seed=seed, blocks=blocks, hours=hours, audit=audit,
     )  # fmt: skip
     with golem_of_run(own_devnet, providers, backend, network, subnet, partial(click.echo, err=True)):
         if estimate:

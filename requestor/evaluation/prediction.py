@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from nima.ava import PredictionTable, image_path
 from nima.errors import NimaError
-from nima.model import Preparation, checkpoint
+from nima.model import Nima, Preparation, checkpoint
 from nima.photos import PhotoError, open_photo
 from nima.safe_io import sha256_of
 from nima.training import predict
 from nima.wire import PROTOCOL, Job, decode_predictions, max_predictions_bytes, read_shard, write_shard
-from requestor.backends import Backend, Provider, RoundLimits, Task, renamed_task
+from requestor.audits import AUDIT_SHARE, check_predictions
+from requestor.backends import Backend, Outcome, Provider, RoundLimits, Task, renamed_task
 from requestor.errors import TrainingFailed
 from requestor.planning import TaskTime, forward_core_seconds
 
@@ -97,12 +99,42 @@ async def predict_on(
         progress(done, len(image_ids))
 
     async with backend:
-        parts, problems = await collect_predictions(
+        collected = await collect_predictions(
             backend, tasks, on_part, lambda provider, reason: backend.dismiss(provider.id), workers
         )
-    if problems:
-        raise TrainingFailed(f"Nobody could predict a part of the photos: {problems[0]}.")
-    return _table([part[0] for part in parts], [part[1] for part in parts])
+    if collected.problems:
+        raise TrainingFailed(f"Nobody could predict a part of the photos: {collected.problems[0]}.")
+    return _table([part[0] for part in collected.parts], [part[1] for part in collected.parts])
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The predictions that providers made.
+
+    parts: image ids int64 `[n]` and probabilities float32 `[n, 10]` of each task that was done. They are in the order
+        of the tasks, not of arrival, because sums of floating-point numbers depend on their order.
+    problems: the reasons why the other tasks were not done.
+    audited: number of photos whose predictions were computed again on this machine, and found equal.
+    """
+
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    problems: list[str]
+    audited: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    """The predictions of one task, with its provider, and the number of photos that were computed again."""
+
+    task: Task
+    provider: Provider | None
+    image_ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    audited: int
+
+
+class _False(NimaError):
+    pass
 
 
 def evaluation_task(number: int, backbone: str, base: Path, shard: Path, images: int) -> Task:
@@ -130,51 +162,79 @@ async def collect_predictions(
     on_part: Callable[[int], None],
     put_out: Callable[[Provider, str], None],
     workers: int = 1,
-) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.float32]]], list[str]]:
+    audit: float = AUDIT_SHARE,
+) -> Collected:
     """Has evaluation tasks done, and collects their predictions.
 
-    If a provider sends a file that does not hold predictions for the photos of its task, it is put out, and another
-    provider does the work again. Nobody checks that the predictions are the model's.
+    Some photos of every task are predicted again on this machine. If a provider sends anything else, or a file that
+    does not hold predictions for the photos of its task, it is put out, and others do all of its work again.
 
     Args:
         backend: an entered backend.
-        tasks: the tasks; the second of each task's files is the shard with its photos.
-        on_part: is called with the number of photos of each task that is done.
+        tasks: the tasks; the first of each task's files is the model, and the second the shard with its photos.
+        on_part: is called with the number of photos of each task that is done, at most once for a task.
         put_out: is called with a provider and a reason, and gives the provider no more tasks.
         workers: number of providers that work at the same time; the waiting time follows from it.
-
-    Returns:
-        Image ids int64 `[n]` and probabilities float32 `[n, 10]` of each task that was done, and the reasons why the
-        others were not done. The parts are in the order of `tasks`, not of arrival, because sums of floating-point
-        numbers depend on their order.
+        audit: share of the photos of each task that are predicted again, 0 to 1.
     """
-    parts: dict[Path, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+    model = (await asyncio.to_thread(checkpoint.load, tasks[0].store[0]))[0] if audit else None
+    done: dict[Path, _Done] = {}
     problems: list[str] = []
+    refused: dict[Path, str] = {}
+    latest = {task.store[1]: task for task in tasks}
+    counted: set[Path] = set()
     waiting = list(tasks)
     for _ in range(PASSES):
-        refused: list[tuple[Task, str]] = []
+        refused = {}
         async for outcome in backend.run(waiting, RoundLimits.of(waiting, workers).longest):
             name = outcome.provider.name if outcome.provider else "nobody"
-            asked = read_shard(outcome.task.store[1]).image_ids
             if outcome.output is None:
                 problems.append(f"{name}: {outcome.error or 'no predictions came back'}")
                 continue
+            place = outcome.task.store[1]
             try:
-                parts[outcome.task.store[1]] = (asked, decode_predictions(outcome.output, asked))
-                on_part(len(asked))
+                done[place] = await asyncio.to_thread(_checked, outcome, model, audit)
+                if place not in counted:
+                    counted.add(place)
+                    on_part(len(done[place].image_ids))
             except NimaError as error:
                 logger.warning("%s: %s", name, error)
-                refused.append((outcome.task, f"{name}: {error}"))
+                refused[place] = f"{name}: {error}"
                 if outcome.provider is not None:
                     put_out(outcome.provider, str(error))
                     backend.reject(outcome.task.job.job_id, str(error))
+                    # Who was caught once is not believed in anything.
+                    for earlier in [one for one in done.values() if one.provider == outcome.provider]:
+                        refused[earlier.task.store[1]] = refused[place]
+                        backend.reject(earlier.task.job.job_id, str(error))
+                        del done[earlier.task.store[1]]
             finally:
                 outcome.output.unlink(missing_ok=True)
-        waiting = [renamed_task(task) for task, _ in refused]
+        # Every attempt has a name of its own.
+        latest |= {place: renamed_task(latest[place]) for place in refused}
+        waiting = [latest[place] for place in refused]
         if not waiting:
             break
-    in_order = [parts[task.store[1]] for task in tasks if task.store[1] in parts]
-    return in_order, problems + [problem for _, problem in refused]
+    in_order = [done[task.store[1]] for task in tasks if task.store[1] in done]
+    return Collected(
+        [(one.image_ids, one.probabilities) for one in in_order],
+        problems + list(refused.values()),
+        sum(one.audited for one in in_order),
+    )
+
+
+def _checked(outcome: Outcome, model: Nima | None, audit: float) -> _Done:
+    """Reads the predictions of an outcome, and predicts some of its photos again.
+
+    Raises NimaError if the file does not hold predictions for the photos of the task, or if one is not the model's.
+    """
+    assert outcome.output is not None
+    shard = read_shard(outcome.task.store[1])
+    probabilities = decode_predictions(outcome.output, shard.image_ids)
+    audited, wrong = (0, None) if model is None else check_predictions(model, shard, probabilities, audit)
+    if wrong is not None:
+        raise _False(wrong)
+    return _Done(outcome.task, outcome.provider, shard.image_ids, probabilities, audited)
 
 
 def _parts(model: Path, ava: Path, image_ids: NDArray[np.int64], progress: Progress) -> Iterator[_Part]:

@@ -30,6 +30,7 @@ class RunConfig(HiringConfig):
             `requestor.training.rounds.aggregation.AGGREGATION_RULES`.
         proximal: FedProx's mu, at least 0.
         seed: seed of everything that is random.
+        audit: share of the providers' work that is computed again on this machine, 0 to 1.
     """
 
     ava: Path
@@ -42,6 +43,7 @@ class RunConfig(HiringConfig):
     aggregation: str
     proximal: float
     seed: int
+    audit: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +80,7 @@ class RunConfig(HiringConfig):
             network=chosen_network(environment, options.network),
             subnet=chosen_subnet(environment, options.subnet),
             seed=options.seed,
+            audit=options.audit,
         )
 
     def identity(self) -> dict[str, Any]:

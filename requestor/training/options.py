@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nima.safe_io import FormatError, build_dataclass, check_range, check_types, require
+from requestor.audits import AUDIT_SHARE
 from requestor.errors import RunFolderError
 from requestor.records import RunFiles
 from requestor.training.strategies import STRATEGIES
 
 # The smallest and the largest value of each option; -1 blocks are all of them.
 OPTION_LIMITS = {
-    "rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31), "blocks": (-1, 1000)
+    "rounds": (1, 1000), "workers": (1, 1000), "proximal": (0, 10), "seed": (0, 2**31), "blocks": (-1, 1000),
+    "audit": (0, 1),
 }  # fmt: skip
 HOURS_LIMITS = (0.001, 10_000.0)
 
@@ -42,6 +44,7 @@ class TrainOptions:
         run_dir: folder of the run; None for one below `runs`.
         network, subnet: payment network and Golem subnet; None for those of the environment.
         seed: seed of everything that is random.
+        audit: share of the providers' work that is computed again on this machine, 0 to 1.
     """
 
     ava: Path
@@ -61,6 +64,7 @@ class TrainOptions:
     seed: int
     blocks: int | None = None
     hours: float | None = None
+    audit: float = AUDIT_SHARE
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `options.json`: amounts are exact texts, and paths are absolute.

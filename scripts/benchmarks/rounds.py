@@ -229,7 +229,7 @@ def bench_clients(
             outcome = crowd.outcome(assignment.task, number, 1.0 + number % 7)
             assert outcome.output is not None
             started = time.perf_counter()
-            verdict, update = admission.judge(outcome, assignment.samples)
+            verdict, update = admission.read(outcome, assignment.samples)
             assert update is not None, verdict
             updates.append(StoredUpdate.write(folder / f"stored-{number}", update, assignment.samples))
             judging += time.perf_counter() - started

@@ -157,6 +157,7 @@ ALLOWED: dict[str, set[str]] = {
         "nima.model",
         "nima.safe_io",
         "nima.wire",
+        "requestor.audits",
         "requestor.backends",
         "requestor.evaluation",
         "requestor.golem",

@@ -12,9 +12,9 @@ from requestor.records import ADMITTED, OutcomeEntry, finite_or_none
 VerdictKind = Literal[
     "admitted", "no update", "malformed", "implausible", "no work", "replay", "false", "outlier", "harmful"
 ]
-PROOF: frozenset[VerdictKind] = frozenset({"malformed", "replay", "false"})
-"""The kinds that prove that a provider lies or does not work: bytes that break the format, a copy, and a result that is
-not the one that this machine computes. Only these may ban a provider beyond a run."""
+PROOF: frozenset[VerdictKind] = frozenset({"malformed", "no work", "replay", "false"})
+"""The kinds that prove that a provider lies or does not work: bytes that break the format, an update of zeros, a copy,
+and a result that is not the one that this machine computes. Only these may ban a provider beyond a run."""
 RELATIVE: frozenset[VerdictKind] = frozenset({"outlier", "harmful"})
 """The kinds that tell only how an update stands to others, or to few photos: they cost it the round, and no more."""
 

@@ -7,7 +7,6 @@ whoever answers first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +28,18 @@ class HoldoutRoot:
     Args:
         base: path of the base model.
         holdout: the hold-out, with votes; at most `PHOTOS` of its photos are trained on.
-        plan: the plan of the providers' trainings, whose steps and seed are used.
     """
 
-    def __init__(self, base: Path, holdout: Shard, plan: TrainingPlan) -> None:
+    def __init__(self, base: Path, holdout: Shard) -> None:
         if holdout.votes is None:
             raise ValueError("a hold-out without votes cannot be trained on")
         self._base = base
         self._shard = Shard(holdout.image_ids[:PHOTOS], holdout.votes[:PHOTOS], holdout.jpegs[:PHOTOS])
-        self._plan = plan
         self._frozen: Activations | None = None
 
-    def __call__(self, weights: Mapping[str, Tensor], number: int) -> NDArray[np.float32]:
-        """Returns the update, float32 `[values]`, that the hold-out makes of the weights in round `number`."""
+    def __call__(self, weights: Mapping[str, Tensor], plan: TrainingPlan) -> NDArray[np.float32]:
+        """Returns the update, float32 `[values]`, that a training on the hold-out by the plan makes of the weights."""
         model, _ = checkpoint.load(self._base)
-        plan = replace(self._plan, seed=self._plan.seed + number)
         trained = model.trainable_parameters(plan.trainable_blocks)
         with torch.no_grad():
             for name, values in weights.items():

@@ -151,7 +151,8 @@ async def run_round(
     limits = settings.limits or RoundLimits.of([assignment.task for assignment in assignments], len(assignments))
     if settings.audit is not None:
         assignments = [replace(one, task=settings.audit.with_evidence(one.task)) for one in assignments]
-    root = None if settings.root is None else partial(settings.root, weights, number)
+    plan = replace(settings.plan, seed=settings.plan.seed + number)
+    root = None if settings.root is None else partial(settings.root, weights, plan)
     admission = await asyncio.to_thread(Admission, weights, evaluate, history, settings.audit, root)
     try:
         collection = Collection(admission, providers, limits, updates_folder, on_outcome)

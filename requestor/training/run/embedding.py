@@ -51,7 +51,7 @@ async def embed(
     shards = sum(len(client.shards) for client in dataset.clients)
     progress.stage("Embedding", shards, shards_done(), at_once=context.config.workers)
     embedding = await embed_and_train(
-        backend, EmbeddingInputs(dataset, ratings, base, context.config.seed), kept, on_outcome,
+        backend, EmbeddingInputs(dataset, ratings, base, context.config.seed, context.config.audit), kept, on_outcome,
         providers=providers, stopping=context.stopping.is_set,
     )  # fmt: skip
     metrics = embedding.holdout

@@ -14,7 +14,7 @@ from requestor.errors import TrainingFailed
 from requestor.evaluation import collect_predictions, evaluation_task
 from requestor.records import RunFolder, TrainingState
 from requestor.training.data import Dataset
-from requestor.training.providers import Providers
+from requestor.training.providers import Providers, Verdict
 from requestor.training.run.context import RunContext
 from requestor.training.run.preparation import store_model
 from requestor.training.run.results import write_predictions
@@ -52,13 +52,16 @@ async def evaluate(
         done += 1
         context.progress.advance_to(done)
 
-    parts, problems = await collect_predictions(backend, tasks, on_part, providers.put_out, context.config.workers)
-    if problems:
+    collected = await collect_predictions(
+        backend, tasks, on_part, lambda provider, reason: providers.refused(provider, Verdict("false", reason)),
+        context.config.workers, context.config.audit,
+    )  # fmt: skip
+    if problems := collected.problems:
         raise TrainingFailed(
             f"{len(problems)} of {len(tasks)} evaluation tasks failed ({problems[0]}). "
             "The trained model is kept: run the same command again to evaluate it."
         )
-    image_ids, predicted = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    image_ids, predicted = (np.concatenate(columns) for columns in zip(*collected.parts, strict=True))
     pairs = RatingPairs.of(predicted, ratings.select(image_ids).votes)
     write_predictions(folder.path / "predictions.csv", image_ids, predicted)
     evaluation = {
@@ -66,6 +69,7 @@ async def evaluate(
         "split": context.split.as_json(),
         "metrics": pairs.metrics().as_dict(),
         "intervals": pairs.intervals(),
+        "audited": collected.audited,
     }
     folder.write("evaluation.json", evaluation)
     return evaluation

@@ -14,6 +14,7 @@ from nima.model import Nima, checkpoint
 from nima.ratings import RatingPairs
 from nima.training import predict
 from nima.wire import Shard, TrainingPlan, default_plan, read_shard
+from requestor.audits import TrainingAudit
 from requestor.backends import Backend
 from requestor.errors import TrainingFailed
 from requestor.records import END_REASONS, EndReason, RoundEntry, RunFolder, TrainingState
@@ -23,8 +24,10 @@ from requestor.training.providers import Providers
 from requestor.training.report import write_report
 from requestor.training.rounds import (
     AGGREGATION_RULES,
+    LEAST_HOLDOUT,
     AdmissionHistory,
     HoldoutEvaluator,
+    HoldoutRoot,
     RoundReport,
     RoundSettings,
     load_server_state,
@@ -90,12 +93,16 @@ class FederatedRounds:
         self._model, _ = checkpoint.load(folder.checkpoint(state.best_round) if begun else self._base[1])
         self._best = {name: p.detach().clone() for name, p in self._model.trainable_parameters(config.blocks).items()}
         self._losses = _holdout_pairs(self._model, self._holdout).losses()
-        self._gate = HoldoutEvaluator(self._model, self._holdout, config.blocks)
+        # A hold-out that is too small judges nothing; the user was told so before anybody was hired.
+        judges = len(self._holdout) >= LEAST_HOLDOUT
+        self._gate = HoldoutEvaluator(self._model, self._holdout, config.blocks) if judges else None
         self._server = load_server_state(folder.server_state(state.best_round))
+        start = base_of_rounds(folder, self._model, self._base, config.blocks)
         self._settings = RoundSettings(
-            self._dataset.clients, plan_of(config, self._dataset),
-            base_of_rounds(folder, self._model, self._base, config.blocks), config.backbone, folder.path / "rounds",
+            self._dataset.clients, plan_of(config, self._dataset), start, config.backbone, folder.path / "rounds",
             AGGREGATION_RULES[config.aggregation],
+            audit=TrainingAudit(start[1], config.audit) if config.audit else None,
+            root=HoldoutRoot(start[1], self._holdout) if judges else None,
         )  # fmt: skip
         self._providers.resume(self._done())
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_photos import shard
 from simulated_backend import SimulatedBackend
 
+from nima.model import checkpoint
+from nima.model.network import initial_model
+from nima.training.loop import predict
 from nima.wire.jobs import PROTOCOL, Job, JobResult
 from nima.wire.predictions import encode_predictions
 from nima.wire.shards import write_shard
@@ -37,9 +41,11 @@ def collect(task: Task, tmp_path: Path, write: Callable[[Path, Task], None]) -> 
         return Outcome(task, Provider(task.job.job_id, "fox"), result, output)
 
     backend = SimulatedBackend(behave)
-    parts, problems = asyncio.run(
-        collect_predictions(backend, [task], lambda photos: None, Providers(backend=backend).put_out)
+    collected = asyncio.run(
+        collect_predictions(backend, [task], lambda photos: None, Providers(backend=backend).put_out, audit=0)
     )
+    assert collected.audited == 0
+    parts, problems = collected.parts, collected.problems
     assert [path.name for path in tmp_path.glob("evaluate*")] == [], "what came back is deleted"
     return parts, problems, backend.dismissed
 
@@ -70,11 +76,11 @@ def test_they_are_in_the_order_of_the_tasks_whoever_was_first(task: Task, tmp_pa
         result = JobResult(PROTOCOL, task.job.job_id, "evaluate", True, None)
         return Outcome(task, Provider(task.job.job_id, "fox"), result, output)
 
-    parts, problems = asyncio.run(
-        collect_predictions(SimulatedBackend(behave), [task, second], lambda photos: None, Providers().put_out)
+    collected = asyncio.run(
+        collect_predictions(SimulatedBackend(behave), [task, second], lambda photos: None, Providers().put_out, audit=0)
     )
-    assert [ids.tolist() for ids, _ in parts] == [IDS.tolist(), others.tolist()]
-    assert problems == []
+    assert [ids.tolist() for ids, _ in collected.parts] == [IDS.tolist(), others.tolist()]
+    assert collected.problems == []
 
 
 def test_what_does_not_fit_is_done_again_by_another(task: Task, tmp_path: Path) -> None:
@@ -95,3 +101,43 @@ def test_where_nobody_sends_what_fits_it_ends(task: Task, tmp_path: Path) -> Non
     assert len(dismissed) == PASSES
     assert len(problems) == 1
     assert "fox" in problems[0]
+
+
+def test_who_lies_once_is_not_believed_in_anything(tmp_path: Path) -> None:
+    """A provider predicts one shard as the model does, and sends AVA's votes for the next: both are done again."""
+    model = initial_model("mobilenet_v3_small", None, 0)
+    checkpoint.save(tmp_path / "model", model, {})
+    shards = [shard(3, first) for first in (0, 10)]
+    infos = [write_shard(tmp_path, one.image_ids, None, one.jpegs) for one in shards]
+    honest = [predict(model, one.jpegs) for one in shards]
+    tasks = [
+        Task(
+            Job(PROTOCOL, "evaluate", f"evaluate-{n}", "mobilenet_v3_small", "/", 64 * "0", (info.sha256,), None, 0),
+            (tmp_path / "model", info.path), None, 60.0, 10**6,
+        )
+        for n, info in enumerate(infos)
+    ]  # fmt: skip
+
+    async def behave(task: Task) -> Outcome:
+        _, number, *again = task.job.job_id.split("-")
+        await asyncio.sleep(0.01 * int(number))
+        false = number == "1" and not again
+        output = tmp_path / task.job.job_id
+        values = np.eye(10, dtype=np.float32)[[5, 6, 7]] if false else honest[int(number)]
+        encode_predictions(output, shards[int(number)].image_ids, values)
+        result = JobResult(PROTOCOL, task.job.job_id, "evaluate", True, None)
+        return Outcome(task, Provider("owl" if again else "fox", "fox"), result, output)
+
+    backend, out = SimulatedBackend(behave), list[tuple[str, str]]()
+
+    def put_out(provider: Provider, reason: str) -> None:
+        out.append((provider.id, reason))
+
+    collected = asyncio.run(collect_predictions(backend, tasks, lambda photos: None, put_out))
+    assert [provider for provider, _ in out] == ["fox"]
+    assert "is not the model's" in out[0][1]
+    assert sorted(backend.rejected) == ["evaluate-0", "evaluate-1"]
+    assert collected.problems == []
+    assert collected.audited == 6
+    for (_, values), expected in zip(collected.parts, honest, strict=True):
+        np.testing.assert_array_equal(values, expected)

@@ -34,7 +34,7 @@ def test_wrong_features_are_not_trained_on_and_their_sender_is_banned(devnets_ho
         stop_devnet(devnet)
     assert done.returncode == 0, done.stderr
     (line,) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    (wrong,) = (entry for entry in line["updates"] if entry["kind"] == "no work")
+    (wrong,) = (entry for entry in line["updates"] if entry["kind"] == "false")
     assert "are not those of the photo" in wrong["verdict"]
     honest = [entry for entry in line["updates"] if entry["provider_id"] != wrong["provider_id"]]
     assert [entry["kind"] for entry in honest] == ["admitted"] * 2

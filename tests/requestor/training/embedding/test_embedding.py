@@ -93,17 +93,17 @@ class Liar(LocalBackend):
 
     lies = 0
 
-    async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None]:
-        result, output = await super()._attempt(worker, task)
+    async def _attempt(self, worker: Worker, task: Task) -> tuple[JobResult, Path | None, dict[int, Path]]:
+        result, output, states = await super()._attempt(worker, task)
         if worker.provider.id != "local-1":
-            return result, output
+            return result, output, states
         assert output is not None
         self.lies += 1
         shard = read_shard(task.store[1])
         size = initial_model(BACKBONE, None, 0, multi_level=True).head.in_features
         features = decode_features(output, shard.image_ids, size)
         encode_features(output, shard.image_ids, np.roll(features, 1, axis=0))
-        return dataclasses.replace(result, output_sha256=sha256_of(output)), output
+        return dataclasses.replace(result, output_sha256=sha256_of(output)), output, states
 
 
 def test_the_head_learns_from_features_that_providers_computed(setting: Setting, honest) -> None:
@@ -151,7 +151,7 @@ def test_who_lies_is_out_and_another_does_the_work(setting: Setting, honest) -> 
     embedding, outcomes = setting.run(backend, "lies", providers=providers)
     assert backend.lies == 1
     refused = [(outcome, verdict) for outcome, verdict in outcomes if not verdict.admitted]
-    assert [(outcome.provider.id, verdict.kind) for outcome, verdict in refused] == [("local-1", "no work")]
+    assert [(outcome.provider.id, verdict.kind) for outcome, verdict in refused] == [("local-1", "false")]
     assert "are not those of the photo" in refused[0][1].reason
     assert providers.is_banned("local-1")
     # The same features at the end, and so the same model.
@@ -223,7 +223,7 @@ def test_what_a_liar_sent_before_is_not_believed_either(setting: Setting, tmp_pa
         return answers.features(task, lie=second)
 
     verdicts = failing(setting, SimulatedBackend(behave), tmp_path)
-    assert [verdict.kind for verdict in verdicts[:2]] == ["admitted", "no work"]
+    assert [verdict.kind for verdict in verdicts[:2]] == ["admitted", "false"]
     assert list((tmp_path / "features").iterdir()) == []
 
 
@@ -277,7 +277,7 @@ def test_features_of_who_was_banned_since_are_not_used(setting: Setting, tmp_pat
     with pytest.raises(RunStopped):
         embed_in(tmp_path, setting, SimulatedBackend(lie_once), verdicts, stopping=lambda: len(verdicts) > 0)
     providers = Providers()
-    providers.refused(liar.provider, Verdict("no work", "its features are another photo's"))
+    providers.refused(liar.provider, Verdict("false", "its features are another photo's"))
 
     async def behave(task: Task) -> Outcome:
         return honest.features(task)

@@ -21,13 +21,13 @@ from requestor.errors import ConfigurationError
 from requestor.records.round_record import OutcomeEntry, RoundEntry
 from requestor.training.providers.bans import BanList, ban_list
 from requestor.training.providers.standing import Providers
-from requestor.training.providers.verdict import Verdict, VerdictKind
+from requestor.training.providers.verdict import PROOF, RELATIVE, Verdict, VerdictKind
 
 FOX, OWL, ELK = Provider("0x1", "bold-fox"), Provider("0x2", "calm-owl"), Provider("0x3", "dark-elk")
 
 
 @pytest.mark.parametrize(
-    ("kind", "until_out"), [("malformed", 2), ("implausible", 2), ("harmful", 3), ("no work", 1), ("replay", 1)]
+    ("kind", "until_out"), [("malformed", 2), ("implausible", 2), ("no work", 1), ("replay", 1), ("false", 1)]
 )
 def test_how_often_in_a_row_something_is_forgiven(kind: VerdictKind, until_out: int) -> None:
     providers = Providers()
@@ -42,7 +42,7 @@ def test_how_often_in_a_row_something_is_forgiven(kind: VerdictKind, until_out: 
 def test_good_work_makes_up_for_bad() -> None:
     providers = Providers()
     for _ in range(5):
-        providers.refused(FOX, Verdict("harmful", "a reason"))
+        providers.refused(FOX, Verdict("malformed", "a reason"))
         providers.admitted(FOX, client=0, samples=10, seconds=1)
     assert not providers.is_banned(FOX.id)
 
@@ -158,10 +158,14 @@ def test_who_sent_bad_work_is_out_in_the_next_run_until_pardoned(tmp_path: Path)
     assert not Providers(bans).is_banned(FOX.id)
 
 
-def test_who_may_still_work_is_on_no_list(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", sorted({*get_args(VerdictKind)} - {"no update", "admitted"}))
+def test_only_proof_bans_beyond_a_run_and_relative_evidence_puts_nobody_out(kind: VerdictKind, tmp_path: Path) -> None:
     bans = BanList(tmp_path / "bans.json")
-    Providers(bans).refused(FOX, Verdict("harmful", "a reason"))
-    assert bans.read() == {}
+    providers = Providers(bans)
+    for _ in range(20):
+        providers.refused(FOX, Verdict(kind, "a reason"))
+    assert (FOX.id in bans.read()) == (kind in PROOF)
+    assert providers.is_banned(FOX.id) == (kind not in RELATIVE)
 
 
 def _ban_ten(path: Path, first: int) -> None:
