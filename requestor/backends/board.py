@@ -15,6 +15,7 @@ from requestor.planning import upload_seconds
 
 ATTEMPTS = 3  # number of failed attempts at one task after which the task has failed
 MISHAPS = 6  # number of attempts at one task that this machine or its daemon failed after which it has failed, too
+CLAIMS = 2  # number of providers that must say that the image does not fit, before this is believed
 STRIKES = 2  # number of failed tasks after which a provider is given no more tasks
 TASKS_A_STRIKE = 5  # number of tasks with a result that outweigh another failed one
 DESERTED_SECONDS = 120.0  # a round ends if nobody has worked for this time and at least one provider is banned
@@ -48,6 +49,7 @@ class Board:
         self._crew = crew
         self._proven = proven
         self._mismatch: ImageMismatch | None = None
+        self._claims: dict[str, str] = {}  # id → name of each provider whose program says that it is of another version
         self._seen: set[str] = set()
         self._client_of: dict[str, int] = {}  # id of a provider → client of the last task that it took
         self._gathering_until: float | None = None
@@ -206,16 +208,22 @@ class Board:
             self._pending.append(task)
 
     def refuse(self, task: Task, provider: Provider, error: str, seconds: float) -> None:
-        """Ends the run, because a provider's program says that it is of another version than this one.
+        """Ends the run if enough providers say that their program is of another version than this one.
 
-        All providers run the same image, so all would say so. If the image is known to be of this version, for example
-        because a provider has sent a result, the claim is a lie and counts as a failed attempt.
+        All providers run the same image, so all would say so. One that says it alone may lie, and would end the run for
+        all: its claim counts as a failed attempt, until a second provider says the same. If the image is known to be of
+        this version, for example because a provider has sent a result, every claim is a failed attempt.
         """
-        if self._proven:
+        self._claims[provider.id] = provider.name
+        if self._proven or len(self._claims) < min(CLAIMS, self._crew):
             self.fail(task, provider, error, seconds)
             return
+        self._end_by_mismatch(error)
+
+    def _end_by_mismatch(self, error: str) -> None:
+        names = " and ".join(list(self._claims.values())[-CLAIMS:])
         self._mismatch = ImageMismatch(
-            f"The provider image does not fit this program, says {provider.name}: {error} Choose an image of "
+            f"The provider image does not fit this program, by the word of {names}: {error} Choose an image of "
             "this version (NIMA_GOLEM_IMAGE), or install the version of the image. `nima-golem doctor` compares them."
         )
         self._outcomes.put_nowait(self._mismatch)
@@ -231,6 +239,8 @@ class Board:
     def abandon(self, reason: str) -> None:
         """Ends all open tasks, and every later one at once, because no provider is left and none will come."""
         self._given_up = reason
+        if self._claims and not self._proven:  # nobody is left who says anything else
+            self._end_by_mismatch(next(reversed(self._errors.values()), reason))
         self._pending.extend(self._running.values())
         self._running.clear()
         self.withdraw(reason)

@@ -240,22 +240,47 @@ def test_a_board_that_was_given_up_ends_later_rounds_at_once() -> None:
     assert [outcome.error for outcome in asyncio.run(scenario())] == ["nobody is left"] * 2
 
 
-def test_a_program_of_another_version_ends_the_run_at_once() -> None:
+@pytest.mark.parametrize("crew", [1, 2, 3])
+def test_a_program_of_another_version_ends_the_run_when_two_providers_say_so(crew: int) -> None:
     async def scenario() -> None:
-        board = Board(crew=2)
+        board = Board(crew=crew)
         running = asyncio.create_task(collect(board, [task("a"), task("b")], 60.0))
         await asyncio.sleep(0)
         first = board.take(FOX, ())
         assert first is not None
         board.refuse(first, FOX, "The job is of nima-golem 2.", 1.0)
-        assert not board.is_banned(FOX.id)
-        with pytest.raises(ImageMismatch, match=r"says bold-fox: The job is of nima-golem 2\. Choose an image"):
+        if crew > 1:  # a provider that is hired alone can only be believed
+            again = board.take(OWL, ())
+            assert again is not None
+            await asyncio.sleep(0)
+            assert not running.done(), "a single claim ends nothing"
+            board.refuse(again, OWL, "The job is of nima-golem 2.", 1.0)
+        names = "bold-fox and calm-owl" if crew > 1 else "bold-fox"
+        with pytest.raises(ImageMismatch, match=rf"word of {names}: The job is of nima-golem 2\. Choose an image"):
             await running
         assert await board.wait_for_task(OWL, ()) is None
         with pytest.raises(ImageMismatch):
             await collect(board, [task("c")], 60.0)
 
     asyncio.run(scenario())
+
+
+def test_who_claims_alone_that_the_image_does_not_fit_pays_for_it() -> None:
+    async def scenario() -> list[Outcome]:
+        board = Board(crew=2)
+        running = asyncio.create_task(collect(board, [task("a"), task("b"), task("c")], 60.0))
+        await asyncio.sleep(0)
+        for _ in range(STRIKES):
+            claimed = board.take(FOX, ())
+            assert claimed is not None
+            board.refuse(claimed, FOX, "The job is of nima-golem 2.", 1.0)
+            board._seen.add(OWL.id)  # both have come
+        assert board.is_banned(FOX.id)
+        while (left := board.take(OWL, ())) is not None:
+            board.complete(Outcome(left, OWL))
+        return await running
+
+    assert [outcome.provider for outcome in asyncio.run(scenario())] == [OWL] * 3
 
 
 @pytest.mark.parametrize("checked", [True, False])

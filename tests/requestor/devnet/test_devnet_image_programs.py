@@ -80,7 +80,7 @@ def test_providers_of_another_version_end_the_run_at_once_with_one_error(imaged:
     done = evaluate(imaged, tmp_path, NIMA_GOLEM_IMAGE_FILE="")
     assert done.returncode == 1
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
-    assert error.startswith("Error: The provider image does not fit this program, says ")
+    assert error.startswith("Error: The provider image does not fit this program, by the word of ")
     assert REFUSAL in error
     assert "Traceback" not in done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
