@@ -85,7 +85,7 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield from _providers(metadata.get("providers") or [])
-    yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {})
+    yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {}, metadata.get("audited"))
     yield "## Limits"
     yield ""
     for limit in MODEL_LIMITS:
@@ -105,7 +105,9 @@ def _providers(providers: list[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+def _metrics(
+    metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[float, float]], audited: int | None
+) -> Iterator[str]:
     yield "## Metrics"
     yield ""
     if not metrics:
@@ -114,6 +116,8 @@ def _metrics(metrics: Mapping[str, float] | None, intervals: Mapping[str, tuple[
         return
     photos = f"{metrics['n']:,} test photos" if "n" in metrics else "test photos"
     yield f"On {photos}, beside what always predicting their average distribution would get."
+    if audited is not None:
+        yield f"{audited:,} of these predictions were computed again on the requestor's own machine, and found equal."
     yield ""
     yield "| metric | model | 95% interval | constant |"
     yield "|---|---|---|---|"

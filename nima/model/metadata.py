@@ -76,6 +76,7 @@ _SCHEMA: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("name", "backbone", "data", "starting_weights", "starting_weights_source"), _text),
     **dict.fromkeys(("starting_weights_sha256", "licence", "strategy", "backend", "spent_glm", "source"), _text),
     **dict.fromkeys(("train_images", "rounds", "best_round", "seed"), _count),
+    "audited": lambda value: value is None or _count(value),
     "split": _split,
     "providers": _providers,
     "metrics": _figures,

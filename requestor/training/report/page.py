@@ -90,6 +90,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         paid=record.backend != "local",
         metrics={row.key: row for row in rows},
         test_images=record.evaluation["metrics"]["n"] if record.evaluation else 0,
+        audited=record.evaluation.get("audited") if record.evaluation else None,
         constant=next((entry.holdout for entry in record.rounds if entry.holdout is not None), None),
         charts=_charts(record),
         cost=_cost(record),

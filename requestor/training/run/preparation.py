@@ -15,6 +15,7 @@ from nima.wire import Shard, default_plan, read_shard
 from requestor.errors import RunFolderError, RunStopped
 from requestor.records import RunFolder
 from requestor.training.data import Dataset, RatedPhotos, make_shards
+from requestor.training.rounds import LEAST_HOLDOUT
 from requestor.training.run.context import RunContext
 
 STANDARDISED = 64  # number of photos that determine the scale of the features
@@ -57,6 +58,12 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
         f"{dataset.train_images} photos to train on, {dataset.holdout.images} held out, "
         f"{sum(dataset.test.images)} to test on"
     )
+    if config.strategy.rounds != 0 and dataset.holdout.images < LEAST_HOLDOUT:
+        progress.note(
+            f"{dataset.holdout.images} photos held out are too few to judge updates by: in rounds, only what is "
+            f"computed again (--audit {config.audit:g}) is checked. {LEAST_HOLDOUT} are held out of "
+            f"{10 * LEAST_HOLDOUT} photos to train on."
+        )
     return dataset
 
 

@@ -54,6 +54,7 @@ def write_results(
         "providers": providers,
         "metrics": metrics,
         "intervals": evaluation["intervals"],
+        "audited": evaluation.get("audited"),
         "history": [dict(entry.holdout) for entry in folder.metrics() if entry.holdout is not None],
     }
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
@@ -84,6 +85,7 @@ def write_results(
             **{name: metrics[name] for name in ("srcc_std", "lcc_std", "emd_r1", "emd_r2", "constant_emd_r1", "n")},
         },
         "intervals": evaluation["intervals"],
+        "audited": evaluation.get("audited"),
         "split": split.as_json(),
         "seconds": round(state.seconds, 1),
     }
