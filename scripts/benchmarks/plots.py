@@ -154,6 +154,41 @@ def robustness_plot(figures: Figures, figure: Figure) -> None:
     figure.axes[1].legend(fontsize=7, ncols=2)
 
 
+def attacks_table(figures: Figures) -> Table:
+    """Returns the table of the attacks: what is lost of the SRCC, the patched photos' shift, and the bans."""
+    rules = figures["rules"]
+    forms = ("throughout", "one tenth")
+    heading = ["attack", "attackers", "hold-out", *(f"SRCC lost, {form}" for form in forms), "patched photos move by"]
+    rows = [[*heading, "honest banned", "attackers banned", *(f"SRCC, {rule}" for rule in rules)]]
+    for row in figures["rows"]:
+        known = [row[form] for form in forms if form in row]
+        lost = [
+            f"{row[form]['lost']:+.3f} (most {row[form]['most_lost']:+.3f})" if form in row else "" for form in forms
+        ]
+        rows.append([
+            row["attack"], f"{row['hostile']} of {figures['clients']}", str(row["holdout"]), *lost,
+            " / ".join(f"{one['patched']:+.2f}" for one in known), str(sum(one["honest_banned"] for one in known)),
+            " / ".join(str(one["hostile_banned"]) for one in known), *(f"{row[rule]:.3f}" for rule in rules),
+        ])  # fmt: skip
+    return Table(rows)
+
+
+def attacks_plot(figures: Figures, figure: Figure) -> None:
+    """Draws what each attack costs with most attackers, in both forms, and under each rule of the literature."""
+    (axes,) = _panels(figure, 1)
+    most, largest = (max(row[key] for row in figures["rows"]) for key in ("hostile", "holdout"))
+    rows = [row for row in figures["rows"] if row["hostile"] == most and row["holdout"] == largest]
+    names = [row["attack"] for row in rows]
+    for form in ("throughout", "one tenth"):
+        kept = [row.get(form, row["throughout"])["srcc"] for row in rows]
+        axes.plot(names, kept, marker="o", markersize=4, label=f"admission, {form}")
+    for rule in figures["rules"]:
+        axes.plot(names, [row[rule] for row in rows], linewidth=0.7, marker=".", label=rule)
+    axes.set(title=f"test SRCC, {most} of {figures['clients']} attack")
+    axes.tick_params(axis="x", labelrotation=90, labelsize=7)
+    axes.legend(fontsize=7, ncols=2)
+
+
 def faults_table(figures: Figures) -> Table:
     rows = [[
         "fault", "test SRCC", "beside honest", "good", "honest providers' updates", "hostile ones'",
