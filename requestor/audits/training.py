@@ -18,9 +18,18 @@ import torch
 from torch import Tensor
 
 from nima.errors import NimaError
-from nima.model import Activations, Nima, checkpoint
+from nima.model import Nima, checkpoint
 from nima.safe_io import sha256_of
-from nima.training import Course, TrainingState, frozen_activations, max_state_bytes, points, read_state, train
+from nima.training import (
+    Course,
+    FrozenSource,
+    RememberedActivations,
+    TrainingState,
+    max_state_bytes,
+    points,
+    read_state,
+    train,
+)
 from nima.wire import JobResult, Shard, TrainingPlan, decode_weights, read_shard, read_votes, schema_of
 from requestor.audits.sampling import chosen_segments
 from requestor.backends import Evidence, Outcome, Task
@@ -44,7 +53,7 @@ class TrainingAudit:
         self._base = base
         self._share = share
         self._segments: dict[str, list[int]] = {}  # id of a job → its segments that are computed again
-        self._kept: dict[tuple[str, ...], Activations] = {}
+        self._kept = RememberedActivations(KEPT_BYTES)
 
     def with_evidence(self, task: Task) -> Task:
         """Returns a training task whose outcome comes with the states that this audit needs."""
@@ -126,14 +135,10 @@ class TrainingAudit:
             f"{off / max(way, 1e-30):.2g} of the segment's way off"
         )
 
-    def _frozen(self, model: Nima, task: Task, shards: Sequence[Shard]) -> Activations | None:
-        """Returns the outputs of the frozen blocks, which are the same in all rounds, and keeps them in memory."""
-        kept = self._kept.get(task.job.shards)
-        if kept is None:
-            kept = frozen_activations(model, shards, _plan_of(task))
-            if kept is not None and kept.bytes + sum(one.bytes for one in self._kept.values()) <= KEPT_BYTES:
-                self._kept[task.job.shards] = kept
-        return kept
+    def _frozen(self, model: Nima, task: Task, shards: Sequence[Shard]) -> FrozenSource:
+        """Returns a source of the frozen blocks' outputs, which are the same in all rounds."""
+        model.train_last(_plan_of(task).trainable_blocks)
+        return partial(self._kept.take, model, shards)
 
     def _received(self, task: Task) -> tuple[Nima, dict[str, Tensor]]:
         """Returns the model as the provider received it, and a copy of its trained parameters."""

@@ -98,13 +98,14 @@ def _drift(known: Knowledge) -> Array:
     for _ in range(12):
         middle = (low + high) / 2
         low, high = (middle, high) if known.passes(-0.5 * middle * known.mean) else (low, middle)
-    return -max(low, 1e-3) * known.mean
+    return np.asarray(-max(low, 1e-3) * known.mean)
 
 
 def _free_rider(known: Knowledge) -> Array:
     """Sends the last step with a little noise, without any work."""
     size = np.linalg.norm(known.last_step) or np.linalg.norm(known.mean)
-    return known.last_step + 1e-3 * size / np.sqrt(len(known.mean)) * known.random.normal(size=len(known.mean))
+    noise = known.random.normal(size=len(known.mean))
+    return np.asarray(known.last_step + 1e-3 * size / np.sqrt(len(known.mean)) * noise)
 
 
 ATTACKS: dict[str, Attack] = {

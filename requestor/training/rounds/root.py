@@ -7,6 +7,7 @@ whoever answers first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nima.model import Activations, checkpoint
-from nima.training import frozen_activations, train
+from nima.model import checkpoint
+from nima.training import RememberedActivations, train
 from nima.wire import Shard, TrainingPlan
 from requestor.training.rounds.vectors import flatten
 
 PHOTOS = 128  # most photos that are trained on; each costs this machine as much time as a provider's photo
+KEPT_BYTES = 512 * 1024 * 1024  # most bytes of the frozen blocks' outputs that are kept in memory
 
 
 class HoldoutRoot:
@@ -35,7 +37,7 @@ class HoldoutRoot:
             raise ValueError("a hold-out without votes cannot be trained on")
         self._base = base
         self._shard = Shard(holdout.image_ids[:PHOTOS], holdout.votes[:PHOTOS], holdout.jpegs[:PHOTOS])
-        self._frozen: Activations | None = None
+        self._kept = RememberedActivations(KEPT_BYTES)
 
     def __call__(self, weights: Mapping[str, Tensor], plan: TrainingPlan) -> NDArray[np.float32]:
         """Returns the update, float32 `[values]`, that a training on the hold-out by the plan makes of the weights."""
@@ -44,7 +46,6 @@ class HoldoutRoot:
         with torch.no_grad():
             for name, values in weights.items():
                 trained[name].copy_(values)
-        if self._frozen is None:
-            self._frozen = frozen_activations(model, [self._shard], plan)
-        train(model, [self._shard], plan, frozen=self._frozen)
+        model.train_last(plan.trainable_blocks)
+        train(model, [self._shard], plan, frozen=partial(self._kept.take, model, [self._shard]))
         return flatten({name: trained[name] - values for name, values in weights.items()})
