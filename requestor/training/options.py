@@ -122,7 +122,15 @@ def _typed(content: dict[str, Any]) -> dict[str, Any]:
     """
     if not all(value is None or isinstance(value, str) for value in content.values()):
         return dict(content)
-    numbers = {"rounds": int, "workers": int, "seed": int, "proximal": float, "blocks": int, "hours": float}
+    numbers = {
+        "rounds": int,
+        "workers": int,
+        "seed": int,
+        "proximal": float,
+        "blocks": int,
+        "hours": float,
+        "audit": float,
+    }
     return {
         name: numbers[name](value) if name in numbers and value is not None else value
         for name, value in content.items()

@@ -19,7 +19,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -183,15 +183,18 @@ class Attackers:
     def false(self, weights: Weights, client: int, number: int) -> NDArray[np.float64]:
         problem, photos, seed = self.problem, self.problem.clients[client], 1000 * number + client
         others = [one for one in range(CLIENTS) if one not in self.hostile]
-        gate = Gate(weights, problem.losses)
+        gate, own = Gate(weights, problem.losses), self.honest(weights, client, number)
+
+        def instead(attacks: Sequence[str], kind: str, make: Callable[[], Photos]) -> NDArray[np.float64]:
+            """Trains on other photos, but only for the attacks that need it, because it takes time."""
+            return problem.fit(weights, make(), (kind, client, number), seed) if self.attack in attacks else own
+
         known = Knowledge(
             honest=np.array([self.honest(weights, one, number) for one in others]),
-            own=self.honest(weights, client, number),
-            flipped=problem.fit(
-                weights, Photos(photos.features, photos.rated.flip(1)), ("flipped", client, number), seed
-            ),
-            patched=problem.fit(weights, problem.patched(photos), ("patched", client, number), seed),
-            surrogate=problem.fit(weights, problem.surrogate(photos, seed), ("surrogate", client, number), seed),
+            own=own,
+            flipped=instead(("label-flip", "sybils"), "flipped", lambda: Photos(photos.features, photos.rated.flip(1))),
+            patched=instead(("backdoor",), "patched", lambda: problem.patched(photos)),
+            surrogate=instead(("own photos",), "surrogate", lambda: problem.surrogate(photos, seed)),
             last_step=self.last_step,
             passes=lambda step: gate.try_step(step)[1],
             random=np.random.default_rng([problem.seed, client, number]),

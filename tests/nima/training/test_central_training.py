@@ -111,8 +111,10 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
             levels.append(seen.mean(dim=(2, 3)))
     after = []
     drawn = MICRO_BATCH if plan.trainable_blocks else plan.batch_size  # number of images whose dropout is drawn at once
-    torch.manual_seed(plan.seed)
-    for batch in batches(len(photos.rated), plan):
+    seeds = segment_seeds(plan)
+    for step, batch in enumerate(batches(len(photos.rated), plan)):
+        if step in seeds:
+            torch.manual_seed(seeds[step])
         x, pooled = seen[batch], [level[batch] for level in levels]
         for block in model.blocks[first:]:
             x = block(x)
@@ -128,6 +130,15 @@ def textbook(model: Nima, photos: Photos, plan: TrainingPlan) -> list[dict[str, 
         optimizer.step()
         after.append({name: p.detach().clone() for name, p in {**backbone, **head}.items()})
     return after
+
+
+def segment_seeds(plan: TrainingPlan) -> dict[int, int]:
+    """Returns the seed of dropout for each of the ten segments of a training, by the step with which it begins."""
+    segments = min(10, plan.steps)
+    return {
+        round(segment * plan.steps / segments): int(np.random.default_rng([plan.seed, segment]).integers(2**63))
+        for segment in range(segments)
+    }
 
 
 def batches(photos: int, plan: TrainingPlan) -> NDArray[np.int64]:
