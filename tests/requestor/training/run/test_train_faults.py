@@ -111,7 +111,7 @@ def test_garbage_and_zeros_are_refused_for_what_they_are(trained: Trained) -> No
         assert update["kind"] == "malformed"
         assert "it is no safetensors file" in update["verdict"]
     honest = [update["kind"] for update in trained.updates("")]
-    assert set(honest) <= {"admitted", "harmful"}  # an honest update may be harmful by chance
+    assert set(honest) <= {"admitted", "harmful", "outlier"}  # an honest update may be either by chance
     assert honest.count("admitted") > len(honest) / 2
 
 
