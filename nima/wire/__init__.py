@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         encode_weights,
         max_update_bytes,
         max_weights_bytes,
+        round_update,
         schema_of,
     )
     from nima.wire.votes import read_votes, write_votes
@@ -94,6 +95,7 @@ else:
                 "encode_weights",
                 "max_update_bytes",
                 "max_weights_bytes",
+                "round_update",
                 "schema_of",
             ],
             "votes": ["read_votes", "write_votes"],
@@ -136,6 +138,7 @@ __all__ = [
     "named_version",
     "read_shard",
     "read_votes",
+    "round_update",
     "schema_of",
     "state_file",
     "write_shard",

@@ -90,6 +90,40 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
 
     Raises `UpdateError` if a delta is not finite or the file cannot be written.
     """
+    tensors, scales = _rounded(received, trained, seed)
+    _write(path, {**tensors, _SCALES: scales})
+
+
+def round_update(received: Mapping[str, Tensor], trained: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Returns the delta `trained − received`, name → float32, with the values that `encode_update` leaves of it.
+
+    Raises `UpdateError` if a delta is not finite.
+    """
+    tensors, scales = _rounded(received, trained, seed)
+    return _scaled(tensors, scales)
+
+
+def decode_update(path: Path, schema: Schema) -> dict[str, Tensor]:
+    """Reads the delta in `path` as float32, with exactly the tensors of `schema`.
+
+    Raises `UpdateError` if the file is larger than `max_update_bytes(schema)` (without reading it), is no safetensors
+    file, has tensors that are missing, unknown, of another shape or type, or not finite, or a scale is negative.
+    """
+    rows = sum(map(_rows_of, schema.values()))
+    expected = _expected(schema, torch.int8) | {_SCALES: (torch.float32, (rows,))}
+    tensors = _read(path, expected, max_update_bytes(schema))
+    scales = tensors.pop(_SCALES)
+    if (scales < 0).any():
+        raise UpdateError(f"{path} was refused: a scale is negative.")
+    deltas = _scaled({name: tensors[name] for name in sorted(schema)}, scales)
+    _check_finite(deltas, f"{path} was refused: a delta")
+    return {name: deltas[name] for name in schema}
+
+
+def _rounded(
+    received: Mapping[str, Tensor], trained: Mapping[str, Tensor], seed: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns the delta as int8 steps, in the order of the sorted names, and the float32 scale of every row."""
     deltas = {name: trained[name].detach().float() - received[name].detach().float() for name in sorted(trained)}
     _check_finite(deltas, "The update")
     random = torch.Generator().manual_seed(seed)
@@ -101,28 +135,17 @@ def encode_update(path: Path, received: Mapping[str, Tensor], trained: Mapping[s
         steps = torch.where(scale > 0, rows / scale, 0).add_(torch.rand(rows.shape, generator=random)).floor_()
         tensors[name] = steps.clamp_(-_STEPS, _STEPS).to(torch.int8).reshape(delta.shape)
         scales.append(scale.flatten())
-    _write(path, {**tensors, _SCALES: torch.cat(scales)})
+    return tensors, torch.cat(scales)
 
 
-def decode_update(path: Path, schema: Schema) -> dict[str, Tensor]:
-    """Reads the delta in `path` as float32, with exactly the tensors of `schema`.
-
-    Raises `UpdateError` if the file is larger than `max_update_bytes(schema)` (without reading it), is no safetensors
-    file, has tensors that are missing, unknown, of another shape or type, or not finite, or a scale is negative.
-    """
-    rows = {name: _rows_of(schema[name]) for name in sorted(schema)}
-    expected = _expected(schema, torch.int8) | {_SCALES: (torch.float32, (sum(rows.values()),))}
-    tensors = _read(path, expected, max_update_bytes(schema))
-    scales = tensors.pop(_SCALES)
-    if (scales < 0).any():
-        raise UpdateError(f"{path} was refused: a scale is negative.")
+def _scaled(tensors: Mapping[str, Tensor], scales: Tensor) -> dict[str, Tensor]:
+    """Multiplies int8 steps, in the order of the sorted names, by the scales of their rows; returns float32 values."""
     deltas, first = {}, 0
-    for name, count in rows.items():
+    for name, steps in tensors.items():
+        count = _rows_of(steps.shape)
         scale, first = scales[first : first + count], first + count
-        steps = tensors[name].float()
-        deltas[name] = (steps.reshape(count, -1) * scale[:, None]).reshape(steps.shape)
-    _check_finite(deltas, f"{path} was refused: a delta")
-    return {name: deltas[name] for name in schema}
+        deltas[name] = (steps.float().reshape(count, -1) * scale[:, None]).reshape(steps.shape)
+    return deltas
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -30,14 +30,15 @@ from nima.training import (
     read_state,
     train,
 )
-from nima.wire import JobResult, Shard, TrainingPlan, decode_weights, read_shard, read_votes, schema_of
+from nima.wire import JobResult, Shard, TrainingPlan, decode_weights, read_shard, read_votes, round_update, schema_of
 from requestor.audits.sampling import chosen_segments
 from requestor.backends import Evidence, Outcome, Task
 
 TOLERANCE = 0.02
 """Largest distance between a claimed and a repeated state that is accepted, relative to the way of the segment."""
 ROUNDING = 0.01
-"""Largest distance that the encoding of an update explains, relative to the update; it counts in the last segment."""
+"""Largest distance relative to the update that is accepted beside it in the last segment, because an update is rounded
+to steps: if a value lies within the processors' difference of a step's border, it is rounded up here and down there."""
 KEPT_BYTES = 512 * 1024 * 1024  # most bytes of the frozen blocks' outputs that are kept in memory
 
 
@@ -90,8 +91,7 @@ class TrainingAudit:
         shards = _shards_of(task)
         train(model, shards, plan, frozen=self._frozen(model, task, shards))
         trained = _values(model.trainable_parameters(plan.trainable_blocks))
-        sent = {name: received[name] + update[name] for name in received}
-        off = _distance(sent, trained) / max(_distance(trained, received), 1e-30)
+        off = _distance(update, round_update(received, trained, plan.seed)) / max(_distance(trained, received), 1e-30)
         return None if off <= TOLERANCE + ROUNDING else f"its update is not that of its training ({off:.0%} off)"
 
     def _choose(self, job_id: str, result: JobResult) -> tuple[int, ...]:
@@ -119,15 +119,14 @@ class TrainingAudit:
             return f"segment {segment + 1} of its training cannot be computed again: {error}"
         (repeated,) = reached_states
         if claimed is None:
-            reached = {name: received[name] + update[name] for name in received}
+            off = _distance(update, round_update(received, repeated.parameters, plan.seed))
             allowed = ROUNDING * _norm(update)
         else:
-            reached, allowed = dict(claimed.parameters), 0.0
+            off, allowed = _distance(claimed.parameters, repeated.parameters), 0.0
             speed = _norm(repeated.velocities)
             if not _distance(claimed.velocities, repeated.velocities) <= TOLERANCE * speed:
                 return f"the velocities after segment {segment + 1} of its training are not those of the training"
         way = _distance(repeated.parameters, start.parameters)
-        off = _distance(reached, repeated.parameters)
         if off <= TOLERANCE * way + allowed:
             return None
         return (

@@ -289,9 +289,9 @@ class Crowd:
             self._audit.false[task.job.job_id] = FORMS[self._form]
         values = make(received, int(client), int(number))
         path = self._folder / f"{task.job.job_id}-{name}"
-        encode_update(path, received, moved(received, values))
         plan = task.job.plan
         assert plan is not None
+        encode_update(path, received, moved(received, values), plan.seed)
         samples = plan.steps * min(plan.batch_size, len(problem.clients[int(client)]))
         result = JobResult(
             task.job.protocol, task.job.job_id, "train", True, None, samples, 1.0, 0.1, "update.safetensors",

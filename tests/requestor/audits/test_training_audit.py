@@ -26,7 +26,7 @@ from provider_image.work import perform
 from requestor.audits.training import TrainingAudit
 from requestor.backends.base import Outcome, Provider, Task
 
-BACKBONE = "mobilenet_v3_small"
+BACKBONE = "mobilenet_v2"
 FOX = Provider("0x1", "bold-fox")
 PHOTOS = 8
 
@@ -74,7 +74,7 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (store / "draft").rename(store / f"{base}.safetensors")
     info = write_shard(store, photos.image_ids, None, photos.jpegs)
     votes = write_votes(store, photos.image_ids, photos.votes)
-    rate = 0.01 if request.param == 0 else 1e-6  # a block with random weights needs small steps
+    rate = 0.01 if request.param == 0 else 1e-5  # a block with random weights needs small steps
     plan = TrainingPlan(20, 4, rate, rate, 0.9, 1e-4, trainable_blocks=request.param, seed=3, augment=False)
     weights = store / "weights"
     encode_weights(weights, model.trainable_parameters(plan.trainable_blocks))
@@ -131,7 +131,7 @@ def test_what_is_false_throughout_is_false_in_every_segment(
     work: Work, lie: Callable[[Task], Task], tmp_path: Path
 ) -> None:
     result, audit = do(lie(work.task), tmp_path), audit_of(work)
-    for segment in range(POINTS):
+    for segment in (0, POINTS // 2, POINTS - 1):
         outcome = work.outcome(audit, tmp_path, result)
         audit._segments[work.task.job.job_id] = [segment]
         reason = audit.check(outcome, work.update(tmp_path))
