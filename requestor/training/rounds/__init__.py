@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from requestor.training.rounds.aggregation import AGGREGATION_RULES
     from requestor.training.rounds.gate import LEAST_HOLDOUT, HoldoutEvaluator
     from requestor.training.rounds.root import HoldoutRoot
-    from requestor.training.rounds.round import RoundReport, RoundSettings, run_round
+    from requestor.training.rounds.round import RoundReport, RoundSettings, forget_updates, run_round
     from requestor.training.rounds.server_optimizer import load_server_state, save_server_state
 else:
     __getattr__, __dir__ = attach(
@@ -21,7 +21,7 @@ else:
             "aggregation": ["AGGREGATION_RULES"],
             "gate": ["LEAST_HOLDOUT", "HoldoutEvaluator"],
             "root": ["HoldoutRoot"],
-            "round": ["RoundReport", "RoundSettings", "run_round"],
+            "round": ["RoundReport", "RoundSettings", "forget_updates", "run_round"],
             "server_optimizer": ["load_server_state", "save_server_state"],
         },
     )
@@ -34,6 +34,7 @@ __all__ = [
     "HoldoutRoot",
     "RoundReport",
     "RoundSettings",
+    "forget_updates",
     "load_server_state",
     "run_round",
     "save_server_state",

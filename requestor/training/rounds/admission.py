@@ -109,6 +109,9 @@ class Admission:
         history: describes the updates of earlier rounds; None if there are none.
         audit: computes parts of trainings again; None believes them.
         root: computes this machine's own update, at most once; None compares norms with the median, and no directions.
+
+    Attributes:
+        size: number of values of an update.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Admission:
     ) -> None:
         self._weights = weights
         self._schema = schema_of(weights)
+        self.size = len(flatten(weights))
         self._weights_norm = norm(flatten(weights))
         self._history = history or AdmissionHistory()
         self._audit = audit

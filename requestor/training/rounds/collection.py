@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from requestor.backends import Backend, Outcome, RoundLimits, items_until, renamed_task
@@ -15,23 +15,10 @@ from requestor.records import OutcomeEntry
 from requestor.training.providers import Providers, Verdict, outcome_entry
 from requestor.training.rounds.admission import Admission, Candidate
 from requestor.training.rounds.aggregation import StoredUpdate
+from requestor.training.rounds.arrival import Arrival, kept_arrival
 from requestor.training.rounds.assignment import Assignment
 
 ATTEMPTS = 2  # attempts at a client's work in one round: after a refusal, another provider does it, if there is time
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    """An outcome, with its assignment and the verdict of the first look; the update is None if that is final."""
-
-    outcome: Outcome
-    assignment: Assignment
-    verdict: Verdict
-    update: StoredUpdate | None
-
-    @property
-    def job_id(self) -> str:
-        return self.outcome.task.job.job_id
 
 
 class Collection:
@@ -41,7 +28,7 @@ class Collection:
         admission: judges the updates of this round.
         providers: is told of every provider's result and its verdict.
         limits: limits of the waiting time, and the number of updates that are needed.
-        folder: an existing folder, for the updates that can be read.
+        folder: an existing folder, for the updates that can be read; it may hold those of an earlier process.
         on_outcome: is called with each outcome and its verdict: at the end of the round if others have a say in it, and
             else on arrival; always before `providers` is told.
     """
@@ -54,7 +41,7 @@ class Collection:
         folder: Path,
         on_outcome: Callable[[Outcome, Verdict], None],
     ) -> None:
-        self._arrivals: list[_Arrival] = []
+        self._arrivals: list[Arrival] = []
         self._verdicts: dict[str, Verdict] = {}  # id of a job → the verdict, once it is final
         self._admission = admission
         self._providers = providers
@@ -93,15 +80,24 @@ class Collection:
 
         If results are refused for what they are alone, other providers get the same work, if more updates are needed
         and there is time. What is only refused beside others is not done again: the same work gives the same update.
+        Nor is what an earlier process of the run has received already.
         """
-        tasks, waiting = len(assignments), list(assignments)
-        for _ in range(ATTEMPTS):
+        waiting = [one for one in assignments if not await asyncio.to_thread(self._take_kept, one)]
+        kept, tasks = len(self._arrivals), len(waiting)
+        for _ in range(ATTEMPTS if waiting else 0):
             refused = await self._attempt(backend, waiting, tasks)
-            enough_came = len(self._readable) >= self._limits.needed(tasks)
+            enough_came = kept + len(self._readable) >= self._limits.needed(kept + tasks)
             if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
             waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
         await self._judge()
+
+    def _take_kept(self, assignment: Assignment) -> bool:
+        """Takes the update that an earlier process received for an assignment; returns False if there is none."""
+        arrival = kept_arrival(self._folder, assignment, self._admission.size)
+        if arrival is not None:
+            self._arrivals.append(arrival)
+        return arrival is not None
 
     async def _attempt(self, backend: Backend, assignments: list[Assignment], tasks: int) -> list[Assignment]:
         """Runs the backend once; returns the assignments whose results were refused."""
@@ -121,7 +117,7 @@ class Collection:
             await self._take(Outcome(assignment.task, late, error="the round closed before it came"), assignment)
         return refused
 
-    async def _take(self, outcome: Outcome, assignment: Assignment) -> _Arrival:
+    async def _take(self, outcome: Outcome, assignment: Assignment) -> Arrival:
         arrived = self._elapsed()
         verdict, values = await asyncio.to_thread(self._admission.read, outcome, assignment.samples)
         outcome.discard()
@@ -131,7 +127,9 @@ class Collection:
             self._readable.append(arrived)
         if verdict.kind != "no update":
             self._answered.append(arrived)
-        arrival = _Arrival(outcome, assignment, verdict, update)
+        arrival = Arrival(outcome, assignment, verdict, update)
+        if update is not None:
+            await asyncio.to_thread(arrival.keep)
         self._arrivals.append(arrival)
         if update is None and verdict.kind != "false":
             self._close(arrival, verdict)
@@ -147,7 +145,7 @@ class Collection:
             if arrival.verdict.kind == "false":
                 self._close(arrival, self._unless_confirmed(arrival))
 
-    def _unless_confirmed(self, arrival: _Arrival) -> Verdict:
+    def _unless_confirmed(self, arrival: Arrival) -> Verdict:
         """Returns the verdict that an update is false, or a milder one if another provider's is the same to the digit.
 
         Two that did the same work with the same result prove each other right, or this machine computes wrongly: the
@@ -163,7 +161,7 @@ class Collection:
             return arrival.verdict
         return replace(arrival.verdict, kind="outlier", reason=f"two providers agree, but {arrival.verdict.reason}")
 
-    def _close(self, arrival: _Arrival, verdict: Verdict) -> None:
+    def _close(self, arrival: Arrival, verdict: Verdict) -> None:
         """Makes a verdict final, and tells those who must know."""
         self._verdicts[arrival.job_id] = verdict
         outcome, assignment = arrival.outcome, arrival.assignment
@@ -183,7 +181,7 @@ class Collection:
         return time.monotonic() - self._started
 
 
-def _candidate(arrival: _Arrival) -> Candidate:
+def _candidate(arrival: Arrival) -> Candidate:
     assert arrival.update is not None
     seconds = arrival.outcome.seconds
     speed = arrival.assignment.samples / seconds if seconds > 0 else math.inf

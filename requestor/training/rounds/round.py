@@ -90,6 +90,8 @@ class RoundSettings:
         from the work of its tasks.
     audit: computes segments of the trainings again; None believes them.
     root: computes this machine's own update; None compares updates with their median only.
+    keeps_updates: True leaves the updates on disk until `forget_updates`. If the process is killed before, the same
+        round uses them when it is done again.
     """
 
     clients: Sequence[Client]
@@ -101,6 +103,7 @@ class RoundSettings:
     limits: RoundLimits | None = None
     audit: TrainingAudit | None = None
     root: HoldoutRoot | None = None
+    keeps_updates: bool = False
 
 
 async def run_round(
@@ -137,9 +140,10 @@ async def run_round(
     """
     server, providers = server or {}, providers or Providers()
     weights_file = settings.folder / f"round-{number:04d}.safetensors"
-    updates_folder = settings.folder / f"round-{number:04d}-updates"
-    shutil.rmtree(updates_folder, ignore_errors=True)  # a run that was killed may have left this folder
-    updates_folder.mkdir()
+    updates_folder = _updates_folder(settings, number)
+    if not settings.keeps_updates:
+        shutil.rmtree(updates_folder, ignore_errors=True)
+    updates_folder.mkdir(exist_ok=True)
     encode_weights(weights_file, weights)
     largest = max_update_bytes(schema_of(weights))
     frame = Frame(
@@ -177,7 +181,17 @@ async def run_round(
         return replace(report, moved=True, reason="the model moved", emd=emd, server=next_server)
     finally:
         weights_file.unlink(missing_ok=True)
-        shutil.rmtree(updates_folder, ignore_errors=True)
+        if not settings.keeps_updates:
+            forget_updates(settings, number)
+
+
+def forget_updates(settings: RoundSettings, number: int) -> None:
+    """Deletes the updates of a round; to be called when what the round has changed is on disk."""
+    shutil.rmtree(_updates_folder(settings, number), ignore_errors=True)
+
+
+def _updates_folder(settings: RoundSettings, number: int) -> Path:
+    return settings.folder / f"round-{number:04d}-updates"
 
 
 def _step(rule: Rule, updates: Sequence[StoredUpdate], server: State) -> tuple[NDArray[np.float64], State]:

@@ -30,6 +30,7 @@ from requestor.training.rounds import (
     HoldoutRoot,
     RoundReport,
     RoundSettings,
+    forget_updates,
     load_server_state,
     run_round,
     save_server_state,
@@ -102,7 +103,7 @@ class FederatedRounds:
             self._dataset.clients, plan_of(config, self._dataset), start, config.backbone, folder.path / "rounds",
             AGGREGATION_RULES[config.aggregation],
             audit=TrainingAudit(start[1], config.audit) if config.audit else None,
-            root=HoldoutRoot(start[1], self._holdout) if judges else None,
+            root=HoldoutRoot(start[1], self._holdout) if judges else None, keeps_updates=True,
         )  # fmt: skip
         self._providers.resume(self._done())
 
@@ -123,6 +124,7 @@ class FederatedRounds:
             self._keep(number, report, pairs)
         else:
             self._note_failure(report)
+        await asyncio.to_thread(forget_updates, self._settings, number)
         await asyncio.to_thread(write_report, self._context.folder.path)
 
     def _keep(self, number: int, report: RoundReport, pairs: RatingPairs) -> None:

@@ -74,7 +74,8 @@ def train_once(
 ) -> tuple[RoundReport, list[Verdict]]:
     verdicts: list[Verdict] = []
     backend = options.pop("backend", None) or SimulatedBackend(behave)
-    shared = {"limits": SOON} | {name: options.pop(name) for name in ("rule", "limits", "audit") if name in options}
+    kept = ("rule", "limits", "audit", "keeps_updates")
+    shared = {"limits": SOON} | {name: options.pop(name) for name in kept if name in options}
     settings = RoundSettings(clients(*images), PLAN, ("0" * 64, Path("base")), "mobilenet_v2", folder, **shared)
 
     async def run() -> RoundReport:
@@ -130,6 +131,57 @@ def test_the_order_of_arrival_does_not_change_a_bit(answers: Answers, rounds: Pa
         return weights["w"]
 
     assert torch.equal(arriving([0, 1, 2]), arriving([2, 0, 1]))
+
+
+def test_a_round_that_is_killed_and_done_again_asks_for_no_update_twice(answers: Answers, rounds: Path) -> None:
+    asked: list[int] = []
+
+    async def answer(task: Task) -> Outcome:
+        asked.append(number_of(task))
+        return answers.update(task, np.random.default_rng(number_of(task)).normal(size=3).tolist())
+
+    async def die_with_the_last(task: Task) -> Outcome:
+        if number_of(task) == 2:
+            while len(list((rounds / "round-0001-updates").glob("*.json"))) < 2:
+                await asyncio.sleep(0.01)
+            raise KeyboardInterrupt
+        return await answer(task)
+
+    straight = ones()
+    first, _ = train_once(answer, straight, rounds, [8] * 3)
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        train_once(die_with_the_last, ones(), rounds, [8] * 3, keeps_updates=True)
+    assert sorted(asked) == [0, 1]
+    resumed = ones()
+    again, verdicts = train_once(answer, resumed, rounds, [8] * 3, keeps_updates=True)
+    assert sorted(asked) == [0, 1, 2]
+    assert [verdict.kind for verdict in verdicts] == ["admitted"] * 3
+    assert torch.equal(resumed["w"], straight["w"])
+    assert {entry.content for entry in again.updates} == {entry.content for entry in first.updates}
+    assert [entry.provider for entry in again.updates if entry.client == 0] == ["provider-of-round-0001-client-0000"]
+
+
+@pytest.mark.parametrize("damage", ["values", "description", "other weights"])
+def test_a_kept_update_that_is_damaged_or_of_another_round_is_asked_for_again(
+    damage: str, answers: Answers, rounds: Path
+) -> None:
+    asked: list[int] = []
+
+    async def answer(task: Task) -> Outcome:
+        asked.append(number_of(task))
+        return answers.update(task, [0.1, 0.2, 0.3 + number_of(task)])
+
+    train_once(answer, ones(), rounds, [8] * 2, keeps_updates=True)
+    file = rounds / "round-0001-updates" / "round-0001-client-0000"
+    if damage == "values":
+        file.write_bytes(bytes(len(file.read_bytes())))
+    elif damage == "description":
+        file.with_name(f"{file.name}.json").write_text("[1]")
+    asked.clear()
+    weights = ones() if damage != "other weights" else {"w": torch.full((3,), 2.0)}
+    train_once(answer, weights, rounds, [8] * 2, keeps_updates=True)
+    assert sorted(asked) == ([0, 1] if damage == "other weights" else [0])
 
 
 def test_who_never_answers_is_not_waited_for_once_enough_have(answers: Answers, rounds: Path) -> None:
