@@ -71,7 +71,7 @@ def kept_arrival(folder: Path, assignment: Assignment, size: int) -> Arrival | N
         assignment: the assignment.
         size: number of values of an update.
     """
-    for task in (assignment.task, renamed_task(assignment.task)):
+    for task in (renamed_task(assignment.task), assignment.task):  # the second attempt, if there was one
         update = StoredUpdate(folder / task.job.job_id, size, assignment.samples)
         try:
             content = json.loads(_about(update.path).read_text(encoding="utf-8"))

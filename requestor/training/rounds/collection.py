@@ -50,7 +50,7 @@ class Collection:
         self._on_outcome = on_outcome
         self._started = time.monotonic()
         self._answered: list[float] = []
-        self._readable: list[float] = []
+        self._admitted: list[float] = []
 
     @property
     def entries(self) -> tuple[OutcomeEntry, ...]:
@@ -78,15 +78,15 @@ class Collection:
     async def collect(self, backend: Backend, assignments: Sequence[Assignment]) -> None:
         """Runs all assignments until the round closes, and judges their results.
 
-        If results are refused for what they are alone, other providers get the same work, if more updates are needed
-        and there is time. What is only refused beside others is not done again: the same work gives the same update.
-        Nor is what an earlier process of the run has received already.
+        If results are refused for what they are alone, also by the hold-out, other providers get the same work, if more
+        updates are needed and there is time. What is only refused beside others is not done again. Nor is what an
+        earlier process of the run has received already.
         """
         waiting = [one for one in assignments if not await asyncio.to_thread(self._take_kept, one)]
-        kept, tasks = len(self._arrivals), len(waiting)
+        kept, tasks = sum(one.verdict.admitted for one in self._arrivals), len(waiting)
         for _ in range(ATTEMPTS if waiting else 0):
             refused = await self._attempt(backend, waiting, tasks)
-            enough_came = kept + len(self._readable) >= self._limits.needed(kept + tasks)
+            enough_came = kept + len(self._admitted) >= self._limits.needed(len(assignments))
             if not refused or enough_came or self._elapsed() >= self._closes(tasks):
                 break
             waiting = [replace(assignment, task=renamed_task(assignment.task)) for assignment in refused]
@@ -110,7 +110,7 @@ class Collection:
                 if assignment is None:
                     continue  # the outcome belongs to an earlier round
                 arrival = await self._take(outcome, assignment)
-                if arrival.update is None and arrival.verdict.kind != "no update":
+                if not arrival.verdict.admitted and arrival.verdict.kind != "no update":
                     refused.append(assignment)
         for job_id, assignment in waiting.items():
             late = backend.status().at_work.get(job_id)
@@ -124,7 +124,8 @@ class Collection:
         update = None
         if values is not None:
             update = StoredUpdate.write(self._folder / outcome.task.job.job_id, values, assignment.samples)
-            self._readable.append(arrived)
+        if verdict.admitted:
+            self._admitted.append(arrived)
         if verdict.kind != "no update":
             self._answered.append(arrived)
         arrival = Arrival(outcome, assignment, verdict, update)
@@ -175,7 +176,7 @@ class Collection:
         self._providers.admitted(outcome.provider, assignment.client, assignment.samples, outcome.seconds, outcome.cost)
 
     def _closes(self, tasks: int) -> float:
-        return self._limits.closing_time(tasks, self._answered, self._readable)
+        return self._limits.closing_time(tasks, self._answered, self._admitted)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
