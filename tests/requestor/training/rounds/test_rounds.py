@@ -349,9 +349,7 @@ def test_what_the_updates_do_together_must_pass_the_gate_too(answers: Answers, r
     assert report.server is server
 
 
-def test_relative_evidence_costs_the_round_alone(
-    answers: Answers, rounds: Path, tmp_path: Path
-) -> None:
+def test_relative_evidence_costs_the_round_alone(answers: Answers, rounds: Path, tmp_path: Path) -> None:
     async def behave(task: Task) -> Outcome:
         return answers.update(task, [0.5 if number_of(task) < 2 else -0.5 - number_of(task) / 100] * 3)
 
