@@ -29,6 +29,19 @@ def test_files_that_are_named_exist(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_tests_that_are_named_exist() -> None:
+    named = [test for page in PAGES for test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8"))]
+    missing = [(file, test) for file, test in named if f"def {test}(" not in (ROOT / file).read_text("utf-8")]
+    assert missing == []
+
+
+def test_every_line_about_a_malicious_provider_names_its_tests() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    table = page.partition("| It can |")[2].partition("\n\n")[0]
+    lines = [line for line in table.splitlines()[2:] if "`tests/" not in line.rpartition(" | ")[2]]
+    assert lines == []
+
+
 def tree() -> dict[str, str]:
     """The packages that docs/architecture.md lists, each with its sentence."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
