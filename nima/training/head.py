@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +17,17 @@ from nima.training.loop import TrainingError, TrainingReport, descend
 from nima.wire import TrainingPlan
 
 
+class Rows(Protocol):
+    """Features of which rows are taken by their indices: an array `[n, features]`, or a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float16]: ...
+
+
 def train_head(
     model: Nima,
-    features: NDArray[np.float16],
+    features: Rows,
     votes: ArrayLike,
     plan: TrainingPlan,
     progress: Callable[[int, float], None] | None = None,
@@ -31,7 +40,7 @@ def train_head(
 
     Args:
         model: the model whose head is trained.
-        features: float16 `[n, features]`, as `nima.training.embed` computes them.
+        features: float16 `[n, features]`, as `nima.training.embed` computes them; only the rows of a step are taken.
         votes: counts of the ratings 1 to 10, `[n, 10]`.
         plan: the plan of the training, which must train no block and not augment.
         progress: as for `train`.
@@ -48,7 +57,6 @@ def train_head(
     targets = torch.from_numpy(normalise_votes(votes)).float()
     model.train_last(0)
     model.train()
-    inputs = torch.from_numpy(features)
     started = time.perf_counter()
     averaged = plan.steps - plan.steps // 2
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in model.head.parameters()]
@@ -61,7 +69,7 @@ def train_head(
             progress(step, loss)
 
     def rate(batch: NDArray[np.int64], random: np.random.Generator) -> Tensor:
-        return model.rate(inputs[batch].float())
+        return model.rate(torch.from_numpy(features[batch]).float())
 
     report = descend(model, rate, targets, plan, on_step, started)
     with torch.no_grad():

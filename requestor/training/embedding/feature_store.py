@@ -5,9 +5,11 @@ So all earlier features of a provider can be deleted as soon as one is found to 
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,40 @@ class Part:
     path: Path
     images: int
     client: int = 0
+
+
+class FeatureFile:
+    """Features in a file, of which rows are read when they are asked for.
+
+    A mapped file would be simpler, but its pages count as memory of this process: 1.3 GB for all of AVA.
+
+    Args:
+        path: a file of float16 `[rows, size]`, which must stay as it is.
+        rows: number of photos.
+        size: number of features of a photo.
+    """
+
+    def __init__(self, path: Path, rows: int, size: int) -> None:
+        self._rows = rows
+        self._size = size
+        self._file = path.open("rb", buffering=0)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float16]:
+        """Reads the features of the rows with these indices `[k]`, float16 `[k, size]`. Raises OSError."""
+        found = np.empty((len(rows), self._size), np.float16)
+        size = found.itemsize * self._size
+        for place, row in enumerate(rows.tolist()):
+            content = os.pread(self._file.fileno(), size, row * size)
+            if len(content) != size:
+                raise OSError(errno.EIO, "the file of the features is too short", self._file.name)
+            found[place] = np.frombuffer(content, np.float16)
+        return found
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class KeptFeatures:
@@ -62,8 +98,8 @@ class KeptFeatures:
 @contextmanager
 def gathered_features(
     parts: Sequence[tuple[Part, Path]], file: Path, size: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
-    """Yields the ids `[n]` and the features `[n, size]` of all parts; the features are a mapped file, not in memory.
+) -> Iterator[tuple[NDArray[np.int64], FeatureFile]]:
+    """Yields the ids `[n]` and the features `[n, size]` of all parts; the features are in a file, not in memory.
 
     For all of AVA and MobileNetV2, the file has 1.3 GB. It exists only while the block runs.
 
@@ -79,11 +115,11 @@ def gathered_features(
     ids = []
     try:
         with file.open("wb") as gathered:
-            for part, features in parts:
+            for part, path in parts:
                 ids.append(read_shard(part.path).image_ids)
-                decode_features(features, ids[-1], size).tofile(gathered)
+                decode_features(path, ids[-1], size).tofile(gathered)
         image_ids = np.concatenate(ids)
-        # "c": torch warns of arrays that cannot be written; what is written stays in memory.
-        yield image_ids, np.memmap(file, np.float16, "c", shape=(len(image_ids), size))
+        with closing(FeatureFile(file, len(image_ids), size)) as features:
+            yield image_ids, features
     finally:
         file.unlink(missing_ok=True)
