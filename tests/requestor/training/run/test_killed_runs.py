@@ -69,7 +69,7 @@ def train(ava: Path, run_dir: Path, kill_at: int | None, jobs: Path, steps: Path
         backend="local", workers=2, budget=Decimal(1), max_price=Decimal(1), network="hoodi", subnet="public", ava=ava,
         run_dir=run_dir, backbone="mobilenet_v2", strategy=EVERYTHING, rounds=ROUNDS, blocks=EVERYTHING.blocks,
         hours=None, aggregation="momentum",
-        proximal=0.0, seed=0,
+        proximal=0.0, audit=0.0, seed=0,
     )  # fmt: skip
     sys.addaudithook(watch)
     folder = RunFolder(run_dir, config.identity())
