@@ -61,8 +61,9 @@ def test_a_killed_run_is_ended_paid_for_once_and_finished(moment: str, tmp_path:
     assert done.returncode == 0, done.stderr
     assert ("round 1/2" in done.stderr) == (moment != "first round")
     assert ledger.open_agreements() == []
-    closed = {entry["agreement"]: entry["event"] for entry in ledger.entries() if "agreement" in entry}
-    assert all(closed[agreement] in ("invoice", "agreement_ended") for agreement in orphans)
+    ends = ("invoice", "agreement_ended")
+    closed = {entry["agreement"] for entry in ledger.entries() if entry["event"] in ends}
+    assert closed >= set(orphans)
     assert open_allocations(devnet) == []
     accounts = asyncio.run(settle_bills(devnet, 60))
     assert all(account.state == "idle" for account in accounts)
