@@ -14,7 +14,7 @@ Example:
     >>> checkpoint.save(path, model, {"name": "drawn"})
     >>> loaded, metadata = checkpoint.load(path)
     >>> loaded.backbone, metadata
-    ('mobilenet_v1', {'name': 'drawn'})
+    ('mobilenet_v1', {'name': 'drawn', 'preparation': 'middle'})
     >>> folder.cleanup()
 """
 

@@ -79,7 +79,7 @@ def test_info_shows_the_card_of_a_models_own_file(tmp_path: Path) -> None:
     path, metadata = tmp_path / "mine.safetensors", {"rounds": 6, "spent_glm": "0.25"}
     checkpoint.save(path, initial_model("mobilenet_v1", None, seed=0), metadata)
     assert models("info", path).stdout == model_card(metadata)
-    assert json.loads(models("info", path, "--json").stdout) == metadata
+    assert json.loads(models("info", path, "--json").stdout) == {"preparation": "middle"} | metadata
 
 
 @pytest.mark.parametrize("command", ["info", "pull"])
