@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.golem, pytest.mark.timeout(900)]
 
 def environment(folder: Path) -> dict[str, str]:
     folders = {"NIMA_GOLEM_DEMO_DIR": str(folder / "demo"), "XDG_DATA_HOME": str(folder / "share")}
-    smaller = {"NIMA_GOLEM_AVA_TINY_IMAGES": "360", "NIMA_GOLEM_TRAIN_HOURS": "0.001"}  # one round
+    smaller = {"NIMA_GOLEM_AVA_TINY_IMAGES": "480", "NIMA_GOLEM_TRAIN_HOURS": "0.001"}  # one round
     return os.environ | folders | smaller
 
 
