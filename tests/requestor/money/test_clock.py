@@ -91,5 +91,5 @@ def test_work_in_a_gap_takes_as_long_as_the_provider_says_if_that_is_possible(
     assert not attempt.slept
     machine.sleep(3600)
     assert attempt.slept
-    attempt.succeed(JobResult(PROTOCOL, "job-1", "evaluate", True, None, 5, claimed), None, None)
+    attempt.succeed(JobResult(PROTOCOL, "job-1", "evaluate", True, None, 5, claimed), None, None, {})
     assert outcomes[0].seconds == pytest.approx(measured)
