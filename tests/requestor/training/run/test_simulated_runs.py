@@ -26,7 +26,7 @@ from requestor.money.accounts import Accounts
 from requestor.money.amounts import Price
 from requestor.records.ledger import Ledger
 
-RUNS = 200
+RUNS = 100
 ROUND_SECONDS = 300.0
 
 
