@@ -1,4 +1,4 @@
-"""The budget holds: two hundred runs in virtual time on a market of cheats, failures and honest work.
+"""The budget holds: a hundred runs in virtual time on a market of cheats, failures and honest work.
 
 The backend is the real one, with its board, accounts and ledger; only yapapi and the daemon are replaced. The wallet
 would pay any amount, so a run stays within its budget only by what the backend issues and accepts.
