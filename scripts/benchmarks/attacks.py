@@ -23,13 +23,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
 from hostile_updates import ATTACKS, Knowledge
 from numpy.typing import NDArray
 from robust_rules import RULES
+from stand_in import StandIn
 from torch import Tensor
 
 from nima.ava import image_path, read_ratings, read_split
@@ -42,8 +42,6 @@ from nima.training.sgd import SGD
 from nima.weights import fetch_weights
 from nima.wire import JobResult, TrainingPlan, decode_weights, default_plan, encode_update
 from requestor.backends import Outcome, Provider, RoundLimits, Task
-from requestor.backends.base import BackendStatus
-from requestor.records import Receipt
 from requestor.training.data import Client
 from requestor.training.providers import Providers
 from requestor.training.providers.bans import BanList
@@ -222,7 +220,7 @@ class SimulatedAudit:
         return "it is another update" if self.false.get(task.job.job_id) else None
 
 
-class Crowd:
+class Crowd(StandIn):
     """Answers the tasks of a round in this process, the attackers first, last, or in mixed order."""
 
     name = "crowd"
@@ -235,14 +233,6 @@ class Crowd:
         self._folder = folder
         self._dismissed: set[str] = set()
 
-    async def __aenter__(self) -> Crowd:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     async def run(self, tasks: Sequence[Task], seconds: float) -> AsyncIterator[Outcome]:
         def place(task: Task) -> tuple[bool, int]:
             client = int(task.job.job_id.split("-")[3])
@@ -252,20 +242,8 @@ class Crowd:
         for task in sorted(tasks, key=place):
             yield self._work(task)
 
-    async def settle(self) -> None:
-        return None
-
     def dismiss(self, provider_id: str) -> None:
         self._dismissed.add(provider_id)
-
-    def reject(self, job_id: str, reason: str) -> None:
-        return None
-
-    def status(self) -> BackendStatus:
-        return BackendStatus()
-
-    def receipts(self) -> list[Receipt]:
-        return []
 
     def _provider(self, index: int, number: int) -> str:
         sybil = self._attackers.attack == "sybils" and index in self._attackers.hostile

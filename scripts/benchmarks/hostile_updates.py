@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What the attackers know in a round.
+    """Holds the knowledge of the attackers in a round.
 
     honest: updates of the honest providers, `[honest, values]`.
     own: the attacker's own honest update `[values]`.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the SHA-256 of each wheel of the provider image beside its pin in `provider_image/requirements.txt`.
 
-    python -m scripts.image.pin_wheels
+    python -m scripts.image.pin_wheels "$(pip config get global.index-url)"    # or the address of another index
 
 The hashes are those that the package index tells (PEP 691), of the wheels for CPython 3.11 on x86-64 Linux; those of
 PyTorch without CUDA are told by PyTorch's own index. If an index cannot be reached, its packages keep their hashes.
@@ -19,20 +19,22 @@ from pathlib import Path
 from urllib.parse import unquote
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "provider_image" / "requirements.txt"
-_INDEX = "https://pypi.org/simple/{}/"
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 _FITS = re.compile(r"-(py3-none-any|cp311-cp311-manylinux\w*_x86_64.*|cp3\d+-abi3-manylinux\w*_x86_64.*)\.whl$")
 
 
 def main() -> None:
-    """Rewrites the file; ends with 1 if a wheel has no hash."""
+    """Rewrites the file by what a simple index (PEP 503) tells; ends with 1 if a wheel has no hash."""
+    if len(sys.argv) != 2:
+        sys.exit("Give the address of the package index, as pip's --index-url takes it.")
+    index = sys.argv[1].rstrip("/")
     lines, missing = [], []
     for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines():
         if "==" in line and not line.startswith("#"):
             pin, *known = line.split()
             name, version = pin.split("==")
             try:
-                found = _of_torch(version) if name == "torch" else _of_index(name, version)
+                found = _of_torch(version) if name == "torch" else _of_index(index, name, version)
             except (urllib.error.URLError, TimeoutError) as error:
                 print(f"{name}: {error}; its hash stays as it is", file=sys.stderr)
                 found = [option.removeprefix("--hash=sha256:") for option in known]
@@ -44,8 +46,8 @@ def main() -> None:
         sys.exit(f"No wheel was found for {', '.join(missing)}.")
 
 
-def _of_index(name: str, version: str) -> list[str]:
-    request = urllib.request.Request(_INDEX.format(name), headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+def _of_index(index: str, name: str, version: str) -> list[str]:
+    request = urllib.request.Request(f"{index}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         files = json.load(answer)["files"]
     of_version = [file for file in files if file["filename"].split("-")[1:2] == [version]]
