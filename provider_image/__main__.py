@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     try:
         write_atomically(path.parent / RESULT_FILE, result.to_json().encode())
     except OSError as error:
-        print(f"The result could not be written: {error}", file=sys.stderr)
+        print(f"The result could not be written: {error.strerror or error}", file=sys.stderr)
         return 1
     if result.error is not None:
         print(result.error, file=sys.stderr)

@@ -164,7 +164,9 @@ def tiny(folder: Path, images: int, seed: int) -> None:
         with progress_bar("Drawing") as progress:
             drawn = draw_tiny_ava(folder, images, seed, progress)
     except OSError as error:
-        raise RequestorError(f"{folder} could not be written: {error}. Choose another folder.") from error
+        raise RequestorError(
+            f"{folder} could not be written ({error.strerror or error}). Choose another folder."
+        ) from error
     click.echo(f"{drawn.images} images in {folder}, {drawn.test_images} of them for testing")
     click.echo(f"ratings: {drawn.votes:.0f} votes an image")
     click.echo(f"constant prediction on the test images: SRCC 0, EMD r=1 {drawn.constant_emd:.4f}")

@@ -23,6 +23,8 @@ from requestor.errors import DevnetError, RequestorError
 
 _STOP_SECONDS = 20.0
 _OWNER_SECONDS = 0.5  # time between two checks that the devnet's owner still runs
+# Free bytes of the disk below which no devnet starts: sandboxes end every task then (requestor/vm/sandbox_init.py).
+_LEAST_FREE = 64 * 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +33,17 @@ logger = logging.getLogger(__name__)
 def claimed(name: str) -> Iterator[Path]:
     """Locks the devnet's folder and clears what a killed devnet left in it; at the end only the logs stay.
 
-    Raises DevnetError if a devnet of this name runs.
+    Raises DevnetError if a devnet of this name runs, or if its folder cannot be written or its disk is almost full.
     """
     folder = devnet_folder(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:  # Linux releases the lock even if this process is killed
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise DevnetError(
+            f"A devnet cannot be kept in {folder} ({error.strerror}). Set XDG_DATA_HOME to a writable folder."
+        ) from error
+    with lock:  # Linux releases the lock even if this process is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -45,6 +53,11 @@ def claimed(name: str) -> Iterator[Path]:
             ) from None
         clear_devnet(folder)
         shutil.rmtree(folder / "logs", ignore_errors=True)
+        if (free := shutil.disk_usage(folder).free) < _LEAST_FREE:
+            raise DevnetError(
+                f"The disk of {folder} has {free / 1e6:.0f} MB free, and a devnet needs {_LEAST_FREE / 1e6:.0f} MB. "
+                "Delete files, or set XDG_DATA_HOME to a folder on another disk."
+            )
         (folder / "logs").mkdir()
         try:
             yield folder

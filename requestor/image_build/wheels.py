@@ -76,5 +76,7 @@ def _download(pins: list[str], folder: Path, *options: str) -> str:
         )
     if done.returncode == 0:
         return ""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    # Of what pip did not foresee, such as a full disk, it prints `ERROR: Exception:` and a traceback, the reason last.
+    errors = [line for line in lines if line.startswith("ERROR") and line != "ERROR: Exception:"] or lines
     return errors[-1].removeprefix("ERROR: ")[:300].rstrip(".") if errors else f"pip ended with {done.returncode}"

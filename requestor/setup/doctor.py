@@ -110,7 +110,10 @@ async def _yagna() -> SetupFinding:
         return SetupFinding("yagna", "blocked", str(error), "pip install golem-node")
     except OSError as error:
         return SetupFinding(
-            "yagna", "blocked", f"{program} does not run: {error}.", "pip install --force-reinstall golem-node"
+            "yagna",
+            "blocked",
+            f"{program} does not run: {error.strerror or error}.",
+            "pip install --force-reinstall golem-node",
         )
     if code != 0:
         return SetupFinding(

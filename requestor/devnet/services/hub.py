@@ -229,7 +229,7 @@ def main() -> None:
     try:
         asyncio.run(_run(arguments.port))
     except OSError as error:
-        raise SystemExit(f"The hub cannot listen on port {arguments.port}: {error}.") from error
+        raise SystemExit(f"The hub cannot listen on port {arguments.port}: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Ports:
             except OSError as error:
                 name.close()
                 if error.errno != errno.EADDRINUSE:
-                    raise DevnetError(f"No port can be opened on 127.0.0.1: {error}.") from error
+                    raise DevnetError(f"No port can be opened on 127.0.0.1: {error.strerror or error}.") from error
             else:
                 self._held.append(name)
                 return port

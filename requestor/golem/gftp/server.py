@@ -179,7 +179,7 @@ class FileServer:
             file = _Published(path)
             content = await asyncio.to_thread(sha3_256, file.file)
         except OSError as error:
-            raise TransferError(f"{path} cannot be published: {error}.") from error
+            raise TransferError(f"{path} cannot be published: {error.strerror or error}.") from error
         name = self._name_of.get(content)
         if name in self._files:  # a file of equal content is served already
             file.close()
@@ -206,7 +206,7 @@ class FileServer:
         try:
             file = _Expected(path, limit_of(path, self._max_bytes))
         except OSError as error:
-            raise TransferError(f"No file can be received as {path}: {error}.") from error
+            raise TransferError(f"No file can be received as {path}: {error.strerror or error}.") from error
         return await self._offer(secrets.token_hex(32), file)
 
     async def close(self, url: str) -> bool:

@@ -71,7 +71,9 @@ class StoredUpdate:
         try:
             values.tofile(path)
         except OSError as error:
-            raise RunFolderError(f"{path} could not be written ({error}): free disk space, and start again.") from error
+            raise RunFolderError(
+                f"{path} could not be written ({error.strerror or error}): free disk space, and start again."
+            ) from error
         return cls(path, len(values), samples)
 
     @property
