@@ -21,7 +21,8 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.photos.appearance import DIFFERENCE_HASH_BITS, Appearance, appearance_of
-    from nima.photos.formats import PHOTO_SUFFIXES, PhotoError
+    from nima.photos.formats import PHOTO_SUFFIXES, PhotoError, open_image
+    from nima.photos.raw import RAW_SUFFIXES
     from nima.photos.reading import AVA_LONG_SIDE, open_photo, photo_size, read_photo
     from nima.photos.sources import PhotoSource, is_photo_source, path_of
 else:
@@ -29,7 +30,8 @@ else:
         __name__,
         {
             "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "appearance_of"],
-            "formats": ["PHOTO_SUFFIXES", "PhotoError"],
+            "formats": ["PHOTO_SUFFIXES", "PhotoError", "open_image"],
+            "raw": ["RAW_SUFFIXES"],
             "reading": ["AVA_LONG_SIDE", "open_photo", "photo_size", "read_photo"],
             "sources": ["PhotoSource", "is_photo_source", "path_of"],
         },
@@ -39,11 +41,13 @@ __all__ = [
     "AVA_LONG_SIDE",
     "DIFFERENCE_HASH_BITS",
     "PHOTO_SUFFIXES",
+    "RAW_SUFFIXES",
     "Appearance",
     "PhotoError",
     "PhotoSource",
     "appearance_of",
     "is_photo_source",
+    "open_image",
     "open_photo",
     "path_of",
     "photo_size",

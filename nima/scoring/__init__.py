@@ -1,8 +1,7 @@
-"""Scores photos: in batches, with a cache, groups, and ratings in sidecars.
+"""Scores photos: in batches, with a cache and groups.
 
 Example:
-    >>> from pathlib import Path
-    >>> from nima.scoring import Score, sidecar_path, with_groups
+    >>> from nima.scoring import Score, with_groups
     >>> from nima.photos import Appearance
     >>> p = [0, 0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0]  # `Scorer().score(photos)` predicts them
     >>> first = Score.of("1.jpg", p, "drawn@00000000", width=60, height=40, appearance=Appearance(0, None))
@@ -11,8 +10,6 @@ Example:
     >>> copy = Score.of("2.jpg", p, "drawn@00000000", width=30, height=20, appearance=Appearance(1, None))
     >>> [score.group.number for score in with_groups([first, copy])]
     [1, 1]
-    >>> sidecar_path(Path("1.jpg"), "lightroom").name
-    '1.xmp'
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from nima.scoring.runtimes import converted_model_path
     from nima.scoring.score import Score
     from nima.scoring.scorer import DEFAULT_MODEL, Scorer
-    from nima.scoring.xmp import SidecarStyle, sidecar_path, write_rating
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -37,7 +33,6 @@ else:
             "runtimes": ["converted_model_path"],
             "score": ["Score"],
             "scorer": ["DEFAULT_MODEL", "Scorer"],
-            "xmp": ["SidecarStyle", "sidecar_path", "write_rating"],
         },
     )
 
@@ -46,9 +41,6 @@ __all__ = [
     "Score",
     "ScoreCache",
     "Scorer",
-    "SidecarStyle",
     "converted_model_path",
-    "sidecar_path",
     "with_groups",
-    "write_rating",
 ]

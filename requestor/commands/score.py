@@ -41,10 +41,12 @@ import click
               help="Copy the photos of all rows to this folder. No file is replaced.")  # fmt: skip
 @click.option("--link-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Do the same as --copy-to with symbolic links.")  # fmt: skip
-@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars. Existing ratings are kept.")
+@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars. Ratings in them and in photos are kept.")
 @click.option("--xmp-style", type=click.Choice(["darktable", "lightroom"]), default="darktable", show_default=True,
               help="Name of the sidecars: photo.jpg.xmp for darktable, photo.xmp for lightroom.")  # fmt: skip
 @click.option("--overwrite-ratings", is_flag=True, help="With --xmp: replace existing ratings, too.")
+@click.option("--initial-rating", type=click.IntRange(1, 5), metavar="N",
+              help="With --xmp: count this rating in a sidecar as none; darktable gives 1 to new photos.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied, linked, rated and written.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Keep the scores in this file (SQLite), so that no photo is scored again.")  # fmt: skip
@@ -81,6 +83,7 @@ def score(
     xmp: bool,
     xmp_style: Literal["darktable", "lightroom"],
     overwrite_ratings: bool,
+    initial_rating: int | None,
     dry_run: bool,
     cache: Path | None,
     device: str,
@@ -135,6 +138,7 @@ def score(
         link_to=link_to,
         xmp=xmp_style if xmp else None,
         overwrite_ratings=overwrite_ratings,
+        initial_rating=initial_rating,
         dry_run=dry_run,
         cache=cache,
         device=device,

@@ -1,4 +1,4 @@
-"""Copies or links the chosen photos into a folder, and rates them in their sidecars."""
+"""Copies or links the chosen photos into a folder, and rates them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import printable
-from nima.scoring import Score, SidecarStyle, sidecar_path, write_rating
+from nima.scoring import Score
+from nima.xmp import PhotoRater
 
 
 @dataclass
@@ -23,19 +24,22 @@ class PhotoActions:
     note: is called with a line for people for each action that fails, and for each that a dry run does not do.
     copy_to: folder to which the photos are copied; None for none.
     link_to: folder in which symbolic links to the photos are made; None for none.
-    xmp: style of the sidecars into which ratings are written; None for none.
-    overwrite_ratings: True replaces ratings that a sidecar has already.
+    rater: writes the ratings; None for none. Its `dry_run` must be the same as here.
     dry_run: True changes nothing on the disk.
     failures: number of actions that failed.
+    rated, kept, not_rated: numbers of photos that were rated, that kept a rating, and whose rating failed.
     """
 
     note: Callable[[str], None]
     copy_to: Path | None = None
     link_to: Path | None = None
-    xmp: SidecarStyle | None = None
-    overwrite_ratings: bool = False
+    rater: PhotoRater | None = None
     dry_run: bool = False
     failures: int = 0
+    rated: int = 0
+    kept: int = 0
+    not_rated: int = 0
+    _planned: dict[Path, Path] = field(default_factory=dict)  # in a dry run: file that would be made → its photo
 
     def on(self, scores: Iterable[Score]) -> Iterator[Score]:
         """Yields `scores`, each after the actions on its photo; does nothing to photos without a score."""
@@ -46,10 +50,16 @@ class PhotoActions:
                     if folder is not None:
                         with self._told(photo):
                             self._put(photo, folder, put)
-                if self.xmp is not None:
-                    with self._told(photo):
-                        self._rate(photo, score.stars, self.xmp)
+                if self.rater is not None:
+                    self._rate(photo, score.stars, self.rater)
             yield score
+
+    def rating_summary(self) -> str | None:
+        """Returns a line such as "31 rated, 4 kept, 0 failed"; None if no ratings were asked for."""
+        if self.rater is None:
+            return None
+        counts = f"{self.rated} rated, {self.kept} kept, {self.not_rated} failed"
+        return f"Dry run: {counts}" if self.dry_run else counts
 
     @contextmanager
     def _told(self, photo: Path) -> Iterator[None]:
@@ -68,11 +78,13 @@ class PhotoActions:
         """
         for number in count(1):
             target = folder / (photo.name if number == 1 else f"{photo.stem}-{number}{photo.suffix}")
-            if os.path.lexists(target):
-                if _is_same(photo, target):
+            there = self._planned.get(target, target)
+            if os.path.lexists(there):
+                if _is_same(photo, there):
                     return
                 continue
             if self.dry_run:
+                self._planned[target] = photo
                 self.note(printable(f"would write {target}"))
                 return
             folder.mkdir(parents=True, exist_ok=True)
@@ -82,11 +94,18 @@ class PhotoActions:
                 continue
             return
 
-    def _rate(self, photo: Path, stars: int, style: SidecarStyle) -> None:
-        sidecar = sidecar_path(photo, style)
-        written = write_rating(sidecar, stars, self.overwrite_ratings, self.dry_run)
-        if written and self.dry_run:
-            self.note(printable(f"would rate {sidecar} {stars}"))
+    def _rate(self, photo: Path, stars: int, rater: PhotoRater) -> None:
+        failures = self.failures
+        with self._told(photo):
+            result = rater.rate(photo, stars)
+            if result.kept:
+                self.kept += 1
+            else:
+                self.rated += 1
+            if self.dry_run:
+                verb = "keep" if result.kept else "write"
+                self.note(printable(f"would {verb} the rating {result.rating} in {result.path}"))
+        self.not_rated += self.failures - failures
 
 
 def _copy(photo: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import click
 from nima.photos import PHOTO_SUFFIXES
 from nima.safe_io import printable
 from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
+from nima.xmp import PhotoRater
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
 from requestor.scoring.files import LeftOut, listed_paths, photo_files
@@ -39,7 +40,9 @@ class ScoreRequest:
     top, min_score, best_of_group: conditions under which only the best photos are kept (see `Selection`).
     group: True finds near-duplicates.
     html: file of a contact sheet; None for none.
-    copy_to, link_to, xmp, overwrite_ratings: actions on the photos of all rows (see `PhotoActions`).
+    copy_to, link_to: actions on the photos of all rows (see `PhotoActions`).
+    xmp, overwrite_ratings, initial_rating: the style of the sidecars into which ratings are written, None for none, and
+        the ratings that are replaced (see `PhotoRater`).
     dry_run: True only prints what would be copied, linked, rated and written beside the rows.
     cache: file that keeps the scores; None for none.
     device, runtime, batch_size, threads: as for `Scorer`.
@@ -64,6 +67,7 @@ class ScoreRequest:
     link_to: Path | None = None
     xmp: Literal["darktable", "lightroom"] | None = None
     overwrite_ratings: bool = False
+    initial_rating: int | None = None
     dry_run: bool = False
     cache: Path | None = None
     device: str = "auto"
@@ -142,6 +146,8 @@ def run(request: ScoreRequest) -> int:
             chosen = sheet.written(chosen)
         _write_rows(request, chosen, file)
     count.report(sheet)
+    if (summary := actions.rating_summary()) is not None:
+        request.note(summary)
     return 0 if count.done and not count.wrong and not actions.failures else 1
 
 
@@ -165,12 +171,14 @@ def _scorer(request: ScoreRequest) -> Scorer:
 
 
 def _actions(request: ScoreRequest) -> PhotoActions:
+    rater = None
+    if request.xmp is not None:
+        rater = PhotoRater(request.xmp, request.overwrite_ratings, request.initial_rating, request.dry_run)
     return PhotoActions(
         note=lambda text: click.echo(text, err=True),
         copy_to=request.copy_to,
         link_to=request.link_to,
-        xmp=request.xmp,
-        overwrite_ratings=request.overwrite_ratings,
+        rater=rater,
         dry_run=request.dry_run,
     )
 

@@ -37,7 +37,6 @@ from changes import (
 from nima.ava import read_prediction_table, read_ratings
 from nima.errors import NimaError
 from nima.model import checkpoint, initial_model
-from nima.scoring import write_rating
 from nima.wire import (
     PROTOCOL,
     JobResult,
@@ -49,6 +48,7 @@ from nima.wire import (
     encode_update,
     schema_of,
 )
+from nima.xmp import NEW_XMP, rating_inside, with_property
 from requestor.errors import RequestorError
 from requestor.golem.bus import flexbuffers, packets
 from requestor.image import read_image, write_image
@@ -95,10 +95,6 @@ def readers(folder: Path) -> dict[str, Reader]:
         Ledger(path).record("invoice", agreement="a", amount=Decimal("0.1"))
         Ledger(path).record("task", agreement="a", job="j", ok=True)
 
-    def write_sidecar(path: Path) -> None:
-        path.unlink(missing_ok=True)
-        write_rating(path, 4)
-
     def write_golem_image(path: Path) -> None:
         squashfs = folder / "squashfs"
         squashfs.write_bytes(struct.pack("<4s16xH6xHH8xQ48x", b"hsqs", 4, 4, 0, 100).ljust(100, b"\0"))
@@ -114,6 +110,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     result = JobResult(PROTOCOL, "job-1", "embed", True, None, 3, 1.0).to_json()
     features = [np.zeros((3, 4), np.float16)]
     message = {"chunk": {"offset": 5, "content": b"abc"}, "list": [1, -1, 2.5, None, True, "text"]}
+    rated = with_property(NEW_XMP, "Rating", "4")
     return {
         "flexbuffers": Reader(flexbuffers.decode, [flexbuffers.encode(message)], FLEXBUFFERS),
         "packets": Reader(packets.decode, [packets.encode(packets.CallRequest("a", "/b", "c", b"data"))[4:]]),
@@ -138,7 +135,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         ),
         "ratings": Reader(from_file(read_ratings), [row]),
         "prediction table": Reader(from_file(read_prediction_table), [table.encode()]),
-        "sidecar": Reader(from_file(lambda file: write_rating(file, 3, True)), [written(write_sidecar)]),
+        "sidecar": Reader(lambda content: with_property(content, "Rating", "3"), [rated]),
+        "rating in a photo": Reader(from_file(rating_inside), [b"\xff\xd8" + rated]),
         "ledger": Reader(from_file(lambda file: Ledger(file).receipts()), [written(write_ledger)], JSON_LINES),
         "image": Reader(from_file(read_image), [written(write_golem_image)], IMAGE),
     }

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "nima.training": {"nima.model", "nima.ratings", "nima.safe_io", "nima.wire"},
     "nima.weights": {"nima.model", "nima.safe_io"},
     "nima.scoring": {"nima.model", "nima.photos", "nima.ratings", "nima.safe_io", "nima.weights"},
+    "nima.xmp": {"nima.photos", "nima.safe_io"},
     "nima.explain": {"nima.photos", "nima.scoring"},
     "requestor.golem.bus": {"nima.safe_io"},
     "requestor.golem.gftp": {"nima.safe_io", "requestor.golem.bus"},
@@ -71,7 +72,14 @@ ALLOWED: dict[str, set[str]] = {
         "requestor.image",
         "requestor.vm",
     },
-    "requestor.scoring": {"nima.photos", "nima.ratings", "nima.safe_io", "nima.scoring", "requestor.terminal"},
+    "requestor.scoring": {
+        "nima.photos",
+        "nima.ratings",
+        "nima.safe_io",
+        "nima.scoring",
+        "nima.xmp",
+        "requestor.terminal",
+    },
     "requestor.training.providers": {"nima.safe_io", "requestor.backends", "requestor.records"},
     "requestor.training.report": {
         "nima.ava",

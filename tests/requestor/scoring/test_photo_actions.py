@@ -12,6 +12,7 @@ from drawn_photos import picture
 from spread_model import save_spread_model
 
 from nima.scoring.score import Score
+from nima.xmp import NEW_XMP, PhotoRater, with_property
 from requestor.commands.main import main
 from requestor.scoring.actions import PhotoActions
 
@@ -68,6 +69,33 @@ def test_a_copy_that_fails_is_told_and_the_others_go_on(photos: list[Path], tmp_
     assert "gone.jpg: No such file or directory." in notes[0]
 
 
+def test_a_dry_run_of_photos_of_one_name_tells_the_names_of_the_real_run(photos: list[Path], tmp_path: Path) -> None:
+    notes: list[str] = []
+    list(PhotoActions(notes.append, copy_to=tmp_path / "best", dry_run=True).on(map(score_of, [*photos, photos[0]])))
+    assert notes == [f"would write {tmp_path / 'best' / name}" for name in ("photo.jpg", "photo-2.jpg")]
+    assert not (tmp_path / "best").exists()
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_ratings_are_counted_and_a_dry_run_counts_the_same(dry: bool, photos: list[Path]) -> None:
+    notes: list[str] = []
+    (photos[1].parent / "photo.xmp").write_bytes(with_property(NEW_XMP, "Rating", "-1"))
+    rival, raw = photos[0].with_suffix(".png"), photos[0].with_suffix(".nef")
+    for path in (rival, raw):
+        path.touch()
+    actions = PhotoActions(notes.append, rater=PhotoRater("lightroom", dry_run=dry), dry_run=dry)
+    list(actions.on(map(score_of, [*photos, rival, raw])))
+    assert actions.rating_summary() == ("Dry run: " if dry else "") + "1 rated, 1 kept, 2 failed"
+    assert actions.failures == 2
+    assert sum("would be the sidecar of" in note for note in notes) == 2
+    expected = [
+        f"would keep the rating -1 in {photos[1].with_suffix('.xmp')}",
+        f"would write the rating 5 in {raw.with_suffix('.xmp')}",
+    ]
+    assert [note for note in notes if note.startswith("would")] == (expected if dry else [])
+    assert raw.with_suffix(".xmp").exists() != dry
+
+
 @pytest.mark.parametrize("dry", [True, False])
 def test_the_command_copies_and_rates_what_it_chose(dry: bool, tmp_path: Path) -> None:
     save_spread_model(tmp_path / "model.safetensors")
@@ -84,4 +112,6 @@ def test_the_command_copies_and_rates_what_it_chose(dry: bool, tmp_path: Path) -
     assert len(chosen) == 2
     assert {path.name for path in tmp_path.glob("best/*")} == expected
     assert {path.stem + ".jpg" for path in folder.glob("*.xmp")} == expected
-    assert result.stderr.count("would write") == result.stderr.count("would rate") == (2 if dry else 0)
+    assert result.stderr.count("would write the rating") == (2 if dry else 0)
+    assert result.stderr.count("would write") == (4 if dry else 0)
+    assert result.stderr.endswith("2 rated, 0 kept, 0 failed\n")
