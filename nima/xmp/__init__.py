@@ -22,28 +22,31 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.xmp.embedded import rating_inside
+    from nima.xmp.embedded import properties_inside
+    from nima.xmp.exiftool import find_exiftool
     from nima.xmp.packet import NEW_XMP, XmpError, with_property
-    from nima.xmp.rating import PhotoRater, RatingResult
-    from nima.xmp.sidecars import SidecarStyle, sidecar_path
+    from nima.xmp.rating import PhotoRater, RatingPlace, RatingResult
+    from nima.xmp.sidecars import sidecar_path
 else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "embedded": ["rating_inside"],
+            "embedded": ["properties_inside"],
+            "exiftool": ["find_exiftool"],
             "packet": ["NEW_XMP", "XmpError", "with_property"],
-            "rating": ["PhotoRater", "RatingResult"],
-            "sidecars": ["SidecarStyle", "sidecar_path"],
+            "rating": ["PhotoRater", "RatingPlace", "RatingResult"],
+            "sidecars": ["sidecar_path"],
         },
     )
 
 __all__ = [
     "NEW_XMP",
     "PhotoRater",
+    "RatingPlace",
     "RatingResult",
-    "SidecarStyle",
     "XmpError",
-    "rating_inside",
+    "find_exiftool",
+    "properties_inside",
     "sidecar_path",
     "with_property",
 ]

@@ -1,15 +1,16 @@
-"""Finds the rating inside a photo file: in its XMP, or in the tag that Windows writes into EXIF."""
+"""Finds the rating and the label inside a photo file: in its XMP, or in the tag that Windows writes into EXIF."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from nima.photos import open_image
-from nima.xmp.packet import XmpError, rating_in
+from nima.xmp.packet import XmpError, label_in, rating_in
 
 _BEGIN, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
 _BLOCK = 1 << 20
@@ -19,24 +20,39 @@ _TIFF = (b"II*\0", b"MM\0*")  # also the start of most RAW files
 _EXIF_RATING = 0x4746
 
 
-def rating_inside(photo: Path) -> int | None:
-    """Returns the rating inside a photo: −1 (rejected) or 1 to 5; None for none, for 0, and if the file is damaged.
+@dataclass(frozen=True)
+class Properties:
+    """The properties of a photo that a person gives.
+
+    rating: −1 (rejected) or 1 to 5; None for none or 0.
+    label: the colour label, such as "Red"; None for none.
+    """
+
+    rating: int | None = None
+    label: str | None = None
+
+
+def properties_inside(photo: Path) -> Properties:
+    """Returns the properties inside a photo file, as `properties_of` does. Raises `OSError` if it cannot be read."""
+    with photo.open("rb") as file:
+        return properties_of(file)
+
+
+def properties_of(file: BinaryIO) -> Properties:
+    """Returns the properties inside an open photo, read from its start; a damaged file has none.
 
     XMP stands in all formats as plain text that can be searched for (Adobe, "XMP Specification", 2012: Part 3, 1.1). So
     this also holds for RAW files and for formats that no library here reads.
-
-    Raises `OSError` if the file cannot be read.
     """
-    with photo.open("rb") as file:
-        for packet in _packets(file):
-            try:
-                rating = rating_in(packet)
-            except XmpError:  # no other program can read this either
-                continue
-            if rating is not None:
-                return rating
-        file.seek(0)
-        return _exif_rating(file)
+    rating = label = None
+    for packet in _packets(file):
+        try:
+            rating = rating or rating_in(packet)
+            label = label or label_in(packet)
+        except XmpError:  # no other program can read this either
+            continue
+    file.seek(0)
+    return Properties(rating or _exif_rating(file), label)
 
 
 def _packets(file: BinaryIO) -> Iterator[bytes]:

@@ -53,6 +53,11 @@ def rating_in(content: bytes) -> int | None:
     return next((rating for text in property_values(content, "Rating") if (rating := _number(text))), None)
 
 
+def label_in(content: bytes) -> str | None:
+    """Returns the colour label in XMP, such as "Red"; None for none. Raises `XmpError` if it is no XMP in UTF-8."""
+    return next((label for text in property_values(content, "Label") if (label := text.strip())), None)
+
+
 def property_values(content: bytes, name: str) -> list[str]:
     """Returns the texts of all properties of this name in XMP's own namespace; a valid file has one at most.
 

@@ -41,10 +41,17 @@ import click
               help="Copy the photos of all rows to this folder. No file is replaced.")  # fmt: skip
 @click.option("--link-to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Do the same as --copy-to with symbolic links.")  # fmt: skip
-@click.option("--xmp", is_flag=True, help="Write the stars into XMP sidecars. Ratings in them and in photos are kept.")
+@click.option("--xmp", is_flag=False, flag_value="sidecar", metavar="[embed]",
+              help="Write the stars into XMP sidecars, or with embed into the photos (needs exiftool). Ratings in "
+              "sidecars and in photos are kept.")  # fmt: skip
 @click.option("--xmp-style", type=click.Choice(["darktable", "lightroom"]), default="darktable", show_default=True,
               help="Name of the sidecars: photo.jpg.xmp for darktable, photo.xmp for lightroom.")  # fmt: skip
 @click.option("--overwrite-ratings", is_flag=True, help="With --xmp: replace existing ratings, too.")
+@click.option("--reject-below", type=click.FloatRange(1, 10), metavar="X",
+              help="With --xmp: mark photos with a score below X as rejected (rating -1).")  # fmt: skip
+@click.option("--label", "labels", type=(str, click.FloatRange(1, 10)), multiple=True, metavar="COLOUR X",
+              help="With --xmp: give this colour label to photos with a score of X or more; of several, the one with "
+              "the highest X. Existing labels are kept.")  # fmt: skip
 @click.option("--initial-rating", type=click.IntRange(1, 5), metavar="N",
               help="With --xmp: count this rating in a sidecar as none; darktable gives 1 to new photos.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied, linked, rated and written.")
@@ -80,10 +87,12 @@ def score(
     html: Path | None,
     copy_to: Path | None,
     link_to: Path | None,
-    xmp: bool,
+    xmp: str | None,
     xmp_style: Literal["darktable", "lightroom"],
     overwrite_ratings: bool,
     initial_rating: int | None,
+    reject_below: float | None,
+    labels: tuple[tuple[str, float], ...],
     dry_run: bool,
     cache: Path | None,
     device: str,
@@ -111,6 +120,8 @@ def score(
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
     """
+    if xmp not in (None, "sidecar", "embed"):  # a photo that stands behind the option
+        photos, xmp = (*photos, str(xmp)), "sidecar"
     listed = null or "-" in photos
     if not photos and not listed:
         raise click.UsageError(
@@ -118,7 +129,7 @@ def score(
         )
     if html is not None and output is not None and html.absolute() == output.absolute():
         raise click.UsageError("--html and --output name the same file. Choose another file for one of them.")
-    from requestor.scoring import ScoreRequest, run  # imported here, as `--help` should not wait for torch
+    from requestor.scoring import Marking, ScoreRequest, run  # imported here, as `--help` should not wait for torch
 
     request = ScoreRequest(
         photos=tuple(path for path in photos if path != "-"),
@@ -136,9 +147,10 @@ def score(
         html=html,
         copy_to=copy_to,
         link_to=link_to,
-        xmp=xmp_style if xmp else None,
+        xmp="embed" if xmp == "embed" else xmp_style if xmp else None,
         overwrite_ratings=overwrite_ratings,
         initial_rating=initial_rating,
+        marking=Marking(reject_below, tuple((least, colour) for colour, least in labels)),
         dry_run=dry_run,
         cache=cache,
         device=device,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
+    from requestor.scoring.marking import Marking
     from requestor.scoring.request import ScoreRequest, run
 else:
-    __getattr__, __dir__ = attach(__name__, {"request": ["ScoreRequest", "run"]})
+    __getattr__, __dir__ = attach(__name__, {"marking": ["Marking"], "request": ["ScoreRequest", "run"]})
 
-__all__ = ["ScoreRequest", "run"]
+__all__ = ["Marking", "ScoreRequest", "run"]

@@ -15,6 +15,7 @@ from nima.errors import NimaError
 from nima.safe_io import printable
 from nima.scoring import Score
 from nima.xmp import PhotoRater
+from requestor.scoring.marking import Marking
 
 
 @dataclass
@@ -25,6 +26,7 @@ class PhotoActions:
     copy_to: folder to which the photos are copied; None for none.
     link_to: folder in which symbolic links to the photos are made; None for none.
     rater: writes the ratings; None for none. Its `dry_run` must be the same as here.
+    marking: decides about ratings and labels.
     dry_run: True changes nothing on the disk.
     failures: number of actions that failed.
     rated, kept, not_rated: numbers of photos that were rated, that kept a rating, and whose rating failed.
@@ -34,6 +36,7 @@ class PhotoActions:
     copy_to: Path | None = None
     link_to: Path | None = None
     rater: PhotoRater | None = None
+    marking: Marking = field(default_factory=Marking)
     dry_run: bool = False
     failures: int = 0
     rated: int = 0
@@ -51,7 +54,7 @@ class PhotoActions:
                         with self._told(photo):
                             self._put(photo, folder, put)
                 if self.rater is not None:
-                    self._rate(photo, score.stars, self.rater)
+                    self._rate(photo, score, self.rater)
             yield score
 
     def rating_summary(self) -> str | None:
@@ -94,10 +97,10 @@ class PhotoActions:
                 continue
             return
 
-    def _rate(self, photo: Path, stars: int, rater: PhotoRater) -> None:
+    def _rate(self, photo: Path, score: Score, rater: PhotoRater) -> None:
         failures = self.failures
         with self._told(photo):
-            result = rater.rate(photo, stars)
+            result = rater.rate(photo, self.marking.rating(score), self.marking.label(score))
             if result.kept:
                 self.kept += 1
             else:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -15,11 +15,12 @@ import click
 from nima.photos import PHOTO_SUFFIXES
 from nima.safe_io import printable
 from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
-from nima.xmp import PhotoRater
+from nima.xmp import PhotoRater, RatingPlace, find_exiftool
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
 from requestor.scoring.files import LeftOut, listed_paths, photo_files
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
+from requestor.scoring.marking import Marking
 from requestor.scoring.selection import Selection
 from requestor.scoring.sheet import ContactSheet, check_replaceable, contact_sheet
 from requestor.scoring.table import as_table
@@ -41,8 +42,9 @@ class ScoreRequest:
     group: True finds near-duplicates.
     html: file of a contact sheet; None for none.
     copy_to, link_to: actions on the photos of all rows (see `PhotoActions`).
-    xmp, overwrite_ratings, initial_rating: the style of the sidecars into which ratings are written, None for none, and
-        the ratings that are replaced (see `PhotoRater`).
+    xmp, overwrite_ratings, initial_rating: the place of the ratings that are written, None for none, and those that are
+        replaced (see `PhotoRater`).
+    marking: decides which ratings and labels are written.
     dry_run: True only prints what would be copied, linked, rated and written beside the rows.
     cache: file that keeps the scores; None for none.
     device, runtime, batch_size, threads: as for `Scorer`.
@@ -65,9 +67,10 @@ class ScoreRequest:
     html: Path | None = None
     copy_to: Path | None = None
     link_to: Path | None = None
-    xmp: Literal["darktable", "lightroom"] | None = None
+    xmp: RatingPlace | None = None
     overwrite_ratings: bool = False
     initial_rating: int | None = None
+    marking: Marking = field(default_factory=Marking)
     dry_run: bool = False
     cache: Path | None = None
     device: str = "auto"
@@ -126,10 +129,10 @@ def run(request: ScoreRequest) -> int:
 
     Raises:
         ConfigurationError: the output or the contact sheet cannot be written, or would replace another file.
-        NimaError: the model cannot be loaded or fetched, or cannot compute on the device.
+        NimaError: the model cannot be loaded or fetched, or cannot compute on the device, or exiftool is missing.
     """
-    scorer = _scorer(request)
     actions = _actions(request)
+    scorer = _scorer(request)
     count = _Count(request)
     _check_dry_sheet(request)
     with ExitStack() as opened:
@@ -173,12 +176,15 @@ def _scorer(request: ScoreRequest) -> Scorer:
 def _actions(request: ScoreRequest) -> PhotoActions:
     rater = None
     if request.xmp is not None:
+        if request.xmp == "embed":
+            find_exiftool()  # raises an error before hours are spent on scores
         rater = PhotoRater(request.xmp, request.overwrite_ratings, request.initial_rating, request.dry_run)
     return PhotoActions(
         note=lambda text: click.echo(text, err=True),
         copy_to=request.copy_to,
         link_to=request.link_to,
         rater=rater,
+        marking=request.marking,
         dry_run=request.dry_run,
     )
 

@@ -48,7 +48,7 @@ from nima.wire import (
     encode_update,
     schema_of,
 )
-from nima.xmp import NEW_XMP, rating_inside, with_property
+from nima.xmp import NEW_XMP, properties_inside, with_property
 from requestor.errors import RequestorError
 from requestor.golem.bus import flexbuffers, packets
 from requestor.image import read_image, write_image
@@ -136,7 +136,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "ratings": Reader(from_file(read_ratings), [row]),
         "prediction table": Reader(from_file(read_prediction_table), [table.encode()]),
         "sidecar": Reader(lambda content: with_property(content, "Rating", "3"), [rated]),
-        "rating in a photo": Reader(from_file(rating_inside), [b"\xff\xd8" + rated]),
+        "rating in a photo": Reader(from_file(properties_inside), [b"\xff\xd8" + rated]),
         "ledger": Reader(from_file(lambda file: Ledger(file).receipts()), [written(write_ledger)], JSON_LINES),
         "image": Reader(from_file(read_image), [written(write_golem_image)], IMAGE),
     }

@@ -13,8 +13,10 @@ from spread_model import save_spread_model
 
 from nima.scoring.score import Score
 from nima.xmp import NEW_XMP, PhotoRater, with_property
+from nima.xmp.packet import property_values
 from requestor.commands.main import main
 from requestor.scoring.actions import PhotoActions
+from requestor.scoring.marking import Marking
 
 
 def score_of(path: Path, rating: int = 9) -> Score:
@@ -94,6 +96,33 @@ def test_ratings_are_counted_and_a_dry_run_counts_the_same(dry: bool, photos: li
     ]
     assert [note for note in notes if note.startswith("would")] == (expected if dry else [])
     assert raw.with_suffix(".xmp").exists() != dry
+
+
+def test_a_score_decides_between_stars_rejects_and_labels() -> None:
+    marking = Marking(reject_below=4, labels=((5, "Yellow"), (7, "Green")))
+    scores = [score_of(Path("photo.jpg"), rating) for rating in (3, 4, 5, 6, 7)]
+    assert [marking.rating(score) for score in scores] == [-1, 1, 2, 4, 5]
+    assert [marking.label(score) for score in scores] == [None, None, "Yellow", "Yellow", "Green"]
+    assert Marking().label(scores[4]) is None
+
+
+def test_a_photo_behind_the_option_of_ratings_is_a_photo(tmp_path: Path) -> None:
+    save_spread_model(tmp_path / "model.safetensors")
+    picture(1).save(tmp_path / "photo.jpg")
+    arguments = ["--model", tmp_path / "model.safetensors", "--reject-below", "9.9", "--label", "Red", "1", "--xmp"]
+    result = CliRunner().invoke(main, ["score", *map(str, arguments), str(tmp_path / "photo.jpg")])
+    assert result.stderr.endswith("1 rated, 0 kept, 0 failed\n")
+    sidecar = (tmp_path / "photo.jpg.xmp").read_bytes()
+    assert [property_values(sidecar, name) for name in ("Rating", "Label")] == [["-1"], ["Red"]]
+
+
+def test_ratings_inside_photos_need_exiftool_before_anything_is_scored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = CliRunner().invoke(main, ["score", "photo.jpg", "--model", "none", "--xmp", "embed"])
+    assert result.exit_code != 0
+    assert "exiftool, which is not installed" in result.output
 
 
 @pytest.mark.parametrize("dry", [True, False])
