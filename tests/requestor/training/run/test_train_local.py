@@ -131,21 +131,6 @@ def test_another_run_in_the_same_folder_is_refused(
     assert "--seed was 0 and is now 7" in again.stderr
 
 
-def test_a_killed_run_goes_on_to_the_same_model(
-    ava: Path, finished: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
-) -> None:
-    run_dir = tmp_path / "run"
-    running = subprocess.Popen(command(ava, run_dir), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    wait_for(run_dir / "report.html", running)  # the last file that a round writes
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    assert "Not finished" in (run_dir / "report.html").read_text()
-    resumed = train(ava, run_dir)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "round 1/2" not in resumed.stderr
-    assert (run_dir / "predictions.csv").read_bytes() == (finished[1] / "predictions.csv").read_bytes()
-
-
 def test_an_estimate_spends_nothing_and_names_its_assumptions(ava: Path, tmp_path: Path) -> None:
     done = train(ava, tmp_path / "run", "--estimate")
     assert done.returncode == 0, done.stderr
