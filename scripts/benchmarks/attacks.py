@@ -288,9 +288,9 @@ class Reached:
     hostile_banned: int = 0
 
 
-def guarded(attackers: Attackers, form: str, order: str, share: float, rounds: int) -> Reached:
-    """Trains with the rounds of `nima-golem train`."""
-    problem, audit = attackers.problem, SimulatedAudit(share, attackers.problem.seed)
+def guarded(attackers: Attackers, form: str, order: str, options: argparse.Namespace) -> Reached:
+    """Trains with the rounds of `nima-golem train`, as many and with such audits and averages as `options` say."""
+    problem, audit = attackers.problem, SimulatedAudit(options.share, attackers.problem.seed)
     weights = problem.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -299,14 +299,15 @@ def guarded(attackers: Attackers, form: str, order: str, share: float, rounds: i
         providers = Providers(bans, crowd)
         clients = [Client((f"{i:064x}",), (Path(f"{i}"),), (len(one),)) for i, one in enumerate(problem.clients)]
         settings = RoundSettings(
-            clients, problem.plan, ("0" * 64, Path("base")), "mobilenet_v2", folder, AGGREGATION_RULES["mean"], LIMITS,
+            clients, problem.plan, ("0" * 64, Path("base")), "mobilenet_v2", folder,
+            AGGREGATION_RULES[options.aggregation], LIMITS,
             audit=audit,  # type: ignore[arg-type]
             root=lambda now, plan: np.float32(train(now, problem.holdout, plan)),  # type: ignore[arg-type]
         )  # fmt: skip
 
         async def all_rounds() -> None:
             reports: list[RoundReport] = []
-            for number in range(1, rounds + 1):
+            for number in range(1, options.rounds + 1):
                 before = flatten(weights).astype(np.float64)
                 reports.append(
                     await run_round(
@@ -379,15 +380,13 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
         # A tenth is held out, as in a run.
         problems = [Problem.split(train_photos[np.arange(min(10 * held, len(train_photos)))], test, held, seed)
                     for seed in options.seeds]  # fmt: skip
-        clean = [
-            guarded(Attackers(one, "none", 0), "throughout", "mixed", options.share, options.rounds) for one in problems
-        ]
+        clean = [guarded(Attackers(one, "none", 0), "throughout", "mixed", options) for one in problems]
         for attack in options.attacks:
             for hostile in options.hostile:
                 row: dict[str, object] = {"attack": attack, "hostile": hostile, "holdout": held}
                 for form in FORMS if attack != "none" else ("throughout",):
                     runs = [
-                        guarded(Attackers(one, attack, hostile), form, order, options.share, options.rounds)
+                        guarded(Attackers(one, attack, hostile), form, order, options)
                         for one, order in zip(problems, [ORDERS[i % 3] for i in range(len(problems))], strict=True)
                     ]
                     row[form] = {
@@ -422,6 +421,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.1, help="share of the work that is computed again")
+    parser.add_argument("--aggregation", choices=list(AGGREGATION_RULES), default="mean")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if (options.ava is None) == (not options.drawn):
@@ -429,6 +429,7 @@ def main() -> None:
     torch.set_num_threads(1)
     result = {
         "clients": CLIENTS, "rounds": options.rounds, "seeds": options.seeds, "share": options.share,
+        "aggregation": options.aggregation,
         "rules": options.rules, "rows": measure(options),
     }  # fmt: skip
     if options.json:
