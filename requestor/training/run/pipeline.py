@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 from nima.ava import Ratings, Split, read_ratings
 from requestor.backends import Backend
-from requestor.errors import RunStopped
+from requestor.errors import DaemonRefused, DaemonUnreachable, RunStopped
 from requestor.records import RunFolder, TrainingState
 from requestor.terminal import RunProgress
 from requestor.training import RunConfig
@@ -99,11 +100,20 @@ class TrainingRun:
         return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
 
     async def _train_and_evaluate(self, dataset: Dataset, ratings: Ratings) -> dict[str, Any] | None:
-        """Hires providers for all that is left to do, and returns the evaluation; None if the run was stopped."""
-        context, config, state = self._context, self.config, self._state
+        """Does all that is left to do, and returns the evaluation; None if the run was stopped."""
+        context = self._context
         base = await asyncio.to_thread(base_model, context, dataset, ratings)
         if context.stopping.is_set():
             raise RunStopped("Stopped before anybody was hired; the same command goes on from there.")
+        try:
+            return await self._hire(dataset, ratings, base)
+        except (DaemonUnreachable, DaemonRefused) as error:  # what was done so far is in the folder
+            error.args = (f"{error} Then the same command goes on from there.",)
+            raise
+
+    async def _hire(self, dataset: Dataset, ratings: Ratings, base: tuple[str, Path]) -> dict[str, Any] | None:
+        """Hires providers, and ends their agreements whatever happens."""
+        context, config, state = self._context, self.config, self._state
         async with self._backend as backend:
             ticker = asyncio.create_task(self._show_cost(backend))
             try:
