@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.photos.appearance import DIFFERENCE_HASH_BITS, Appearance, appearance_of
+    from nima.photos.appearance import DIFFERENCE_HASH_BITS, GREYS_SIDE, Appearance, appearance_of
     from nima.photos.formats import PHOTO_SUFFIXES, PhotoError, open_image
     from nima.photos.raw import RAW_SUFFIXES
     from nima.photos.reading import AVA_LONG_SIDE, open_photo, photo_size, read_photo
@@ -29,7 +29,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "appearance_of"],
+            "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "GREYS_SIDE", "appearance_of"],
             "formats": ["PHOTO_SUFFIXES", "PhotoError", "open_image"],
             "raw": ["RAW_SUFFIXES"],
             "reading": ["AVA_LONG_SIDE", "open_photo", "photo_size", "read_photo"],
@@ -40,6 +40,7 @@ else:
 __all__ = [
     "AVA_LONG_SIDE",
     "DIFFERENCE_HASH_BITS",
+    "GREYS_SIDE",
     "PHOTO_SUFFIXES",
     "RAW_SUFFIXES",
     "Appearance",

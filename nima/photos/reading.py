@@ -34,7 +34,8 @@ AVA_LONG_SIDE = 800
 _FAIR_PREVIEW = 480  # pixels on the longer side; a RAW file's preview of this size or more is used, not the sensor
 
 _EXIF_ORIENTATION = 0x0112
-_EXIF_IFD, _EXIF_TAKEN, _EXIF_SUBSECONDS = 0x8769, 0x9003, 0x9291
+_EXIF_IFD, _EXIF_TAKEN, _EXIF_SUBSECONDS, _EXIF_BIAS = 0x8769, 0x9003, 0x9291, 0x9204
+_MOST_BIAS = 20  # stops
 _UPRIGHT = {  # EXIF orientation → the transposition that turns the pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,12 +57,14 @@ class Photo:
     image: RGB, upright, 8 bits a channel; smaller than the photo if `long_side` asked for it.
     width, height: sides of the whole photo, upright, in pixels.
     taken: the time of the photo, by the camera's clock; None if the photo does not say.
+    exposure_bias: EXIF's ExposureBiasValue, in stops; None if the photo does not say.
     """
 
     image: Image.Image
     width: int
     height: int
     taken: datetime | None
+    exposure_bias: float | None = None
 
 
 def open_photo(source: PhotoSource, long_side: int | None = None) -> Image.Image:
@@ -183,7 +186,7 @@ def _decode_raw(path: Path, long_side: int | None) -> Photo:
                 # sensor stands or upright already. LibRaw writes the sensor's orientation into both of these.
                 upright = raw.orientation >= 5 and (preview.width > preview.height) == (raw.width > raw.height)
                 photo = _decode(preview, long_side, 1 if upright else None)
-                return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken)
+                return Photo(photo.image, raw.width, raw.height, photo.taken or raw.taken, photo.exposure_bias)
     if raw.width * raw.height > MAX_PIXELS:
         raise TooLarge
     with DECODING.of(raw.width * raw.height):
@@ -220,7 +223,7 @@ def _decoded(image: Image.Image, whole: tuple[int, int], long_side: int | None, 
         rgb = rgb.transpose(transpose)
         if transpose not in _KEEP_SIDES:
             whole = (whole[1], whole[0])
-    return Photo(rgb, *whole, _taken(image))
+    return Photo(rgb, *whole, _taken(image), _exposure_bias(image))
 
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -256,6 +259,15 @@ def _taken(image: Image.Image) -> datetime | None:
         return taken.replace(microsecond=int(f"{fraction:0<6.6}") if fraction.isdecimal() else 0)
     except Exception:  # as above; many cameras write zeros or spaces if they do not know the time
         return None
+
+
+def _exposure_bias(image: Image.Image) -> float | None:
+    """Returns EXIF's ExposureBiasValue (EXIF 2.3, 4.6.5) in stops; None if it cannot be read or is none."""
+    try:
+        bias = float(image.getexif().get_ifd(_EXIF_IFD)[_EXIF_BIAS])
+    except Exception:  # as above
+        return None
+    return bias if abs(bias) <= _MOST_BIAS else None  # this also leaves out 0/0, which is no number
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ from threading import Lock
 import numpy as np
 
 from nima.errors import NimaError
-from nima.photos import DIFFERENCE_HASH_BITS, Appearance
+from nima.photos import DIFFERENCE_HASH_BITS, GREYS_SIDE, Appearance
 from nima.ratings import BUCKETS
 from nima.safe_io import FileError, sha256_of
 
@@ -34,8 +34,10 @@ CREATE TABLE IF NOT EXISTS scores (
     sha256 TEXT NOT NULL, model TEXT NOT NULL, probabilities BLOB NOT NULL, width INTEGER NOT NULL,
     height INTEGER NOT NULL, PRIMARY KEY (sha256, model)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS appearances (
-    sha256 TEXT PRIMARY KEY, hash BLOB NOT NULL, taken TEXT, thumbnail BLOB
+DROP TABLE IF EXISTS appearances; -- of earlier versions, without greys
+CREATE TABLE IF NOT EXISTS looks (
+    sha256 TEXT PRIMARY KEY, hash BLOB NOT NULL, taken TEXT, thumbnail BLOB, greys BLOB, exposure_bias REAL,
+    sharpness REAL, exposure REAL
 );
 """
 
@@ -157,12 +159,15 @@ class ScoreCache:
         """Returns the appearance of a photo with this content; None if it, or the wanted thumbnail, is not known."""
         with self._guarded():
             row = self._database.execute(
-                "SELECT hash, taken, iif(?, thumbnail, NULL) FROM appearances WHERE sha256 = ?", (thumbnail, sha256)
+                "SELECT hash, taken, iif(?, thumbnail, NULL), greys, exposure_bias, sharpness, exposure FROM looks "
+                "WHERE sha256 = ?",
+                (thumbnail, sha256),
             ).fetchone()
         if row is None or (thumbnail and row[2] is None):
             return None
         taken = None if row[1] is None else datetime.fromisoformat(row[1])
-        return Appearance(int.from_bytes(row[0], "big"), taken, row[2])
+        greys = row[3] if row[3] is not None and len(row[3]) == GREYS_SIDE**2 else None
+        return Appearance(int.from_bytes(row[0], "big"), taken, row[2], greys, *row[4:])
 
     def add_appearances(self, found: Iterable[tuple[HashedFile, Appearance]]) -> None:
         """Stores a batch as `add` does; a thumbnail that is already known stays."""
@@ -172,14 +177,18 @@ class ScoreCache:
                 looks.hash.to_bytes(DIFFERENCE_HASH_BITS // 8, "big"),
                 None if looks.taken is None else looks.taken.isoformat(),
                 looks.thumbnail,
+                looks.greys,
+                looks.exposure_bias,
+                looks.sharpness,
+                looks.exposure,
             )
             for file, looks in found
             if file.is_unchanged()
         ]
         with self._guarded(), self._database:
             self._database.executemany(
-                "INSERT INTO appearances VALUES (?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET hash = excluded.hash, "
-                "taken = excluded.taken, thumbnail = coalesce(excluded.thumbnail, thumbnail)",
+                "INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET "
+                "thumbnail = coalesce(excluded.thumbnail, thumbnail)",
                 rows,
             )
 

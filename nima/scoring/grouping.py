@@ -5,17 +5,23 @@ were taken within half a minute. A group is all photos that such pairs connect. 
 most 8 of the 128 bits: such photos are copies that are smaller, brighter or compressed. "Alike" is a distance of at
 most 28 bits: nine of ten photos are within it after they are moved by up to 3%, as a hand moves a camera; of 25
 unrelated photos no two were less than 41 bits apart.
+
+A hash tells little of photos that are flat for the most part: the moon at night, a product on white. So the greys of
+two photos must correlate, too (see `likeness`), and a photo without any structure is in no group with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
 from nima.photos import DIFFERENCE_HASH_BITS, Appearance
+from nima.scoring.likeness import are_alike, are_same, is_blank
 from nima.scoring.score import Group, Score
+from nima.scoring.sequences import is_sequence
 
 COPY_BITS = 8
 """Largest distance of the hashes of copies, in bits."""
@@ -38,17 +44,21 @@ def with_groups(scores: Iterable[Score]) -> list[Score]:
     seen = [score for score in every if score.appearance is not None and score.aesthetic_score is not None]
     numbers = group_numbers([score.appearance for score in seen if score.appearance is not None])
     best: dict[int, Score] = {}
-    sizes: dict[int, int] = {}
+    members: dict[int, list[Appearance]] = {}
     for score, number in zip(seen, numbers, strict=True):
-        sizes[number] = sizes.get(number, 0) + 1
+        assert score.appearance is not None
+        members.setdefault(number, []).append(score.appearance)
         if number not in best or _rating(score) > _rating(best[number]):
             best[number] = score
+    sequences = {number for number, group in members.items() if len(group) > 1 and is_sequence(group)}
     numbered = iter(numbers)
     grouped = []
     for score in every:
         if score.appearance is not None and score.aesthetic_score is not None:
             number = next(numbered)
-            score = replace(score, group=Group(number, sizes[number], score is best[number]))
+            score = replace(
+                score, group=Group(number, len(members[number]), score is best[number], number in sequences)
+            )
         grouped.append(score)
     return grouped
 
@@ -70,8 +80,11 @@ def group_numbers(appearances: Sequence[Appearance]) -> list[int]:
             index = parents[index]
         return index
 
-    for one, other in (*_copies(appearances), *_bursts(appearances)):
+    for one, other in _copies(appearances):
         parents[root(one)] = root(other)
+    for one, other in _bursts(appearances):
+        if root(one) != root(other) and _agree(are_alike, appearances[one], appearances[other]):
+            parents[root(one)] = root(other)
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(index), len(numbers) + 1) for index in range(len(appearances))]
 
@@ -82,25 +95,39 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
     If two hashes differ in up to eight bits, at least one of nine parts is the same. So only photos that share a part
     are compared, and the effort grows with the number of photos and not with the number of their pairs.
     """
-    first: dict[int, int] = {}
+    # One photo stands for all that are the same; several may have one hash and show something else.
+    first: dict[int, list[int]] = {}
     for index, looks in enumerate(appearances):
-        if looks.hash in first:
-            yield first[looks.hash], index
+        if looks.greys is not None and is_blank(looks.greys):
+            continue
+        others = first.setdefault(looks.hash, [])
+        same = next((other for other in others if _agree(are_same, appearances[other], looks)), None)
+        if same is None:
+            others.append(index)
         else:
-            first[looks.hash] = index
+            yield same, index
     parts = COPY_BITS + 1
     for part in range(parts):
         # A part is every ninth bit, because neighbouring bits are nearly equal.
         mask = sum(1 << bit for bit in range(part, DIFFERENCE_HASH_BITS, parts))
         sharing: dict[int, list[int]] = {}
-        for hash_ in first:
+        for hash_, indices in first.items():
             others = sharing.setdefault(hash_ & mask, [])
-            yield from ((first[other], first[hash_]) for other in others if (other ^ hash_).bit_count() <= COPY_BITS)
+            for other in others:
+                if (other ^ hash_).bit_count() <= COPY_BITS:
+                    for one, two in product(first[other], indices):
+                        if _agree(are_same, appearances[one], appearances[two]):
+                            yield one, two
             others.append(hash_)
 
 
+def _agree(compare: Callable[[bytes, bytes], bool], one: Appearance, other: Appearance) -> bool:
+    """Returns the result of comparing two photos' greys; True if one of them has none, so that the hashes decide."""
+    return one.greys is None or other.greys is None or compare(one.greys, other.greys)
+
+
 def _bursts(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
-    """Yields pairs of photos that are alike and were taken shortly after each other."""
+    """Yields pairs of photos whose hashes are alike and which were taken shortly after each other."""
     timed = sorted((looks.taken, index) for index, looks in enumerate(appearances) if looks.taken is not None)
     if not timed:
         return

@@ -19,11 +19,13 @@ class Group:
     number: number of the group, from 1.
     size: number of photos in the group.
     best: True if no photo of the group scores higher; of equal photos, only the first is the best.
+    sequence: True if the group is an exposure bracket or a panorama, of which all photos are needed.
     """
 
     number: int
     size: int
     best: bool
+    sequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,16 @@ class Score:
         return cls(path, None, None, None, None, None, model, None, None, error)
 
     def as_row(self, grouped: bool = False) -> dict[str, Any]:
-        """Returns the fields for JSON: all up to `error`, and, if `grouped`, also `taken`, `group` and `best`."""
+        """Returns the fields for JSON: all up to `error`, and, if `grouped`, also the facts of the group."""
         row = {name: getattr(self, name) for name in _COLUMNS}
         if grouped:
             taken = None if self.appearance is None else self.appearance.taken
             row["taken"] = None if taken is None else taken.isoformat()
             row["group"] = None if self.group is None else self.group.number
             row["best"] = None if self.group is None else self.group.best
+            row["sequence"] = None if self.group is None else self.group.sequence
+            row["sharpness"] = None if self.appearance is None else self.appearance.sharpness
+            row["exposure"] = None if self.appearance is None else self.appearance.exposure
         return row
 
 

@@ -33,7 +33,10 @@ import click
               "[default: score for a table, otherwise input]")  # fmt: skip
 @click.option("--group", is_flag=True, help="Group bursts, retakes and copies, and mark the best photo of each group.")
 @click.option(
-    "--best-of-group", is_flag=True, help="Do the same as --group, and print only the best photo of each group."
+    "--best-of-group",
+    is_flag=True,
+    help="Do the same as --group, and print only the best photo of each group. Exposure brackets and panoramas stay "
+    "whole.",
 )
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Also write a contact sheet: a page with thumbnails, to sort and filter.")  # fmt: skip

@@ -16,7 +16,7 @@ CSV_COLUMNS = (
     *("percentile", "stars", "model", "width", "height", "error"),
 )
 """The columns of CSV: those of JSON, with one column for each of the ten probabilities."""
-GROUP_COLUMNS = ("taken", "group", "best")
+GROUP_COLUMNS = ("taken", "group", "best", "sequence", "sharpness", "exposure")
 """The further columns if photos are grouped."""
 
 

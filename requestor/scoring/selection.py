@@ -37,7 +37,8 @@ class Selection:
         would disagree most; "path" sorts by path.
     top: number of photos with the highest scores that are kept; None for all.
     min_score: lowest score that is kept, 1 to 10; None for all.
-    best_of_group: True keeps only the best photo of each group of near-duplicates, before the other conditions.
+    best_of_group: True keeps only the best photo of each group of near-duplicates, before the other conditions; all
+        photos of an exposure bracket and of a panorama are kept.
     """
 
     order: Order = "input"
@@ -51,7 +52,7 @@ class Selection:
         Photos without a score come last in an order; with `top` or `min_score`, they are left out.
         """
         if self.best_of_group:
-            scores = (score for score in scores if score.group is None or score.group.best)
+            scores = (score for score in scores if score.group is None or score.group.best or score.group.sequence)
         if self.min_score is not None:
             least = self.min_score
             scores = (score for score in scores if score.error is None and _rating(score) >= least)
