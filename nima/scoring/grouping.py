@@ -80,17 +80,16 @@ def group_numbers(appearances: Sequence[Appearance]) -> list[int]:
             index = parents[index]
         return index
 
-    for one, other in _copies(appearances):
-        parents[root(one)] = root(other)
-    for one, other in _bursts(appearances):
-        if root(one) != root(other) and _agree(are_alike, appearances[one], appearances[other]):
-            parents[root(one)] = root(other)
+    for pairs, compare in ((_copies(appearances), are_same), (_bursts(appearances), are_alike)):
+        for one, other in pairs:
+            if root(one) != root(other) and _agree(compare, appearances[one], appearances[other]):
+                parents[root(one)] = root(other)
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(index), len(numbers) + 1) for index in range(len(appearances))]
 
 
 def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
-    """Yields pairs that connect all photos of nearly the same hash.
+    """Yields pairs of photos of nearly the same hash; of those with one hash and the same greys, one is compared.
 
     If two hashes differ in up to eight bits, at least one of nine parts is the same. So only photos that share a part
     are compared, and the effort grows with the number of photos and not with the number of their pairs.
@@ -107,17 +106,17 @@ def _copies(appearances: Sequence[Appearance]) -> Iterator[tuple[int, int]]:
         else:
             yield same, index
     parts = COPY_BITS + 1
-    for part in range(parts):
-        # A part is every ninth bit, because neighbouring bits are nearly equal.
-        mask = sum(1 << bit for bit in range(part, DIFFERENCE_HASH_BITS, parts))
+    # A part is every ninth bit, because neighbouring bits are nearly equal.
+    masks = [sum(1 << bit for bit in range(part, DIFFERENCE_HASH_BITS, parts)) for part in range(parts)]
+    for part, mask in enumerate(masks):
         sharing: dict[int, list[int]] = {}
         for hash_, indices in first.items():
             others = sharing.setdefault(hash_ & mask, [])
             for other in others:
-                if (other ^ hash_).bit_count() <= COPY_BITS:
-                    for one, two in product(first[other], indices):
-                        if _agree(are_same, appearances[one], appearances[two]):
-                            yield one, two
+                differing = other ^ hash_
+                # Hashes that share an earlier part have been compared there.
+                if differing.bit_count() <= COPY_BITS and all(differing & earlier for earlier in masks[:part]):
+                    yield from product(first[other], indices)
             others.append(hash_)
 
 
