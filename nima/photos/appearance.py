@@ -54,7 +54,7 @@ def appearance_of(photo: Photo, thumbnail: bool = False) -> Appearance:
     grey = photo.image.convert("L")
     greys = grey.resize((GREYS_SIDE, GREYS_SIDE), Image.Resampling.BOX)
     return Appearance(
-        difference_hash(photo.image),
+        difference_hash(grey),
         photo.taken,
         thumbnail_of(photo.image) if thumbnail else None,
         greys.tobytes(),
@@ -72,9 +72,13 @@ def sharpness_of(grey: Image.Image) -> float:
     levels = np.asarray(grey, dtype=np.int16)
     if min(levels.shape) < 3:
         return 0.0
-    middle = levels[1:-1, 1:-1]
-    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4 * middle
-    return float(laplacian.std(dtype=np.float64))
+    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1]
+    laplacian += levels[1:-1, :-2]
+    laplacian += levels[1:-1, 2:]
+    laplacian -= 4 * levels[1:-1, 1:-1]
+    differences = laplacian.ravel().astype(np.float32)
+    differences -= differences.mean()
+    return float(np.sqrt(differences @ differences / differences.size))  # half the time of numpy's own deviation
 
 
 def exposure_of(grey: Image.Image) -> float:
@@ -87,8 +91,9 @@ def exposure_of(grey: Image.Image) -> float:
 
 
 def difference_hash(image: Image.Image) -> int:
-    """Computes 128 bits for an RGB image of any size: 64 say whether the right neighbour of each of 8 × 8 places is
-    brighter, and 64 say the same of its lower neighbour.
+    """Computes 128 bits for an RGB or grey image of any size.
+
+    64 bits say whether the right neighbour of each of 8 × 8 places is brighter, and 64 say the same of its lower one.
 
     Brighter is what differs by two levels of 255 or more, because noise makes flat places differ by one.
     """
