@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +11,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from nima.photos import open_image
-from nima.xmp.packet import XmpError, label_in, rating_in
+from nima.xmp.packet import XmpError, label_in, property_values, rating_in
 
 _BEGIN, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
 _BLOCK = 1 << 20
@@ -53,6 +54,16 @@ def properties_of(file: BinaryIO) -> Properties:
             continue
     file.seek(0)
     return Properties(rating or _exif_rating(file), label)
+
+
+def ratings_of(file: BinaryIO) -> list[str]:
+    """Returns the texts of all ratings in the XMP of an open photo, read from its start; also of those that say 0."""
+    found: list[str] = []
+    file.seek(0)
+    for packet in _packets(file):
+        with suppress(XmpError):
+            found += property_values(packet, "Rating")
+    return found
 
 
 def _packets(file: BinaryIO) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from nima.safe_io import atomic_file, one_line
-from nima.xmp.embedded import properties_of
+from nima.xmp.embedded import properties_of, ratings_of
 from nima.xmp.packet import XmpError
 
 EMBEDDABLE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".png", ".heic", ".heif", ".hif", ".dng"})
@@ -74,6 +74,8 @@ def embed_rating(photo: Path, rating: int, label: str | None = None) -> None:
                 raise XmpError(
                     f"exiftool cannot write into this photo ({one_line(text).strip() or 'no reason given'})."
                 )
+            if ratings_of(copy) != [str(rating)]:  # such as XMP behind the end of a JPEG, which exiftool leaves
+                raise XmpError("it has a rating at an unusual place, which would contradict this one. Write a sidecar.")
             now = target.stat()
             if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
                 raise XmpError("another program has changed the photo meanwhile. Run the command again.")

@@ -16,7 +16,7 @@ from PIL import Image
 from nima.photos import open_photo
 from nima.xmp.embedded import Properties, properties_inside
 from nima.xmp.exiftool import embed_rating, find_exiftool
-from nima.xmp.packet import XmpError, rating_in
+from nima.xmp.packet import NEW_XMP, XmpError, rating_in, with_property
 from nima.xmp.rating import PhotoRater, RatingResult
 
 pytestmark = needs_exiftool
@@ -104,6 +104,15 @@ def test_a_damaged_photo_stays_as_it_is(damage: Callable[[Path], None], photo: P
         embed_rating(photo, 4)
     assert photo.read_bytes() == content
     assert folder_of(photo) == {photo.name}
+
+
+def test_a_second_rating_that_exiftool_would_leave_is_refused(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(encoded(picture(1, 64, 48), "JPEG") + with_property(NEW_XMP, "Rating", "0"))
+    content = photo.read_bytes()
+    with pytest.raises(XmpError, match="unusual place"):
+        embed_rating(photo, 4)
+    assert photo.read_bytes() == content
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
