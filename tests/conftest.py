@@ -13,6 +13,7 @@ from browser import Browser, start_browser
 from hypothesis import settings
 from two_daemons import TwoDaemons, daemon_settings
 
+from nima.safe_io import cache_folder
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.services.chain import ANVIL, TOKEN
 from requestor.devnet.services.daemons import Daemon
@@ -72,6 +73,18 @@ def devnets_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_DATA_HOME", str(home))
         patch.delenv("NIMA_GOLEM_DEVNET", raising=False)
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps scores and converted models of the tests apart from the user's own; files that are fetched are shared."""
+    users, cache = cache_folder(), tmp_path_factory.mktemp("cache")
+    for fetched in ("images", "npm", "weights", "wheels"):
+        (users / fetched).mkdir(parents=True, exist_ok=True)
+        (cache / fetched).symlink_to(users / fetched)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIMA_GOLEM_CACHE", str(cache))
+        yield cache
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ Example:
     >>> from nima.model import checkpoint, initial_model
     >>> from PIL import Image
     >>> model = initial_model("mobilenet_v1", pretrained=None, seed=0).eval()  # random weights
-    >>> pixels = model.preparation.pixels(Image.new("RGB", (640, 480), "grey"))
+    >>> photo = Image.new("RGB", (640, 480), "grey")
+    >>> pixels = model.preparation.central_crop(model.preparation.store(photo))
     >>> pixels.shape, model(pixels.unsqueeze(0)).shape
     (torch.Size([3, 224, 224]), torch.Size([1, 10]))
     >>> folder = tempfile.TemporaryDirectory()
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from nima.model import checkpoint as checkpoint
     from nima.model.backbones import BackboneError, backbone_tensor_names, find_backbone, load_classifier_state
     from nima.model.card import MODEL_LIMITS, card_facts, model_card
-    from nima.model.exporting import GRAPH_INPUT, GRAPH_OUTPUTS, export_model
+    from nima.model.checkpoint_header import CheckpointError, CheckpointHeader, read_header
+    from nima.model.exporting import ExportError, export_model
     from nima.model.fusion import fold_batch_norms
     from nima.model.mobilenet_v1 import MobileNetV1
     from nima.model.network import Activations, Nima, initial_model
-    from nima.model.preparation import PREPARATION_REVISION, Preparation, rgb_bytes_of
+    from nima.model.preparation import GRAPH_INPUT, GRAPH_OUTPUTS, PREPARATION_REVISION, Preparation, pixels_of
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -40,11 +42,12 @@ else:
             "backbones": ["BackboneError", "find_backbone", "load_classifier_state", "backbone_tensor_names"],
             "card": ["MODEL_LIMITS", "card_facts", "model_card"],
             "checkpoint": [],
-            "exporting": ["GRAPH_INPUT", "GRAPH_OUTPUTS", "export_model"],
+            "checkpoint_header": ["CheckpointError", "CheckpointHeader", "read_header"],
+            "exporting": ["ExportError", "export_model"],
             "fusion": ["fold_batch_norms"],
             "mobilenet_v1": ["MobileNetV1"],
             "network": ["Activations", "Nima", "initial_model"],
-            "preparation": ["Preparation", "PREPARATION_REVISION", "rgb_bytes_of"],
+            "preparation": ["GRAPH_INPUT", "GRAPH_OUTPUTS", "PREPARATION_REVISION", "Preparation", "pixels_of"],
         },
     )
 
@@ -55,6 +58,9 @@ __all__ = [
     "PREPARATION_REVISION",
     "Activations",
     "BackboneError",
+    "CheckpointError",
+    "CheckpointHeader",
+    "ExportError",
     "MobileNetV1",
     "Nima",
     "Preparation",
@@ -67,5 +73,6 @@ __all__ = [
     "initial_model",
     "load_classifier_state",
     "model_card",
-    "rgb_bytes_of",
+    "pixels_of",
+    "read_header",
 ]

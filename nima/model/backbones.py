@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL.Image import Resampling
 from torch import Tensor, nn
 
 from nima.errors import NimaError
 from nima.model.mobilenet_v1 import MobileNetV1
-from nima.model.preparation import Preparation
+from nima.model.preparation import PREPARATIONS, Preparation
 
 
 @functools.cache
@@ -227,8 +226,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1024,
         weights="mobilenet_v1-ava-backbone",
-        # Its weights were trained with this preparation, in Keras.
-        preparation=Preparation(resampling=Resampling.NEAREST, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        preparation=PREPARATIONS["mobilenet_v1"],
     ),
     "mobilenet_v2": Backbone(
         construct=lambda: _torchvision().mobilenet_v2(),
@@ -261,8 +259,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_inception,
         features=2048,
         weights="inception_v3-imagenet",
-        # Its weights come from TensorFlow, where pixels were scaled to -1..1.
-        preparation=Preparation(input_size=299, crop_from=342, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        preparation=PREPARATIONS["inception_v3"],
     ),
     "resnet18": Backbone(
         construct=lambda: _torchvision().resnet18(),
@@ -281,14 +278,14 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_features,
         features=1280,
         weights="efficientnet_b0-imagenet",
-        preparation=Preparation(resampling=Resampling.BICUBIC),
+        preparation=PREPARATIONS["efficientnet_b0"],
     ),
     "efficientnet_v2_s": Backbone(
         construct=lambda: _torchvision().efficientnet_v2_s(),
         take_apart=_features,
         features=1280,
         weights="efficientnet_v2_s-imagenet",
-        preparation=Preparation(input_size=384, crop_from=432),
+        preparation=PREPARATIONS["efficientnet_v2_s"],
     ),
     "convnext_tiny": Backbone(
         construct=lambda: _torchvision().convnext_tiny(),
@@ -308,7 +305,7 @@ BACKBONES: dict[str, Backbone] = {
         take_apart=_swin,
         features=768,
         weights="swin_t-imagenet",
-        preparation=Preparation(resampling=Resampling.BICUBIC),
+        preparation=PREPARATIONS["swin_t"],
         pool_level=lambda maps: maps.mean(dim=(1, 2)),  # Swin's maps are [B, H, W, C]
     ),
     "squeezenet1_1": Backbone(

@@ -14,22 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch.overrides import TorchFunctionMode
 
-from nima.errors import NimaError
-from nima.model.backbones import BackboneError, find_backbone
-from nima.model.metadata import checked_metadata
+from nima.model.checkpoint_header import EARLIER_PART, FORMAT, HEADER_KEY, PREPARATION_KEY
+from nima.model.checkpoint_header import CheckpointError as CheckpointError
+from nima.model.checkpoint_header import read_header as read_header
+from nima.model.checkpoint_header import read_metadata as read_metadata
 from nima.model.network import Nima
-from nima.model.preparation import Part, Preparation, PreparationError
-from nima.safe_io import FileError, FormatError, one_line, parse_json_object, read_tensor_header, write_atomically
+from nima.safe_io import one_line, write_atomically
 
-FORMAT = 1
-_KEY = "nima"
-_PREPARATION = "preparation"
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # those of networks, as safetensors names them
-_EARLIER_PART: Part = "crop"  # the part of a photo that a model sees if its metadata do not say so
-
-
-class CheckpointError(NimaError):
-    """A file is not a checkpoint of this program, is broken, or cannot be read or written."""
 
 
 def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
@@ -40,10 +32,10 @@ def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
     model's, or hold values that JSON cannot express.
     """
     part = model.preparation.part
-    if metadata.get(_PREPARATION, part) != part:
-        raise ValueError(f"the metadata say that photos are prepared as {metadata[_PREPARATION]!r}, the model {part!r}")
-    if part != _EARLIER_PART:
-        metadata = metadata | {_PREPARATION: part}
+    if metadata.get(PREPARATION_KEY, part) != part:
+        raise ValueError(f"the metadata name the preparation {metadata[PREPARATION_KEY]!r}, the model has {part!r}")
+    if part != EARLIER_PART:
+        metadata = metadata | {PREPARATION_KEY: part}
     header = {
         "format": FORMAT,
         "backbone": model.backbone,
@@ -51,7 +43,7 @@ def encode(model: Nima, metadata: dict[str, Any]) -> bytes:
         "metadata": metadata,
     }
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    return to_bytes(state, {_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
+    return to_bytes(state, {HEADER_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
 
 
 def save(path: Path, model: Nima, metadata: dict[str, Any]) -> None:
@@ -72,14 +64,10 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
     this program does not know, has metadata of another form, or does not fit its backbone: tensors are missing,
     unknown, of another shape or dtype, or not finite.
     """
-    header, tensors = _read_header(path)
-    try:
-        with _Uninitialised():
-            preparation = find_backbone(header["backbone"]).preparation
-            preparation = preparation.with_part(header["metadata"].get(_PREPARATION, _EARLIER_PART))
-            model = Nima(header["backbone"], multi_level=header["multi_level"], preparation=preparation)
-    except (BackboneError, PreparationError) as error:
-        raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
+    header = read_header(path)
+    tensors, preparation = header.tensors, header.preparation
+    with _Uninitialised():
+        model = Nima(header.backbone, multi_level=header.multi_level, preparation=preparation)
     expected = model.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):  # before any tensor is read
         if name not in expected or name not in tensors:
@@ -97,7 +85,7 @@ def load(path: Path) -> tuple[Nima, dict[str, Any]]:
             raise CheckpointError(f"{path} is broken: tensor {name!r} has values that are not finite.")
     model.load_state_dict(state, assign=True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model.eval(), header["metadata"]
+    return model.eval(), header.metadata
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -117,46 +105,3 @@ class _Uninitialised(TorchFunctionMode):
                 tensor.detach().zero_()
             return tensor
         return func(*args, **kwargs)
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Reads the metadata of a checkpoint without its tensors, and makes their texts printable.
-
-    Raises `CheckpointError` if the file is missing, is not a checkpoint, has a later format, needs a preparation that
-    this program does not know, or has metadata of another form.
-    """
-    header, _ = _read_header(path)
-    metadata: dict[str, Any] = header["metadata"]
-    return metadata
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ...]]]]:
-    """Returns what the header says of the model, and dtype and shape of each tensor by name."""
-    try:
-        header = read_tensor_header(path)
-    except (FileError, FormatError) as error:
-        raise CheckpointError(f"{path} could not be read as a model ({str(error).rstrip('.')}).") from error
-    if _KEY not in header.metadata:
-        raise CheckpointError(f"{path} is not a model of this program: its header does not say what it is.")
-    try:
-        about = parse_json_object(header.metadata[_KEY])
-    except FormatError as error:
-        raise CheckpointError(f"{path} is broken: its header is wrong ({error}).") from error
-    except (ValueError, RecursionError):
-        about = {}
-    types = {"format": int, "backbone": str, "multi_level": bool, "metadata": dict}
-    if not all(type(about.get(key)) is kind for key, kind in types.items()):
-        raise CheckpointError(f"{path} is broken: its header does not say what it is.")
-    if about["format"] != FORMAT or about.keys() != types.keys():
-        raise CheckpointError(
-            f"{path} has format {about['format']} with the keys {one_line(', '.join(sorted(about)), 200)}, and this "
-            f"program reads {FORMAT} with {', '.join(sorted(types))}; use a newer one."
-        )
-    try:
-        about["metadata"] = checked_metadata(about["metadata"])
-        Preparation().with_part(about["metadata"].get(_PREPARATION, _EARLIER_PART))
-    except FormatError as error:
-        raise CheckpointError(f"{path} is broken: {error}.") from error
-    except PreparationError as error:
-        raise CheckpointError(f"{path} needs a later version of this program: {error}") from error
-    return about, header.tensors

@@ -10,20 +10,27 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
-from torch import Tensor
 
 from nima.errors import NimaError
 from nima.photos import AVA_LONG_SIDE
 
-PREPARATION_REVISION = 3
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREPARATION_REVISION = 4
 """A number that must be raised with every change of the preparation, so that no score in a cache is used after it."""
+
+GRAPH_INPUT = "photos"
+"""Name of an exported graph's input: uint8 `[B, side, side, 3]`, RGB."""
+
+GRAPH_OUTPUTS = ("probabilities", "score")
+"""Names of an exported graph's outputs: float32 `[B, 10]` and `[B]`."""
 
 Part = Literal["middle", "crop", "whole"]
 """The part of a photo that a network sees; the text stands in the metadata of a checkpoint."""
@@ -100,25 +107,23 @@ class Preparation:
             (square if random_crops else self._middle(square)).save(file, "WEBP", **_WEBP)
         return file.getvalue()
 
-    def pixels(self, photo: Image.Image) -> Tensor:
-        """Prepares an RGB photo: float32 `[3, input_size, input_size]` in 0..1.
+    def rgb_bytes(self, photo: Image.Image) -> NDArray[np.uint8]:
+        """Prepares an RGB photo: uint8 `[input_size, input_size, 3]`.
 
         Providers see the stored image. For the part "middle", its encoding changes the features by less than the JPEG
         of the part "crop" does; for the other parts, the pixels here and there are equal.
         """
         if self.part == "crop":
-            return self.central_crop(self.store(photo))
+            return self._central_bytes(self.store(photo))
         square = self._square(photo)
-        return _to_pixels(np.asarray(self._middle(square) if self.part == "middle" else square))
+        return np.asarray(self._middle(square) if self.part == "middle" else square)
 
     def central_crop(self, stored: bytes) -> Tensor:
         """Cuts out the middle of a stored image: float32 `[3, input_size, input_size]` in 0..1.
 
         Raises `PreparationError` if the image cannot be decoded, or is smaller than the network's input.
         """
-        image, size = self._decode(stored), self.input_size
-        top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
-        return _to_pixels(image[top : top + size, left : left + size])
+        return _to_pixels(self._central_bytes(stored))
 
     def random_crop(self, stored: bytes, random: np.random.Generator) -> Tensor:
         """Cuts out a random square, and mirrors it with probability 1/2; result and errors as for `central_crop`."""
@@ -130,11 +135,11 @@ class Preparation:
 
     def central_crops(self, stored: Sequence[bytes]) -> Tensor:
         """Does `central_crop` for one image or more: a batch, float32 `[B, 3, input_size, input_size]`."""
-        return torch.stack([self.central_crop(image) for image in stored])
+        return _stacked([self.central_crop(image) for image in stored])
 
     def random_crops(self, stored: Sequence[bytes], random: np.random.Generator) -> Tensor:
         """Does `random_crop` for one image or more: a batch, float32 `[B, 3, input_size, input_size]`."""
-        return torch.stack([self.random_crop(image, random) for image in stored])
+        return _stacked([self.random_crop(image, random) for image in stored])
 
     def describe(self) -> str:
         """Describes in one line how to make the network's input from a photo, for people who use another program."""
@@ -163,6 +168,11 @@ class Preparation:
         start = (self.crop_from - self.input_size) // 2
         return square.crop((start, start, start + self.input_size, start + self.input_size))
 
+    def _central_bytes(self, stored: bytes) -> NDArray[np.uint8]:
+        image, size = self._decode(stored), self.input_size
+        top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+        return image[top : top + size, left : left + size]
+
     def _decode(self, stored: bytes) -> NDArray[np.uint8]:
         image = decode_image(stored)
         if min(image.shape[:2]) < self.input_size:
@@ -171,6 +181,25 @@ class Preparation:
                 f"needs {self.input_size}: the shards were made for another one."
             )
         return image
+
+
+PREPARATIONS = {
+    **dict.fromkeys(
+        (
+            "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "vgg16", "resnet18", "resnet50",
+            "convnext_tiny", "vit_b_16", "squeezenet1_1", "shufflenet_v2",
+        ),
+        Preparation(),
+    ),
+    # Its weights were trained with this preparation, in Keras.
+    "mobilenet_v1": Preparation(resampling=Resampling.NEAREST, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    # Its weights come from TensorFlow, where pixels were scaled to -1..1.
+    "inception_v3": Preparation(input_size=299, crop_from=342, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "efficientnet_b0": Preparation(resampling=Resampling.BICUBIC),
+    "efficientnet_v2_s": Preparation(input_size=384, crop_from=432),
+    "swin_t": Preparation(resampling=Resampling.BICUBIC),
+}  # fmt: skip
+"""The preparation of each backbone, by its name; a checkpoint can name another part of the photo."""
 
 
 def decode_image(stored: bytes) -> NDArray[np.uint8]:
@@ -194,11 +223,6 @@ def pixels_of(images: Tensor) -> Tensor:
     return images.movedim(-1, -3).float().div(255)
 
 
-def rgb_bytes_of(pixels: Tensor) -> Tensor:
-    """Undoes `pixels_of`: float32 `[..., 3, H, W]` in 0..1 → uint8 `[..., H, W, 3]`."""
-    return pixels.mul(255).round().byte().movedim(-3, -1).contiguous()
-
-
 def _check_size(width: int, height: int) -> None:
     if max(width, height) > _LARGEST_SIDE:
         raise PreparationError(f"An image of the shard is {width} × {height} pixels large.")
@@ -215,5 +239,16 @@ def _webp_size(stored: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scale, which decoders ignore
 
 
+# torch is imported in these functions alone, as scoring with ONNX Runtime needs the rest of this module without torch.
+
+
+def _stacked(pixels: Sequence[Tensor]) -> Tensor:
+    import torch
+
+    return torch.stack(list(pixels))
+
+
 def _to_pixels(image: NDArray[np.uint8]) -> Tensor:
+    import torch
+
     return pixels_of(torch.from_numpy(np.array(image, order="C")))

@@ -23,7 +23,6 @@ from nima.photos.colour import to_srgb
 from nima.photos.formats import MAX_PIXELS, PhotoError, TooLarge, decoded_size, explained, open_image
 from nima.photos.jpeg import with_end
 from nima.photos.raw import RAW_SUFFIXES, RawError, develop, read_raw
-from nima.photos.resizing import reduced
 from nima.photos.room import DECODING
 from nima.photos.sources import PhotoSource, ReadableSource, readable
 from nima.safe_io import one_line
@@ -214,7 +213,7 @@ def _decoded(image: Image.Image, whole: tuple[int, int], long_side: int | None, 
     rgb = _to_rgb(image)
     size = _fitted(whole, long_side)
     if rgb.size != size:
-        rgb = reduced(rgb, size)
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
     # After the reduction, as fewer pixels are converted in less time.
     rgb = to_srgb(rgb, image.info.get("icc_profile"), grey=image.mode in _GREY_MODES)
     rgb.info.pop("icc_profile", None)  # it is no longer true, and would be written into thumbnails and pictures

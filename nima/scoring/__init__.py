@@ -21,7 +21,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.scoring.cache import ScoreCache
     from nima.scoring.grouping import with_groups
-    from nima.scoring.runtimes import converted_model_path
+    from nima.scoring.runtimes import Runtime, RuntimeMissing, convert_model, is_converted, uses_onnx_runtime
     from nima.scoring.score import Score
     from nima.scoring.scorer import DEFAULT_MODEL, Scorer
 else:
@@ -30,7 +30,7 @@ else:
         {
             "cache": ["ScoreCache"],
             "grouping": ["with_groups"],
-            "runtimes": ["converted_model_path"],
+            "runtimes": ["Runtime", "RuntimeMissing", "convert_model", "is_converted", "uses_onnx_runtime"],
             "score": ["Score"],
             "scorer": ["DEFAULT_MODEL", "Scorer"],
         },
@@ -38,9 +38,13 @@ else:
 
 __all__ = [
     "DEFAULT_MODEL",
+    "Runtime",
+    "RuntimeMissing",
     "Score",
     "ScoreCache",
     "Scorer",
-    "converted_model_path",
+    "convert_model",
+    "is_converted",
+    "uses_onnx_runtime",
     "with_groups",
 ]

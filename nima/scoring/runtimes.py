@@ -1,83 +1,98 @@
-"""Runs the network on photos by PyTorch or by ONNX Runtime, which needs half the time on CPUs.
+"""Runs a model on photos by ONNX Runtime, without torch, or by PyTorch.
 
-The scores are the same to 1e-6; a converted model whose probabilities differ by more than 1e-4 is not kept.
+ONNX Runtime needs a tenth of torch's time to be imported and half of its time for a photo on CPUs. The scores are the
+same to 1e-6; a converted model whose probabilities differ by more than 1e-4 is not kept. Models are converted once, and
+kept in the cache by the hash of their file.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from nima.errors import NimaError
-from nima.model import GRAPH_INPUT, GRAPH_OUTPUTS, Nima, export_model, fold_batch_norms, rgb_bytes_of
+from nima.model import GRAPH_INPUT, GRAPH_OUTPUTS
 from nima.safe_io import cache_folder, sha256_of
 from nima.version import VERSION
 
-Runtime = Literal["torch", "onnx"]
+Runtime = Literal["auto", "onnx", "torch"]
 
-Network: TypeAlias = Callable[[Tensor], Tensor]
-"""Computes probabilities of the ratings 1 to 10, float64 `[B, 10]`, from pixels, float32 `[B, 3, H, W]` in 0..1."""
+Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""Computes probabilities of the ratings 1 to 10, `[B, 10]`, from RGB bytes, `[B, side, side, 3]`."""
+
+
+class ScoringError(NimaError):
+    """A device does not exist here, or a runtime cannot use it."""
 
 
 class RuntimeMissing(NimaError):
-    """ONNX Runtime is not installed, or a converted model cannot be kept or used."""
+    """ONNX Runtime is not installed, or a model cannot be converted for it, or the converted file cannot be kept."""
 
 
-def with_torch(network: Nima, device: torch.device) -> Network:
-    """Makes a function that runs `network` on a device.
+def open_network(model: Path, runtime: Runtime, device: str) -> tuple[Network, str]:
+    """Loads a checkpoint for a runtime; returns its function, and the name of the device on which it computes.
 
-    The network must be in evaluation mode. It is changed: its BatchNorms are folded, and it is moved to the device.
-    """
-    fold_batch_norms(network)  # saves a quarter of the time on CPUs
-    network.to(device)
-
-    def probabilities(pixels: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = network(pixels.to(device))
-        # In float64, the sum of the ten differs from 1 by rounding only.
-        return logits.cpu().double().softmax(dim=1)
-
-    return probabilities
-
-
-def with_onnx_runtime(model: Path) -> Network:
-    """Makes a function that runs the checkpoint `model` on as many cores as torch uses; converts it on first use.
+    Args:
+        model: file of the checkpoint.
+        runtime: "onnx", "torch", or "auto": ONNX Runtime on CPUs if the model can be converted, otherwise PyTorch.
+        device: "cpu", "cuda", "mps", or "auto": the CPU for ONNX Runtime, the fastest that is present for PyTorch.
 
     Raises:
-        RuntimeMissing: ONNX Runtime is not installed, or the converted model cannot be kept or used.
-        ExportError: the model cannot be converted.
+        CheckpointError: the file is no model.
+        ScoringError: the device is not present, or is no CPU although the runtime is "onnx".
+        RuntimeMissing: the runtime is "onnx", and it is not installed, or the model cannot be converted or kept.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise RuntimeMissing("ONNX Runtime is not installed: pip install 'nima-golem[export]'.") from None
-    file = converted_model_path(model)
-    if not file.exists():
+    if runtime == "onnx" and device not in ("auto", "cpu"):
+        raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
+    if uses_onnx_runtime(runtime, device):
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RuntimeMissing(f"{file.parent} cannot be made ({error.strerror}); set NIMA_GOLEM_CACHE.") from error
-        export_model(model, file, "onnx")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # A waiting thread must not occupy a core that could decode photos.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            return _with_onnx_runtime(model), "cpu"
+        except RuntimeMissing:
+            if runtime == "onnx":
+                raise
+    from nima.scoring.torch_runtime import with_torch  # imported here, as ONNX Runtime needs no torch
+
+    return with_torch(model, device)
+
+
+def uses_onnx_runtime(runtime: Runtime, device: str) -> bool:
+    """Returns True if `open_network` tries ONNX Runtime for this choice of a runtime and a device."""
+    return runtime == "onnx" or (runtime == "auto" and device in ("auto", "cpu"))
+
+
+def is_converted(model: Path) -> bool:
+    """Returns True if the converted file of a checkpoint is in the cache."""
+    return converted_model_path(model).exists()
+
+
+def convert_model(model: Path) -> Path:
+    """Converts a checkpoint for ONNX Runtime unless this has been done; returns the converted file in the cache.
+
+    Raises:
+        CheckpointError: the file is no model.
+        RuntimeMissing: the model cannot be converted, or the converted file cannot be kept.
+    """
+    file = converted_model_path(model)
+    if file.exists():
+        return file
     try:
-        session = onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base
-        raise RuntimeMissing(f"{file} cannot be used ({error}): delete it, and it will be made anew.") from error
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeMissing(f"{file.parent} cannot be made ({error.strerror}); set NIMA_GOLEM_CACHE.") from error
+    if not os.access(file.parent, os.W_OK):
+        raise RuntimeMissing(f"{file.parent} cannot be written; set NIMA_GOLEM_CACHE to a folder that can.")
+    from nima.model import ExportError, export_model  # imported here, as it imports torch
 
-    def probabilities(pixels: Tensor) -> Tensor:
-        photos = {GRAPH_INPUT: rgb_bytes_of(pixels).numpy()}
-        found = torch.from_numpy(session.run([GRAPH_OUTPUTS[0]], photos)[0]).double()
-        return found / found.sum(dim=1, keepdim=True)
-
-    return probabilities
+    try:
+        return export_model(model, file, "onnx").path
+    except ExportError as error:
+        raise RuntimeMissing(f"{model} cannot be converted for ONNX Runtime: {error}") from error
 
 
 def converted_model_path(model: Path) -> Path:
@@ -85,4 +100,60 @@ def converted_model_path(model: Path) -> Path:
 
     The file need not exist. Raises `FileError` if the checkpoint cannot be read.
     """
-    return cache_folder() / "onnx" / f"{sha256_of(model)[:16]}-{VERSION}.onnx"
+    return cache_folder() / "onnx" / f"{sha256_of_model(model)}-{VERSION}.onnx"
+
+
+def sha256_of_model(model: Path) -> str:
+    """Returns the SHA-256 of a checkpoint, which is hashed once as long as its size and times stay.
+
+    Raises `FileError` if it cannot be read.
+    """
+    try:
+        status = model.stat()
+    except OSError:
+        return sha256_of(model)  # which says in words what is wrong
+    return _sha256(model.absolute(), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=8)
+def _sha256(model: Path, *stamp: int) -> str:
+    return sha256_of(model)
+
+
+def _with_onnx_runtime(model: Path) -> Network:
+    """Makes a function that runs the checkpoint on the CPU; converts it on first use, or if the kept file is broken."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise RuntimeMissing("ONNX Runtime is not installed: pip install onnxruntime.") from None
+    file = convert_model(model)
+    try:
+        session = _session(onnxruntime, file)
+    except Exception:  # its exceptions have no common base
+        session = _session(onnxruntime, _converted_anew(model, file))
+
+    def probabilities(photos: NDArray[np.uint8]) -> NDArray[np.float64]:
+        found = session.run([GRAPH_OUTPUTS[0]], {GRAPH_INPUT: photos})[0].astype(np.float64)
+        # In float64, the sum of the ten differs from 1 by rounding only.
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    return probabilities
+
+
+def _converted_anew(model: Path, broken: Path) -> Path:
+    """Replaces a converted file that ONNX Runtime cannot read."""
+    try:
+        broken.unlink()
+    except OSError as error:
+        raise RuntimeMissing(f"{broken} cannot be used or removed ({error.strerror}): delete it.") from error
+    return convert_model(model)
+
+
+def _session(onnxruntime: Any, file: Path) -> Any:
+    """Opens a converted model; it uses as many cores as torch would."""
+    options = onnxruntime.SessionOptions()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+    # A waiting thread must not occupy a core that could decode photos.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import cast
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from nima.errors import NimaError
-from nima.model import PREPARATION_REVISION, checkpoint
+from nima.model import PREPARATION_REVISION, read_header
 from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, is_photo_source, path_of, read_photo
-from nima.safe_io import one_line, sha256_of
+from nima.safe_io import one_line
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
-from nima.scoring.runtimes import Runtime, with_onnx_runtime, with_torch
+from nima.scoring.runtimes import Runtime, open_network, sha256_of_model
 from nima.scoring.score import Score
 from nima.weights import find_model
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
-
-
-class ScoringError(NimaError):
-    """A device does not exist here, or a runtime cannot use it."""
 
 
 class Scorer:
@@ -36,21 +31,21 @@ class Scorer:
     Args:
         model: path of a checkpoint, or a name of `nima-golem models list`, which is fetched on first use; None for the
             default model.
-        device: "cpu", "cuda", "mps", or "auto" for the fastest of them that is present.
+        device: "cpu", "cuda", "mps", or "auto": the CPU for ONNX Runtime, the fastest that is present for PyTorch.
         batch_size: number of photos that the network computes at once; changes scores by rounding only.
         threads: number of photos that are decoded at once; None for the number of cores.
         cache: looks up the scores of files, and keeps them; None for no cache.
         appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
         thumbnails: True gives each score the appearance with a thumbnail.
-        runtime: "torch", or "onnx" for ONNX Runtime: it runs on CPUs only, in half the time, with the same scores apart
-            from rounding. The first use of a model converts it, which takes seconds.
+        runtime: "onnx" for ONNX Runtime, "torch" for PyTorch, or "auto": ONNX Runtime on CPUs if the model can be
+            converted, otherwise PyTorch. ONNX Runtime takes half the time, with the same scores apart from rounding,
+            and torch is not imported. The first use of a model converts it, which takes seconds and needs torch.
 
     Raises:
         WeightsError: there is no such model, or it could not be fetched.
         CheckpointError: the file is no model.
         ScoringError: the device is not present, or is no CPU although the runtime is "onnx".
-        RuntimeMissing: ONNX Runtime is not installed, or the converted model cannot be kept or used.
-        ExportError: the model cannot be converted for ONNX Runtime.
+        RuntimeMissing: the runtime is "onnx", and it is not installed, or the model cannot be converted or kept.
     """
 
     def __init__(
@@ -63,17 +58,14 @@ class Scorer:
         cache: ScoreCache | None = None,
         appearance: bool = False,
         thumbnails: bool = False,
-        runtime: Runtime = "torch",
+        runtime: Runtime = "auto",
     ) -> None:
         path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
-        network, metadata = checkpoint.load(path)
-        sha256 = sha256_of(path)
-        if runtime == "onnx" and device not in ("auto", "cpu"):
-            raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
-        self.device = torch.device("cpu") if runtime == "onnx" else _device(device)
-        self.model = f"{metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
-        self._network = with_onnx_runtime(path) if runtime == "onnx" else with_torch(network, self.device)
-        self.preparation = network.preparation
+        header = read_header(path)
+        sha256 = sha256_of_model(path)
+        self.model = f"{header.metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
+        self.preparation = header.preparation
+        self._network, self.device = open_network(path, runtime, device)
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
         self._cache = cache
@@ -129,13 +121,13 @@ class Scorer:
             opened = read_photo(photo, long_side=self.preparation.long_side)
         except PhotoError as error:
             return Score.failed(path, self.model, str(error))
-        pixels = self.preparation.pixels(opened.image)
+        image = self.preparation.rgb_bytes(opened.image)
         looks = appearance_of(opened, self._thumbnails) if self._appearance else None
-        return _Prepared(path, pixels, opened.width, opened.height, file, looks)
+        return _Prepared(path, image, opened.width, opened.height, file, looks)
 
     def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
         prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
-        predicted = self.predict([photo.pixels for photo in prepared]) if prepared else []
+        predicted = self.predict([photo.image for photo in prepared]) if prepared else []
         if self._cache is not None:
             found = zip(prepared, predicted, strict=True)
             self._cache.add(
@@ -153,32 +145,19 @@ class Scorer:
                 p = next(probabilities)
                 yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance)
 
-    def predict(self, pixels: Sequence[Tensor]) -> list[list[float]]:
-        """Returns the probabilities of the ratings 1 to 10 for each input, float32 `[3, H, W]` in 0..1."""
-        probabilities: list[list[float]] = self._network(torch.stack(list(pixels))).tolist()
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[float]]:
+        """Returns the probabilities of the ratings 1 to 10 for each prepared photo, RGB bytes `[side, side, 3]`."""
+        probabilities: list[list[float]] = self._network(np.stack(images)).tolist()
         return probabilities
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A decoded photo that waits for the network: `pixels` is float32 `[3, H, W]` in 0..1; `file` is for the cache."""
+    """A decoded photo that waits for the network: `image` is uint8 `[side, side, 3]`; `file` is for the cache."""
 
     path: str
-    pixels: Tensor
+    image: NDArray[np.uint8]
     width: int
     height: int
     file: HashedFile | None
     appearance: Appearance | None
-
-
-def _device(name: str) -> torch.device:
-    present: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
-    if name == "auto":
-        name = next(device for device, is_present in present.items() if is_present())
-    if name not in present or not present[name]():
-        raise ScoringError(f"There is no device {name!r} here; choose cpu, or auto for the fastest that there is.")
-    return torch.device(name)

@@ -11,8 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +146,9 @@ def _check(source: WeightsSource, path: Path) -> None:
 
 
 def _download(source: WeightsSource, folder: Path, progress: FetchProgress) -> Path:
+    import urllib.error  # imported here, as few commands fetch anything, and it takes as long as all else here
+    import urllib.request
+
     path = folder / source.url.rsplit("/", 1)[-1]
     done, limit = 0, source.bytes + source.bytes // 10
     try:

@@ -13,7 +13,7 @@ SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 @click.command()
 @click.argument("model", default="mobilenet_v1-ava")
 @click.option("--format", "format_", type=click.Choice(list(SUFFIXES)), default="onnx", show_default=True,
-              help="onnx for most programs (needs nima-golem[export]), torchscript for C++.")  # fmt: skip
+              help="onnx for most programs, torchscript for C++.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write the model to this file. [default: the model's name, in the working directory]")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an existing file without asking.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import importlib
 import os
@@ -153,6 +152,8 @@ def _names(folder: Path) -> list[str]:
 
 
 def _release_again() -> None:
+    import asyncio
+
     from requestor.golem import GolemConnection, release_leftovers
     from requestor.setup import golem_environment
 

@@ -83,6 +83,7 @@ def info(model: str, as_json: bool) -> None:
 @click.argument("name")
 def pull(name: str) -> None:
     """Fetch the weights NAME from the first source that answers, check the hash, and convert them to safetensors.
+    A model is converted for ONNX Runtime, too, so that its first score need not wait.
 
     \b
     Examples:
@@ -91,7 +92,9 @@ def pull(name: str) -> None:
     from nima.weights import cached_weights_path, find_published_weights
     from requestor.terminal import fetch_weights_with_bar
 
-    click.echo(cached_weights_path(find_published_weights(name)) or fetch_weights_with_bar(name))
+    path = cached_weights_path(find_published_weights(name)) or fetch_weights_with_bar(name)
+    _convert_if_model(path)
+    click.echo(path)
 
 
 @models.command("import", short_help="Import weights from a file on this machine.")
@@ -106,7 +109,21 @@ def import_(name: str, file: Path) -> None:
     """
     from nima.weights import import_weights
 
-    click.echo(import_weights(name, file))
+    path = import_weights(name, file)
+    _convert_if_model(path)
+    click.echo(path)
+
+
+def _convert_if_model(path: Path) -> None:
+    """Converts a model for scoring; does nothing for weights to start a training from, which have no head."""
+    from nima.model import CheckpointError, read_header
+    from requestor.terminal import convert_for_scoring
+
+    try:
+        read_header(path)
+    except CheckpointError:
+        return
+    convert_for_scoring(path)
 
 
 def _fields(weights: PublishedWeights) -> Iterator[tuple[str, str]]:

@@ -60,9 +60,10 @@ import click
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied, linked, rated and written.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Keep the scores in this file (SQLite), so that no photo is scored again.")  # fmt: skip
-@click.option("--device", default="auto", show_default=True, help="Device to compute on: auto, cpu, cuda or mps.")
-@click.option("--runtime", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
-              help="onnx takes half the time on CPUs for the same scores (needs nima-golem[export]).")  # fmt: skip
+@click.option("--device", default="auto", show_default=True,
+              help="Device to compute on: auto, cpu, cuda or mps. cuda and mps are for torch.")  # fmt: skip
+@click.option("--runtime", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
+              help="onnx takes half of torch's time on CPUs for the same scores; auto is onnx on CPUs.")  # fmt: skip
 @click.option(
     "--batch-size", type=click.IntRange(1, 1024), default=16, show_default=True, help="Number of photos in a batch."
 )
@@ -99,7 +100,7 @@ def score(
     dry_run: bool,
     cache: Path | None,
     device: str,
-    runtime: Literal["torch", "onnx"],
+    runtime: Literal["auto", "onnx", "torch"],
     batch_size: int,
     threads: int | None,
     quiet: bool,
@@ -132,7 +133,7 @@ def score(
         )
     if html is not None and output is not None and html.absolute() == output.absolute():
         raise click.UsageError("--html and --output name the same file. Choose another file for one of them.")
-    from requestor.scoring import Marking, ScoreRequest, run  # imported here, as `--help` should not wait for torch
+    from requestor.scoring import Marking, ScoreRequest, run  # imported here, as `--help` should not wait for numpy
 
     request = ScoreRequest(
         photos=tuple(path for path in photos if path != "-"),

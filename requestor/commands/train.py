@@ -20,6 +20,7 @@ from requestor.terminal import (
     Column,
     GlmAmount,
     confirm_real_money,
+    convert_for_scoring,
     run_until_stopped,
     table_lines,
     terminal_width,
@@ -164,6 +165,7 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
         confirm_real_money(run.config.network, options.budget)
     with progress:
         summary = asyncio.run(_with_signals(run, progress))
+    convert_for_scoring(Path(summary["model"]))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
     if summary["worse_than_constant"]:
         click.echo(

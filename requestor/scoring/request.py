@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 
 from nima.photos import PHOTO_SUFFIXES
 from nima.safe_io import printable
-from nima.scoring import DEFAULT_MODEL, Score, ScoreCache, Scorer, with_groups
+from nima.scoring import DEFAULT_MODEL, Runtime, Score, ScoreCache, Scorer, uses_onnx_runtime, with_groups
 from nima.xmp import PhotoRater, RatingPlace, find_exiftool
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
@@ -22,9 +22,11 @@ from requestor.scoring.files import LeftOut, listed_paths, photo_files
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.marking import Marking
 from requestor.scoring.selection import Selection
-from requestor.scoring.sheet import ContactSheet, check_replaceable, contact_sheet
 from requestor.scoring.table import as_table
-from requestor.terminal import announce_onnx_conversion, find_or_fetch_model, terminal_width
+from requestor.terminal import announce_conversion, find_or_fetch_model, terminal_width
+
+if TYPE_CHECKING:
+    from requestor.scoring.sheet import ContactSheet
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ScoreRequest:
     dry_run: bool = False
     cache: Path | None = None
     device: str = "auto"
-    runtime: Literal["torch", "onnx"] = "torch"
+    runtime: Runtime = "auto"
     batch_size: int = 16
     threads: int | None = None
     quiet: bool = False
@@ -136,7 +138,7 @@ def run(request: ScoreRequest) -> int:
     count = _Count(request)
     _check_dry_sheet(request)
     with ExitStack() as opened:
-        sheet = opened.enter_context(contact_sheet(request.sheet_path)) if request.sheet_path is not None else None
+        sheet = _sheet(request.sheet_path, opened)
         file = opened.enter_context(_destination(request.output))
         scores = count.counted(scorer.score(request.files(count.left_out)))
         if sheet is not None:
@@ -156,8 +158,8 @@ def run(request: ScoreRequest) -> int:
 
 def _scorer(request: ScoreRequest) -> Scorer:
     path = find_or_fetch_model(request.model or DEFAULT_MODEL)
-    if request.runtime == "onnx" and not request.quiet:
-        announce_onnx_conversion(path)
+    if uses_onnx_runtime(request.runtime, request.device) and not request.quiet:
+        announce_conversion(path)
     scorer = Scorer(
         path,
         device=request.device,
@@ -189,9 +191,23 @@ def _actions(request: ScoreRequest) -> PhotoActions:
     )
 
 
+# The contact sheet is imported in these functions alone, as jinja takes as long to import as a photo to score.
+
+
+def _sheet(path: Path | None, opened: ExitStack) -> ContactSheet | None:
+    """Opens the contact sheet until `opened` is closed; returns None if there is no path."""
+    if path is None:
+        return None
+    from requestor.scoring.sheet import contact_sheet
+
+    return opened.enter_context(contact_sheet(path))
+
+
 def _check_dry_sheet(request: ScoreRequest) -> None:
     """Prints in a dry run that the contact sheet would be written; raises `ConfigurationError` if it could not be."""
     if request.dry_run and request.html is not None:
+        from requestor.scoring.sheet import check_replaceable
+
         check_replaceable(request.html)
         click.echo(f"would write {printable(str(request.html))}", err=True)
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from requestor.terminal.amounts import GlmAmount, confirm_real_money
     from requestor.terminal.bar import progress_bar
     from requestor.terminal.durations import show_duration
-    from requestor.terminal.model_files import announce_onnx_conversion, fetch_weights_with_bar, find_or_fetch_model
+    from requestor.terminal.model_files import (
+        announce_conversion,
+        convert_for_scoring,
+        fetch_weights_with_bar,
+        find_or_fetch_model,
+    )
     from requestor.terminal.output_file import ask_to_replace
     from requestor.terminal.run_progress import RunProgress
     from requestor.terminal.scoring_progress import with_scoring_progress
@@ -33,7 +38,12 @@ else:
             "amounts": ["GlmAmount", "confirm_real_money"],
             "bar": ["progress_bar"],
             "durations": ["show_duration"],
-            "model_files": ["announce_onnx_conversion", "fetch_weights_with_bar", "find_or_fetch_model"],
+            "model_files": [
+                "announce_conversion",
+                "convert_for_scoring",
+                "fetch_weights_with_bar",
+                "find_or_fetch_model",
+            ],
             "output_file": ["ask_to_replace"],
             "run_progress": ["RunProgress"],
             "scoring_progress": ["with_scoring_progress"],
@@ -47,9 +57,10 @@ __all__ = [
     "Column",
     "GlmAmount",
     "RunProgress",
-    "announce_onnx_conversion",
+    "announce_conversion",
     "ask_to_replace",
     "confirm_real_money",
+    "convert_for_scoring",
     "fetch_weights_with_bar",
     "field_lines",
     "find_or_fetch_model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -35,9 +35,23 @@ def fetch_weights_with_bar(name: str) -> Path:
         return fetch_weights(name, lambda source, done, total: advance(done, total))
 
 
-def announce_onnx_conversion(model: Path) -> None:
-    """Prints on stderr that the model is converted for ONNX Runtime, if this is its first use there."""
-    from nima.scoring import converted_model_path
+def convert_for_scoring(model: Path) -> None:
+    """Converts a checkpoint for ONNX Runtime, so that its first score need not wait for that; says so on stderr.
 
-    if find_spec("onnxruntime") is not None and not converted_model_path(model).exists():
+    If it cannot be converted, nothing happens: PyTorch will run it.
+
+    Raises `CheckpointError` if the file is no model, and `FileError` if it cannot be read.
+    """
+    from nima.scoring import RuntimeMissing, convert_model
+
+    announce_conversion(model)
+    with suppress(RuntimeMissing):
+        convert_model(model)
+
+
+def announce_conversion(model: Path) -> None:
+    """Prints on stderr that a checkpoint is converted for ONNX Runtime, unless this has been done."""
+    from nima.scoring import is_converted
+
+    if not is_converted(model):
         click.echo("Converting the model for ONNX Runtime (once) …", err=True)

@@ -17,9 +17,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
-from torch import Tensor
 
 from nima.photos import AVA_LONG_SIDE, open_photo
 from nima.ratings import mean_rating
@@ -49,15 +49,15 @@ def main() -> None:
 
     model = find_model(DEFAULT_MODEL)
     scorer = Scorer(model, device="cpu")
-    prepare, side = scorer.preparation.pixels, scorer.preparation.input_size
+    prepare, side = scorer.preparation.rgb_bytes, scorer.preparation.input_size
 
-    def score(pixels: Tensor) -> float:
-        return float(mean_rating(scorer.predict([pixels])[0]))
+    def score(image: NDArray[np.uint8]) -> float:
+        return float(mean_rating(scorer.predict([image])[0]))
 
-    def antialiased(image: Image.Image) -> Tensor:
+    def antialiased(image: Image.Image) -> NDArray[np.uint8]:
         return prepare(image.resize((side, side), Image.Resampling.LANCZOS))
 
-    ways: dict[str, Callable[[bytes], Tensor]] = {
+    ways: dict[str, Callable[[bytes], NDArray[np.uint8]]] = {
         "AVA's size first, reduced decode": lambda file: prepare(open_photo(file, AVA_LONG_SIDE)),
         "AVA's size first, full decode": lambda file: prepare(full_decode(file)),
         "nearest neighbour on all pixels": lambda file: prepare(open_photo(file)),

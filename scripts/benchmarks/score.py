@@ -1,6 +1,7 @@
 """Measures the speed of scoring photos, against the limits of decoding alone and the network alone, in one run.
 
     python scripts/benchmarks/score.py --photos 96 --runtime onnx
+    python scripts/benchmarks/score.py --cold-only --runtime onnx
 
 "Decoding" is Pillow's decoding of all pixels and nothing else. "Reading" is what scoring does instead: a reduced decode
 and the reduction to AVA's size. Reading and the network share the cores. If both keep all cores busy, no program can
@@ -26,7 +27,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 from PIL import Image
 
 from nima.photos import AVA_LONG_SIDE, read_photo
@@ -89,7 +89,8 @@ def for_all(paths: list[Path], threads: int, work: Callable[[Path], None]) -> No
 
 def predict_all(scorer: Scorer, photos: int, batch_size: int) -> None:
     """Runs the network on so many random photos, in batches."""
-    batch = [torch.rand(3, INPUT_SIZE, INPUT_SIZE) for _ in range(batch_size)]
+    random = np.random.default_rng(0)
+    batch = list(random.integers(0, 256, (batch_size, INPUT_SIZE, INPUT_SIZE, 3), np.uint8))
     for _ in range(photos // batch_size):
         scorer.predict(batch)
 
@@ -99,7 +100,7 @@ def plain_loop(scorer: Scorer, paths: list[Path]) -> None:
     for path in paths:
         with Image.open(path) as photo:
             squeezed = photo.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE))
-        scorer.predict([torch.from_numpy(np.array(squeezed)).permute(2, 0, 1).float().div(255)])
+        scorer.predict([np.asarray(squeezed)])
 
 
 def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, float]:
@@ -129,11 +130,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=500, help="12-megapixel photos a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cold-only", action="store_true", help="measure the cold start alone")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runtime", choices=["torch", "onnx"], default="torch")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     options = parser.parse_args()
+    command = ["--device", options.device, "--model", options.model, "--runtime", options.runtime]
+    if options.cold_only:
+        with tempfile.TemporaryDirectory() as folder:
+            photo = draw_photos(Path(folder), 1)[0]
+            print(json.dumps({"cold_start_times_import_torch": cold_start(photo, command)}))
+        return
     threads = os.cpu_count() or 1
     photos = options.photos // options.batch_size * options.batch_size
     scorer = Scorer(
@@ -155,7 +163,6 @@ def main() -> None:
             whole = pace(photos, lambda: list(scorer.score(paths)))
             plain = pace(len(few), lambda: plain_loop(scorer, few))
             rounds.append((decoding, reading, network, whole, plain))
-        command = ["--device", options.device, "--model", options.model, "--runtime", options.runtime]
         started = cold_start(paths[0], command)
     result = {
         "photos": photos,

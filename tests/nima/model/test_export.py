@@ -111,8 +111,8 @@ def test_a_file_that_is_there_stays(model: Path, tmp_path: Path) -> None:
     assert file.read_bytes() == b"mine"
 
 
-def test_without_the_extra_the_way_to_it_is_shown(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+def test_a_package_that_is_missing_is_named(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
     result = run(model, "--output", tmp_path / "model.onnx")
     assert result.exit_code == 1
-    assert "pip install 'nima-golem[export]'" in result.stderr
+    assert "pip install onnx" in result.stderr

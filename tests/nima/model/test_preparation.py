@@ -14,9 +14,9 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from nima.model import checkpoint
-from nima.model.backbones import find_backbone
+from nima.model.backbones import BACKBONES, find_backbone
 from nima.model.network import Nima, initial_model
-from nima.model.preparation import Preparation, PreparationError, decode_image, pixels_of, rgb_bytes_of
+from nima.model.preparation import PREPARATIONS, Preparation, PreparationError, decode_image, pixels_of
 from nima.scoring.scorer import Scorer
 from nima.training.loop import predict
 from nima.wire.shards import read_shard, write_shard
@@ -43,7 +43,7 @@ def test_the_network_sees_the_middle_of_a_squeezed_photo(backbone: str) -> None:
     for photo in PHOTOS:
         square = photo.resize((square_side, square_side), resampling, reducing_gap=3.0)
         middle = square.crop((margin, margin, margin + side, margin + side))
-        assert torch.equal(preparation.pixels(photo), as_pixels(middle))
+        assert torch.equal(pixels_of(torch.from_numpy(preparation.rgb_bytes(photo).copy())), as_pixels(middle))
         for random_crops, sent in ((False, middle), (True, square)):
             file = io.BytesIO()
             sent.save(file, "WEBP", quality=90, method=2)
@@ -60,7 +60,7 @@ def test_a_stored_photo_shows_what_is_seen_here_nearly_exactly() -> None:
     for photo in PHOTOS:
         for random_crops in (False, True):
             seen = preparation.central_crop(preparation.store(photo, random_crops=random_crops))
-            assert (seen - preparation.pixels(photo)).abs().mean() < 0.01
+            assert (seen - pixels_of(torch.from_numpy(preparation.rgb_bytes(photo).copy()))).abs().mean() < 0.01
 
 
 @pytest.mark.parametrize("part", ["middle", "crop", "whole"])
@@ -82,7 +82,7 @@ def test_a_network_of_earlier_versions_sees_the_middle_of_a_squeezed_jpeg(backbo
         assert stored == file.getvalue()
         expected = as_pixels(Image.open(file).crop((margin, margin, margin + side, margin + side)))
         assert torch.equal(preparation.central_crop(stored), expected)
-        assert torch.equal(preparation.pixels(photo), expected)
+        assert torch.equal(pixels_of(torch.from_numpy(preparation.rgb_bytes(photo).copy())), expected)
 
 
 @pytest.mark.parametrize("backbone", SIDES)
@@ -93,7 +93,7 @@ def test_a_network_that_sees_whole_photos_gets_them_without_losing_a_digit(backb
         expected = as_pixels(photo.resize((side, side), resampling))
         info = write_shard(tmp_path, [1], None, [preparation.store(photo)])
         assert torch.equal(preparation.central_crop(read_shard(info.path).jpegs[0]), expected)
-        assert torch.equal(preparation.pixels(photo), expected)
+        assert torch.equal(pixels_of(torch.from_numpy(preparation.rgb_bytes(photo).copy())), expected)
 
 
 @pytest.mark.parametrize("part", ["middle", "crop", "whole"])
@@ -121,7 +121,7 @@ def test_a_model_with_an_unknown_preparation_is_refused(tmp_path: Path, monkeypa
 
 
 def test_metadata_that_contradict_the_model_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'whole', the model 'middle'"):
+    with pytest.raises(ValueError, match="'whole', the model has 'middle'"):
         checkpoint.save(tmp_path / "model.safetensors", Nima("mobilenet_v3_small"), {"preparation": "whole"})
 
 
@@ -143,18 +143,22 @@ def test_random_crops_are_parts_of_the_image_and_their_mirror_images() -> None:
     assert any(torch.equal(corner, view) for part in parts for view in (part, part.flip(2)))
 
 
+def test_every_backbone_has_its_preparation_in_the_table_that_needs_no_torch() -> None:
+    assert {name: backbone.preparation for name, backbone in BACKBONES.items()} == PREPARATIONS
+
+
 def test_random_crops_differ_in_place_and_direction() -> None:
     stored = Preparation().store(picture(0), random_crops=True)
     crops = Preparation().random_crops([stored] * 20, np.random.default_rng(0))
     assert len({crop.numpy().tobytes() for crop in crops}) > 15
 
 
-def test_bytes_come_back_from_pixels() -> None:
+def test_pixels_are_bytes_scaled_to_one() -> None:
     images = torch.arange(256, dtype=torch.uint8).repeat(6).view(2, 16, 16, 3)
     pixels = pixels_of(images)
     assert pixels.shape == (2, 3, 16, 16)
     assert (pixels.min().item(), pixels.max().item()) == (0, 1)
-    assert torch.equal(rgb_bytes_of(pixels), images)
+    assert torch.equal(pixels.mul(255).round().byte().movedim(-3, -1), images)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,16 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ava_folder import make_ava_folder
+from drawn_photos import picture
 from PIL import Image
 from spread_model import save_spread_model
 
 from nima.model import checkpoint
 from nima.model.network import initial_model
-from nima.scoring.runtimes import RuntimeMissing, converted_model_path
+from nima.scoring.runtimes import RuntimeMissing, ScoringError, convert_model, converted_model_path, is_converted
 from nima.scoring.score import Score
-from nima.scoring.scorer import Scorer, ScoringError
+from nima.scoring.scorer import Scorer
 from nima.training.loop import predict
+from nima.version import VERSION
 from nima.weights.fetching import WeightsError
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -207,34 +212,85 @@ def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: p
     assert np.mean(differences) < np.mean(differences_nearest) / 3
 
 
-def test_onnx_runtime_gives_the_same_scores_and_converts_once(
+def test_both_runtimes_give_the_same_scores_and_a_model_is_converted_once(
     model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
-    expected = [score.probabilities for score in Scorer(model, device="cpu").score(photos)]
-    for converter in ("onnxscript", None):  # without onnxscript nothing can be converted
+    sources = [*photos, picture(5, 1900, 1300)]  # the last one is larger than AVA's photos
+    expected = [score.probabilities for score in Scorer(model, runtime="torch", device="cpu").score(sources)]
+    for converter in ("onnx", None):  # without this package nothing can be converted
         if converter is None:
-            monkeypatch.setitem(sys.modules, "onnxscript", None)
-        found = list(Scorer(model, runtime="onnx", batch_size=4).score([*photos, tmp_path / "missing.jpg"]))
+            monkeypatch.setitem(sys.modules, "onnx", None)
+        found = list(Scorer(model, runtime="onnx", batch_size=4).score([*sources, tmp_path / "missing.jpg"]))
         assert np.abs(np.array([score.probabilities for score in found[:-1]]) - expected).max() < 1e-5
         assert all(sum(score.probabilities or ()) == pytest.approx(1, abs=1e-9) for score in found[:-1])
         assert found[-1].error is not None
 
 
-def test_what_onnx_runtime_lacks_is_said_with_the_way_out(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_converted_model_is_used_without_torch(model: Path, photos: list[Path]) -> None:
+    convert_model(model)
+    program = (
+        "import sys\nfrom nima.scoring import Scorer\n"
+        f"(score,) = Scorer({str(model)!r}).score({str(photos[0])!r})\n"
+        "print(score.aesthetic_score, sorted({'torch', 'torchvision', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    score, modules = done.stdout.strip().split(" ", 1)
+    assert modules == "[]"
+    assert float(score) == pytest.approx(next(Scorer(model, runtime="torch").score(photos)).aesthetic_score, abs=1e-4)
+
+
+def test_a_converted_model_belongs_to_one_content_of_the_file(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "changing.safetensors"
+    for source in (model, None):
+        if source is not None:
+            path.write_bytes(source.read_bytes())
+        else:
+            network, metadata = checkpoint.load(path)
+            with torch.no_grad():
+                network.head.bias.add_(torch.arange(10.0))
+            checkpoint.save(path, network, metadata)
+        assert not is_converted(path)
+        found = next(Scorer(path).score(photos)).aesthetic_score
+        assert found == pytest.approx(next(Scorer(path, runtime="torch").score(photos)).aesthetic_score, abs=1e-4)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert converted_model_path(path).name == f"{digest}-{VERSION}.onnx"
+
+
+def test_a_broken_converted_model_is_made_anew(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
+    kept = convert_model(model)
+    whole = kept.read_bytes()
+    for broken in (b"", whole[: len(whole) // 2]):
+        kept.write_bytes(broken)
+        assert next(Scorer(model, runtime="onnx").score(photos)).error is None
+        assert kept.read_bytes() == whole
+
+
+def test_without_onnx_runtime_torch_is_used_unless_it_is_asked_for(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ScoringError, match="not for cuda"):
         Scorer(model, runtime="onnx", device="cuda")
-    kept = converted_model_path(model)
-    kept.parent.mkdir()
-    kept.write_bytes(b"half a model")
-    with pytest.raises(RuntimeMissing, match="delete it"):
-        Scorer(model, runtime="onnx")
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(RuntimeMissing, match=r"pip install 'nima-golem\[export\]'"):
-        Scorer(model, runtime="onnx")
+    expected = next(Scorer(model, runtime="torch", device="cpu").score(photos))
+    (tmp_path / "file").write_bytes(b"")
+    for folder, missing, reason in (
+        (tmp_path / "file" / "cache", "", "set NIMA_GOLEM_CACHE"),  # a folder that cannot be made
+        (tmp_path / "new", "onnx", "pip install onnx"),
+        (tmp_path / "new", "onnxruntime", "pip install onnxruntime"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv("NIMA_GOLEM_CACHE", str(folder))
+            if missing:
+                patch.setitem(sys.modules, missing, None)
+            with pytest.raises(RuntimeMissing, match=reason):
+                Scorer(model, runtime="onnx")
+            assert next(Scorer(model, device="cpu").score(photos)) == expected
 
 
 def test_models_and_devices_that_are_not_there_are_named(model: Path, tmp_path: Path) -> None:
