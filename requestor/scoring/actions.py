@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nima.errors import NimaError
 from nima.safe_io import printable
 from nima.scoring import Score
-from nima.xmp import PhotoRater
 from requestor.scoring.marking import Marking
+
+if TYPE_CHECKING:
+    from nima.xmp import PhotoRater
 
 
 @dataclass

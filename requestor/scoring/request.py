@@ -15,7 +15,6 @@ import click
 from nima.photos import PHOTO_SUFFIXES
 from nima.safe_io import printable
 from nima.scoring import DEFAULT_MODEL, Runtime, Score, ScoreCache, Scorer, uses_onnx_runtime, with_groups
-from nima.xmp import PhotoRater, RatingPlace, find_exiftool
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
 from requestor.scoring.files import LeftOut, listed_paths, photo_files
@@ -26,6 +25,7 @@ from requestor.scoring.table import as_table
 from requestor.terminal import announce_conversion, find_or_fetch_model, terminal_width
 
 if TYPE_CHECKING:
+    from nima.xmp import RatingPlace
     from requestor.scoring.sheet import ContactSheet
 
 
@@ -178,6 +178,8 @@ def _scorer(request: ScoreRequest) -> Scorer:
 def _actions(request: ScoreRequest) -> PhotoActions:
     rater = None
     if request.xmp is not None:
+        from nima.xmp import PhotoRater, find_exiftool  # imported here, as the parser of XML takes time to import
+
         if request.xmp == "embed":
             find_exiftool()  # raises an error before hours are spent on scores
         rater = PhotoRater(request.xmp, request.overwrite_ratings, request.initial_rating, request.dry_run)
@@ -191,7 +193,7 @@ def _actions(request: ScoreRequest) -> PhotoActions:
     )
 
 
-# The contact sheet is imported in these functions alone, as jinja takes as long to import as a photo to score.
+# The contact sheet is imported in these functions alone, because jinja takes as long to import as a photo to score.
 
 
 def _sheet(path: Path | None, opened: ExitStack) -> ContactSheet | None:

@@ -292,6 +292,17 @@ def test_off_line_and_without_the_default_model_it_says_what_to_do(folder: Path,
     assert "Traceback" not in done.stderr
 
 
+def test_a_second_score_imports_only_what_it_needs(folder: Path, model: Path) -> None:
+    assert score(folder / "a.JPG", "--model", model).exit_code == 0  # the model is converted
+    program = (
+        "import sys\nfrom requestor.commands.main import main\n"
+        f"main(['score', {str(folder / 'a.JPG')!r}, '--model', {str(model)!r}, '-q'], standalone_mode=False)\n"
+        "print(sorted({'torch', 'onnx', 'asyncio', 'jinja2', 'urllib.request', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
 def test_the_default_model_scores_without_what_it_does_not_need(folder: Path, tmp_path: Path) -> None:
     program = (

@@ -65,8 +65,8 @@ def test_image_build(tmp_path: Path) -> None:
     builder.write_text('#!/bin/sh\ncase "$1" in version) exit 0;; build) exec sleep 60;; *) exit 1;; esac\n')
     builder.chmod(0o755)
     pins = hashlib.sha256("\n".join(_pins(ROOT / "provider_image" / "requirements.txt")).encode()).hexdigest()[:16]
-    (tmp_path / "cache" / "nima-golem" / "wheels" / pins).mkdir(parents=True)
-    environment = {"PATH": f"{builder.parent}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "cache" / "wheels" / pins).mkdir(parents=True)
+    environment = {"PATH": f"{builder.parent}:{os.environ['PATH']}", "NIMA_GOLEM_CACHE": str(tmp_path / "cache")}
     with PseudoTerminal.running(["image", "build"], tmp_path, environment) as terminal:
         stop(terminal, f"Building with {builder.name}", "Stopped. An image is written when it is finished, so none")
     assert not (tmp_path / "provider.gvmi").exists()
