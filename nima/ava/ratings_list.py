@@ -96,7 +96,8 @@ def read_ratings(path: Path) -> Ratings:
         raise RatingsError(f"{path}: the AVA list is empty.")
     try:
         # Quotes and words for missing values are errors here, like everything else that is not a number.
-        rows = pd.read_csv(io.StringIO(text), sep=r"\s+", header=None, dtype=np.int64, na_filter=False, quoting=3)
+        with np.errstate(invalid="ignore"):  # a number that no integer can hold is found below
+            rows = pd.read_csv(io.StringIO(text), sep=r"\s+", header=None, dtype=np.int64, na_filter=False, quoting=3)
         table = rows.to_numpy()
     except (ValueError, OverflowError):
         raise _malformed(path, text) from None

@@ -337,8 +337,11 @@ def unguarded(attackers: Attackers, rule: str, rounds: int) -> Reached:
         for client in range(CLIENTS):
             lies = client in attackers.hostile and attackers.attack != "none"
             updates.append((attackers.false if lies else attackers.honest)(weights, client, number))
-        root = train(weights, problem.holdout, replace(problem.plan, seed=number))
-        step = RULES[rule](np.array(updates), len(attackers.hostile), root)
+        step = RULES[rule](
+            np.array(updates),
+            len(attackers.hostile),
+            lambda now=weights, seed=number: train(now, problem.holdout, replace(problem.plan, seed=seed)),
+        )
         attackers.last_step = step
         weights = dict(unflatten((flatten(weights) + step).astype(np.float32), weights))
     return Reached(*problem.reached(weights))

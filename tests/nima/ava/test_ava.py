@@ -56,6 +56,8 @@ def test_a_folder_stands_for_the_list_in_it_and_line_ends_do_not_matter(tmp_path
         (ROW.replace("953619", "7") + " 9", "line 3: 16 columns instead of 15"),
         (ROW.replace("953619", "7").replace("38", "3x8"), "line 3: '3x8' is no whole number"),
         (ROW.replace("953619", "7").replace("38", "3.5"), "line 3: '3.5' is no whole number"),
+        (ROW.replace("953619", "7").replace("38", "1e300"), "line 3: '1e300' is no whole number"),
+        (ROW.replace("953619", "7").replace("38", "nan"), "line 3: 'nan' is no whole number"),
         (ROW.replace("953619", "7").replace("38", "-38"), "line 3: a negative number"),
         (ROW.replace("953619", "7").replace("38", "9" * 30), "line 3: a number that is too large"),
         (ROW.replace("953619", "7").replace("38", str(2**31)), "line 3: a number that is too large"),
@@ -68,6 +70,7 @@ def test_a_folder_stands_for_the_list_in_it_and_line_ends_do_not_matter(tmp_path
         ("# a comment", "line 3: '#' is no whole number"),
     ],
 )
+@pytest.mark.filterwarnings("error")  # of numpy, which people would see beside the message
 def test_a_malformed_row_is_named_by_its_line(row: str, fault: str, tmp_path: Path) -> None:
     path = write_list(tmp_path, ROW, "", row)
     with pytest.raises(RatingsError) as raised:

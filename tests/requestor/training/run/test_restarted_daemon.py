@@ -81,6 +81,18 @@ async def paid_in_the_end(devnet: Devnet, run_dir: Path) -> Decimal:
     return sum((receipt.settled_glm for receipt in ledger.receipts()), Decimal(0))
 
 
+async def collect_late_bills(devnet: Devnet, ava: Path, run_dir: Path) -> None:
+    """Gives the same command until all bills have come: providers send them again ever less often, as on Golem."""
+    for _ in range(6):
+        if not Ledger(run_dir / "ledger.jsonl").open_agreements():
+            return
+        await asyncio.sleep(20)
+        process = await start(devnet, ava, run_dir)
+        stderr = await end(process)
+        assert process.returncode == 0, stderr
+    raise AssertionError("bills are missing")
+
+
 async def lose_the_daemon(moment: str, away: float | None, ava: Path, run_dir: Path) -> None:
     """Kills the daemon at a moment; starts it again after `away` seconds, or with None after the end of the run."""
     async with restartable_devnet("restarted") as (devnet, daemon):
@@ -102,6 +114,7 @@ async def lose_the_daemon(moment: str, away: float | None, ava: Path, run_dir: P
             await daemon.start()
         stderr = await end(process)
         assert process.returncode == 0, stderr
+        await collect_late_bills(devnet, ava, run_dir)
         assert await left_open(devnet) == NOTHING
         await settle_bills(devnet, 60)
         after = await requestor_wallet(devnet)
