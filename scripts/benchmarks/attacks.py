@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -340,7 +340,7 @@ def unguarded(attackers: Attackers, rule: str, rounds: int) -> Reached:
         step = RULES[rule](
             np.array(updates),
             len(attackers.hostile),
-            lambda now=weights, seed=number: train(now, problem.holdout, replace(problem.plan, seed=seed)),
+            partial(train, weights, problem.holdout, replace(problem.plan, seed=number)),
         )
         attackers.last_step = step
         weights = dict(unflatten((flatten(weights) + step).astype(np.float32), weights))
