@@ -9,7 +9,7 @@ from typing import Any
 
 from nima.ava import Ratings, Split, read_ratings
 from requestor.backends import Backend
-from requestor.errors import DaemonRefused, DaemonUnreachable, RunStopped
+from requestor.errors import GolemError, RunStopped
 from requestor.records import RunFolder, TrainingState
 from requestor.terminal import RunProgress
 from requestor.training import RunConfig
@@ -107,7 +107,7 @@ class TrainingRun:
             raise RunStopped("Stopped before anybody was hired; the same command goes on from there.")
         try:
             return await self._hire(dataset, ratings, base)
-        except (DaemonUnreachable, DaemonRefused) as error:  # what was done so far is in the folder
+        except GolemError as error:  # what was done so far is in the folder
             error.args = (f"{error} Then the same command goes on from there.",)
             raise
 
