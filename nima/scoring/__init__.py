@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
-    from nima.scoring.cache import ScoreCache
+    from nima.scoring.cache import CacheError, DispensableCache, ScoreCache
     from nima.scoring.grouping import with_groups
     from nima.scoring.runtimes import Runtime, RuntimeMissing, convert_model, is_converted, uses_onnx_runtime
     from nima.scoring.score import Score
@@ -28,7 +28,7 @@ else:
     __getattr__, __dir__ = attach(
         __name__,
         {
-            "cache": ["ScoreCache"],
+            "cache": ["CacheError", "DispensableCache", "ScoreCache"],
             "grouping": ["with_groups"],
             "runtimes": ["Runtime", "RuntimeMissing", "convert_model", "is_converted", "uses_onnx_runtime"],
             "score": ["Score"],
@@ -38,6 +38,8 @@ else:
 
 __all__ = [
     "DEFAULT_MODEL",
+    "CacheError",
+    "DispensableCache",
     "Runtime",
     "RuntimeMissing",
     "Score",

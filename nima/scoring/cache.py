@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from nima.errors import NimaError
 from nima.photos import DIFFERENCE_HASH_BITS, GREYS_SIDE, Appearance
 from nima.ratings import BUCKETS
 from nima.safe_io import FileError, sha256_of
+
+Result = TypeVar("Result")
 
 _APPLICATION = 0x4E494D41  # "NIMA" in the header of the file
 _SCHEMA = 1
@@ -209,6 +212,49 @@ class ScoreCache:
             raise CacheError(
                 f"{self._path} cannot be used as a cache of scores ({error}): delete it or name another file."
             ) from error
+
+
+class DispensableCache(ScoreCache):
+    """A cache without which scoring goes on: its first error is reported, and it is not used any more.
+
+    Args:
+        path: the SQLite file; it is made if there is none.
+        report: is called with the first error.
+
+    Raises:
+        CacheError: the file is not a cache of this version, or cannot be opened.
+    """
+
+    def __init__(self, path: Path, report: Callable[[CacheError], None]) -> None:
+        super().__init__(path)
+        self._report = report
+        self._broken = False
+
+    def identify(self, path: Path) -> HashedFile | None:
+        return self._unless_broken(lambda: super(DispensableCache, self).identify(path))
+
+    def find(self, sha256: str, model: str) -> KnownScore | None:
+        return self._unless_broken(lambda: super(DispensableCache, self).find(sha256, model))
+
+    def add(self, model: str, found: Iterable[tuple[HashedFile, KnownScore]]) -> None:
+        self._unless_broken(lambda: super(DispensableCache, self).add(model, found))
+
+    def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
+        return self._unless_broken(lambda: super(DispensableCache, self).find_appearance(sha256, thumbnail))
+
+    def add_appearances(self, found: Iterable[tuple[HashedFile, Appearance]]) -> None:
+        self._unless_broken(lambda: super(DispensableCache, self).add_appearances(found))
+
+    def _unless_broken(self, use: Callable[[], Result]) -> Result | None:
+        if self._broken:
+            return None
+        try:
+            return use()
+        except CacheError as error:
+            if not self._broken:  # another thread may have been faster
+                self._broken = True
+                self._report(error)
+            return None
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -97,7 +97,8 @@ class Scorer:
         return self._scores(iter(cast(Iterable[PhotoSource], photos)))
 
     def _scores(self, waiting: Iterator[PhotoSource]) -> Iterator[Score]:
-        with ThreadPoolExecutor(self._threads) as pool:
+        pool = ThreadPoolExecutor(self._threads)
+        try:
             ahead: deque[Future[_Prepared | Score]] = deque()
             while True:
                 for photo in islice(waiting, 2 * self._batch_size - len(ahead)):
@@ -106,6 +107,8 @@ class Scorer:
                     return
                 batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
                 yield from self._score(batch)
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for photos that are read ahead
 
     def _prepare(self, photo: PhotoSource) -> _Prepared | Score:
         """Decodes a photo to the network's input; returns a score if the cache has it or the photo is unreadable."""

@@ -51,7 +51,7 @@ COMMANDS = {name: line for commands in SECTIONS.values() for name, line in comma
 
 # command → sentence about what is kept if Ctrl-C ends it
 KEPT = {
-    "score": "Scores that were printed stand, and those in the file of --cache are kept.",
+    "score": "The rows so far are written. Scores are kept, unless --no-cache is given: the same command goes on.",
     "image": "An image is written when it is finished, so none was written.",
     "devnet": "Nothing of the devnet goes on running; its logs are kept.",
 }

@@ -59,7 +59,9 @@ import click
               help="With --xmp: count this rating in a sidecar as none; darktable gives 1 to new photos.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only print what would be copied, linked, rated and written.")
 @click.option("--cache", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Keep the scores in this file (SQLite), so that no photo is scored again.")  # fmt: skip
+              help="Keep the scores in this file (SQLite), so that no photo is scored again. [default: scores.sqlite "
+              "in the cache folder]")  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Keep no scores, and score every photo anew.")
 @click.option("--device", default="auto", show_default=True,
               help="Device to compute on: auto, cpu, cuda or mps. cuda and mps are for torch.")  # fmt: skip
 @click.option("--runtime", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True,
@@ -99,6 +101,7 @@ def score(
     labels: tuple[tuple[str, float], ...],
     dry_run: bool,
     cache: Path | None,
+    no_cache: bool,
     device: str,
     runtime: Literal["auto", "onnx", "torch"],
     batch_size: int,
@@ -157,6 +160,7 @@ def score(
         marking=Marking(reject_below, tuple((least, colour) for colour, least in labels)),
         dry_run=dry_run,
         cache=cache,
+        no_cache=no_cache,
         device=device,
         runtime=runtime,
         batch_size=batch_size,

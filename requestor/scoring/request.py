@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import click
 
 from nima.photos import PHOTO_SUFFIXES
-from nima.safe_io import printable
-from nima.scoring import DEFAULT_MODEL, Runtime, Score, ScoreCache, Scorer, uses_onnx_runtime, with_groups
+from nima.safe_io import cache_folder, printable
+from nima.scoring import (
+    DEFAULT_MODEL,
+    CacheError,
+    DispensableCache,
+    Runtime,
+    Score,
+    ScoreCache,
+    Scorer,
+    uses_onnx_runtime,
+    with_groups,
+)
 from requestor.errors import ConfigurationError
 from requestor.scoring.actions import PhotoActions
 from requestor.scoring.files import LeftOut, listed_paths, photo_files
@@ -48,7 +58,8 @@ class ScoreRequest:
         replaced (see `PhotoRater`).
     marking: decides which ratings and labels are written.
     dry_run: True only prints what would be copied, linked, rated and written beside the rows.
-    cache: file that keeps the scores; None for none.
+    cache: file that keeps the scores; None for the one in the user's cache folder.
+    no_cache: True keeps no scores, and looks none up.
     device, runtime, batch_size, threads: as for `Scorer`.
     quiet: True prints nothing but errors on stderr.
     verbose: True prints the model, each photo that fails, and the speed.
@@ -75,6 +86,7 @@ class ScoreRequest:
     marking: Marking = field(default_factory=Marking)
     dry_run: bool = False
     cache: Path | None = None
+    no_cache: bool = False
     device: str = "auto"
     runtime: Runtime = "auto"
     batch_size: int = 16
@@ -146,14 +158,22 @@ def run(request: ScoreRequest) -> int:
         scores = _with_bar(request, scores, file)
         if request.grouped:
             scores = iter(with_groups(scores))
-        chosen = actions.on(request.selection.of(scores))
+        chosen = _acted(actions, request.selection.of(scores), count)
         if sheet is not None:
             chosen = sheet.written(chosen)
         _write_rows(request, chosen, file)
+        if count.stopped:
+            raise KeyboardInterrupt  # here, so that no contact sheet of a part replaces that of the whole
     count.report(sheet)
     if (summary := actions.rating_summary()) is not None:
         request.note(summary)
     return 0 if count.done and not count.wrong and not actions.failures else 1
+
+
+def _acted(actions: PhotoActions, chosen: Iterator[Score], count: _Count) -> Iterator[Score]:
+    """Yields scores after the actions on their photos, without actions once Ctrl-C has cut the choice short."""
+    for score in chosen:
+        yield from [score] if count.stopped else actions.on([score])
 
 
 def _scorer(request: ScoreRequest) -> Scorer:
@@ -165,7 +185,7 @@ def _scorer(request: ScoreRequest) -> Scorer:
         device=request.device,
         batch_size=request.batch_size,
         threads=request.threads,
-        cache=None if request.cache is None else ScoreCache(request.cache),
+        cache=_cache(request),
         appearance=request.grouped,
         thumbnails=request.sheet_path is not None,
         runtime=request.runtime,
@@ -173,6 +193,21 @@ def _scorer(request: ScoreRequest) -> Scorer:
     if request.verbose:
         request.note(f"{scorer.model} on {scorer.device}")
     return scorer
+
+
+def _cache(request: ScoreRequest) -> ScoreCache | None:
+    """Opens the cache of scores; only a file that the user has named must be usable."""
+    if request.no_cache:
+        return None
+    if request.cache is not None:
+        return ScoreCache(request.cache)
+    path = cache_folder() / "scores.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return DispensableCache(path, lambda error: request.note(f"Scores are not kept: {printable(str(error))}"))
+    except (OSError, CacheError) as error:
+        request.note(f"Scores are not kept: {printable(str(error))}")
+        return None
 
 
 def _actions(request: ScoreRequest) -> PhotoActions:
@@ -260,6 +295,7 @@ class _Count:
         self._started = time.monotonic()
         self.done = 0
         self.failed = 0
+        self.stopped = False
         self.left_out = LeftOut()
 
     @property
@@ -268,14 +304,20 @@ class _Count:
         return bool(self.failed or self.left_out.unmatched)
 
     def counted(self, scores: Iterable[Score]) -> Iterator[Score]:
-        """Yields the scores; with `verbose`, prints the reason for each photo that could not be read."""
-        for score in scores:
-            self.done += 1
-            if score.error is not None:
-                self.failed += 1
-                if self._request.verbose:
-                    self._request.note(printable(score.error))
-            yield score
+        """Yields the scores; with `verbose`, prints the reason for each photo that could not be read.
+
+        Ctrl-C ends the scores and sets `stopped`, so that the rows of those before it can be written.
+        """
+        try:
+            for score in scores:
+                self.done += 1
+                if score.error is not None:
+                    self.failed += 1
+                    if self._request.verbose:
+                        self._request.note(printable(score.error))
+                yield score
+        except KeyboardInterrupt:
+            self.stopped = True
 
     def report(self, sheet: ContactSheet | None) -> None:
         """Prints the counts, the speed, and what was left out, as far as the request wants it."""

@@ -109,7 +109,7 @@ def cold_start(photo: Path, options: list[str], runs: int = 5) -> dict[str, floa
     Returns the medians of its seconds and its core seconds, as multiples of those of `import torch`.
     """
     bare = [sys.executable, "-c", "import torch"]
-    scoring = [sys.executable, "-m", "requestor.commands.main", "score", str(photo), "--quiet", *options]
+    scoring = [sys.executable, "-m", "requestor.commands.main", "score", str(photo), "--quiet", "--no-cache", *options]
     for command in (bare, scoring):  # the first run reads files from disk and converts the model, which is not measured
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     pairs = [(seconds_of(bare), seconds_of(scoring)) for _ in range(runs)]

@@ -47,7 +47,7 @@ def test_score(tmp_path: Path) -> None:
         stop(
             terminal,
             '"aesthetic_score"',
-            "Stopped. Scores that were printed stand, and those in the file of --cache are kept.",
+            "Stopped. The rows so far are written. Scores are kept, unless --no-cache is given",
         )
 
 
