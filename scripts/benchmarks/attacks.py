@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -213,8 +214,15 @@ class SimulatedAudit:
 
     def check(self, outcome: Outcome, update: object) -> str | None:
         segments = self.false.get(outcome.task.job.job_id, 0)
-        found = self._random.random() < min(1.0, self._share * SEGMENTS) * segments / SEGMENTS
+        found = self._random.random() < self._found(segments)
         return "a segment of its training ends elsewhere" if found else None
+
+    def _found(self, false: int) -> float:
+        """Returns the probability that one of `false` false segments is among those that are computed again."""
+        wanted = self._share * SEGMENTS
+        fewer, more = int(wanted), min(SEGMENTS, int(wanted) + 1)
+        missed = {count: math.comb(SEGMENTS - false, count) / math.comb(SEGMENTS, count) for count in (fewer, more)}
+        return 1 - missed[fewer] - (wanted - fewer) * (missed[more] - missed[fewer])
 
     def repeat_all(self, task: Task, update: object) -> str | None:
         return "it is another update" if self.false.get(task.job.job_id) else None
