@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from ava_folder import make_ava_folder
+from run_commands import nima_golem
 
 from requestor.errors import ConfigurationError
 from requestor.training import choose_ava_folder
@@ -38,11 +37,6 @@ def test_a_named_folder_is_never_replaced_by_another(tmp_path: Path, monkeypatch
     monkeypatch.chdir(list_in(tmp_path))
     with pytest.raises(ConfigurationError, match="--ava nowhere is no AVA data set"):
         choose_ava_folder(Path("nowhere"))
-
-
-def nima_golem(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "requestor.commands.main", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_the_words_alone_say_the_ways_to_data_and_exit_with_2(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ava_folder import make_ava_folder
+from run_commands import nima_golem
 
 UNREACHABLE = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
 
@@ -21,11 +22,13 @@ def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(ava: Path, *options: str, before: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the command; `before` is a program that runs it."""
-    command = [sys.executable, "-m", "requestor.commands.main", "train", "--ava", str(ava), "--budget", "2GLM"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("YAGNA", "GSB"))}
-    return subprocess.run(
-        [*before, *command, *options], env=kept | variables, capture_output=True, text=True, timeout=280
-    )
+    arguments = ["train", "--ava", str(ava), "--budget", "2GLM", *options]
+    absent = [name for name in os.environ if name.startswith(("YAGNA", "GSB"))]
+    if not before:
+        return nima_golem(*arguments, environment={**dict.fromkeys(absent), **variables})
+    command = [*before, sys.executable, "-m", "requestor.commands.main", *arguments]
+    kept = {name: value for name, value in os.environ.items() if name not in absent}
+    return subprocess.run(command, env=kept | variables, capture_output=True, text=True, timeout=280)
 
 
 def complaint(done: subprocess.CompletedProcess[str], exit_code: int = 1) -> str:

@@ -1,4 +1,6 @@
-"""A run that is killed with SIGKILL at five random moments: the same command ends with the same model each time.
+"""A run that is killed with SIGKILL at random moments: the same command ends with the same model each time.
+
+Three moments are tried, or twenty with NIMA_GOLEM_EVERY_FAILURE=1 in the environment.
 
 Providers work in the run's own process here, so that a run takes seconds. test_train_golem_resume.py tests on a devnet
 what a kill means for agreements and money.
@@ -35,7 +37,7 @@ from requestor.training.config import RunConfig
 from requestor.training.run.pipeline import TrainingRun
 from requestor.training.strategies import Strategy
 
-KILLS = 5
+KILLS = 20 if os.environ.get("NIMA_GOLEM_EVERY_FAILURE") else 3
 ROUNDS = 2
 EVERYTHING = Strategy("embed and federate", embeds=True, rounds=ROUNDS, blocks=0)  # in seconds
 WATCHED = ("open", "os.rename", "os.remove", "os.mkdir")  # audit events that change files, or may change them

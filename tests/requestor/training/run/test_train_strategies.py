@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from ava_folder import make_ava_folder
-from run_commands import runs, wait_for
+from run_commands import nima_golem, runs, wait_for
 
 from nima.model import checkpoint
 from nima.tiny_ava import draw_tiny_ava
@@ -187,7 +187,7 @@ def test_other_data_in_the_same_folder_is_refused_by_name(ava: Path, embedded: F
 
 def test_rounds_where_there_are_none_are_refused_with_the_way_out(ava: Path, tmp_path: Path) -> None:
     for more in ((), ("--estimate",)):
-        done = train(ava, tmp_path / "run", "--strategy", "embed", "--rounds", "2", *more)
+        done = nima_golem(*command(ava, tmp_path / "run", "--strategy", "embed", "--rounds", "2", *more)[3:])
         assert done.returncode == 2
         assert "--strategy embed has no rounds; choose --strategy auto or --strategy federate" in done.stderr
         assert not (tmp_path / "run").exists()
@@ -198,13 +198,7 @@ def test_what_the_page_on_strategies_shows_can_be_typed(example: str, ava: Path,
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "tiny-ava").symlink_to(ava)
     arguments = shlex.split(example, comments=True)[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "requestor.commands.main", *arguments, "--estimate", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = nima_golem(*arguments, "--estimate", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     stages = [stage["name"] for stage in json.loads(done.stdout)["stages"]]
     trained = {
