@@ -16,7 +16,16 @@ from attacks import measure
 @pytest.mark.parametrize("attack", ["label-flip", "backdoor", "small norms"])
 def test_an_attack_throughout_gains_nothing_and_gets_no_honest_provider_banned(attack: str) -> None:
     options = argparse.Namespace(
-        ava=None, drawn=True, attacks=[attack], rules=[], hostile=[3], holdout=[45], seeds=[0], rounds=2, share=0.1
+        ava=None,
+        drawn=True,
+        attacks=[attack],
+        rules=[],
+        hostile=[3],
+        holdout=[45],
+        seeds=[0],
+        rounds=2,
+        share=0.1,
+        aggregation="mean",
     )
     (row,) = measure(options)
     figures = row["throughout"]
