@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nima.errors import NimaError
 from nima.model import GRAPH_INPUT, GRAPH_OUTPUTS
-from nima.safe_io import cache_folder, sha256_of
+from nima.safe_io import cache_folder, one_line, sha256_of
 from nima.version import VERSION
 
 Runtime = Literal["auto", "onnx", "torch"]
@@ -130,7 +130,11 @@ def _with_onnx_runtime(model: Path) -> Network:
     try:
         session = _session(onnxruntime, file)
     except Exception:  # its exceptions have no common base
-        session = _session(onnxruntime, _converted_anew(model, file))
+        _converted_anew(model, file)
+        try:
+            session = _session(onnxruntime, file)
+        except Exception as error:
+            raise RuntimeMissing(f"ONNX Runtime cannot use {model} ({one_line(str(error))}).") from error
 
     def probabilities(photos: NDArray[np.uint8]) -> NDArray[np.float64]:
         found = session.run([GRAPH_OUTPUTS[0]], {GRAPH_INPUT: photos})[0].astype(np.float64)
@@ -140,13 +144,13 @@ def _with_onnx_runtime(model: Path) -> Network:
     return probabilities
 
 
-def _converted_anew(model: Path, broken: Path) -> Path:
+def _converted_anew(model: Path, broken: Path) -> None:
     """Replaces a converted file that ONNX Runtime cannot read."""
     try:
         broken.unlink()
     except OSError as error:
         raise RuntimeMissing(f"{broken} cannot be used or removed ({error.strerror}): delete it.") from error
-    return convert_model(model)
+    convert_model(model)
 
 
 def _session(onnxruntime: Any, file: Path) -> Any:

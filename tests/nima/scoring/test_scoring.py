@@ -272,6 +272,16 @@ def test_a_broken_converted_model_is_made_anew(
         assert kept.read_bytes() == whole
 
 
+def test_torch_is_used_where_onnx_runtime_cannot_run_even_a_new_file(
+    model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "9" * 20)  # more than ONNX Runtime can count
+    with pytest.raises(RuntimeMissing, match="ONNX Runtime cannot use"):
+        Scorer(model, runtime="onnx")
+    assert next(Scorer(model).score(photos)).error is None
+
+
 def test_without_onnx_runtime_torch_is_used_unless_it_is_asked_for(
     model: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
