@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nima.ratings.distribution import BUCKETS, mean_rating, normalise_votes, standard_deviation
     from nima.ratings.loss import emd
     from nima.ratings.metrics import CORRELATION_METRICS, Metrics, RatingPairs, compute_metrics, metric_rows
-    from nima.ratings.percentiles import ava_percentile, stars_of_percentile
+    from nima.ratings.percentiles import ava_percentile, mean_of_stars, stars_of_percentile
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -31,7 +31,7 @@ else:
             "distribution": ["BUCKETS", "mean_rating", "normalise_votes", "standard_deviation"],
             "loss": ["emd"],
             "metrics": ["CORRELATION_METRICS", "Metrics", "RatingPairs", "compute_metrics", "metric_rows"],
-            "percentiles": ["ava_percentile", "stars_of_percentile"],
+            "percentiles": ["ava_percentile", "mean_of_stars", "stars_of_percentile"],
         },
     )
 
@@ -44,6 +44,7 @@ __all__ = [
     "compute_metrics",
     "confusion_counts",
     "emd",
+    "mean_of_stars",
     "mean_rating",
     "metric_rows",
     "normalise_votes",

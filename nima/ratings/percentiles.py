@@ -48,3 +48,20 @@ def stars_of_percentile(percentile: float) -> int:
         [1, 3, 5]
     """
     return 1 + sum(percentile >= threshold for threshold in _STARS)
+
+
+def mean_of_stars(stars: int) -> float:
+    """Returns the mean rating in the middle of the share of AVA's photos that get 1 to 5 stars.
+
+    It is the inverse of `stars_of_percentile`: a photo with this mean gets these stars. Raises ValueError if there are
+    no such stars.
+
+    Example:
+        >>> [round(mean_of_stars(stars), 2) for stars in range(1, 6)]
+        [4.34, 4.97, 5.48, 5.99, 6.58]
+    """
+    if not 1 <= stars <= len(_STARS) + 1:
+        raise ValueError(f"stars are 1 to {len(_STARS) + 1}, not {stars}")
+    bounds = (0, *_STARS, 100)
+    percents, means = zip(*_AVA, strict=True)
+    return float(np.interp((bounds[stars - 1] + bounds[stars]) / 2, percents, means))

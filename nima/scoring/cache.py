@@ -1,4 +1,4 @@
-"""Keeps scores in an SQLite file, by the content of a photo and the model, and the appearances of the photos.
+"""Keeps scores and features in an SQLite file, by the content of a photo and the model, and appearances of photos.
 
 A file whose size and times have not changed since it was hashed is not opened again. Every batch is one transaction in
 a write-ahead log, so a process that is killed at any time leaves a valid cache, and several processes may share one.
@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nima.errors import NimaError
 from nima.photos import DIFFERENCE_HASH_BITS, GREYS_SIDE, Appearance
@@ -42,6 +43,9 @@ CREATE TABLE IF NOT EXISTS looks (
     sha256 TEXT PRIMARY KEY, hash BLOB NOT NULL, taken TEXT, thumbnail BLOB, greys BLOB, exposure_bias REAL,
     sharpness REAL, exposure REAL
 );
+CREATE TABLE IF NOT EXISTS features (
+    sha256 TEXT NOT NULL, model TEXT NOT NULL, features BLOB NOT NULL, PRIMARY KEY (sha256, model)
+) WITHOUT ROWID;
 """
 
 
@@ -158,6 +162,25 @@ class ScoreCache:
         with self._guarded(), self._database:
             self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows)
 
+    def find_features(self, sha256: str, model: str) -> NDArray[np.float16] | None:
+        """Returns the features of a photo with this content, float16 `[features]`; None if they are not known.
+
+        `model` is a key as for `find`.
+        """
+        with self._guarded():
+            row = self._database.execute(
+                "SELECT features FROM features WHERE sha256 = ? AND model = ?", (sha256, model)
+            ).fetchone()
+        return None if row is None else np.frombuffer(row[0], dtype="<f2")
+
+    def add_features(self, model: str, found: Iterable[tuple[HashedFile, NDArray[np.float16]]]) -> None:
+        """Stores a batch as `add` does."""
+        rows = [
+            (file.sha256, model, features.astype("<f2").tobytes()) for file, features in found if file.is_unchanged()
+        ]
+        with self._guarded(), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+
     def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
         """Returns the appearance of a photo with this content; None if it, or the wanted thumbnail, is not known."""
         with self._guarded():
@@ -238,6 +261,12 @@ class DispensableCache(ScoreCache):
 
     def add(self, model: str, found: Iterable[tuple[HashedFile, KnownScore]]) -> None:
         self._unless_broken(lambda: super(DispensableCache, self).add(model, found))
+
+    def find_features(self, sha256: str, model: str) -> NDArray[np.float16] | None:
+        return self._unless_broken(lambda: super(DispensableCache, self).find_features(sha256, model))
+
+    def add_features(self, model: str, found: Iterable[tuple[HashedFile, NDArray[np.float16]]]) -> None:
+        self._unless_broken(lambda: super(DispensableCache, self).add_features(model, found))
 
     def find_appearance(self, sha256: str, thumbnail: bool) -> Appearance | None:
         return self._unless_broken(lambda: super(DispensableCache, self).find_appearance(sha256, thumbnail))

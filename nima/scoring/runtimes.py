@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,20 @@ from nima.version import VERSION
 
 Runtime = Literal["auto", "onnx", "torch"]
 
-Network: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-"""Computes probabilities of the ratings 1 to 10, `[B, 10]`, from RGB bytes, `[B, side, side, 3]`."""
+
+class Outputs(NamedTuple):
+    """The outputs of a network for B photos.
+
+    probabilities: probabilities of the ratings 1 to 10, float64 `[B, 10]`.
+    features: the input of the head, float32 `[B, features]`; None if the network was opened without.
+    """
+
+    probabilities: NDArray[np.float64]
+    features: NDArray[np.float32] | None
+
+
+Network: TypeAlias = Callable[[NDArray[np.uint8]], Outputs]
+"""Computes the outputs for RGB bytes, `[B, side, side, 3]`."""
 
 
 class ScoringError(NimaError):
@@ -35,13 +47,14 @@ class RuntimeMissing(NimaError):
     """ONNX Runtime is not installed, or a model cannot be converted for it, or the converted file cannot be kept."""
 
 
-def open_network(model: Path, runtime: Runtime, device: str) -> tuple[Network, str]:
+def open_network(model: Path, runtime: Runtime, device: str, features: bool = False) -> tuple[Network, str]:
     """Loads a checkpoint for a runtime; returns its function, and the name of the device on which it computes.
 
     Args:
         model: file of the checkpoint.
         runtime: "onnx", "torch", or "auto": ONNX Runtime on CPUs if the model can be converted, otherwise PyTorch.
         device: "cpu", "cuda", "mps", or "auto": the CPU for ONNX Runtime, the fastest that is present for PyTorch.
+        features: True makes the network give the features, too.
 
     Raises:
         CheckpointError: the file is no model.
@@ -52,13 +65,13 @@ def open_network(model: Path, runtime: Runtime, device: str) -> tuple[Network, s
         raise ScoringError(f"ONNX Runtime is for the CPU here, not for {device}; leave one of the two out.")
     if uses_onnx_runtime(runtime, device):
         try:
-            return _with_onnx_runtime(model), "cpu"
+            return _with_onnx_runtime(model, features), "cpu"
         except RuntimeMissing:
             if runtime == "onnx":
                 raise
     from nima.scoring.torch_runtime import with_torch  # imported here, as ONNX Runtime needs no torch
 
-    return with_torch(model, device)
+    return with_torch(model, device, features)
 
 
 def uses_onnx_runtime(runtime: Runtime, device: str) -> bool:
@@ -120,7 +133,7 @@ def _sha256(model: Path, *stamp: int) -> str:
     return sha256_of(model)
 
 
-def _with_onnx_runtime(model: Path) -> Network:
+def _with_onnx_runtime(model: Path, features: bool) -> Network:
     """Makes a function that runs the checkpoint on the CPU; converts it on first use, or if the kept file is broken."""
     try:
         import onnxruntime
@@ -128,20 +141,23 @@ def _with_onnx_runtime(model: Path) -> Network:
         raise RuntimeMissing("ONNX Runtime is not installed: pip install onnxruntime.") from None
     file = convert_model(model)
     try:
-        session = _session(onnxruntime, file)
+        session = _session(onnxruntime, file, features)
     except Exception:  # its exceptions have no common base
         _converted_anew(model, file)
         try:
-            session = _session(onnxruntime, file)
+            session = _session(onnxruntime, file, features)
         except Exception as error:
             raise RuntimeMissing(f"ONNX Runtime cannot use {model} ({one_line(str(error))}).") from error
 
-    def probabilities(photos: NDArray[np.uint8]) -> NDArray[np.float64]:
-        found = session.run([GRAPH_OUTPUTS[0]], {GRAPH_INPUT: photos})[0].astype(np.float64)
-        # In float64, the sum of the ten differs from 1 by rounding only.
-        return np.asarray(found / found.sum(axis=1, keepdims=True))
+    names = [GRAPH_OUTPUTS[0]] + [output.name for output in session.get_outputs()[len(GRAPH_OUTPUTS) :]]
 
-    return probabilities
+    def outputs(photos: NDArray[np.uint8]) -> Outputs:
+        rated, *rest = session.run(names, {GRAPH_INPUT: photos})
+        found = rated.astype(np.float64)
+        # In float64, the sum of the ten differs from 1 by rounding only.
+        return Outputs(found / found.sum(axis=1, keepdims=True), rest[0] if rest else None)
+
+    return outputs
 
 
 def _converted_anew(model: Path, broken: Path) -> None:
@@ -153,11 +169,23 @@ def _converted_anew(model: Path, broken: Path) -> None:
     convert_model(model)
 
 
-def _session(onnxruntime: Any, file: Path) -> Any:
-    """Opens a converted model; it uses as many cores as torch would."""
+def _session(onnxruntime: Any, file: Path, features: bool) -> Any:
+    """Opens a converted model, with the features as a last output if they are wanted; uses as many cores as torch."""
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else os.cpu_count() or 1
     # A waiting thread must not occupy a core that could decode photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
+    source = _with_features(file) if features else os.fspath(file)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _with_features(file: Path) -> bytes:
+    """Returns a converted model whose last output is the input of its last dense layer, which is the head."""
+    import onnx  # imported here, as scores need no features
+
+    model = onnx.load(file)
+    head = [node for node in model.graph.node if node.op_type == "Gemm"][-1]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(head.input[0], onnx.TensorProto.FLOAT, None))
+    content: bytes = model.SerializeToString()
+    return content

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nima.photos import Appearance
 from nima.ratings import ava_percentile, mean_rating, standard_deviation, stars_of_percentile
@@ -43,6 +43,8 @@ class Score:
     error: a sentence with the reason; None if there is a score.
     appearance: hash, time and thumbnail of the photo; None if the scorer was not asked for them.
     group: the photo's place among its near-duplicates; None if `with_groups` has set none.
+    features: the input of the model's head for the photo, float16 `[features]`; None if the scorer was not asked for
+        them. Equality of scores leaves them out.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Score:
     error: str | None
     appearance: Appearance | None = None
     group: Group | None = None
+    features: NDArray[np.float16] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class Score:
         width: int,
         height: int,
         appearance: Appearance | None = None,
+        features: NDArray[np.float16] | None = None,
     ) -> Score:
         """Makes a score from the probabilities (`[10]`, sum 1) that a model gives for a photo.
 
@@ -86,6 +90,7 @@ class Score:
             height=height,
             error=None,
             appearance=appearance,
+            features=features,
         )
 
     @classmethod
@@ -107,4 +112,4 @@ class Score:
         return row
 
 
-_COLUMNS = [field.name for field in fields(Score) if field.name not in ("appearance", "group")]
+_COLUMNS = [one.name for one in fields(Score) if one.name not in ("appearance", "group", "features")]

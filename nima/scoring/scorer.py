@@ -23,6 +23,7 @@ from nima.scoring.score import Score
 from nima.weights import find_model
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 class Scorer:
@@ -37,6 +38,7 @@ class Scorer:
         cache: looks up the scores of files, and keeps them; None for no cache.
         appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
         thumbnails: True gives each score the appearance with a thumbnail.
+        features: True gives each score the features of its photo, from which a head can be trained.
         runtime: "onnx" for ONNX Runtime, "torch" for PyTorch, or "auto": ONNX Runtime on CPUs if the model can be
             converted, otherwise PyTorch. ONNX Runtime takes half the time, with the same scores apart from rounding,
             and torch is not imported. The first use of a model converts it, which takes seconds and needs torch.
@@ -59,18 +61,20 @@ class Scorer:
         appearance: bool = False,
         thumbnails: bool = False,
         runtime: Runtime = "auto",
+        features: bool = False,
     ) -> None:
         path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
         header = read_header(path)
         sha256 = sha256_of_model(path)
         self.model = f"{header.metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
         self.preparation = header.preparation
-        self._network, self.device = open_network(path, runtime, device)
+        self._network, self.device = open_network(path, runtime, device, features)
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
+        self._features = features
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
     def score(self, photos: PhotoSource | Iterable[PhotoSource]) -> Iterator[Score]:
@@ -117,8 +121,10 @@ class Scorer:
         if self._cache is not None and file is not None:
             known = self._cache.find(file.sha256, self._cache_key)
             looks = self._cache.find_appearance(file.sha256, self._thumbnails) if self._appearance else None
-            if known is not None and (looks is not None or not self._appearance):
-                return Score.of(path, known.probabilities, self.model, known.width, known.height, looks)
+            features = self._cache.find_features(file.sha256, self._cache_key) if self._features else None
+            complete = (looks is not None or not self._appearance) and (features is not None or not self._features)
+            if known is not None and complete:
+                return Score.of(path, known.probabilities, self.model, known.width, known.height, looks, features)
         try:
             # The model learnt from AVA's photos: larger photos are reduced to their size, others stay as they are.
             opened = read_photo(photo, long_side=self.preparation.long_side)
@@ -130,28 +136,40 @@ class Scorer:
 
     def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
         prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
-        predicted = self.predict([photo.image for photo in prepared]) if prepared else []
+        predicted, features = self._outputs([photo.image for photo in prepared]) if prepared else ([], [])
         if self._cache is not None:
             found = zip(prepared, predicted, strict=True)
             self._cache.add(
                 self._cache_key,
                 ((photo.file, KnownScore(tuple(p), photo.width, photo.height)) for photo, p in found if photo.file),
             )
+            described = zip(prepared, features, strict=True)
+            self._cache.add_features(
+                self._cache_key, ((photo.file, row) for photo, row in described if photo.file and row is not None)
+            )
             self._cache.add_appearances(
                 (photo.file, photo.appearance) for photo in prepared if photo.file and photo.appearance
             )
-        probabilities = iter(predicted)
+        outputs = zip(predicted, features, strict=True)
         for photo in batch:
             if isinstance(photo, Score):
                 yield photo
             else:
-                p = next(probabilities)
-                yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance)
+                p, row = next(outputs)
+                yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance, row)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[float]]:
         """Returns the probabilities of the ratings 1 to 10 for each prepared photo, RGB bytes `[side, side, 3]`."""
-        probabilities: list[list[float]] = self._network(np.stack(images)).tolist()
-        return probabilities
+        return self._outputs(images)[0]
+
+    def _outputs(
+        self, images: Sequence[NDArray[np.uint8]]
+    ) -> tuple[list[list[float]], Sequence[NDArray[np.float16] | None]]:
+        """Returns the probabilities and the features of prepared photos; None for each photo without features."""
+        probabilities, features = self._network(np.stack(images))
+        if features is None:
+            return probabilities.tolist(), [None] * len(images)
+        return probabilities.tolist(), list(features.clip(-_LARGEST, _LARGEST).astype(np.float16))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         find_published_weights,
         import_weights,
     )
+    from nima.weights.own_models import TASTE, own_model_path, own_models
     from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights
 else:
     __getattr__, __dir__ = attach(
@@ -39,12 +40,14 @@ else:
                 "import_weights",
                 "find_cached_source",
             ],
+            "own_models": ["TASTE", "own_model_path", "own_models"],
             "table": ["PUBLISHED_WEIGHTS", "PublishedWeights"],
         },
     )
 
 __all__ = [
     "PUBLISHED_WEIGHTS",
+    "TASTE",
     "PublishedWeights",
     "cached_weights_path",
     "fetch_weights",
@@ -52,4 +55,6 @@ __all__ = [
     "find_model",
     "find_published_weights",
     "import_weights",
+    "own_model_path",
+    "own_models",
 ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
+from nima.weights.own_models import TASTE, own_model_path, own_models
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
 FetchProgress = Callable[[str, int, int], None]
@@ -57,13 +58,19 @@ def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
 
 
 def find_model(name: str, progress: FetchProgress | None = None) -> Path:
-    """Finds the file of a model, by its path or by its name in the table of weights; fetches it if it is not cached.
+    """Finds the file of a model: by its name in the table of weights, by the name of a model of the user's own
+    (`taste`), or by its path. Published weights are fetched if they are not cached.
 
     Raises `WeightsError` if there is no such name and no such file, or if it could not be fetched.
     """
     if name in PUBLISHED_WEIGHTS:
         return fetch_weights(name, progress)
-    path = Path(name)
+    path = own_models().get(name, Path(name))
+    if name == TASTE and not path.is_file():
+        raise WeightsError(
+            f"There is no model of your taste yet ({own_model_path(name)}): `nima-golem taste FOLDER` makes it from "
+            "the stars of your photos."
+        )
     if not path.is_file():
         raise WeightsError(
             f"There is no model {name!r}: give the path of one, or a name from `nima-golem models list`."

@@ -80,6 +80,22 @@ class PhotoRater:
                 self._write(path, content, rating, label)
         return RatingResult(rating, target, kept=False)
 
+    def rating_of(self, photo: Path) -> int | None:
+        """Returns the rating that a photo has, −1 (rejected) or 1 to 5, which `rate` would keep; None for none or 0.
+
+        The sidecar in darktable's style counts first, then that in Lightroom's, then the rating inside the photo. No
+        file is changed.
+
+        Raises:
+            XmpError: a sidecar is not XMP in UTF-8, or cannot be read.
+            OSError: the photo or its folder cannot be read.
+        """
+        for sidecar in self._sidecars(photo):
+            content = self._read(sidecar)
+            if content is not None and (rating := self._rating(sidecar, content)) is not None:
+                return rating
+        return properties_inside(photo).rating
+
     def _sidecars(self, photo: Path) -> Iterator[Path]:
         yield sidecar_path(photo, "darktable")
         if self._owners.owner(photo) in (photo.name, None):

@@ -34,23 +34,28 @@ def models() -> None:
 @models.command("list", short_help="List the known weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
 def list_(as_json: bool) -> None:
-    """List the known weights, and show whether they are on this machine.
+    """List the known weights, and show whether they are on this machine; last, the model of your own taste, if any.
 
     \b
     Examples:
         nima-golem models list
         nima-golem models list --json
     """
-    from nima.weights import PUBLISHED_WEIGHTS, cached_weights_path
+    from nima.weights import PUBLISHED_WEIGHTS, cached_weights_path, own_models
 
     if as_json:
         for weights in PUBLISHED_WEIGHTS.values():
             click.echo(json.dumps(_facts(weights)))
+        for name, path in own_models().items():
+            click.echo(json.dumps(_own_facts(name, path)))
         return
     rows = []
     for weights in PUBLISHED_WEIGHTS.values():
         file = "here" if cached_weights_path(weights) else f"{weights.sources[0].bytes / 1e6:.0f} MB"
         rows.append([weights.name, file, weights.licence, weights.description])
+    for name, path in own_models().items():
+        facts = _own_facts(name, path)
+        rows.append([name, "here", facts["licence"], facts["description"]])
     click.echo("\n".join(table_lines(_COLUMNS, rows, terminal_width())))
 
 
@@ -138,6 +143,24 @@ def _fields(weights: PublishedWeights) -> Iterator[tuple[str, str]]:
         rest = "" if len(source.sha256) == 64 else "…"
         yield "", f"{source.bytes / 1e6:.1f} MB, {source.licence}, sha256 {source.sha256}{rest}"
     yield "file", str(cached_weights_path(weights) or "not fetched yet")
+
+
+def _own_facts(name: str, path: Path) -> dict[str, Any]:
+    """Returns the same facts of a model of the user's own."""
+    from nima.model import CheckpointError, checkpoint
+
+    try:
+        metadata = checkpoint.read_metadata(path)
+    except CheckpointError as error:
+        metadata = {"data": str(error)}
+    return {
+        "name": name,
+        "description": str(metadata.get("data", "")),
+        "licence": str(metadata.get("licence", "")),
+        "metrics": {},
+        "sources": [],
+        "file": str(path),
+    }
 
 
 def _facts(weights: PublishedWeights) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_photos import picture
 from spread_model import save_spread_model
@@ -40,6 +41,21 @@ def photos(tmp_path: Path) -> list[Path]:
 
 def score(model: Path, cache: Path, photos: list[Path]) -> list[Score]:
     return list(Scorer(model, device="cpu", batch_size=2, cache=ScoreCache(cache)).score(photos))
+
+
+def test_features_are_kept_beside_scores(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    without = score(model, cache, photos)
+    first, second = (
+        list(Scorer(model, device="cpu", cache=ScoreCache(cache), features=True).score(photos)) for _ in range(2)
+    )
+    assert without == first == second
+    for one, other in zip(first, second, strict=True):
+        assert one.features is not None
+        assert other.features is not None
+        assert one.features.dtype == other.features.dtype == np.float16
+        np.testing.assert_array_equal(one.features, other.features)
+    assert all(one.features is None for one in without)
 
 
 @pytest.mark.parametrize("more", [(), ("--group", "--html")], ids=["scores", "groups and a contact sheet"])

@@ -23,7 +23,14 @@ from spread_model import save_spread_model
 
 from nima.model import checkpoint
 from nima.model.network import initial_model
-from nima.scoring.runtimes import RuntimeMissing, ScoringError, convert_model, converted_model_path, is_converted
+from nima.scoring.runtimes import (
+    Runtime,
+    RuntimeMissing,
+    ScoringError,
+    convert_model,
+    converted_model_path,
+    is_converted,
+)
 from nima.scoring.score import Score
 from nima.scoring.scorer import Scorer
 from nima.training.loop import predict
@@ -210,6 +217,21 @@ def test_a_large_photo_scores_like_its_small_copy(tmp_path: Path, monkeypatch: p
     # The reduced decode moves a score by hundredths; taking single pixels of the large photo by tenths.
     assert max(differences) < 0.06
     assert np.mean(differences) < np.mean(differences_nearest) / 3
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+@pytest.mark.parametrize(("backbone", "multi_level"), [("mobilenet_v1", False), ("squeezenet1_1", True)])
+def test_the_head_makes_the_probabilities_of_the_features(
+    runtime: Runtime, backbone: str, multi_level: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    network = initial_model(backbone, None, seed=1, multi_level=multi_level)
+    checkpoint.save(path, network, {})
+    score = next(Scorer(path, runtime=runtime, device="cpu", features=True).score(picture(2)))
+    assert score.features is not None
+    assert score.features.shape == (network.head.in_features,)
+    logits = network.eval().rate(torch.from_numpy(score.features).float())
+    assert score.probabilities == pytest.approx(logits.softmax(dim=0).tolist(), abs=1e-3)
 
 
 def test_both_runtimes_give_the_same_scores_and_a_model_is_converted_once(

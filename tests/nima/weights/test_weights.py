@@ -32,6 +32,7 @@ from nima.weights.fetching import (
     find_model,
     import_weights,
 )
+from nima.weights.own_models import own_model_path, own_models
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
 
 BACKBONE = "squeezenet1_1"
@@ -276,6 +277,17 @@ def test_a_model_is_found_by_its_path_and_a_missing_one_is_named(tmp_path: Path)
     assert find_model(str(path)) == path
     with pytest.raises(WeightsError, match=r"no model 'nowhere\.safetensors'.*models list"):
         find_model("nowhere.safetensors")
+
+
+def test_the_model_of_the_own_taste_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"no model of your taste yet .*nima-golem taste FOLDER"):
+        find_model("taste")
+    path = own_model_path("taste")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert find_model("taste") == path
+    assert own_models() == {"taste": path}
 
 
 def test_the_table_can_be_read_without_torch() -> None:

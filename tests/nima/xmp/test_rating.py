@@ -60,6 +60,18 @@ def test_a_rating_of_a_person_is_kept_wherever_it_is(style: SidecarStyle, place:
     assert {name: photo.with_name(name).read_bytes() for name in files(photo.parent)} == before
 
 
+@pytest.mark.parametrize("place", ["photo.jpg", "photo.jpg.xmp", "photo.xmp"])
+@pytest.mark.parametrize("rating", [-1, 1, 5])
+def test_the_rating_that_would_be_kept_can_be_read(place: str, rating: int, photo: Path) -> None:
+    path = photo.with_name(place)
+    assert PhotoRater("darktable").rating_of(photo) is None
+    path.write_bytes(photo.read_bytes() + xmp(rating) if path == photo else xmp(rating))
+    assert PhotoRater("darktable").rating_of(photo) == rating
+    counts_as_none = rating == 1 and path != photo
+    assert PhotoRater("darktable", initial_rating=1).rating_of(photo) == (None if counts_as_none else rating)
+    assert files(photo.parent) == {"photo.jpg", place}
+
+
 def test_a_rating_that_is_to_be_replaced_is_replaced_in_both_sidecars(photo: Path) -> None:
     for style in ("darktable", "lightroom"):
         sidecar_path(photo, style).write_bytes(xmp(5))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.ratings.percentiles import ava_percentile, stars_of_percentile
+from nima.ratings.percentiles import ava_percentile, mean_of_stars, stars_of_percentile
 from nima.scoring.score import Score
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.selection import Selection
@@ -33,6 +33,7 @@ def test_stars_begin_where_they_are_said_to() -> None:
     percentiles = [0, 14.9, 15, 39.9, 40, 69.9, 70, 89.9, 90, 100]
     assert [stars_of_percentile(percentile) for percentile in percentiles] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert stars_of_percentile(ava_percentile(5.4)) == 3
+    assert [stars_of_percentile(ava_percentile(mean_of_stars(stars))) for stars in range(1, 6)] == [1, 2, 3, 4, 5]
 
 
 def test_a_histogram_has_its_highest_bar_at_the_most_probable_rating() -> None:
