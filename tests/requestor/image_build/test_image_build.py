@@ -21,13 +21,14 @@ from ava_folder import make_ava_folder
 from shell_environment import environment
 
 from nima.model import checkpoint
-from nima.model.network import initial_model
+from nima.model.preparation import Preparation
 from nima.safe_io.cache import cache_folder
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_devnet, stop_devnet
 from requestor.image.gvmi import ImageInfo, read_image
 from requestor.image.paths import TASK_MEMORY_GIB
 from requestor.image.squashfs import list_files
+from requestor.image_build.self_test import drawn_model, drawn_photos
 
 BASE = os.environ.get("NIMA_GOLEM_IMAGE_BUILD_BASE", "")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "image.md").read_text("utf-8")
@@ -60,7 +61,7 @@ def started(command: str, folder: Path, **more: str) -> subprocess.CompletedProc
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Makes a folder with `provider.gvmi`, as the first command on the page writes it, but with a model in it."""
     folder = tmp_path_factory.mktemp("image")
-    checkpoint.save(folder / "model.safetensors", initial_model("mobilenet_v3_small", None, seed=2), {"of": "a test"})
+    checkpoint.save(folder / "model.safetensors", drawn_model(drawn_photos(Preparation())), {"of": "a test"})
     steps = started(COMMANDS[0], folder).stderr
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nThe provider image:\n{steps}", file=sys.stderr)  # so that CI's log shows how long it took
@@ -101,7 +102,19 @@ def test_its_program_does_every_kind_of_job(folder: Path) -> None:
     (verify,) = (command for command in COMMANDS if " verify " in command)
     checks = [json.loads(line) for line in run(f"{verify} --json", folder).splitlines()]
     assert [check["name"] for check in checks] == [
-        *("format", "version", "config", "boot", "embed", "train", "evaluate", "benchmark", "model", "environment")
+        *(
+            "format",
+            "version",
+            "config",
+            "boot",
+            "embed",
+            "versions",
+            "train",
+            "evaluate",
+            "benchmark",
+            "model",
+            "environment",
+        )
     ]
 
 
