@@ -7,6 +7,7 @@ only to the job's own folder and to the store. It always writes the result. Its 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not arguments[0].startswith("/"):
         print("usage: python -m provider_image /absolute/path/of/job.json", file=sys.stderr)
         return 2
+    # Read when torch is loaded. A thread that waits for another would otherwise spin, in time that is paid for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = Path(arguments[0])
     job, failed = None, 1
     try:

@@ -88,6 +88,8 @@ class LazyGroup(click.Group):
         return named + click.Command.shell_complete(self, ctx, incomplete)  # not the group's, which imports them all
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        # Read when torch is loaded. A thread that waits for another would spin on a core that workers or photos need.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of --help and --version, which are printed before a command is invoked
