@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nima.scoring.grouping import with_groups
     from nima.scoring.runtimes import Runtime, RuntimeMissing, convert_model, is_converted, uses_onnx_runtime
     from nima.scoring.score import Score
-    from nima.scoring.scorer import DEFAULT_MODEL, Scorer
+    from nima.scoring.scorer import DEFAULT_MODEL, FeatureScorer, Scorer
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -32,7 +32,7 @@ else:
             "grouping": ["with_groups"],
             "runtimes": ["Runtime", "RuntimeMissing", "convert_model", "is_converted", "uses_onnx_runtime"],
             "score": ["Score"],
-            "scorer": ["DEFAULT_MODEL", "Scorer"],
+            "scorer": ["DEFAULT_MODEL", "FeatureScorer", "Scorer"],
         },
     )
 
@@ -40,6 +40,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "CacheError",
     "DispensableCache",
+    "FeatureScorer",
     "Runtime",
     "RuntimeMissing",
     "Score",

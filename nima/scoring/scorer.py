@@ -38,7 +38,6 @@ class Scorer:
         cache: looks up the scores of files, and keeps them; None for no cache.
         appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
         thumbnails: True gives each score the appearance with a thumbnail.
-        features: True gives each score the features of its photo, from which a head can be trained.
         runtime: "onnx" for ONNX Runtime, "torch" for PyTorch, or "auto": ONNX Runtime on CPUs if the model can be
             converted, otherwise PyTorch. ONNX Runtime takes half the time, with the same scores apart from rounding,
             and torch is not imported. The first use of a model converts it, which takes seconds and needs torch.
@@ -49,6 +48,8 @@ class Scorer:
         ScoringError: the device is not present, or is no CPU although the runtime is "onnx".
         RuntimeMissing: the runtime is "onnx", and it is not installed, or the model cannot be converted or kept.
     """
+
+    _features = False  # True if scores have the features of their photos
 
     def __init__(
         self,
@@ -61,20 +62,18 @@ class Scorer:
         appearance: bool = False,
         thumbnails: bool = False,
         runtime: Runtime = "auto",
-        features: bool = False,
     ) -> None:
         path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
         header = read_header(path)
         sha256 = sha256_of_model(path)
         self.model = f"{header.metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
         self.preparation = header.preparation
-        self._network, self.device = open_network(path, runtime, device, features)
+        self._network, self.device = open_network(path, runtime, device, self._features)
         self._batch_size = batch_size
         self._threads = threads or os.cpu_count() or 1
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
-        self._features = features
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
     def score(self, photos: PhotoSource | Iterable[PhotoSource]) -> Iterator[Score]:
@@ -170,6 +169,12 @@ class Scorer:
         if features is None:
             return probabilities.tolist(), [None] * len(images)
         return probabilities.tolist(), list(features.clip(-_LARGEST, _LARGEST).astype(np.float16))
+
+
+class FeatureScorer(Scorer):
+    """A scorer that gives each score the features of its photo, from which a head can be trained."""
+
+    _features = True
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         find_published_weights,
         import_weights,
     )
-    from nima.weights.own_models import TASTE, own_model_path, own_models
     from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights
+    from nima.weights.users_models import TASTE, own_model_path, own_models
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -40,7 +40,7 @@ else:
                 "import_weights",
                 "find_cached_source",
             ],
-            "own_models": ["TASTE", "own_model_path", "own_models"],
+            "users_models": ["TASTE", "own_model_path", "own_models"],
             "table": ["PUBLISHED_WEIGHTS", "PublishedWeights"],
         },
     )

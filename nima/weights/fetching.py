@@ -17,8 +17,8 @@ from pathlib import Path
 
 from nima.errors import NimaError
 from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
-from nima.weights.own_models import TASTE, own_model_path, own_models
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
+from nima.weights.users_models import TASTE, own_model_path, own_models
 
 FetchProgress = Callable[[str, int, int], None]
 """Is called with the name of the source, and the numbers of bytes that have come and of all bytes."""

@@ -23,6 +23,7 @@ from requestor.errors import RequestorError, RunStopped
 SECTIONS = {
     "Photos": {
         "score": "Score photos on this machine.",
+        "taste": "Learn your own taste from the stars of your photos.",
         "explain": "Show what a photo's score depends on, and what would change it.",
         "serve": "Score photos over HTTP, with a web page for people.",
     },
@@ -52,6 +53,7 @@ COMMANDS = {name: line for commands in SECTIONS.values() for name, line in comma
 # command → sentence about what is kept if Ctrl-C ends it
 KEPT = {
     "score": "The rows so far are written. Scores are kept, unless --no-cache is given: the same command goes on.",
+    "taste": "What was computed of the photos is kept: the same command goes on from there.",
     "image": "An image is written when it is finished, so none was written.",
     "devnet": "Nothing of the devnet goes on running; its logs are kept.",
 }

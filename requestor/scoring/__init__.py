@@ -16,9 +16,19 @@ from typing import TYPE_CHECKING
 from nima.lazy import attach
 
 if TYPE_CHECKING:
+    from requestor.scoring.files import LeftOut, photo_files
     from requestor.scoring.marking import Marking
     from requestor.scoring.request import ScoreRequest, run
+    from requestor.scoring.users_cache import default_cache
 else:
-    __getattr__, __dir__ = attach(__name__, {"marking": ["Marking"], "request": ["ScoreRequest", "run"]})
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "users_cache": ["default_cache"],
+            "files": ["LeftOut", "photo_files"],
+            "marking": ["Marking"],
+            "request": ["ScoreRequest", "run"],
+        },
+    )
 
-__all__ = ["Marking", "ScoreRequest", "run"]
+__all__ = ["LeftOut", "Marking", "ScoreRequest", "default_cache", "photo_files", "run"]

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import click
 
 from nima.photos import PHOTO_SUFFIXES
-from nima.safe_io import cache_folder, printable
+from nima.safe_io import printable
 from nima.scoring import (
     DEFAULT_MODEL,
-    CacheError,
-    DispensableCache,
     Runtime,
     Score,
     ScoreCache,
@@ -32,6 +30,7 @@ from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.marking import Marking
 from requestor.scoring.selection import Selection
 from requestor.scoring.table import as_table
+from requestor.scoring.users_cache import default_cache
 from requestor.terminal import announce_conversion, find_or_fetch_model, terminal_width
 
 if TYPE_CHECKING:
@@ -201,13 +200,7 @@ def _cache(request: ScoreRequest) -> ScoreCache | None:
         return None
     if request.cache is not None:
         return ScoreCache(request.cache)
-    path = cache_folder() / "scores.sqlite"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return DispensableCache(path, lambda error: request.note(f"Scores are not kept: {printable(str(error))}"))
-    except (OSError, CacheError) as error:
-        request.note(f"Scores are not kept: {printable(str(error))}")
-        return None
+    return default_cache(request.note)
 
 
 def _actions(request: ScoreRequest) -> PhotoActions:

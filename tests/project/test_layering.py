@@ -80,6 +80,16 @@ ALLOWED: dict[str, set[str]] = {
         "nima.xmp",
         "requestor.terminal",
     },
+    "requestor.taste": {
+        "nima.model",
+        "nima.ratings",
+        "nima.safe_io",
+        "nima.scoring",
+        "nima.weights",
+        "nima.xmp",
+        "requestor.scoring",
+        "requestor.terminal",
+    },
     "requestor.training.providers": {"nima.safe_io", "requestor.backends", "requestor.records"},
     "requestor.training.report": {
         "nima.ava",

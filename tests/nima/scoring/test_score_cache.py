@@ -19,7 +19,7 @@ from spread_model import save_spread_model
 from nima.photos.appearance import Appearance
 from nima.scoring.cache import CacheError, KnownScore, ScoreCache
 from nima.scoring.score import Score
-from nima.scoring.scorer import Scorer
+from nima.scoring.scorer import FeatureScorer, Scorer
 
 KNOWN = KnownScore((0.1,) * 10, 30, 20)
 
@@ -46,9 +46,7 @@ def score(model: Path, cache: Path, photos: list[Path]) -> list[Score]:
 def test_features_are_kept_beside_scores(model: Path, photos: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     without = score(model, cache, photos)
-    first, second = (
-        list(Scorer(model, device="cpu", cache=ScoreCache(cache), features=True).score(photos)) for _ in range(2)
-    )
+    first, second = (list(FeatureScorer(model, device="cpu", cache=ScoreCache(cache)).score(photos)) for _ in range(2))
     assert without == first == second
     for one, other in zip(first, second, strict=True):
         assert one.features is not None

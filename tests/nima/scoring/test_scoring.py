@@ -32,7 +32,7 @@ from nima.scoring.runtimes import (
     is_converted,
 )
 from nima.scoring.score import Score
-from nima.scoring.scorer import Scorer
+from nima.scoring.scorer import FeatureScorer, Scorer
 from nima.training.loop import predict
 from nima.version import VERSION
 from nima.weights.fetching import WeightsError
@@ -227,7 +227,7 @@ def test_the_head_makes_the_probabilities_of_the_features(
     path = tmp_path / "model.safetensors"
     network = initial_model(backbone, None, seed=1, multi_level=multi_level)
     checkpoint.save(path, network, {})
-    score = next(Scorer(path, runtime=runtime, device="cpu", features=True).score(picture(2)))
+    score = next(FeatureScorer(path, runtime=runtime, device="cpu").score(picture(2)))
     assert score.features is not None
     assert score.features.shape == (network.head.in_features,)
     logits = network.eval().rate(torch.from_numpy(score.features).float())

@@ -32,8 +32,8 @@ from nima.weights.fetching import (
     find_model,
     import_weights,
 )
-from nima.weights.own_models import own_model_path, own_models
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
+from nima.weights.users_models import own_model_path, own_models
 
 BACKBONE = "squeezenet1_1"
 
