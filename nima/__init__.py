@@ -6,7 +6,7 @@
 ...     if score.error is not None:
 ...         print(score.error)
 ...     else:
-...         print(f"{score.path}: {score.aesthetic_score:.2f}, above {score.percentile:.0f}% of AVA")
+...         print(f"{score.path}: {score.aesthetic_score:.2f}, above {score.percentile:.0f}% of {score.population}")
 photo.jpg: 5.72, above 68% of AVA
 missing.jpg: the file cannot be opened (No such file or directory).
 

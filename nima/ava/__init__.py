@@ -1,4 +1,4 @@
-"""Reads the AVA data set (its ratings, photos and splits) and tables of predictions on it.
+"""Reads the AVA data set and others in its layout (ratings, photos, splits, description), and tables of predictions.
 
 Example:
     >>> import tempfile
@@ -23,6 +23,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from nima.ava.check import check_photos
+    from nima.ava.dataset import AVA, UNKNOWN_RATERS, Dataset, DatasetError
     from nima.ava.prediction_table import PREDICTION_COLUMNS, PredictionTable, read_prediction_table
     from nima.ava.ratings_list import Ratings, data_folder_of, image_path, read_ratings
     from nima.ava.splits import (
@@ -39,6 +40,7 @@ else:
         __name__,
         {
             "check": ["check_photos"],
+            "dataset": ["AVA", "UNKNOWN_RATERS", "Dataset", "DatasetError"],
             "prediction_table": ["PREDICTION_COLUMNS", "PredictionTable", "read_prediction_table"],
             "ratings_list": ["Ratings", "data_folder_of", "image_path", "read_ratings"],
             "splits": [
@@ -54,8 +56,12 @@ else:
     )
 
 __all__ = [
+    "AVA",
     "KNOWN_SPLIT_HASHES",
     "PREDICTION_COLUMNS",
+    "UNKNOWN_RATERS",
+    "Dataset",
+    "DatasetError",
     "PredictionTable",
     "Ratings",
     "Split",

@@ -15,6 +15,7 @@ _EDGE = 32
 _BACKGROUND, _TEXT, _FAINT = (22, 24, 29), (235, 236, 240), (140, 145, 155)
 _HOLDS_UP, _PULLS_DOWN = (255, 138, 30), (60, 140, 255)  # orange and blue, which nearly everyone can tell apart
 _MARGIN = (220, 70, 70)
+_LONGEST_NAME = 16  # characters of a data set's name, for which there is room
 _STRONGEST = 0.72  # opacity of the strongest place
 
 
@@ -55,7 +56,8 @@ def _panel(explanation: Explanation, drawing: ImageDraw.ImageDraw, top: int) -> 
     large, medium, small = (ImageFont.load_default(size) for size in (56, 22, 18))
     left, line = _EDGE, top + 24
     drawing.text((left, line), f"{score.aesthetic_score:.2f}", _TEXT, large)
-    drawing.text((left, line + 70), f"above {score.percentile:.0f}% of AVA's photos", _TEXT, medium)
+    rank = f"above {score.percentile:.0f}% of {score.population[:_LONGEST_NAME]}"
+    drawing.text((left, line + 70), rank, _TEXT, medium)
     lowest, highest = min(explanation.copies), max(explanation.copies)
     for index, text in enumerate(("the model's opinion; copies that", f"look the same: {lowest:.2f} to {highest:.2f}")):
         drawing.text((left, line + 104 + 24 * index), text, _FAINT, small)

@@ -8,18 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nima.ava import Dataset
 from nima.ratings import metric_rows
 from nima.safe_io import one_line
 
-MODEL_LIMITS = (
-    "It predicts how the members of one photo contest community (DPChallenge, whose votes AVA holds) would rate a "
-    "photo. That is taste, not quality: other people, other times and other purposes rate otherwise.",
+_TASTE = (
+    "It predicts how {raters} would rate a photo. That is taste, not quality: other people, other times and other "
+    "purposes rate otherwise."
+)
+_DRAWN = (
+    "A program drew and rated the photos that it learnt from. It has learnt nothing about people's taste: it shows how "
+    "training works, and its scores of photos mean nothing."
+)
+_LIMITS = (
     "Scores gather around the middle. Read the percentile, and compare photos with each other, not with an absolute "
     "mark.",
     "The whole frame is squeezed to a small square: it cannot see whether a large print would be sharp, and it does "
     "not know what a photo is about.",
-    "Differences in score below the spread between two groups of raters (SRCC 0.96 on AVA) mean nothing.",
+    "Small differences in score mean nothing: two groups of raters do not agree about them either (the means of two "
+    "groups of AVA's raters have an SRCC of 0.96).",
 )
+
 
 # Each fact's key in the metadata, and its name on the card.
 _FACTS = (
@@ -40,23 +49,34 @@ _FACTS = (
 )
 
 
+def model_limits(metadata: Mapping[str, Any]) -> list[str]:
+    """Returns sentences about what a model cannot do; `metadata` are those of its checkpoint, as for `model_card`."""
+    dataset = Dataset.of_model(metadata)
+    return [_DRAWN if dataset.drawn else _TASTE.format(raters=dataset.raters), *_LIMITS]
+
+
 def card_facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the facts of a model's training that the card lists, as (name, value).
 
     Args:
         metadata: metadata of a checkpoint, as for `model_card`; facts that are missing are left out.
     """
-    return [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
+    facts = [(name, str(metadata[key])) for key, name in _FACTS if key in metadata]
+    if "dataset" in metadata:
+        dataset = Dataset.of_model(metadata)
+        facts.append(("Rated by", dataset.raters))
+        facts.append(("Licence of the photos", dataset.licence + (", not to be published" if dataset.private else "")))
+    return facts
 
 
 def model_card(metadata: Mapping[str, Any]) -> str:
     """Returns the card of a model as Markdown.
 
     Args:
-        metadata: metadata of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `split` (`name`,
-            `hash`); `providers` (a list with `name`, `tasks`, `paid_glm`); `metrics` and `intervals`, which
-            `nima.ratings.Metrics.as_dict` and `nima.ratings.RatingPairs.intervals` return. If the split or the metrics
-            are missing, the card tells that.
+        metadata: metadata of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `dataset`, which
+            `nima.ava.Dataset.as_json` returns; `split` (`name`, `hash`); `providers` (a list with `name`, `tasks`,
+            `paid_glm`); `metrics` and `intervals`, which `nima.ratings.Metrics.as_dict` and
+            `nima.ratings.RatingPairs.intervals` return. If the split or the metrics are missing, the card tells that.
 
     Example:
         >>> print(model_card({"name": "trees", "seed": 7})[:47])
@@ -70,8 +90,9 @@ def model_card(metadata: Mapping[str, Any]) -> str:
 def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {_inline(metadata.get('name', 'NIMA model'))}"
     yield ""
-    yield "Predicts how people would rate a photo: the probability of each rating from 1 to 10 (NIMA, Neural Image"
-    yield "Assessment, Talebi and Milanfar, 2017)."
+    raters = "the program that drew its training photos" if Dataset.of_model(metadata).drawn else "people"
+    yield f"Predicts how {raters} would rate a photo: the probability of each rating from 1 to 10"
+    yield "(NIMA, Neural Image Assessment, Talebi and Milanfar, 2017)."
     yield ""
     yield "## Training"
     yield ""
@@ -88,7 +109,7 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {}, metadata.get("audited"))
     yield "## Limits"
     yield ""
-    for limit in MODEL_LIMITS:
+    for limit in model_limits(metadata):
         yield f"- {limit}"
 
 

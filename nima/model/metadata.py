@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from nima.safe_io import FormatError, one_line, require
+from nima.ava import Dataset
+from nima.safe_io import FormatError, build_dataclass, one_line, require
 
 _DEEPEST = 8  # number of lists and objects inside each other
 _LONGEST_KEY = 100  # characters
+_QUANTILES = 101  # scores below which 0, 1, …, 100 percent lie
 
 
 def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +68,17 @@ def _split(value: Any) -> bool:
     return isinstance(value, dict) and _text(value.get("name")) and _text(value.get("hash"))
 
 
+def _dataset(value: Any) -> bool:
+    try:
+        return isinstance(value, dict) and build_dataclass(Dataset, value) is not None
+    except FormatError:
+        return False
+
+
+def _quantiles(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == _QUANTILES and all(map(_number, value)) and sorted(value) == value
+
+
 def _providers(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(one, dict) and all(not isinstance(fact, (list, dict)) for fact in one.values()) for one in value
@@ -77,6 +90,8 @@ _SCHEMA: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("starting_weights_sha256", "licence", "strategy", "backend", "spent_glm", "source"), _text),
     **dict.fromkeys(("train_images", "rounds", "best_round", "seed"), _count),
     "audited": lambda value: value is None or _count(value),
+    "dataset": _dataset,
+    "score_quantiles": _quantiles,
     "split": _split,
     "providers": _providers,
     "metrics": _figures,

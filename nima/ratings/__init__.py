@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from nima.ratings.distribution import BUCKETS, mean_rating, normalise_votes, standard_deviation
     from nima.ratings.loss import emd
     from nima.ratings.metrics import CORRELATION_METRICS, Metrics, RatingPairs, compute_metrics, metric_rows
-    from nima.ratings.percentiles import ava_percentile, mean_of_stars, stars_of_percentile
+    from nima.ratings.percentiles import (
+        ava_percentile,
+        mean_of_stars,
+        percentile_among,
+        score_quantiles,
+        stars_of_percentile,
+    )
 else:
     __getattr__, __dir__ = attach(
         __name__,
@@ -31,7 +37,13 @@ else:
             "distribution": ["BUCKETS", "mean_rating", "normalise_votes", "standard_deviation"],
             "loss": ["emd"],
             "metrics": ["CORRELATION_METRICS", "Metrics", "RatingPairs", "compute_metrics", "metric_rows"],
-            "percentiles": ["ava_percentile", "mean_of_stars", "stars_of_percentile"],
+            "percentiles": [
+                "ava_percentile",
+                "mean_of_stars",
+                "percentile_among",
+                "score_quantiles",
+                "stars_of_percentile",
+            ],
         },
     )
 
@@ -48,6 +60,8 @@ __all__ = [
     "mean_rating",
     "metric_rows",
     "normalise_votes",
+    "percentile_among",
+    "score_quantiles",
     "standard_deviation",
     "stars_of_percentile",
 ]

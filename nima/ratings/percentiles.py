@@ -1,4 +1,4 @@
-"""Ranks a score among the mean ratings of AVA's photos.
+"""Ranks a score among the mean ratings of AVA's photos, or among the scores that a model gives to its own test photos.
 
 Most means of AVA lie between 4 and 7, and predictions lie even closer together. So a score of 5.4 alone says little; it
 says more that half of AVA's photos lie below it.
@@ -6,7 +6,10 @@ says more that half of AVA's photos lie below it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Percentile → the mean rating below which that percentage of AVA's photos lies. Computed from the votes on 249,828 of
 # AVA's 255,530 photos (Murray et al., 2012); between the points, linear interpolation is within 0.2 percent.
@@ -37,8 +40,29 @@ def ava_percentile(score: float) -> float:
     return float(np.interp(score, means, percents))
 
 
+def score_quantiles(scores: ArrayLike) -> list[float]:
+    """Returns the 101 scores below which 0, 1, …, 100 percent of `scores` (`[n]`, n ≥ 1, 1 to 10) lie, ascending."""
+    found: list[float] = np.round(np.percentile(np.asarray(scores, dtype=np.float64), range(101)), 4).tolist()
+    return found
+
+
+def percentile_among(score: float, quantiles: Sequence[float]) -> float:
+    """Returns the percentage, 0 to 100, of scores below `score`, from their `score_quantiles`.
+
+    Between two quantiles, the scores are taken to be spread evenly. If several are equal, the highest percentage
+    counts.
+
+    Example:
+        >>> percentile_among(5.5, score_quantiles([4, 5, 6, 7]))
+        50.0
+        >>> percentile_among(9, score_quantiles([4, 5, 6, 7]))
+        100.0
+    """
+    return float(np.interp(score, quantiles, np.linspace(0, 100, len(quantiles))))
+
+
 def stars_of_percentile(percentile: float) -> int:
-    """Returns 1 to 5 stars for a percentile (0 to 100) among AVA's photos; two stars begin at 15, then 40, 70 and 90.
+    """Returns 1 to 5 stars for a percentile (0 to 100); two stars begin at 15, then 40, 70 and 90.
 
     Of AVA's own photos one in ten gets five stars. Of the default model's predictions for them, which lie closer
     together, it is one in 22.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nima.scoring.cache import CacheError, DispensableCache, ScoreCache
     from nima.scoring.grouping import with_groups
     from nima.scoring.runtimes import Runtime, RuntimeMissing, convert_model, is_converted, uses_onnx_runtime
-    from nima.scoring.score import Score
+    from nima.scoring.score import AVA_POPULATION, Population, Score
     from nima.scoring.scorer import DEFAULT_MODEL, FeatureScorer, Scorer
 else:
     __getattr__, __dir__ = attach(
@@ -31,16 +31,18 @@ else:
             "cache": ["CacheError", "DispensableCache", "ScoreCache"],
             "grouping": ["with_groups"],
             "runtimes": ["Runtime", "RuntimeMissing", "convert_model", "is_converted", "uses_onnx_runtime"],
-            "score": ["Score"],
+            "score": ["AVA_POPULATION", "Population", "Score"],
             "scorer": ["DEFAULT_MODEL", "FeatureScorer", "Scorer"],
         },
     )
 
 __all__ = [
+    "AVA_POPULATION",
     "DEFAULT_MODEL",
     "CacheError",
     "DispensableCache",
     "FeatureScorer",
+    "Population",
     "Runtime",
     "RuntimeMissing",
     "Score",

@@ -19,7 +19,7 @@ from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, is_p
 from nima.safe_io import one_line
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
 from nima.scoring.runtimes import Runtime, open_network, sha256_of_model
-from nima.scoring.score import Score
+from nima.scoring.score import Population, Score
 from nima.weights import find_model
 
 DEFAULT_MODEL = "mobilenet_v1-ava"
@@ -67,6 +67,7 @@ class Scorer:
         header = read_header(path)
         sha256 = sha256_of_model(path)
         self.model = f"{header.metadata.get('name', one_line(path.stem))}@{sha256[:8]}"
+        self.population = Population.of_model(header.metadata)
         self.preparation = header.preparation
         self._network, self.device = open_network(path, runtime, device, self._features)
         self._batch_size = batch_size
@@ -109,7 +110,7 @@ class Scorer:
                 if not ahead:
                     return
                 batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
-                yield from self._score(batch)
+                yield from (score.ranked_in(self.population) for score in self._score(batch))
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for photos that are read ahead
 

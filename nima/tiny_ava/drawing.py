@@ -7,7 +7,8 @@ technical faults. They disagree the more, the further an image departs from conv
 horizon, as those of AVA do (Murray et al., "AVA: A Large-Scale Database for Aesthetic Visual Analysis", 2012).
 
 The folder gets AVA's own layout: `AVA.txt` and `images/<id>.jpg`, with the id lists `splits/train.txt` and
-`splits/test.txt` (a quarter of the images), and `properties.csv` with the sampled values. Equal seeds give equal bytes.
+`splits/test.txt` (a quarter of the images), `properties.csv` with the sampled values, and `dataset.json`, which says
+that nobody took or rated these photos. Equal seeds give equal bytes.
 No photograph, person or place is in it, so it may be shared freely.
 """
 
@@ -26,9 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from nima.ava import Dataset
 from nima.ratings import BUCKETS, compute_metrics, normalise_votes
 from nima.tiny_ava.scenes import SCENES, Canvas, Framing, Palette, Random
 
+TINY_AVA = Dataset(name="tiny-AVA", raters="a program", licence="MIT", drawn=True)
 TEST_SHARE = 0.25
 FORMATS = ((640, 480), (640, 427), (480, 640), (427, 640), (560, 560), (640, 400))
 # AVA's own tag numbers.
@@ -219,6 +222,7 @@ def draw_tiny_ava(
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    TINY_AVA.write(folder)
     # The list comes last: a folder without it is no data set yet.
     (folder / "AVA.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
     return _describe(votes_of_all, expected, test)

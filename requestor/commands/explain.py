@@ -97,7 +97,8 @@ def _save(picture: Image.Image, output: Path) -> None:
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     score = explanation.score
-    yield f"The opinion of {score.model}: {score.aesthetic_score:.2f}, above {score.percentile:.0f}% of AVA's photos."
+    above = f"above {score.percentile:.0f}% of the photos in {score.population}"
+    yield f"The opinion of {score.model}: {score.aesthetic_score:.2f}, {above}."
     yield f"Copies that look the same get {min(explanation.copies):.2f} to {max(explanation.copies):.2f}."
     rows: list[list[str] | str] = []
     for kind, effects in groupby(explanation.effects, key=lambda effect: effect.kind):

@@ -112,8 +112,8 @@ def score(
     """Score PHOTOS, which are files, folders or patterns; - reads a list of paths from stdin, one on each line.
 
     A score is the mean rating from 1 to 10 that people would give. Each row also shows the spread of the ratings, the
-    share of AVA's photos with a lower score, stars by that share, and the probability of each rating. The first use
-    fetches the model.
+    share of photos with a lower score, stars by that share, and the probability of each rating. The share is among
+    AVA's photos, or among the test photos of a model that was trained here. The first use fetches the model.
 
     If a photo cannot be read, its row says why, and the exit code is 1. With --top or --min-score there is no such row.
 

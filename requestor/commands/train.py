@@ -225,7 +225,7 @@ def _for_people(summary: dict[str, Any]) -> str:
     rows = [[paid["name"], str(paid["tasks"]), f"{paid['paid_glm']:.6f}"] for paid in summary["providers"]]
     if "srcc_std" in metrics:  # runs of older versions do not have it
         lines.insert(
-            3, f"  SRCC of the spread (how much people disagree): {metrics['srcc_std']:.3f} {between('srcc_std')}"
+            3, f"  SRCC of the spread (how much raters disagree): {metrics['srcc_std']:.3f} {between('srcc_std')}"
         )
     lines += [
         *table_lines(columns, rows, terminal_width()),

@@ -2,6 +2,7 @@
 
 run.json         the identity of the run (data, backbone, seed, …); it never changes
 options.json     the options of the last command, for `nima-golem runs resume`
+data.json        what the data set is: its name, its raters, its licence
 dataset.json     shards and split, once sharding is done
 store/           content-addressed files that are sent to providers: shards and models
 holdout/         the shard that never leaves this machine

@@ -125,6 +125,7 @@ class RunRecord:
         strategy: name of the strategy of the run's last command; empty if it is not in `options.json`.
         wanted: number of rounds of the last command; None if it is not fixed, or not known.
         ended_because: the reason why the training ended, as a phrase; None while it goes on.
+        data: the description of the data set (`data.json`); None if an earlier version of this program made the run.
     """
 
     identity: dict[str, Any]
@@ -141,6 +142,7 @@ class RunRecord:
     strategy: str = ""
     wanted: int | None = None
     ended_because: str | None = None
+    data: dict[str, Any] | None = None
 
     @property
     def rounds_done(self) -> int:
@@ -191,6 +193,7 @@ def read_run_record(folder: Path) -> RunRecord:
         strategy=str(options.get("strategy", "")),
         wanted=state.get("wanted"),
         ended_because=END_REASONS.get(state.get("ended_because", "")),
+        data=files.read("data.json"),
     )
 
 

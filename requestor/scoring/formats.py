@@ -13,7 +13,7 @@ from nima.scoring import Score
 CSV_COLUMNS = (
     *("path", "aesthetic_score", "std"),
     *(f"p{rating}" for rating in range(1, BUCKETS + 1)),
-    *("percentile", "stars", "model", "width", "height", "error"),
+    *("percentile", "stars", "population", "model", "width", "height", "error"),
 )
 """The columns of CSV: those of JSON, with one column for each of the ten probabilities."""
 GROUP_COLUMNS = ("taken", "group", "best", "sequence", "sharpness", "exposure")
@@ -70,5 +70,5 @@ def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
         for rating, probability in enumerate(score.probabilities or (None,) * BUCKETS, start=1):
             values[f"p{rating}"] = probability
         values["path"] = as_cell(values["path"], "./")
-        values |= {column: as_cell(values[column]) for column in ("model", "error")}
+        values |= {column: as_cell(values[column]) for column in ("population", "model", "error")}
         yield written(values[column] for column in columns)

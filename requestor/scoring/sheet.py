@@ -79,6 +79,7 @@ class ContactSheet:
             "score": f"{score.aesthetic_score:.4f}",
             "spread": f"{score.std:.4f}",
             "above": f"{score.percentile:.1f}",
+            "population": score.population,
         }
         if score.appearance is not None and score.appearance.taken is not None:
             data["taken"] = score.appearance.taken.isoformat()

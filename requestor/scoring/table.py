@@ -4,33 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from nima.scoring import Score
+from nima.scoring import AVA_POPULATION, Score
 from requestor.terminal import Column, table_lines
 
-_FIGURES = (Column("score", "right"), Column("spread", "right"), Column("stars"), Column("in AVA"), Column("1 … 10"))
+_LONGEST_POPULATION = 12  # characters of a data set's name in the heading
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = False) -> Iterator[str]:
     """Yields the lines of a table with a row for each photo.
 
-    A row has mean, standard deviation, stars, percentile among AVA's photos, probabilities of 1 to 10, and path. A
-    photo that could not be read has the reason instead.
+    A row has mean, standard deviation, stars, percentile among the photos of the model's population, probabilities of
+    1 to 10, and path. A photo that could not be read has the reason instead.
 
     Args:
         scores: the scores, in the order of the rows.
         width: number of columns of the terminal, into which paths are cut; None if the output is no terminal.
         grouped: True adds a column with the group of each photo that has near-duplicates.
     """
-    columns = [*_FIGURES, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
     rows: list[list[str] | str] = []
+    population = AVA_POPULATION.name
     for score in scores:
+        population = score.population
         if score.error is not None:
             rows.append(f"– {score.error}")
         else:
             rows.append([*_figures(score), *([_group(score)] if grouped else []), score.path])
-    for line in table_lines(columns, rows, width):
+    for line in table_lines(_columns(population, grouped), rows, width):
         yield f"{line}\n"
+
+
+def _columns(population: str, grouped: bool) -> list[Column]:
+    rank = f"in {population[:_LONGEST_POPULATION]}"
+    figures = (Column("score", "right"), Column("spread", "right"), Column("stars"), Column(rank), Column("1 … 10"))
+    return [*figures, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
 
 
 def _figures(score: Score) -> list[str]:

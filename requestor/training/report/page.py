@@ -9,8 +9,9 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup
 
+from nima.ava import Dataset
 from nima.errors import NimaError
-from nima.model import MODEL_LIMITS, card_facts
+from nima.model import card_facts, model_limits
 from nima.ratings import confusion_counts, metric_rows
 from nima.safe_io import one_line, write_atomically
 from requestor.html_templates import inline_sources, templates_of
@@ -75,6 +76,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         tested: the test photos with their distributions; None before the evaluation, or if they cannot be read.
         missing: the reason why they cannot be read; empty otherwise.
     """
+    dataset = Dataset(**record.data) if record.data else Dataset(Path(record.identity["ava"]).name)
     providers, refused = provider_rows(record), refusals(record)
     counts = None if tested is None else confusion_counts(tested.predicted, tested.rated)
     rows = metric_rows(record.evaluation["metrics"], record.evaluation["intervals"]) if record.evaluation else []
@@ -84,7 +86,8 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         style=style,
         style_sources=Markup(inline_sources(style, "style")),
         record=record,
-        title=one_line(f"NIMA, {record.identity['backbone']}, trained on {Path(record.identity['ava']).name}"),
+        title=one_line(f"NIMA, {record.identity['backbone']}, trained on {dataset.name}"),
+        dataset=dataset,
         tiles=_tiles(record),
         budget=record.budget,
         paid=record.backend != "local",
@@ -105,7 +108,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         gallery=None if tested is None else gallery(tested),
         missing=missing,
         facts=card_facts(record.model or {}),
-        limits=MODEL_LIMITS,
+        limits=model_limits(record.model or {}),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nima.ava import Ratings
 from nima.model import checkpoint
-from nima.ratings import RatingPairs
+from nima.ratings import RatingPairs, mean_rating, score_quantiles
 from requestor.backends import Backend
 from requestor.errors import TrainingFailed
 from requestor.evaluation import collect_predictions, evaluation_task
@@ -32,8 +32,8 @@ async def evaluate(
 
     If the best model was evaluated before, nobody is asked again.
 
-    Returns the content of `evaluation.json`: round, split, metrics and intervals. Raises TrainingFailed if predictions
-    are missing.
+    Returns the content of `evaluation.json`: round, split, metrics, intervals, and quantiles of the scores. Raises
+    TrainingFailed if predictions are missing.
     """
     folder = context.folder
     if (known := read_evaluation(folder, state)) is not None:
@@ -69,6 +69,7 @@ async def evaluate(
         "split": context.split.as_json(),
         "metrics": pairs.metrics().as_dict(),
         "intervals": pairs.intervals(),
+        "score_quantiles": score_quantiles(mean_rating(predicted)),
         "audited": collected.audited,
     }
     folder.write("evaluation.json", evaluation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nima.ava import read_ratings
+from nima.ava import Dataset, read_ratings
 from nima.model import find_backbone
 from requestor.backends import image_for, open_backend
 from requestor.evaluation import chosen_test_split
@@ -28,12 +28,16 @@ def open_run(options: TrainOptions) -> tuple[TrainingRun, RunProgress]:
         require_daemon(environment, options.network)
     split = chosen_test_split(config.ava, options.test_ids, config.seed)
     image = image_for(config.backend, environment)
+    description = Dataset.read(config.ava)
     require_room(config.run_dir, bytes_of_run(config, len(read_ratings(config.ava))))
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
     again = folder.options() == options.to_json()
     folder.write("options.json", options.to_json())
+    folder.write("data.json", description.as_json())
     log_to(folder.path / "log.txt")
 
     progress = RunProgress()
+    if description.private and options.backend == "golem":
+        progress.note(f"{description.name} is private by its dataset.json, and providers will see its photos.")
     backend = open_backend(config, folder.path, folder.ledger, environment, image)
     return TrainingRun(config, folder, backend, split, progress, again), progress

@@ -33,11 +33,12 @@ def write_results(
     spent = sum((receipt.paid_glm for receipt in receipts), Decimal(0))
     metrics = evaluation["metrics"]
     providers = [receipt.to_json() for receipt in receipts]
-    start = folder.read("base.json")["weights"]
+    start, data = folder.read("base.json")["weights"], folder.read("data.json")
     metadata = {
-        "name": f"NIMA, {config.backbone}, trained on {config.ava.resolve().name}",
+        "name": f"NIMA, {config.backbone}, trained on {data['name']}",
         "backbone": config.backbone,
-        "data": config.ava.resolve().name,
+        "data": data["name"],
+        "dataset": data,
         "split": split.as_json(),
         "train_images": dataset.train_images,
         "starting_weights": start["name"],
@@ -57,6 +58,8 @@ def write_results(
         "audited": evaluation.get("audited"),
         "history": [dict(entry.holdout) for entry in folder.metrics() if entry.holdout is not None],
     }
+    if "score_quantiles" in evaluation:  # earlier versions did not record them
+        metadata["score_quantiles"] = evaluation["score_quantiles"]
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     model_file = folder.path / "model.safetensors"
     checkpoint.save(model_file, model, metadata)

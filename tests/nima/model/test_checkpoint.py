@@ -154,6 +154,20 @@ def test_metadata_that_are_read_can_be_shown(metadata: dict[str, object]) -> Non
     assert all(character.isprintable() or character == "\n" for character in card)
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("dataset", {"name": "trees", "size": 3}),
+        ("dataset", {"raters": "foresters"}),
+        ("score_quantiles", list(range(100))),
+        ("score_quantiles", list(range(101, 0, -1))),
+    ],
+)
+def test_a_model_with_wrong_data_is_refused(key: str, wrong: object) -> None:
+    with pytest.raises(FormatError, match=key):
+        checked_metadata({key: wrong})
+
+
 def test_texts_of_strangers_are_printable_from_the_start(model: Nima, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     hostile = "\x1b]0;owned\x07 \u202egnp.\x00\nnext"

@@ -65,3 +65,19 @@ def test_a_providers_name_cannot_write_markdown() -> None:
     assert "\n# **x**" not in card
     assert r"\[pay\](http://me) \|" in card
     assert r"\<img" in card
+
+
+def test_the_card_says_who_rated_the_photos() -> None:
+    foresters = {"name": "trees", "raters": "foresters", "licence": "CC0-1.0", "drawn": False, "private": True}
+    card = model_card({"dataset": foresters})
+    assert "- Rated by: foresters" in card
+    assert "- Licence of the photos: CC0-1.0, not to be published" in card
+    assert "how foresters would rate a photo" in card
+
+
+def test_drawn_photos_promise_no_taste() -> None:
+    drawn = model_card({"dataset": {"name": "tiny", "raters": "a program", "drawn": True}})
+    assert "It has learnt nothing about people's taste" in drawn
+    assert "how people would rate" not in drawn
+    assert "DPChallenge" not in drawn
+    assert "DPChallenge" in model_card({"data": "AVA"})

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nima.ratings.distribution import DistributionError, mean_rating, normalise_votes, percentile, standard_deviation
+from nima.ratings.percentiles import percentile_among, score_quantiles
 
 votes_of_one = st.lists(st.integers(0, 10_000), min_size=10, max_size=10).filter(any)
 
@@ -54,3 +55,10 @@ def test_percentile_by_hand() -> None:
 def test_a_percentile_needs_a_population() -> None:
     with pytest.raises(DistributionError):
         percentile(1, [])
+
+
+@given(st.lists(st.floats(1, 10), min_size=1), st.floats(1, 10), st.floats(1, 10))
+def test_a_rank_among_quantiles_never_falls_as_the_score_rises(scores: list[float], one: float, other: float) -> None:
+    quantiles = score_quantiles(scores)
+    low, high = sorted((one, other))
+    assert 0 <= percentile_among(low, quantiles) <= percentile_among(high, quantiles) <= 100

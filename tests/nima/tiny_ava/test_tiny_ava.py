@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from nima.ava import Dataset
 from nima.ratings import mean_rating, standard_deviation
 from nima.tiny_ava.drawing import expected_ratings, sample_votes
 
@@ -52,6 +53,7 @@ def test_it_has_avas_layout(made: tuple[Path, str]) -> None:
     ids = {name: np.loadtxt(out / "splits" / f"{name}.txt", dtype=int).tolist() for name in ("train", "test")}
     assert sorted(ids["train"] + ids["test"]) == sorted(table[:, 1].tolist())
     assert len(ids["test"]) == IMAGES // 4
+    assert Dataset.read(out) == Dataset("tiny-AVA", raters="a program", licence="MIT", drawn=True)
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_others(made: tuple[Path, str], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from requestor.commands.main import main
 KERAS = Path(__file__).resolve().parents[4] / "shared" / "data" / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
 COLUMNS = [
     *("path", "aesthetic_score", "std", "probabilities", "percentile", "stars"),
-    *("model", "width", "height", "error"),
+    *("population", "model", "width", "height", "error"),
 ]
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nima.ratings.percentiles import ava_percentile, mean_of_stars, stars_of_percentile
-from nima.scoring.score import Score
+from nima.ratings.percentiles import ava_percentile, mean_of_stars, score_quantiles, stars_of_percentile
+from nima.scoring.score import Population, Score
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.selection import Selection
 from requestor.scoring.table import as_table, histogram
@@ -34,6 +34,17 @@ def test_stars_begin_where_they_are_said_to() -> None:
     assert [stars_of_percentile(percentile) for percentile in percentiles] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert stars_of_percentile(ava_percentile(5.4)) == 3
     assert [stars_of_percentile(ava_percentile(mean_of_stars(stars))) for stars in range(1, 6)] == [1, 2, 3, 4, 5]
+
+
+def test_scores_are_ranked_among_the_photos_of_the_models_own_data() -> None:
+    own = Population.of_model({"dataset": {"name": "trees"}, "score_quantiles": score_quantiles(np.linspace(5, 6, 50))})
+    rated_6 = np.eye(10)[5]
+    score = Score.of("a.jpg", rated_6, "model@0", 30, 20).ranked_in(own)
+    assert (score.percentile, score.stars, score.population) == (100, 5, "trees")
+    assert "in trees" in next(as_table([score]))
+    in_ava = Score.of("a.jpg", rated_6, "model@0", 30, 20).ranked_in(Population.of_model({"data": "trees"}))
+    assert (round(in_ava.percentile or 0), in_ava.population) == (80, "AVA")
+    assert "in AVA" in next(as_table([in_ava]))
 
 
 def test_a_histogram_has_its_highest_bar_at_the_most_probable_rating() -> None:

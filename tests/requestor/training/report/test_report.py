@@ -98,11 +98,23 @@ def text(report: Path) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
 
 
+def test_a_report_of_drawn_photos_does_not_speak_of_people(ava: Path, tmp_path: Path) -> None:
+    folder = start_run(tmp_path / "run", ava)
+    folder.write("data.json", {"name": "tiny-AVA", "raters": "a program", "licence": "MIT", "drawn": True})
+    add_round(folder, ava, 1, [update("bold-fox")], "0.004")
+    finish_run(folder, ava)
+    folder.close()
+    said = text(write_report(folder.path))
+    assert "with the ratings of a program" in said
+    assert "the model has learnt nothing about people’s taste" in said
+    assert "trained on tiny-AVA" in said
+
+
 def test_it_holds_results_providers_prices_verdicts_and_cost(finished: Path) -> None:
     said = text(finished)
     metrics = json.loads((finished.parent / "evaluation.json").read_text())["metrics"]
-    assert f"rank correlation of {metrics['srcc_mean']:.3f} with people’s ratings" in said
-    assert f"by how much people disagree with a rank correlation of {metrics['srcc_std']:.3f}" in said
+    assert f"rank correlation of {metrics['srcc_mean']:.3f} with the ratings of unknown people" in said
+    assert f"by how much raters disagree with a rank correlation of {metrics['srcc_std']:.3f}" in said
     assert f"SRCC of the spread {metrics['srcc_std']:.3f} 95%: " in said
     assert f"a constant: {metrics['constant_emd_r1']:.4f}" in said
     assert "0.0125 GLM of a budget of 0.5 GLM (2.5%)" in said

@@ -72,7 +72,7 @@ def test_people_are_told_intervals_and_the_constant(
     assert f"SRCC {summary['metrics']['srcc']:.3f} ({low:.3f} … {high:.3f})" in told
     assert f"EMD of a constant: {summary['metrics']['constant_emd_r1']:.3f} (" in told
     low, high = summary["intervals"]["srcc_std"]
-    assert f"people disagree): {summary['metrics']['srcc_std']:.3f} ({low:.3f} … {high:.3f})" in told
+    assert f"raters disagree): {summary['metrics']['srcc_std']:.3f} ({low:.3f} … {high:.3f})" in told
 
 
 def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProcess[str], Path]) -> None:
@@ -83,6 +83,8 @@ def test_the_model_says_how_it_was_made(finished: tuple[subprocess.CompletedProc
     assert metadata["rounds"] == 2
     assert metadata["metrics"]["srcc_mean"] == summary["metrics"]["srcc"]
     assert len(metadata["history"]) == 2
+    assert len(metadata["score_quantiles"]) == 101
+    assert metadata["dataset"] == json.loads((run_dir / "data.json").read_text())
     assert (metadata["starting_weights"], len(metadata["starting_weights_sha256"])) == ("mobilenet_v2-imagenet", 64)
     assert metadata["licence"] in ("BSD-3-Clause", "MIT")  # depends on which weights could be fetched
 
