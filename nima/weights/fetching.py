@@ -59,13 +59,18 @@ def fetch_weights(name: str, progress: FetchProgress | None = None) -> Path:
 
 def find_model(name: str, progress: FetchProgress | None = None) -> Path:
     """Finds the file of a model: by its name in the table of weights, by the name of a model of the user's own
-    (`taste`), or by its path. Published weights are fetched if they are not cached.
+    (`taste`), or by its path, which may be that of a run's folder. Published weights are fetched if they are not
+    cached.
 
     Raises `WeightsError` if there is no such name and no such file, or if it could not be fetched.
     """
     if name in PUBLISHED_WEIGHTS:
         return fetch_weights(name, progress)
     path = own_models().get(name, Path(name))
+    if path.is_dir():  # the folder of a run
+        path = path / "model.safetensors"
+        if not path.is_file():
+            raise WeightsError(f"{path.parent} holds no model.safetensors. If it is a run, let the run finish.")
     if name == TASTE and not path.is_file():
         raise WeightsError(
             f"There is no model of your taste yet ({own_model_path(name)}): `nima-golem taste FOLDER` makes it from "

@@ -52,5 +52,7 @@ def doctor(network: str | None, download_image: bool, as_json: bool) -> None:
         click.echo(json.dumps({"ok": not blocked, "findings": [finding.to_json() for finding in findings]}))
     elif blocked:
         click.echo(f"A run is not possible. Repair: {', '.join(blocked)}.", err=True)
+        if "daemon" in blocked:
+            click.echo("The nearest way is a Golem on this machine: nima-golem devnet up --detach", err=True)
     if blocked:
         raise SystemExit(1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,18 @@ KEPT = {
 }
 
 
+EXIT_CODES = {
+    0: "The command did what it was asked for.",
+    1: "Something failed: the message says what, and what to do. Of many photos, one could not be read.",
+    2: "An option, an argument, a settings file or a variable of the environment is wrong. Nothing was done.",
+    3: "The training ended well, but its model is worse than always predicting the average.",
+    130: "Ctrl-C stopped the command. The message says what is kept, and whether the same command goes on.",
+}
+"""Each exit code of a command, and its meaning."""
+
+_UNIT = re.compile(r"unexpected extra arguments? \((t?GLM)\)", re.IGNORECASE)
+
+
 class Reported(click.ClickException):
     """An expected error: it prints one message on stderr and sets the exit code of its class."""
 
@@ -78,6 +92,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"requestor.commands.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]  # click's own suggestions know no command that is not imported yet
+        if name not in COMMANDS and not ctx.resilient_parsing and (near := get_close_matches(name, COMMANDS, n=1)):
+            ctx.fail(f"No such command {one_line(name, 50)!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         longest = max(map(len, COMMANDS))
@@ -108,6 +130,12 @@ class LazyGroup(click.Group):
                 sys.stdout.flush()  # the last output may find the disk full, too
         except (NimaError, RequestorError) as error:
             raise Reported(error) from error
+        except click.UsageError as error:
+            unit = _UNIT.search(error.message)
+            if unit is None:
+                raise
+            hint = f"{error.message}. Write an amount without a blank, like 2{unit[1]}."
+            raise click.UsageError(hint, error.ctx) from error
         except KeyboardInterrupt:
             kept = KEPT.get(ctx.invoked_subcommand or "", "Files that were finished are kept.")
             raise Reported(RunStopped(f"Stopped. {kept}")) from None

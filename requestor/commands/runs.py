@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from requestor.errors import RequestorError, RunFolderError
+from requestor.money import show_glm
 from requestor.records import (
     Ledger,
     RunFiles,
@@ -53,6 +54,7 @@ def runs() -> None:
 
 
 @runs.command("list", short_help="List the runs below a folder.")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -61,15 +63,16 @@ def runs() -> None:
     help="Folder with the runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
-def list_(root: Path, as_json: bool) -> None:
-    """List the runs below a folder.
+def list_(folder: Path | None, root: Path, as_json: bool) -> None:
+    """List the runs below FOLDER, or below --root. If FOLDER is a run itself, the list has only this run.
 
     \b
     Examples:
         nima-golem runs list
-        nima-golem runs list --root ~/runs --json
+        nima-golem runs list ~/runs --json
     """
-    folders = [path.parent for path in sorted(root.glob("*/run.json"))]
+    root = folder or root
+    folders = [path.parent for path in sorted([*root.glob("run.json"), *root.glob("*/run.json")])]
     found = [folder for folder in folders if is_training_run(folder)]
     rows = []
     for run in map(read_run_state, found):
@@ -178,8 +181,9 @@ def resume(run: Path, as_json: bool, yes: bool, own_devnet: bool, providers: int
 @runs.command(short_help="Remove a run's folder.")
 @folder_argument
 @click.option("--force", is_flag=True, help="Remove the folder even if the run may still owe money.")
-def rm(run: Path, force: bool) -> None:
-    """Remove the folder of RUN, with its model and its receipts.
+@click.option("--yes", is_flag=True, help="Do not ask before a run is removed that GLM was paid for.")
+def rm(run: Path, force: bool, yes: bool) -> None:
+    """Remove the folder of RUN, with its model and its receipts. The command asks first if GLM was paid for the run.
 
     \b
     Examples:
@@ -192,4 +196,8 @@ def rm(run: Path, force: bool) -> None:
             f"{len(state.open_allocations)} allocations): `nima-golem runs resume` settles them, "
             "--force removes it all the same."
         )
+    spent = Decimal(state.spent_glm)
+    if spent and not yes:
+        question = f"{run} cost {show_glm(spent)}, and its model and receipts are in no other place. Remove it?"
+        click.confirm(question, abort=True, err=True)
     shutil.rmtree(run)

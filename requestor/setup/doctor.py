@@ -7,6 +7,7 @@ check did not find is skipped, and reports that it was skipped.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from nima.safe_io import cache_folder, data_folder
 from nima.version import VERSION
 from nima.wire import PROTOCOL, named_version
 from requestor.devnet import Devnet, running_devnets
@@ -74,6 +76,7 @@ async def check_setup(setup: GolemSetup, download_image: bool = False) -> AsyncI
         setup: the set-up to check.
         download_image: True downloads an image that is not on this machine, to check its hash.
     """
+    yield _folders()
     yield _versions()
     yield await _yagna()
     yield _network(setup)
@@ -87,6 +90,21 @@ async def check_setup(setup: GolemSetup, download_image: bool = False) -> AsyncI
     yield _disk()
     async for finding in _devnet():
         yield finding
+
+
+def _folders() -> SetupFinding:
+    """Checks that the folders for settings, data and cached files can be written, or made."""
+    folders = {"data": data_folder(), "cache": cache_folder()}
+    for what, folder in folders.items():
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            return SetupFinding(
+                "folders",
+                "blocked",
+                f"The folder for {what}, {folder}, cannot be written.",
+                "set HOME to a folder that you may write, or XDG_DATA_HOME and NIMA_GOLEM_CACHE",
+            )
+    return SetupFinding("folders", "ok", ", ".join(f"{what} in {folder}" for what, folder in folders.items()))
 
 
 def _versions() -> SetupFinding:
@@ -149,7 +167,7 @@ async def _daemon(setup: GolemSetup) -> tuple[str | None, list[SetupFinding]]:
     Returns the wallet's address, None if it is not known, and the findings.
     """
     url, app_key = setup.connection.api_url, setup.connection.app_key
-    start = "start one with `yagna service run`, or a local Golem with `nima-golem devnet up --detach`"
+    start = "start a local Golem with `nima-golem devnet up --detach`, or your own daemon with `yagna service run`"
     key = "make one with `yagna app-key create nima-golem` and set YAGNA_APPKEY"
     if setup.network not in TOKEN_OF_NETWORK:
         return None, [SetupFinding("daemon", "skipped", "The network is unknown.")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from requestor.commands.main import SECTIONS, main
+from requestor.commands.main import EXIT_CODES, SECTIONS, main
 from requestor.commands.settings import OF_A_FOLDER
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
@@ -30,6 +30,12 @@ file may set no other options, least of all those about money, networks, hosts, 
 | command | options |
 |---|---|
 {{settings}}
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+{{codes}}
 """
 
 
@@ -38,7 +44,8 @@ def cli_page() -> str:
     top = main.make_context("nima-golem", [], resilient_parsing=True)
     top.terminal_width = top.max_content_width = WIDTH  # the contexts of the commands inherit both
     rows = [f"| `{name}` | {', '.join(f'`{o}`' for o in options)} |" for name, options in OF_A_FOLDER.items()]
-    lines = [_HEAD.format(settings="\n".join(rows)), *_help(top, 2)]
+    codes = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    lines = [_HEAD.format(settings="\n".join(rows), codes="\n".join(codes)), *_help(top, 2)]
     for section, names in SECTIONS.items():
         lines.append(f"## {section}\n")
         for name in names:

@@ -147,6 +147,7 @@ ALLOWED: dict[str, set[str]] = {
         "requestor.vm",
     },
     "requestor.setup": {
+        "nima.safe_io",
         "nima.wire",
         "requestor.devnet",
         "requestor.devnet.services",

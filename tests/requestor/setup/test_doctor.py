@@ -24,7 +24,7 @@ from requestor.setup.doctor import GolemSetup, _funds
 pytestmark = pytest.mark.golem
 
 CHECKS = [
-    *("versions", "yagna", "network", "daemon", "app key", "funds", "gftp", "image", "image host", "disk"),
+    *("folders", "versions", "yagna", "network", "daemon", "app key", "funds", "gftp", "image", "image host", "disk"),
     *("devnet: sandbox", "devnet: chain", "devnet: images"),
 ]
 
@@ -50,7 +50,7 @@ def test_a_running_devnet_is_found_without_any_setting(devnet: Devnet) -> None:
     assert code == 0, found
     assert list(found) == CHECKS
     assert {check: finding["level"] for check, finding in found.items() if "devnet:" not in check} == dict.fromkeys(
-        CHECKS[:10], "ok"
+        CHECKS[:11], "ok"
     )
     assert devnet.requestor.node_id in found["funds"]["found"]
     assert re.search(r"^(1000|9\d\d\.\d+) tGLM on hoodi", found["funds"]["found"])  # other tests may have spent some
@@ -79,7 +79,14 @@ def test_on_a_machine_with_nothing_each_finding_says_what_to_do(tmp_path: Path) 
     assert [check for check, level in levels.items() if level == "skipped"] == ["app key", "funds"]
     assert [levels[f"devnet: {part}"] for part in ("sandbox", "chain", "images")] == ["warning"] * 3
     assert all(finding["advice"] for finding in found.values() if finding["level"] in ("blocked", "warning"))
-    assert "nima-golem devnet up --detach" in found["daemon"]["advice"]
+    assert found["daemon"]["advice"].startswith("start a local Golem with `nima-golem devnet up --detach`")
+
+
+def test_folders_that_cannot_be_written_are_said_first(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, found = doctor({"PATH": "/nowhere", "HOME": str(tmp_path / "file"), "YAGNA_API_URL": "http://127.0.0.1:1"})
+    assert (code, next(iter(found)), found["folders"]["level"]) == (1, "folders", "blocked")
+    assert "HOME" in found["folders"]["advice"]
 
 
 def test_without_user_namespaces_the_devnet_will_not_do(tmp_path: Path) -> None:
