@@ -8,14 +8,16 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from nima.wire import JobKind
 from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from requestor.image import ImageInfo, ImagePart
+    from requestor.vm.machine import MachineOptions
 
 _PART_COLUMNS = (Column("MB before compression", "right"), Column("part", if_narrow="fold"))
 _CHECK_WIDTH = 11  # of the longest name of a check, as they are shown one by one
@@ -103,8 +105,22 @@ def info(file: Path, as_json: bool) -> None:
 
 @image.command(short_help="Run a job of every kind in an image.")
 @click.argument("file", type=_IMAGE)
+@click.option("--vm", is_flag=True, help="Boot it in a virtual machine of QEMU, with a kernel, instead of a sandbox.")
+@click.option(
+    "--kernel",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Kernel of the virtual machine.  [default: that of Debian's package linux-image-amd64]",
+)
+@click.option(
+    "--cpu", metavar="MODEL", help="CPU model, as QEMU names it.  [default: this machine's; Nehalem if it is emulated]"
+)
+@click.option(
+    "--job", "kinds", multiple=True, type=click.Choice(get_args(JobKind)), help="Run only this kind. Can be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on each line.")
-def verify(file: Path, as_json: bool) -> None:
+def verify(
+    file: Path, vm: bool, kernel: Path | None, cpu: str | None, kinds: tuple[JobKind, ...], as_json: bool
+) -> None:
     """Boot FILE as Golem's VM does (no network, no environment, empty volumes), and run a job of every kind in it.
 
     The results must be equal to those that this machine computes.
@@ -112,11 +128,16 @@ def verify(file: Path, as_json: bool) -> None:
     \b
     Examples:
         nima-golem image verify provider.gvmi
+        nima-golem image verify provider.gvmi --vm --cpu Haswell --job embed
     """
-    from requestor.image_build import verify_image
+    from requestor.image_build import KINDS_OF_JOBS, verify_image
+
+    if (kernel or cpu) and not vm:
+        raise click.UsageError("--kernel and --cpu are of a virtual machine. Pass --vm with them.")
 
     async def run() -> None:
-        async for check in verify_image(file):
+        machine = _machine(kernel, cpu) if vm else None
+        async for check in verify_image(file, kinds or KINDS_OF_JOBS, machine):
             if as_json:
                 click.echo(json.dumps(vars(check)))
             else:
@@ -124,6 +145,13 @@ def verify(file: Path, as_json: bool) -> None:
                 click.echo("\n".join(field_lines(fields, terminal_width(), name_width=_CHECK_WIDTH)))
 
     asyncio.run(run())
+
+
+def _machine(kernel: Path | None, cpu: str | None) -> MachineOptions:
+    from requestor.image import TASK_MEMORY_GIB
+    from requestor.vm.machine import MachineOptions, debian_kernel, read_kernel
+
+    return MachineOptions(read_kernel(kernel) if kernel else debian_kernel(), int(TASK_MEMORY_GIB * 2**30), cpu=cpu)
 
 
 @image.command(short_help="Upload an image to Golem's registry.")

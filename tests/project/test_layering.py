@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "requestor.audits": {"nima.model", "nima.safe_io", "nima.training", "nima.wire", "requestor.backends"},
     "requestor.devnet.services": {"nima.safe_io", "requestor.golem", "requestor.golem.bus", "requestor.image"},
     "requestor.terminal": {"nima.safe_io", "nima.scoring", "nima.weights", "requestor.golem", "requestor.money"},
+    "requestor.vm.machine": {"nima.safe_io", "requestor.image"},
     "requestor.vm": {"requestor.golem", "requestor.image"},
     "requestor.devnet.exe_unit": {
         "requestor.devnet.faults",
@@ -71,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "nima.wire",
         "requestor.image",
         "requestor.vm",
+        "requestor.vm.machine",
     },
     "requestor.scoring": {
         "nima.photos",

@@ -6,6 +6,7 @@ on. An image that was built before from the same sources is taken from the cache
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -25,10 +26,14 @@ from nima.model.preparation import Preparation
 from nima.safe_io.cache import cache_folder
 from requestor.devnet.network import NetworkOptions
 from requestor.devnet.supervision import start_devnet, stop_devnet
+from requestor.errors import DevnetError
 from requestor.image.gvmi import ImageInfo, read_image
 from requestor.image.paths import TASK_MEMORY_GIB
 from requestor.image.squashfs import list_files
 from requestor.image_build.self_test import drawn_model, drawn_photos
+from requestor.image_build.verify import Check, verify_image
+from requestor.vm.machine.kernel import debian_kernel
+from requestor.vm.machine.virtual_machine import QEMU, MachineOptions
 
 BASE = os.environ.get("NIMA_GOLEM_IMAGE_BUILD_BASE", "")
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "image.md").read_text("utf-8")
@@ -116,6 +121,26 @@ def test_its_program_does_every_kind_of_job(folder: Path) -> None:
             "environment",
         )
     ]
+
+
+def test_its_program_works_in_a_virtual_machine_without_avx(image: ImageInfo) -> None:
+    """Emulates the machine, as not every machine that runs tests has a KVM that works."""
+    if shutil.which(QEMU) is None:
+        pytest.skip("needs qemu-system-x86")
+    try:
+        kernel = debian_kernel()
+    except DevnetError as error:
+        pytest.skip(str(error))
+    machine = MachineOptions(kernel, int(TASK_MEMORY_GIB * 2**30), cpu="Nehalem", accelerators=("tcg",))
+
+    async def run() -> dict[str, Check]:
+        return {check.name: check async for check in verify_image(image.path, ["embed"], machine)}
+
+    checks = asyncio.run(run())
+    assert list(checks) == ["format", "version", "config", "boot", "embed", "versions"]
+    left = checks["embed"].measured
+    assert 0.5 < left["available"] / left["total"] < 1
+    assert left["written"] < 2**20
 
 
 def test_a_run_in_the_image_gives_what_plain_subprocesses_give_bit_for_bit(folder: Path, devnets_home: Path) -> None:
