@@ -28,7 +28,7 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from nima.model import checkpoint as checkpoint
     from nima.model.backbones import BackboneError, backbone_tensor_names, find_backbone, load_classifier_state
-    from nima.model.card import card_facts, model_card, model_limits
+    from nima.model.card import card_facts, front_matter, model_card, model_limits
     from nima.model.checkpoint_header import CheckpointError, CheckpointHeader, read_header
     from nima.model.exporting import ExportError, export_model
     from nima.model.fusion import fold_batch_norms
@@ -40,7 +40,7 @@ else:
         __name__,
         {
             "backbones": ["BackboneError", "find_backbone", "load_classifier_state", "backbone_tensor_names"],
-            "card": ["card_facts", "model_card", "model_limits"],
+            "card": ["card_facts", "front_matter", "model_card", "model_limits"],
             "checkpoint": [],
             "checkpoint_header": ["CheckpointError", "CheckpointHeader", "read_header"],
             "exporting": ["ExportError", "export_model"],
@@ -69,6 +69,7 @@ __all__ = [
     "export_model",
     "find_backbone",
     "fold_batch_norms",
+    "front_matter",
     "initial_model",
     "load_classifier_state",
     "model_card",

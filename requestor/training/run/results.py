@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nima.ava import PREDICTION_COLUMNS, Split
-from nima.model import checkpoint, model_card
+from nima.model import checkpoint, front_matter, model_card
 from nima.safe_io import write_atomically
 from requestor.records import Receipt, RunFolder, TrainingState, describe_open_bills, describe_payments
 from requestor.training import RunConfig
@@ -63,7 +63,7 @@ def write_results(
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
     model_file = folder.path / "model.safetensors"
     checkpoint.save(model_file, model, metadata)
-    write_atomically(folder.path / "MODEL_CARD.md", model_card(metadata).encode())
+    write_atomically(folder.path / "MODEL_CARD.md", (front_matter(metadata) + model_card(metadata)).encode())
     folder.write("receipt.json", {"spent_glm": str(spent), "providers": providers})
     summary = {
         "model": str(model_file),

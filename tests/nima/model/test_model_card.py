@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+import yaml
 
-from nima.model.card import model_card
+from nima.model.card import front_matter, model_card
 from nima.ratings.metrics import RatingPairs
 
 METADATA: dict[str, Any] = {
@@ -81,3 +83,36 @@ def test_drawn_photos_promise_no_taste() -> None:
     assert "how people would rate" not in drawn
     assert "DPChallenge" not in drawn
     assert "DPChallenge" in model_card({"data": "AVA"})
+
+
+def test_costs_have_four_digits() -> None:
+    card = model_card({"spent_glm": "0.012345678", "providers": [{"name": "a", "tasks": 1, "paid_glm": "1234567.8"}]})
+    assert "- Cost, GLM: 0.01235" in card
+    assert "| a | 1 | 1234568 |" in card
+    assert "- Cost, GLM: 1E+999999" in model_card({"spent_glm": "1E+999999"})
+
+
+def test_the_hub_reads_licence_data_base_and_figures() -> None:
+    metrics = RatingPairs.of(np.eye(10), np.eye(10, dtype=np.int64)).metrics().as_dict()
+    dataset = {"name": "my trees", "raters": "foresters", "licence": "CC0-1.0"}
+    _, block, rest = front_matter({**METADATA, "dataset": dataset, "metrics": metrics}).split("---\n")
+    read = yaml.safe_load(block)
+    assert rest == ""
+    assert (read["license"], read["library_name"]) == ("bsd-3-clause", "nima-golem")
+    assert (read["base_model"], read["datasets"]) == ("mobilenet_v2-imagenet", ["my-trees"])
+    (model,) = read["model-index"]
+    (result,) = model["results"]
+    assert result["dataset"] == {"type": "my-trees", "name": "my trees", "split": "random-0"}
+    assert {"type": "spearmanr", "name": "SRCC of the mean", "value": 1.0} in result["metrics"]
+    assert read["metrics"] == ["accuracy", "emd", "pearsonr", "spearmanr"]
+
+
+@pytest.mark.parametrize("hostile", ['"\n---\nlicense: x', "\U0001f98a: {", "\\", "'", "\u2028---"])
+def test_no_name_breaks_out_of_the_front_matter(hostile: str) -> None:
+    metadata = {"name": hostile, "licence": hostile, "starting_weights": hostile, "data": hostile, "metrics": {"n": 3}}
+    read = yaml.safe_load(front_matter(metadata).removeprefix("---\n").removesuffix("---\n"))
+    assert (read["license"], read["model-index"][0]["name"]) == ("other", hostile)
+
+
+def test_private_photos_are_not_named_as_a_data_set_of_the_hub() -> None:
+    assert "datasets" not in front_matter({"dataset": {"name": "family", "private": True}})
