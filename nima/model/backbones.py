@@ -157,6 +157,10 @@ def _vgg(network: Any) -> Parts:
     return Parts([nn.Sequential(*layers) for layers in blocks if layers], _global_average())
 
 
+def _vgg_maps(network: Any) -> Parts:
+    return Parts(_vgg(network).blocks, nn.Flatten())
+
+
 def _inception(network: Any) -> Parts:
     stem = [
         nn.Sequential(network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3, network.maxpool1),
@@ -251,6 +255,13 @@ BACKBONES: dict[str, Backbone] = {
         construct=lambda: _torchvision().vgg16(init_weights=False),
         take_apart=_vgg,
         features=512,
+        weights="vgg16-imagenet",
+    ),
+    "vgg16_maps": Backbone(
+        # The head sees each of the last 7 × 7 maps, as in NIMA's paper and in models of other programs.
+        construct=lambda: _torchvision().vgg16(init_weights=False),
+        take_apart=_vgg_maps,
+        features=25_088,
         weights="vgg16-imagenet",
     ),
     "inception_v3": Backbone(

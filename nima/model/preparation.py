@@ -186,8 +186,8 @@ class Preparation:
 PREPARATIONS = {
     **dict.fromkeys(
         (
-            "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "vgg16", "resnet18", "resnet50",
-            "convnext_tiny", "vit_b_16", "squeezenet1_1", "shufflenet_v2",
+            "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "vgg16", "vgg16_maps", "resnet18",
+            "resnet50", "convnext_tiny", "vit_b_16", "squeezenet1_1", "shufflenet_v2",
         ),
         Preparation(),
     ),

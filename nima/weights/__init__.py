@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         find_cached_source,
         find_model,
         find_published_weights,
+        import_model,
         import_weights,
     )
     from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights
@@ -37,6 +38,7 @@ else:
                 "fetch_weights",
                 "find_model",
                 "find_published_weights",
+                "import_model",
                 "import_weights",
                 "find_cached_source",
             ],
@@ -54,6 +56,7 @@ __all__ = [
     "find_cached_source",
     "find_model",
     "find_published_weights",
+    "import_model",
     "import_weights",
     "own_model_path",
     "own_models",

@@ -17,7 +17,7 @@ def torchvision_state(path: Path, backbone: str) -> bytes:
 
     Raises `BackboneError` if the file holds anything but tensors by name, or if they do not fit the backbone.
     """
-    return _fitted(backbone, _read(path))
+    return _fitted(backbone, read_tensors(path))
 
 
 def state_in_order(path: Path, backbone: str) -> bytes:
@@ -28,18 +28,24 @@ def state_in_order(path: Path, backbone: str) -> bytes:
     network = find_backbone(backbone).construct()
     used = backbone_tensor_names(network, find_backbone(backbone).take_apart(network))
     own = {name: tensor for name, tensor in network.state_dict().items() if name in used}
-    tensors = list(_read(path).values())
+    tensors = list(read_tensors(path).values())
     if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in own.values()]:
         raise BackboneError(f"{path} does not hold the tensors of {backbone} in their order.")
     return _fitted(backbone, dict(zip(own, tensors, strict=True)))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads a state that PyTorch saved: tensors by name, also if they lie below the key `params` or `state_dict`.
+
+    Raises `BackboneError` if the file cannot be read, or holds anything but tensors by name.
+    """
     try:
         # Only tensors and plain containers are loaded: any other object in the file is an error and is not run.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise BackboneError(f"{path} is not a file of weights alone.") from error
+    if isinstance(state, dict):
+        state = next((state[key] for key in ("params", "state_dict") if isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise BackboneError(f"{path} does not hold a state by names.")
     return state

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nima.errors import NimaError
-from nima.safe_io import FileError, cache_folder, sha256_of, write_atomically
+from nima.safe_io import FileError, cache_folder, one_line, sha256_of, write_atomically
 from nima.weights.table import PUBLISHED_WEIGHTS, PublishedWeights, WeightsSource
-from nima.weights.users_models import TASTE, own_model_path, own_models
+from nima.weights.users_models import TASTE, is_model_name, own_model_path, own_models
 
 FetchProgress = Callable[[str, int, int], None]
 """Is called with the name of the source, and the numbers of bytes that have come and of all bytes."""
@@ -98,6 +98,35 @@ def import_weights(name: str, path: Path) -> Path:
     raise WeightsError(f"{path} is none of the known files of {name}: its sha256 differs from all of theirs.")
 
 
+def import_model(name: str, path: Path, *, overwrite: bool = False) -> Path:
+    """Converts a NIMA model of another program to one of the user's own; returns its file in the data folder.
+
+    Args:
+        name: its name from now on.
+        path: the other program's file; `nima.weights.other_programs` says which can be read.
+        overwrite: replaces a model of this name.
+
+    Raises:
+        WeightsError: the name cannot be taken, there is such a model, or the file cannot be converted or written.
+    """
+    from nima.weights.other_programs import checkpoint_of_other_program
+
+    kept = own_model_path(name)
+    if not is_model_name(name) or name == TASTE:
+        raise WeightsError(
+            f"A model cannot be called {one_line(name, 100)!r}. Take lower-case letters, digits, dots and hyphens; "
+            f"{TASTE} is the name of your taste."
+        )
+    if kept.exists() and not overwrite:
+        raise WeightsError(f"There is a model {name} already. Choose another name, or pass --overwrite.")
+    try:
+        content = checkpoint_of_other_program(path, name)
+    except NimaError as error:
+        raise WeightsError(f"{path.name} could not be imported: {error}") from error
+    _write(kept, content, "XDG_DATA_HOME")
+    return kept
+
+
 def find_published_weights(name: str) -> PublishedWeights:
     """Returns the weights called `name`; raises `WeightsError`, with the names that exist, if there are none."""
     if name not in PUBLISHED_WEIGHTS:
@@ -138,14 +167,18 @@ def _keep(weights: PublishedWeights, source: WeightsSource, path: Path) -> Path:
     except NimaError as error:
         raise WeightsError(f"{path.name} could not be converted: {error}") from error
     kept = _path_for(weights, source)
+    _write(kept, content, "NIMA_GOLEM_CACHE")
+    return kept
+
+
+def _write(path: Path, content: bytes, variable: str) -> None:
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise WeightsError(
-            f"{kept} could not be written ({error.strerror}); set NIMA_GOLEM_CACHE to a folder that can."
+            f"{path} could not be written ({error.strerror}); set {variable} to a folder that can."
         ) from error
-    return kept
 
 
 def _check(source: WeightsSource, path: Path) -> None:

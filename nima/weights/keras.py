@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     import h5py  # imported here, because nothing else needs it
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as whole:
+            # `save_weights` writes the layers at the top, `save` below this group.
+            file = whole["model_weights"] if isinstance(whole.get("model_weights"), h5py.Group) else whole
             network = MobileNetV1()
             state = network.state_dict()
             layers = [
@@ -40,21 +43,30 @@ def read_keras_nima(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
             for layer, name in zip(layers, convolutions, strict=True):
                 _read_convolution(file, layer, name, state)
+            head = _dense_layer(file)
             dense = {
                 "weight": _read(
                     file,
-                    "dense_1",
+                    head,
                     "kernel",
                     torch.empty(10, find_backbone("mobilenet_v1").features),
                     lambda kernel: kernel.T,
                 ),
-                "bias": _read(file, "dense_1", "bias", torch.empty(10)),
+                "bias": _read(file, head, "bias", torch.empty(10)),
             }
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise KerasWeightsError(f"{path} cannot be read as Keras' HDF5 ({error}).") from error
     except KerasWeightsError as error:
         raise KerasWeightsError(f"{path} is not NIMA on Keras' MobileNet v1: {error}") from None
     return state, dense
+
+
+def _dense_layer(file: Any) -> str:
+    """Returns the name of the dense layer: Keras numbers the layers of one program, so it may be any of `dense_7`."""
+    names = [name for name in file if re.fullmatch(r"dense(_\d{1,4})?", name)]
+    if len(names) != 1:
+        raise KerasWeightsError(f"there are {len(names)} layers 'dense' instead of one.")
+    return str(names[0])
 
 
 def _read_convolution(file: Any, layer: str, name: str, state: dict[str, Tensor]) -> None:
@@ -93,7 +105,7 @@ def _read(
     dataset = file.get(f"{layer}/{layer}/{name}:0")
     if not isinstance(dataset, h5py.Dataset):
         raise KerasWeightsError(f"the layer {layer!r} has no {name!r}.")
-    outside = dataset.external or dataset.is_virtual or dataset.file.filename != file.filename
+    outside = dataset.external or dataset.is_virtual or dataset.file.filename != file.file.filename
     if outside or dataset.dtype != np.float32 or dataset.size != like.numel() or dataset.ndim != like.ndim:
         raise KerasWeightsError(f"{name!r} of the layer {layer!r} is {dataset.dtype} {list(dataset.shape)}.")
     array = np.ascontiguousarray(reorder(dataset[()]))

@@ -105,16 +105,23 @@ def pull(name: str) -> None:
 @models.command("import", short_help="Import weights from a file on this machine.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def import_(name: str, file: Path) -> None:
-    """Import the weights NAME from FILE, for a machine without internet. FILE is the file of any source of the weights.
+@click.option("--overwrite", is_flag=True, help="Replace a model of your own that is called NAME.")
+def import_(name: str, file: Path, overwrite: bool) -> None:
+    """Import the model or weights NAME from FILE.
+
+    If `models list` shows NAME, FILE must be the file of one of its sources: this is for a machine without
+    internet. Under any other NAME, FILE becomes a model of your own. It may be a NIMA model of pyiqa (VGG16),
+    of Neural-IMage-Assessment (VGG16), of nima.pytorch (ResNet), or of Keras on MobileNet v1: idealo's
+    technical model, for example.
 
     \b
     Examples:
         nima-golem models import mobilenet_v1-ava weights_mobilenet_aesthetic_0.07.hdf5
+        nima-golem models import technical weights_mobilenet_technical_0.11.hdf5
     """
-    from nima.weights import import_weights
+    from nima.weights import PUBLISHED_WEIGHTS, import_model, import_weights
 
-    path = import_weights(name, file)
+    path = import_weights(name, file) if name in PUBLISHED_WEIGHTS else import_model(name, file, overwrite=overwrite)
     _convert_if_model(path)
     click.echo(path)
 

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "nima.model": {"nima.ava", "nima.photos", "nima.ratings", "nima.safe_io"},
     "nima.wire": {"nima.ratings", "nima.safe_io"},
     "nima.training": {"nima.model", "nima.ratings", "nima.safe_io", "nima.wire"},
-    "nima.weights": {"nima.model", "nima.safe_io"},
+    "nima.weights": {"nima.model", "nima.ratings", "nima.safe_io"},
     "nima.scoring": {"nima.ava", "nima.model", "nima.photos", "nima.ratings", "nima.safe_io", "nima.weights"},
     "nima.xmp": {"nima.photos", "nima.safe_io"},
     "nima.explain": {"nima.photos", "nima.scoring"},

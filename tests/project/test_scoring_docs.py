@@ -16,7 +16,8 @@ from nima.weights.fetching import import_weights
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
 KERAS = DATA / "nima" / "weights_mobilenet_aesthetic_0.07.hdf5"
-EXAMPLES = re.findall(r"^ {4}(.*nima-golem score.*)$", (REPOSITORY / "docs" / "scoring.md").read_text("utf-8"), re.M)
+PAGE = (REPOSITORY / "docs" / "scoring.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^ {4}(.*nima-golem (?:score|models import) .*)$", PAGE, re.M)
 
 
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
@@ -27,6 +28,8 @@ def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "holiday" / "beach").mkdir(parents=True)
     for name in ("photo.jpg", "holiday/flower.jpg", "holiday/beach/flower.jpg"):
         shutil.copy(DATA / "photos" / "flower.jpg", tmp_path / name)
+    # Both models of idealo are files of one form.
+    shutil.copy(KERAS, tmp_path / "weights_mobilenet_technical_0.11.hdf5")
     assert len(EXAMPLES) >= 10
     for example in EXAMPLES:
         command = ["bash", "-o", "pipefail", "-c", example]
