@@ -1,14 +1,35 @@
-"""`nima-golem ava`: checks the AVA data set, splits it, and draws a small one."""
+"""`nima-golem ava`: imports data sets of rated photos, checks and splits the AVA data set, and draws a small one."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from requestor.errors import ConfigurationError, RequestorError
 
-_SHOWN = 10  # bad photos that are named on the screen; the list of clean ids leaves all of them out
+if TYPE_CHECKING:
+    from nima.datasets import ImportReport
+
+_SHOWN = 10  # bad photos and refused rows that are named on the screen; files in the data set name all of them
+
+
+class Bounds(click.ParamType):  # type: ignore[type-arg]  # generic in click's newer releases only
+    """Parses an option's value such as 1..5 as two numbers, the smaller first."""
+
+    name = "MIN..MAX"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = (float(part) for part in str(value).split(".."))
+        except ValueError:
+            low = high = math.nan
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            self.fail(f"{value!r} is no scale: give its lowest and its highest rating, such as 1..5.", param, ctx)
+        return low, high
 
 
 def _data_folder(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
@@ -23,14 +44,103 @@ def _data_folder(context: click.Context, parameter: click.Parameter, value: Path
 
 @click.group()
 def ava() -> None:
-    """Check the AVA data set, split it, or draw a small one. AVA is a folder with AVA.txt and images/<id>.jpg.
+    """Import rated photos, check and split a data set, or draw a small one.
+
+    A data set is a folder in the layout of AVA, with AVA.txt and images/<id>.jpg.
 
     \b
     Examples:
+        nima-golem ava import photos/ mine/ --xmp
         nima-golem ava tiny tiny-ava
         nima-golem ava check ava/
         nima-golem ava split ava/ random
     """
+
+
+@ava.command("import", short_help="Make a data set of rated photos.")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--xmp", is_flag=True, help="Read the ratings that the photos in SOURCE carry: in sidecars of either "
+              "style, in XMP inside the photo, or in its EXIF.")  # fmt: skip
+@click.option("--photos", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Folder at which the paths of the photos begin. [default: that of SOURCE]")  # fmt: skip
+@click.option("--scale", type=Bounds(), help="Scale of the column mean, or of stars that are not 1 to 5.")
+@click.option("--rejected", type=click.Choice(["skip", "lowest"]), default="skip", show_default=True,
+              help="Pass over photos that were rejected (-1 star), or count them as the lowest rating.")  # fmt: skip
+@click.option("--copy", is_flag=True, help="Copy the photos. [default: hard links, or symbolic links to another disk]")
+@click.option("--name", help="Name of the data set. [default: that of the source]")
+@click.option("--raters", help="Whose ratings these are, for the model card. [default: as the source tells]")
+@click.option("--licence", help="Licence of photos and ratings. [default: as the source tells]")
+@click.option("--private/--public", default=None, help="Ask before others see these photos, or not. "
+              "[default: public for the published data sets, private for all others]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def import_(
+    source: Path, out: Path, xmp: bool, photos: Path | None, scale: tuple[float, float] | None, rejected: str,
+    copy: bool, name: str | None, raters: str | None, licence: str | None, private: bool | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Make a data set in AVA's layout in the folder OUT, from the rated photos that SOURCE names.
+
+    \b
+    SOURCE is one of these:
+        a CSV file whose first line is path,r1,…,r10 or path,c1,…,c5 (votes),
+            path,mean or path,mean,std (with --scale), or path,stars
+        a folder of photos that carry ratings (with --xmp)
+        a folder with KonIQ-10k, SPAQ, AADB, EVA, PARA or TAD66K as published
+
+    Rows with errors are left out, counted, and named with their line in OUT/refused.csv. The ids of the photos are in
+    OUT/ids.csv; they stay the same if the import is repeated. docs/data.md tells where to get the data sets.
+
+    \b
+    Examples:
+        nima-golem ava import photos/ mine/ --xmp
+        nima-golem ava import ratings.csv mine/ --scale 1..5
+        nima-golem ava import koniq10k/ koniq/
+    """
+    from nima.ava import Dataset
+    from nima.datasets import Scale, find_source, import_dataset
+    from requestor.terminal import progress_bar
+
+    found = find_source(
+        source, in_photos=xmp, photos=photos, scale=Scale(*scale) if scale else None,
+        rejected_counts=rejected == "lowest",
+    )  # fmt: skip
+    about = Dataset(
+        name or found.name, raters or found.raters, licence or found.licence,
+        private=found.private if private is None else private,
+    )  # fmt: skip
+    with progress_bar("Importing") as progress:
+        report = import_dataset(found, out, about, copy, lambda done: progress(done, None))
+    if as_json:
+        click.echo(json.dumps({"name": about.name, "out": str(out), **_import_json(report)}))
+    else:
+        _show_import(report, about.name, out)
+
+
+def _import_json(report: ImportReport) -> dict[str, Any]:
+    return {
+        "photos": report.photos,
+        "test_photos": report.test_photos,
+        "kept": dict(report.kept),
+        "refused": report.refused_by_kind(),
+        "refused_rows": [{"kind": one.kind, "where": one.where, "reason": one.reason} for one in report.refused],
+    }
+
+
+def _show_import(report: ImportReport, name: str, out: Path) -> None:
+    from nima.safe_io import one_line
+
+    test = f", {report.test_photos:,} of them for testing" if report.test_photos else ""
+    click.echo(f"{name}: {report.photos:,} photos in {out}{test}.")
+    plurals = {"hard link": "hard links", "symbolic link": "symbolic links", "copy": "copies"}
+    click.echo(f"Kept as: {', '.join(f'{plurals.get(way, way)} {count:,}' for way, count in report.kept.items())}.")
+    if report.refused:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in report.refused_by_kind().items())
+        click.echo(f"{len(report.refused):,} rows were left out ({kinds}):")
+        for refusal in report.refused[:_SHOWN]:
+            click.echo(f"  {one_line(str(refusal))}")
+        if len(report.refused) > _SHOWN:
+            click.echo(f"  and {len(report.refused) - _SHOWN:,} more, which {out / 'refused.csv'} names.")
+    click.echo(f"Next: nima-golem ava check {out}")
 
 
 @ava.command(short_help="Find missing and unreadable photos.")

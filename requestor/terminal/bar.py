@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yields a function that is to be called with the numbers of steps done and of all steps.
 
-    The bar shows the label `what`, these numbers and the time left.
+    The bar shows the label `what`, these numbers and the time left. A number of all steps that is not known is None.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

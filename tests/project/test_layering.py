@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "nima.weights": {"nima.model", "nima.ratings", "nima.safe_io"},
     "nima.scoring": {"nima.ava", "nima.model", "nima.photos", "nima.ratings", "nima.safe_io", "nima.weights"},
     "nima.xmp": {"nima.photos", "nima.safe_io"},
+    "nima.datasets": {"nima.ava", "nima.photos", "nima.ratings", "nima.safe_io", "nima.xmp"},
     "nima.explain": {"nima.photos", "nima.scoring"},
     "requestor.golem.bus": {"nima.safe_io"},
     "requestor.golem.gftp": {"nima.safe_io", "requestor.golem.bus"},
