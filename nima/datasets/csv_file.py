@@ -39,7 +39,8 @@ def csv_source(file: Path, photos: Path | None, scale: Scale | None, rejected_co
         scale: the scale of means and stars; None for 1 to 5 stars.
         rejected_counts: True counts −1 stars (rejected) as the lowest rating, False passes over the photo.
 
-    Raises `DatasetImportError` if the file cannot be read, its columns are not known, or it has means and no scale is given.
+    Raises `DatasetImportError` if the file cannot be read, its columns are not known, or it has means and there is no
+    scale.
     """
     first = next(islice(read_csv(file), 1), None)
     if first is None:
@@ -56,7 +57,10 @@ def csv_source(file: Path, photos: Path | None, scale: Scale | None, rejected_co
 
 
 def table_rows(
-    table: Iterator[TableRow], name: Callable[[TableRow], str], read_votes: ReadVotes, test: bool = False
+    table: Iterator[TableRow],
+    name: Callable[[TableRow], str],
+    read_votes: ReadVotes,
+    is_test: Callable[[TableRow], bool] = lambda row: False,
 ) -> Iterator[Row]:
     """Yields a photo or a refusal for each row of a table.
 
@@ -64,11 +68,11 @@ def table_rows(
         table: the rows.
         name: returns the photo's path in a row.
         read_votes: returns the votes in a row.
-        test: True if the photos of this table are for testing.
+        is_test: returns True if the photo of a row is for testing.
     """
     for row in table:
         try:
-            yield RatedPhoto(name(row), read_votes(row), row.where, test)
+            yield RatedPhoto(name(row), read_votes(row), row.where, is_test(row))
         except RowError as error:
             yield Refusal(error.kind, row.where, str(error))
 

@@ -229,7 +229,7 @@ def _check_photo(photo: Path) -> None:
 
 
 def _read_ids(path: Path) -> dict[str, int]:
-    """Returns the ids of an earlier import, by the paths of the photos. Raises `DatasetImportError` if they are damaged."""
+    """Returns the ids of an earlier import by the photos' paths. Raises `DatasetImportError` if they are damaged."""
     if not path.exists():
         return {}
     try:

@@ -1,9 +1,9 @@
 """Reads the data sets that people use besides AVA, from their own files as published.
 
 Each reader knows the files' names and columns, and the folders in which the photos lie. docs/data.md tells where to get
-the data sets. Sources of the layouts: EVA's and PARA's own read-me files; for TAD66K the authors' data set class
-(TANet, `code/TAD66K/dataset.py`); for KonIQ-10k, SPAQ and AADB the classes of at least two public projects each, which
-agree with each other.
+the data sets. Sources of the layouts: KonIQ-10k's own list in the authors' repository (subpic/koniq), EVA's and PARA's
+own read-me files, and for TAD66K the authors' data set class (TANet, `code/TAD66K/dataset.py`); for SPAQ and AADB the
+classes of at least two public projects each, which agree with each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nima.datasets.csv_file import FIVE_VOTES, RowError, counted, moments, table_rows
 from nima.datasets.rows import DatasetImportError, RatedPhoto, RatedSource, Refusal, Row
-from nima.datasets.scales import STAR_SCALE, Scale, votes_of_moments, votes_on
+from nima.datasets.scales import AVA_SCALE, STAR_SCALE, Scale, votes_of_moments, votes_on
 from nima.datasets.tables import TableRow, read_csv, read_words, read_worksheet, to_number
 
 _UNIT_SCALE, _TEN_SCALE, _HUNDRED_SCALE = Scale(0, 1), Scale(0, 10), Scale(0, 100)
@@ -43,21 +43,24 @@ PUBLISHED = ("KonIQ-10k", "SPAQ", "AADB", "EVA", "PARA", "TAD66K")
 
 
 def _koniq(root: Path, photos: Path | None) -> RatedSource | None:
-    """KonIQ-10k: counts c1 to c5 of about a hundred raters a photo."""
-    file = _existing(root, "koniq10k_scores_and_distributions.csv")
+    """Finds KonIQ-10k: shares or counts of five ratings a photo; one of its two lists names the photos for testing."""
+    file = _existing(root, "koniq10k_distributions_sets.csv", "koniq10k_scores_and_distributions.csv")
     if file is None:
         return None
     home = _photo_folder(root, photos, "1024x768", "512x384")
 
     def rows() -> Iterator[Row]:
         table = _with_columns(file, read_csv(file), "image_name", *FIVE_VOTES)
-        return table_rows(table, lambda row: row.fields["image_name"], counted(FIVE_VOTES, STAR_SCALE))
+        return table_rows(
+            table, lambda row: row.fields["image_name"], counted(FIVE_VOTES, STAR_SCALE),
+            lambda row: row.fields.get("set") == "test",
+        )  # fmt: skip
 
     return RatedSource("KonIQ-10k", "crowd workers", _UNKNOWN_LICENCE, home, rows, private=False)
 
 
 def _spaq(root: Path, photos: Path | None) -> RatedSource | None:
-    """SPAQ: mean opinion scores from 0 to 100, in a worksheet."""
+    """Finds SPAQ: mean opinion scores from 0 to 100, in a worksheet."""
     name = "MOS and Image attribute scores"
     file = _existing(root, *(f"{place}{name}{end}" for end in (".csv", ".xlsx") for place in ("", "Annotations/",
                      "annotations/")))  # fmt: skip
@@ -74,7 +77,7 @@ def _spaq(root: Path, photos: Path | None) -> RatedSource | None:
 
 
 def _aadb(root: Path, photos: Path | None) -> RatedSource | None:
-    """AADB: means of five raters, from 0 to 1, in lists without a header; the new test list is the one for testing."""
+    """Finds AADB: mean scores from 0 to 1, in lists without a header; the new test list is the one for testing."""
     lists = root
     for inside in ("imgListFiles_label", "imgListFiles_label/imgListFiles_label"):
         lists = root / inside if (root / inside / "imgListTrainRegression_score.txt").is_file() else lists
@@ -108,7 +111,7 @@ def _aadb_row(where: str, words: list[str], place: str, test: bool) -> Row:
 
 
 def _eva(root: Path, photos: Path | None) -> RatedSource | None:
-    """EVA: one line a vote, a whole number from 0 to 10; the photos are AVA's."""
+    """Finds EVA: one line a vote, a whole number from 0 to 10; the photos are AVA's."""
     file = _existing(root, "data/votes_filtered.csv", "votes_filtered.csv")
     if file is None:
         return None
@@ -118,11 +121,11 @@ def _eva(root: Path, photos: Path | None) -> RatedSource | None:
         table = _with_columns(file, read_csv(file, delimiter="="), "image_id", "score")
         return _gathered(table, lambda row: f"{row.fields['image_id']}.jpg", "score", _TEN_SCALE)
 
-    return RatedSource("EVA", "people on the web", "CC0-1.0 for the votes", home, rows, private=False)
+    return RatedSource("EVA", "people on the web", _UNKNOWN_LICENCE, home, rows, private=False)
 
 
 def _para(root: Path, photos: Path | None) -> RatedSource | None:
-    """PARA: counts of nine scores from 1 to 5 in steps of a half; or all single scores, without a part for testing."""
+    """Finds PARA: counts of nine scores from 1 to 5 in steps of a half; or single scores, with none for testing."""
     home = _photo_folder(root, photos, "imgs")
     train = _existing(root, "annotation/PARA-GiaaTrain.csv", "PARA-GiaaTrain.csv")
     single = _existing(root, "annotation/PARA-Images.csv", "PARA-Images.csv")
@@ -132,7 +135,7 @@ def _para(root: Path, photos: Path | None) -> RatedSource | None:
 
     def distributions(file: Path, test: bool) -> Iterator[Row]:
         table = _with_columns(file, read_csv(file), "sessionid", "imagename", *_PARA_COLUMNS)
-        return table_rows(table, name, counted(_PARA_COLUMNS, STAR_SCALE), test)
+        return table_rows(table, name, counted(_PARA_COLUMNS, STAR_SCALE), lambda row: test)
 
     def rows() -> Iterator[Row]:
         if train is None:
@@ -150,7 +153,7 @@ def _para(root: Path, photos: Path | None) -> RatedSource | None:
 
 
 def _tad66k(root: Path, photos: Path | None) -> RatedSource | None:
-    """TAD66K: means from 1 to 10, in a list for training and one for testing."""
+    """Finds TAD66K: means from 1 to 10, in a list for training and one for testing."""
     train = _existing(root, "labels/merge/train.csv", "merge/train.csv")
     if train is None:
         return None
@@ -158,7 +161,7 @@ def _tad66k(root: Path, photos: Path | None) -> RatedSource | None:
 
     def part(file: Path, test: bool) -> Iterator[Row]:
         table = _with_columns(file, read_csv(file), "image", "score")
-        return table_rows(table, lambda row: row.fields["image"], moments("score", None, Scale(1, 10)), test)
+        return table_rows(table, lambda row: row.fields["image"], moments("score", None, AVA_SCALE), lambda row: test)
 
     def rows() -> Iterator[Row]:
         test = train.with_name("test.csv")

@@ -9,6 +9,7 @@ from requestor.errors import ConfigurationError
 
 WAYS_TO_DATA = """\
   - `nima-golem ava tiny ava` draws a small data set (600 images in half a minute) and rates it, to try things out.
+  - `nima-golem ava import` makes one of your own rated photos, or of KonIQ-10k, SPAQ, AADB, EVA, PARA or TAD66K.
   - AVA itself: put its list of ratings, AVA.txt (index, image id, ten vote counts, two tags, challenge), and its
     photos, images/<image id>.jpg, at most 800 pixels on the long side, into one folder. Links to photos will do.
     The list is at github.com/imfing/ava_downloader, which also says where its 255,530 photos (32 GB) can be had."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
 from listed_photos import draw_photos
+from PIL import Image
 
 from nima.datasets import RatedPhoto, Refusal, find_source
 from nima.xmp import NEW_XMP, with_property
