@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,12 +169,12 @@ def _success(job: Job, samples: int, seconds: float, loss: float | None, output:
 
 
 def _versions() -> dict[str, str]:
-    import torchvision  # imported here, after `nima.model.backbones` has made sure that it loads
-
+    # Backbones of torchvision have imported it, by a way that works with all builds; the others do not need it.
+    torchvision = sys.modules.get("torchvision")
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": "not used" if torchvision is None else str(torchvision.__version__),
         "nima-golem": VERSION,
     }
 

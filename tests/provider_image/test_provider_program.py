@@ -155,6 +155,17 @@ def test_an_embedding_sends_back_the_features_of_its_images(provider: Provider) 
     np.testing.assert_allclose(there.astype(np.float32), here.astype(np.float32), rtol=2e-3, atol=1e-3)
 
 
+def test_a_backbone_that_torchvision_does_not_have_needs_no_torchvision(provider: Provider) -> None:
+    model = initial_model("mobilenet_v1", None, 0)
+    checkpoint.save(provider.store / "base", model, {})
+    base = sha256_of(provider.store / "base")
+    (provider.store / "base").rename(provider.store / f"{base}.safetensors")
+    job = provider.job("v1", kind="evaluate", plan=None, base=base, backbone="mobilenet_v1")
+    code, result, _ = provider.run(job, "v1")
+    assert (code, result.error, result.samples) == (0, None, 11)
+    assert result.versions["torchvision"] == "not used"
+
+
 def test_no_time_is_lost_on_torchs_compiler_or_on_threads_that_wait(provider: Provider) -> None:
     """To import the compiler takes as long as torch itself, threads that spin double it: providers are paid by time."""
     paths = []
