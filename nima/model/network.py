@@ -121,7 +121,7 @@ class Nima(nn.Module):
         logits: Tensor = self.head(self.dropout(features))
         return logits
 
-    def standardise_features(self, pixels: Iterable[Tensor]) -> None:
+    def standardise_features(self, pixels: Iterable[Tensor], keep_predictions: bool = False) -> None:
         """Sets the mean that is subtracted from each feature, and the standard deviation by which it is divided.
 
         Without this, pooled features differ in size by orders of magnitude, between levels and between channels of a
@@ -129,14 +129,21 @@ class Nima(nn.Module):
 
         Args:
             pixels: batches, float32 `[B, 3, H, W]` in 0..1; a few dozen images are enough.
+            keep_predictions: True fits the head to the new features, so that it predicts what it did before, apart from
+                rounding; False leaves its parameters.
         """
         self.eval()
         with torch.no_grad():
             features = torch.cat([self._features(self.frozen(batch)) for batch in pixels])
         std = features.std(dim=0, correction=min(1, len(features) - 1))
         floors = [_smallest_std(level).expand(len(level)) for level in torch.split(std, self.level_sizes)]
-        self.feature_std.copy_(torch.maximum(std, torch.cat(floors)))
-        self.feature_mean.copy_(features.mean(dim=0))
+        mean, std = features.mean(dim=0), torch.maximum(std, torch.cat(floors))
+        if keep_predictions:
+            with torch.no_grad():
+                self.head.bias.add_(self.head.weight @ ((mean - self.feature_mean) / self.feature_std))
+                self.head.weight.mul_(std / self.feature_std)
+        self.feature_std.copy_(std)
+        self.feature_mean.copy_(mean)
 
     def train_last(self, blocks: int) -> None:
         """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything.

@@ -105,15 +105,16 @@ def train(
     return descend(model, rate, targets, plan, progress, started, micro_batch, course)
 
 
-def standardise_features(model: Nima, jpegs: Sequence[bytes]) -> None:
+def standardise_features(model: Nima, jpegs: Sequence[bytes], keep_predictions: bool = False) -> None:
     """Sets the means and deviations of `Nima.standardise_features` from a few dozen stored images.
 
     Raises `PreparationError` if an image cannot be decoded or is too small.
     """
-    model.standardise_features(
+    batches = (
         model.preparation.central_crops(jpegs[start : start + MICRO_BATCH])
         for start in range(0, len(jpegs), MICRO_BATCH)
     )
+    model.standardise_features(batches, keep_predictions)
 
 
 def predict(model: Nima, jpegs: Sequence[bytes], batch_size: int = MICRO_BATCH) -> NDArray[np.float32]:

@@ -156,7 +156,7 @@ def report(run: Path) -> None:
 @runs.command(short_help="Continue a run.")
 @folder_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
-@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money or showing private photos.")
 @click.option("--devnet", "own_devnet", is_flag=True, help="Start a local Golem for this run, and stop it at the end.")
 @click.option("--providers", type=click.IntRange(1, 50), help="Number of providers of --devnet. [default: 3]")
 def resume(run: Path, as_json: bool, yes: bool, own_devnet: bool, providers: int | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from requestor.audits import AUDIT_SHARE
+from requestor.errors import ConfigurationError
 from requestor.golem import DEFAULT_NETWORK, DEFAULT_SUBNET, TOKEN_OF_NETWORK
 from requestor.records import END_REASONS
 from requestor.terminal import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from requestor.terminal import RunProgress
     from requestor.training.run import TrainingRun
 
+DEFAULT_BACKBONE = "mobilenet_v2"
 EXIT_WORSE_THAN_CONSTANT = 3  # exit code of a run whose model is worse than a constant prediction
 _WORTH_WAITING_FOR = {
     "Embedding": "the features that come in next",
@@ -64,7 +66,10 @@ class BlockCount(click.IntRange):
 )
 @click.option("--backend", type=click.Choice(["golem", "local"]), default="golem", show_default=True,
               help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
-@click.option("--backbone", default="mobilenet_v2", show_default=True, help="Network of torchvision to start from.")
+@click.option("--backbone", help="Network of torchvision to start from, with its weights of ImageNet. [default: "
+              f"{DEFAULT_BACKBONE}]")  # fmt: skip
+@click.option("--start", metavar="MODEL", help="Model to go on from instead, which knows people's taste: a file, or "
+              "a name from `nima-golem models list`, such as mobilenet_v1-ava.")  # fmt: skip
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT_STRATEGY, show_default=True,
               help="auto: embed, then federated rounds of the last blocks and the head until they no longer help. "
                    "embed: providers compute features once, the head is trained here. federate: the head is trained in "
@@ -110,13 +115,14 @@ class BlockCount(click.IntRange):
     help="Seed of everything random.",
 )
 @click.option("--estimate", is_flag=True, help="Only print what the run would do and cost. Nothing is spent.")
-@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money or showing private photos.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout at the end.")
 def train(
-    ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str, strategy: str,
+    ava: Path | None, budget: Decimal, backend: Literal["golem", "local"], backbone: str | None, strategy: str,
     rounds: int | None, blocks: int | None, hours: float | None, aggregation: str, proximal: float, workers: int,
     max_price: Decimal, test_ids: Path | None, run_dir: Path | None, network: str | None, own_devnet: bool,
     providers: int | None, subnet: str | None, seed: int, estimate: bool, yes: bool, as_json: bool, audit: float,
+    start: str | None,
 ) -> None:  # fmt: skip
     """Train NIMA on the photos of AVA.
 
@@ -131,13 +137,16 @@ def train(
         nima-golem train --budget 2GLM
         nima-golem train --budget 2GLM --devnet --providers 5
         nima-golem train --ava tiny-ava --budget 2GLM --backend local
+        nima-golem train --ava mine --budget 2GLM --backend local --start mobilenet_v1-ava
     """
     from requestor.setup import golem_of_run
 
+    backbone, start = _starting_model(backbone, start)
     options = TrainOptions(
         ava=choose_ava_folder(ava), budget=budget, backend=backend, backbone=backbone, strategy=strategy, rounds=rounds,
         aggregation=aggregation, proximal=proximal, workers=workers, max_price=max_price, test_ids=test_ids,
         run_dir=run_dir, network=network, subnet=subnet, seed=seed, blocks=blocks, hours=hours, audit=audit,
+        start=start,
     )  # fmt: skip
     with golem_of_run(own_devnet, providers, backend, network, subnet, partial(click.echo, err=True)):
         if estimate:
@@ -146,21 +155,39 @@ def train(
             run_training(options, yes, as_json)
 
 
+def _starting_model(backbone: str | None, start: str | None) -> tuple[str, str | None]:
+    """Returns the name of the backbone, and the name or the absolute path of the model that the run goes on from."""
+    if start is None:
+        return backbone or DEFAULT_BACKBONE, None
+    from nima.model import read_header
+    from nima.weights import PUBLISHED_WEIGHTS
+    from requestor.terminal import find_or_fetch_model
+
+    path = find_or_fetch_model(start)
+    of_start = read_header(path).backbone
+    if backbone not in (None, of_start):
+        raise ConfigurationError(f"--start {start} has the backbone {of_start}: leave --backbone {backbone} out.")
+    return of_start, start if start in PUBLISHED_WEIGHTS else str(path.resolve())
+
+
 def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
     """Trains with these options, or continues their run, and prints the summary.
 
     Args:
         options: the options of the run.
-        yes: True does not ask before real money is spent.
+        yes: True asks nothing.
         as_json: True prints the summary as one JSON object.
 
     Raises RequestorError and NimaError if the run cannot start, fails or is stopped; click.Abort if the user does not
-    want to spend money.
+    want to spend money or to show private photos.
     """
     # Imported here, as `--help` and a mistyped option should not wait for torch.
-    from requestor.training.run import open_run
+    from requestor.training.run import note_agreement, open_run, privacy_notice
 
     run, progress = open_run(options)
+    if (notice := privacy_notice(run.config, run.folder)) is not None:
+        _ask_about_privacy(notice, yes)
+        note_agreement(run.folder)
     if options.backend == "golem" and not yes:
         confirm_real_money(run.config.network, options.budget)
     with progress:
@@ -174,6 +201,19 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
             err=True,
         )
         sys.exit(EXIT_WORSE_THAN_CONSTANT)
+
+
+def _ask_about_privacy(notice: str, yes: bool) -> None:
+    """Shows what providers will see, and asks for the agreement to it unless `yes` is True.
+
+    Raises ConfigurationError if stdin is no terminal, so that nobody can answer, and click's Abort if the answer is no.
+    """
+    if yes:
+        click.echo(notice, err=True)
+    elif sys.stdin.isatty():
+        click.confirm(f"{notice} Continue?", abort=True, err=True)
+    else:
+        raise ConfigurationError(f"{notice} Pass --yes to agree, or --backend local, which sends nothing.")
 
 
 def _show_estimate(options: TrainOptions, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.setup.doctor import GolemSetup, check_setup
-    from requestor.setup.environment import golem_environment
+    from requestor.setup.environment import golem_environment, is_devnet
     from requestor.setup.finding import SetupFinding
     from requestor.setup.readiness import golem_of_run, require_daemon
 else:
@@ -25,10 +25,18 @@ else:
         __name__,
         {
             "doctor": ["GolemSetup", "check_setup"],
-            "environment": ["golem_environment"],
+            "environment": ["golem_environment", "is_devnet"],
             "finding": ["SetupFinding"],
             "readiness": ["golem_of_run", "require_daemon"],
         },
     )
 
-__all__ = ["GolemSetup", "SetupFinding", "check_setup", "golem_environment", "golem_of_run", "require_daemon"]
+__all__ = [
+    "GolemSetup",
+    "SetupFinding",
+    "check_setup",
+    "golem_environment",
+    "golem_of_run",
+    "is_devnet",
+    "require_daemon",
+]

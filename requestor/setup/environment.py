@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from requestor.devnet import find_devnet
+from requestor.devnet import find_devnet, running_devnets
 
 
 def golem_environment() -> dict[str, str]:
@@ -16,3 +17,9 @@ def golem_environment() -> dict[str, str]:
     if "YAGNA_APPKEY" not in environment and (devnet := find_devnet()) is not None:
         environment |= devnet.environment()
     return environment
+
+
+def is_devnet(environment: Mapping[str, str]) -> bool:
+    """Returns True if the daemon that the variables name is a devnet's, whose providers run on this machine."""
+    app_key = environment.get("YAGNA_APPKEY")
+    return any(devnet.requestor.app_key == app_key for devnet in running_devnets())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from requestor.training.config import RunConfig
     from requestor.training.estimate import estimate_lines, estimate_run
     from requestor.training.options import HOURS_LIMITS, OPTION_LIMITS, TrainOptions
+    from requestor.training.starting_model import load_start, model_like
     from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
     __getattr__, __dir__ = attach(
@@ -22,6 +23,7 @@ else:
             "config": ["RunConfig"],
             "estimate": ["estimate_lines", "estimate_run"],
             "options": ["HOURS_LIMITS", "OPTION_LIMITS", "TrainOptions"],
+            "starting_model": ["load_start", "model_like"],
             "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
     )
@@ -37,5 +39,7 @@ __all__ = [
     "choose_ava_folder",
     "estimate_lines",
     "estimate_run",
+    "load_start",
     "market_assumptions",
+    "model_like",
 ]

@@ -31,6 +31,8 @@ class RunConfig(HiringConfig):
         proximal: FedProx's mu, at least 0.
         seed: seed of everything that is random.
         audit: share of the providers' work that is computed again on this machine, 0 to 1.
+        start: the NIMA that the run goes on from: a name in the table of weights, or an absolute path; None for the
+            backbone's weights of ImageNet.
     """
 
     ava: Path
@@ -44,6 +46,7 @@ class RunConfig(HiringConfig):
     proximal: float
     seed: int
     audit: float
+    start: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,9 +66,10 @@ class RunConfig(HiringConfig):
         Raises ConfigurationError if AVA is missing, the network does not exist, or the strategy has no rounds.
         """
         strategy = STRATEGIES[options.strategy]
+        begun = options.backbone if options.start is None else Path(options.start).stem
         return cls(
             ava=options.ava,
-            run_dir=options.run_dir or Path("runs") / f"{options.ava.resolve().name}-{options.backbone}-{options.seed}",
+            run_dir=options.run_dir or Path("runs") / f"{options.ava.resolve().name}-{begun}-{options.seed}",
             backend=options.backend,
             budget=options.budget,
             backbone=options.backbone,
@@ -81,6 +85,7 @@ class RunConfig(HiringConfig):
             subnet=chosen_subnet(environment, options.subnet),
             seed=options.seed,
             audit=options.audit,
+            start=options.start,
         )
 
     def identity(self) -> dict[str, Any]:
@@ -88,4 +93,5 @@ class RunConfig(HiringConfig):
 
         All other options may change: those for money, for the choice of providers, and for the rounds that follow.
         """
-        return {"ava": str(self.ava.resolve()), "backbone": self.backbone, "seed": self.seed}
+        identity = {"ava": str(self.ava.resolve()), "backbone": self.backbone, "seed": self.seed}
+        return identity if self.start is None else {**identity, "start": self.start}

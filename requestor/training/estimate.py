@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nima.ava import read_ratings
-from nima.model import checkpoint, initial_model
+from nima.model import checkpoint
 from nima.wire import max_features_bytes, max_update_bytes, max_weights_bytes, schema_of
 from requestor.evaluation import chosen_test_split
 from requestor.golem import agreements_for
@@ -36,6 +36,7 @@ from requestor.terminal import Column, show_duration, table_lines, terminal_widt
 from requestor.training.assumptions import HOUR, Assumptions
 from requestor.training.data import holdout_images
 from requestor.training.options import OPTION_LIMITS, TrainOptions
+from requestor.training.starting_model import model_like
 from requestor.training.strategies import STRATEGIES, Strategy
 
 ASSUMED_ROUNDS = 3  # number of rounds that are assumed where they go on until they no longer help
@@ -185,14 +186,17 @@ def estimate_run(options: TrainOptions, assumptions: Assumptions) -> Estimate:
     image_ids = read_ratings(options.ava).image_ids
     tested = int(np.isin(image_ids, chosen_test_split(options.ava, options.test_ids, seed).image_ids).sum())
     train_images = len(image_ids) - tested - holdout_images(len(image_ids) - tested)
-    run = size_of(train_images, tested, options.workers, options.backbone, blocks, assumptions.photo_bytes)
+    run = size_of(train_images, tested, options.workers, options.backbone, blocks, assumptions.photo_bytes,
+                  options.start)  # fmt: skip
     rounds = strategy.rounds_for(options.rounds)
     return estimate(run, strategy, rounds, options.budget, assumptions, options.hours)
 
 
-def size_of(train_images: int, tested: int, workers: int, backbone: str, blocks: int, photo_bytes: int) -> RunSize:
-    """Returns the numbers of a run with so many photos; the model's files are as large as an untrained model's."""
-    model = initial_model(backbone, None, 0, multi_level=True)
+def size_of(
+    train_images: int, tested: int, workers: int, backbone: str, blocks: int, photo_bytes: int, start: str | None = None
+) -> RunSize:
+    """Returns the numbers of a run with so many photos; the model's files are as large as those of `model_like`."""
+    model = model_like(backbone, start)
     trained = schema_of(model.trainable_parameters(blocks))
     return RunSize(
         train_images, tested, workers, backbone, blocks, photo_bytes,

@@ -45,6 +45,8 @@ class TrainOptions:
         network, subnet: payment network and Golem subnet; None for those of the environment.
         seed: seed of everything that is random.
         audit: share of the providers' work that is computed again on this machine, 0 to 1.
+        start: the NIMA that the run goes on from: a name in the table of weights, or an absolute path; None for the
+            backbone's weights of ImageNet.
     """
 
     ava: Path
@@ -65,6 +67,7 @@ class TrainOptions:
     blocks: int | None = None
     hours: float | None = None
     audit: float = AUDIT_SHARE
+    start: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `options.json`: amounts are exact texts, and paths are absolute.

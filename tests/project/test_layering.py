@@ -178,6 +178,7 @@ ALLOWED: dict[str, set[str]] = {
         "nima.ava",
         "nima.model",
         "nima.safe_io",
+        "nima.weights",
         "nima.wire",
         "requestor.audits",
         "requestor.backends",

@@ -55,6 +55,7 @@ def make_shards(
     home: Path,
     progress: Callable[[int, int], None],
     random_crops: bool = False,
+    preparation: Preparation | None = None,
 ) -> Dataset:
     """Shuffles and splits an AVA folder, and writes it as shards.
 
@@ -64,7 +65,8 @@ def make_shards(
     Args:
         photos: the folder, its ratings, and the test images.
         clients: number of parts into which the training images are split.
-        backbone: name of the backbone, which decides how the images are stored.
+        backbone: name of the backbone.
+        preparation: decides how the images are stored; None for the backbone's own.
         store, home: folders for the shards that are sent, and for the hold-out.
         progress: is called with (photos done, photos in all).
         random_crops: True if clients train on random crops, which need more of a photo than its middle.
@@ -83,7 +85,7 @@ def make_shards(
         raise NimaError(
             f"{ava} has {len(rows)} photos to train on, too few for {clients} workers: take fewer --workers."
         )
-    reader = _Reader(photos, find_backbone(backbone).preparation, progress)
+    reader = _Reader(photos, preparation or find_backbone(backbone).preparation, progress)
     holdout = next(reader.shards(rows[:kept_home], home, kept_home, votes="inside"))[0]
     parts = [
         _client(reader.shards(part, store, votes="beside", random_crops=random_crops))

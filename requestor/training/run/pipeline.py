@@ -58,6 +58,11 @@ class TrainingRun:
         if not again:
             self._state.ended_because = None
 
+    @property
+    def folder(self) -> RunFolder:
+        """Returns the run's folder."""
+        return self._context.folder
+
     def stop(self) -> bool:
         """Lets no further work begin. Returns True if providers are hired, whose present work is worth waiting for."""
         self._context.stopping.set()

@@ -14,6 +14,7 @@ from nima.weights import fetch_weights, find_cached_source, find_published_weigh
 from nima.wire import Shard, default_plan, read_shard
 from requestor.errors import RunFolderError, RunStopped
 from requestor.records import RunFolder
+from requestor.training import load_start, model_like
 from requestor.training.data import Dataset, RatedPhotos, make_shards
 from requestor.training.rounds import LEAST_HOLDOUT
 from requestor.training.run.context import RunContext
@@ -39,7 +40,9 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
             )
         return dataset
     progress.stage("Fetching pre-trained weights")
-    fetch_weights(find_backbone(config.backbone).weights)
+    if config.start is None:
+        fetch_weights(find_backbone(config.backbone).weights)
+    preparation = model_like(config.backbone, config.start).preparation
     progress.stage("Reading photos", len(ratings))
 
     def on_photo(done: int, total: int) -> None:
@@ -50,6 +53,7 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
     dataset = make_shards(
         RatedPhotos(config.ava, ratings, context.split.image_ids), config.workers, config.backbone, config.seed,
         store, home, on_photo, random_crops=default_plan(1, config.seed, config.blocks).augment,
+        preparation=preparation,
     )  # fmt: skip
     folder.write("dataset.json", dataset.to_json())
     for problem in dataset.skipped:
@@ -70,24 +74,26 @@ def shard(context: RunContext, ratings: Ratings) -> Dataset:
 def base_model(context: RunContext, dataset: Dataset, ratings: Ratings) -> tuple[str, Path]:
     """Returns SHA-256 and path of the model that is sent to providers: pre-trained, with standardised features.
 
+    A run that goes on from a NIMA begins with its head, too, which is fitted to the standardised features.
     The model is made if it does not exist yet. It does not depend on the number of workers.
     """
     config, folder = context.config, context.folder
     if known := folder.read("base.json"):
         return known["sha256"], folder.stored(known["sha256"])
     context.progress.stage("Preparing the model")
-    name = find_backbone(config.backbone).weights
-    weights = fetch_weights(name)
     holdout = read_shard(dataset.holdout.path)
-    trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
-    prior = ratings.votes[trained_on].sum(axis=0)
-    model = initial_model(config.backbone, weights, config.seed, prior=prior, multi_level=True)
-    standardise_features(model, _first_photos(dataset, holdout, STANDARDISED))
+    if config.start is None:
+        name = find_backbone(config.backbone).weights
+        trained_on = ~np.isin(ratings.image_ids, np.concatenate([holdout.image_ids, context.split.image_ids]))
+        prior = ratings.votes[trained_on].sum(axis=0)
+        model = initial_model(config.backbone, fetch_weights(name), config.seed, prior=prior, multi_level=True)
+        origin = {"name": name, **find_cached_source(find_published_weights(name)).as_json()}
+    else:
+        model, origin = load_start(config.start)
+    photos = _first_photos(dataset, holdout, STANDARDISED)
+    standardise_features(model, photos, keep_predictions=config.start is not None)
     base = store_model(folder, model)
-    folder.write(
-        "base.json",
-        {"sha256": base[0], "weights": {"name": name, **find_cached_source(find_published_weights(name)).as_json()}},
-    )
+    folder.write("base.json", {"sha256": base[0], "weights": origin})
     return base
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from nima.model import checkpoint, initial_model
+from nima.model import checkpoint
 from nima.wire import max_features_bytes
 from requestor.errors import RunFolderError
-from requestor.training import Assumptions, RunConfig
+from requestor.training import Assumptions, RunConfig, model_like
 
 _ASSUMED_ROUNDS = 3  # number of rounds of a run that goes on until they no longer help
 _SMALL_FILES = 5_000_000  # bytes of report, log and tables
@@ -21,7 +21,7 @@ def bytes_of_run(config: RunConfig, images: int) -> int:
         config: the configuration of the run.
         images: number of all photos, also those of the hold-out and of the test.
     """
-    model = initial_model(config.backbone, None, config.seed, multi_level=True)
+    model = model_like(config.backbone, config.start)
     features = max_features_bytes(images, model.head.in_features) if config.strategy.embeds else 0
     rounds = _ASSUMED_ROUNDS if config.rounds is None else config.rounds
     # The base, the embedding's, the one that is evaluated and the result; a checkpoint, and the optimiser's state, of

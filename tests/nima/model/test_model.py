@@ -87,6 +87,17 @@ def test_each_group_has_its_own_learning_rate() -> None:
     assert [group["lr"] for group in model.parameter_groups(0.1, 0.2)] == [0.2]
 
 
+def test_a_head_can_be_fitted_to_other_standards_and_predicts_what_it_did(images: torch.Tensor) -> None:
+    model = initial_model("mobilenet_v3_small", None, 1)
+    model.standardise_features([images])
+    with torch.no_grad():
+        model.head.weight.normal_()
+        before = model.eval()(images)
+    model.standardise_features([images[:2]], keep_predictions=True)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images), before, rtol=1e-3, atol=1e-3)
+
+
 def test_standardised_features_have_mean_zero_and_deviation_one(images: torch.Tensor) -> None:
     model: Nima = initial_model(BACKBONE, None, 0, multi_level=True)
     model.standardise_features([images[:2], images[2:]])

@@ -1,0 +1,40 @@
+"""Says what providers see of private photos, and remembers that the owner agreed."""
+
+from __future__ import annotations
+
+from nima.ava import Dataset
+from nima.model import find_backbone
+from requestor.records import RunFolder
+from requestor.setup import golem_environment, is_devnet
+from requestor.training import RunConfig
+
+_AGREEMENT = "privacy.json"
+
+
+def privacy_notice(config: RunConfig, folder: RunFolder) -> str | None:
+    """Returns the line that tells what providers will see of private photos; None if nobody need be asked.
+
+    Nobody is asked if the photos stay on this machine, are not private, or if the owner agreed in this run before.
+
+    Args:
+        config: the configuration of the run.
+        folder: its folder.
+
+    Raises `DatasetError` if the description of the data set is malformed.
+    """
+    if config.backend != "golem" or folder.read(_AGREEMENT) is not None or is_devnet(golem_environment()):
+        return None
+    dataset = Dataset.read(config.ava)
+    if not dataset.private:
+        return None
+    side = find_backbone(config.backbone).preparation.input_size
+    ratings = "no ratings" if config.rounds == 0 else "the ratings of those that they train on"
+    return (
+        f"The photos of {dataset.name} are private. Providers, whom you do not know, see and may keep all of them but "
+        f"the hold-out's, squeezed to about {side} x {side} pixels, without names, dates and places, and {ratings}."
+    )
+
+
+def note_agreement(folder: RunFolder) -> None:
+    """Writes to the run's folder that the owner of the photos agreed, so that nobody is asked again."""
+    folder.write(_AGREEMENT, {"providers_may_see_photos": True})
