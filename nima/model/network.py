@@ -145,6 +145,16 @@ class Nima(nn.Module):
         self.feature_std.copy_(std)
         self.feature_mean.copy_(mean)
 
+    def start_with_prior(self, prior: ArrayLike) -> None:
+        """Sets the head's bias, so that a head with small weights predicts nearly `prior`, votes or shares `[10]`.
+
+        Raises `DistributionError` if `prior` is not a distribution.
+        """
+        # A rating that nobody gave must stay possible: its probability is set to half a percent.
+        p = torch.from_numpy(normalise_votes(prior)).float().clamp_min(0.005)
+        with torch.no_grad():
+            self.head.bias.copy_(p.log() - p.log().mean())
+
     def train_last(self, blocks: int) -> None:
         """Freezes all but the head and the last `blocks` blocks; -1, or more than there are, trains everything.
 
@@ -250,10 +260,7 @@ def initial_model(
         nn.init.normal_(model.head.weight, std=0.01)
         nn.init.zeros_(model.head.bias)
     if prior is not None:
-        # A rating that nobody gave must stay possible: its probability is set to half a percent.
-        p = torch.from_numpy(normalise_votes(prior)).float().clamp_min(0.005)
-        with torch.no_grad():
-            model.head.bias.copy_(p.log() - p.log().mean())
+        model.start_with_prior(prior)
     return model
 
 

@@ -26,7 +26,7 @@ from requestor.backends import Backend, Outcome, RoundLimits, Task, items_until
 from requestor.errors import RunStopped, TrainingFailed
 from requestor.planning import TaskTime, forward_core_seconds
 from requestor.training.data import Dataset
-from requestor.training.embedding.feature_store import KeptFeatures, Part
+from requestor.training.embedding.feature_store import KeptFeatures, Part, parts_of
 from requestor.training.embedding.head import evaluate_on, train_on
 from requestor.training.providers import Providers, Verdict
 
@@ -102,7 +102,7 @@ async def embed_and_train(
         model, metadata = await asyncio.to_thread(checkpoint.load, finished)
         return Embedding(model, finished, metadata["images"], Metrics(**metadata["holdout"]))
     model, _ = await asyncio.to_thread(checkpoint.load, inputs.base[1])
-    parts, kept = _parts(inputs.dataset), KeptFeatures(folder / "features")
+    parts, kept = parts_of(inputs.dataset), KeptFeatures(folder / "features")
     collection = _Collection(
         model, inputs, parts, kept, providers or Providers(backend=backend), limits, len(inputs.dataset.clients),
         on_outcome,
@@ -263,12 +263,3 @@ class _Collection:
             raise _Refused(Verdict("malformed", str(error))) from error
         if wrong := check_features(self._model, shard, claimed, self._inputs.audit):
             raise _Refused(Verdict("false", wrong))
-
-
-def _parts(dataset: Dataset) -> list[Part]:
-    shards = [
-        (*shard, number)
-        for number, client in enumerate(dataset.clients)
-        for shard in zip(client.shards, client.paths, client.images, strict=True)
-    ]
-    return [Part(index, *shard) for index, shard in enumerate(shards)]

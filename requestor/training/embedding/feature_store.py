@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima.wire import decode_features, read_shard
+from requestor.training.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class Part:
     path: Path
     images: int
     client: int = 0
+
+
+def parts_of(dataset: Dataset) -> list[Part]:
+    """Returns the shards of all clients of a data set, in order."""
+    shards = [
+        (*shard, number)
+        for number, client in enumerate(dataset.clients)
+        for shard in zip(client.shards, client.paths, client.images, strict=True)
+    ]
+    return [Part(index, *shard) for index, shard in enumerate(shards)]
 
 
 class FeatureFile:

@@ -14,9 +14,10 @@ from requestor.errors import TrainingFailed
 from requestor.evaluation import collect_predictions, evaluation_task
 from requestor.records import RunFolder, TrainingState
 from requestor.training.data import Dataset
+from requestor.training.embedding import FOLDS, LEAST_TEST, cross_validate
 from requestor.training.providers import Providers, Verdict
 from requestor.training.run.context import RunContext
-from requestor.training.run.preparation import store_model
+from requestor.training.run.preparation import base_model, store_model
 from requestor.training.run.results import write_predictions
 
 
@@ -74,6 +75,26 @@ async def evaluate(
     }
     folder.write("evaluation.json", evaluation)
     return evaluation
+
+
+def cross_validate_few(context: RunContext, dataset: Dataset, ratings: Ratings) -> dict[str, Any] | None:
+    """Cross-validates the head if too few photos are for testing, and writes `cross_validation.json`.
+
+    Returns the content of the file: folds, metrics and intervals; None if there are enough photos for testing, or the
+    strategy keeps no features. If the file exists, nothing is computed.
+    """
+    folder, config = context.folder, context.config
+    if not config.strategy.embeds or sum(dataset.test.images) >= LEAST_TEST:
+        return None
+    if (known := folder.read("cross_validation.json")) is not None:
+        return dict(known)
+    context.progress.stage("Cross-validating")
+    _, base = base_model(context, dataset, ratings)
+    kept = folder.path / "embedding"
+    pairs = cross_validate(dataset, ratings, base, kept, config.seed, prior=config.start is None)
+    validation = {"folds": FOLDS, "metrics": pairs.metrics().as_dict(), "intervals": pairs.intervals()}
+    folder.write("cross_validation.json", validation)
+    return validation
 
 
 def read_evaluation(folder: RunFolder, state: TrainingState) -> dict[str, Any] | None:

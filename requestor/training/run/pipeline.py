@@ -17,7 +17,7 @@ from requestor.training.data import Dataset
 from requestor.training.providers import Providers, ban_list
 from requestor.training.run.context import RunContext
 from requestor.training.run.embedding import embed
-from requestor.training.run.evaluation import evaluate, read_evaluation
+from requestor.training.run.evaluation import cross_validate_few, evaluate, read_evaluation
 from requestor.training.run.preparation import base_model, shard
 from requestor.training.run.results import write_results
 from requestor.training.run.rounds import FederatedRounds
@@ -101,6 +101,9 @@ class TrainingRun:
             raise RunStopped(
                 f"Stopped {where}{f' of {rounds}' if rounds else ''}; the same command goes on from there."
             )
+        validation = await asyncio.to_thread(cross_validate_few, context, dataset, ratings)
+        context.save(state)
+        evaluation = {**evaluation, "cross_validation": validation}
         receipts = self._backend.receipts()
         return write_results(self.config, folder, context.split, dataset, state, evaluation, receipts)
 
