@@ -147,7 +147,8 @@ def model_card(metadata: Mapping[str, Any]) -> str:
         metadata: metadata of a checkpoint. All keys are optional: `name`; the keys of `_FACTS`; `dataset`, which
             `nima.ava.Dataset.as_json` returns; `split` (`name`, `hash`); `providers` (a list with `name`, `tasks`,
             `paid_glm`); `metrics` and `intervals`, which `nima.ratings.Metrics.as_dict` and
-            `nima.ratings.RatingPairs.intervals` return. If the split or the metrics are missing, the card tells that.
+            `nima.ratings.RatingPairs.intervals` return; `cross_validation` (`folds`, and again `metrics` and
+            `intervals`). If the split or the metrics are missing, the card tells that.
 
     Example:
         >>> print(model_card({"name": "trees", "seed": 7})[:47])
@@ -188,6 +189,7 @@ def _lines(metadata: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _providers(metadata.get("providers") or [])
     yield from _metrics(metadata.get("metrics"), metadata.get("intervals") or {}, metadata.get("audited"))
+    yield from _validation(metadata.get("cross_validation"))
     yield "## Limits"
     yield ""
     for limit in model_limits(metadata):
@@ -222,6 +224,20 @@ def _metrics(
     if audited is not None:
         yield f"{audited:,} of these predictions were computed again on the requestor's own machine, and found equal."
     yield ""
+    yield from _table(metrics, intervals)
+
+
+def _validation(validation: Mapping[str, Any] | None) -> Iterator[str]:
+    if not validation:
+        return
+    photos = f"{validation['metrics']['n']:,} photos" if "n" in validation["metrics"] else "photos"
+    yield f"So few test photos say little. In a cross-validation with {validation['folds']} folds, all {photos} were"
+    yield "predicted, each by a head that was trained without its fold on the features of the starting weights:"
+    yield ""
+    yield from _table(validation["metrics"], validation["intervals"])
+
+
+def _table(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     yield "| metric | model | 95% interval | constant |"
     yield "|---|---|---|---|"
     for row in metric_rows(metrics, intervals):

@@ -64,6 +64,15 @@ def _intervals(value: Any) -> bool:
     )
 
 
+def _validation(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _count(value.get("folds"))
+        and _figures(value.get("metrics"))
+        and _intervals(value.get("intervals"))
+    )
+
+
 def _split(value: Any) -> bool:
     return isinstance(value, dict) and _text(value.get("name")) and _text(value.get("hash"))
 
@@ -95,6 +104,7 @@ _SCHEMA: dict[str, Callable[[Any], bool]] = {
     "split": _split,
     "providers": _providers,
     "metrics": _figures,
+    "cross_validation": _validation,
     "intervals": _intervals,
     "history": lambda value: isinstance(value, list) and all(map(_figures, value)),
 }

@@ -257,6 +257,7 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"EMD {metrics['emd_r1']:.3f} {between('emd_r1')}",
         f"  EMD of a constant: {metrics['constant_emd_r1']:.3f} {between('constant_emd_r1')}; "
         f"the model's is {abs(better):.0%} {'below' if better >= 0 else 'above'} it",
+        *_validation_for_people(summary.get("cross_validation")),
         _rounds_for_people(summary),
         f"Spent {summary['spent_glm']:.6f} of {summary['budget_glm']:g} GLM in {summary['seconds']:.0f} s:",
         "",
@@ -275,6 +276,21 @@ def _for_people(summary: dict[str, Any]) -> str:
         f"Report: {Path(summary['model']).with_name('report.html')}",
     ]
     return "\n".join(lines)
+
+
+def _validation_for_people(validation: dict[str, Any] | None) -> list[str]:
+    if validation is None:
+        return []
+    metrics, intervals = validation["metrics"], validation["intervals"]
+    figures = [
+        f"{name} {metrics[key]:.3f} ({intervals[key][0]:.3f} … {intervals[key][1]:.3f})"
+        for name, key in (("SRCC", "srcc_mean"), ("LCC", "lcc_mean"), ("EMD", "emd_r1"))
+    ]
+    return [
+        f"So few test photos say little. All {metrics['n']} photos, each predicted by a head that was trained without "
+        f"its fold ({validation['folds']} folds):",
+        f"  {', '.join(figures)}; EMD of a constant: {metrics['constant_emd_r1']:.3f}",
+    ]
 
 
 def _rounds_for_people(summary: dict[str, Any]) -> str:

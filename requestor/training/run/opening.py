@@ -37,7 +37,5 @@ def open_run(options: TrainOptions) -> tuple[TrainingRun, RunProgress]:
     log_to(folder.path / "log.txt")
 
     progress = RunProgress()
-    if description.private and options.backend == "golem":
-        progress.note(f"{description.name} is private by its dataset.json, and providers will see its photos.")
     backend = open_backend(config, folder.path, folder.ledger, environment, image)
     return TrainingRun(config, folder, backend, split, progress, again), progress

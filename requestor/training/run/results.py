@@ -58,6 +58,9 @@ def write_results(
         "audited": evaluation.get("audited"),
         "history": [dict(entry.holdout) for entry in folder.metrics() if entry.holdout is not None],
     }
+    validation = evaluation.get("cross_validation")
+    if validation is not None:
+        metadata["cross_validation"] = validation
     if "score_quantiles" in evaluation:  # earlier versions did not record them
         metadata["score_quantiles"] = evaluation["score_quantiles"]
     model, _ = checkpoint.load(folder.checkpoint(state.best_round))
@@ -89,6 +92,7 @@ def write_results(
         },
         "intervals": evaluation["intervals"],
         "audited": evaluation.get("audited"),
+        "cross_validation": validation,
         "split": split.as_json(),
         "seconds": round(state.seconds, 1),
     }
