@@ -68,8 +68,8 @@ class BlockCount(click.IntRange):
               help="Compute on Golem providers, or in subprocesses on this machine (free).")  # fmt: skip
 @click.option("--backbone", help="Network of torchvision to start from, with its weights of ImageNet. [default: "
               f"{DEFAULT_BACKBONE}]")  # fmt: skip
-@click.option("--start", metavar="MODEL", help="Model to go on from instead, which knows people's taste: a file, or "
-              "a name from `nima-golem models list`, such as mobilenet_v1-ava.")  # fmt: skip
+@click.option("--start", metavar="MODEL", help="Model to go on from instead, which knows people's taste: a file, or a "
+              "name such as mobilenet_v1-ava.")  # fmt: skip
 @click.option("--strategy", type=click.Choice(list(STRATEGIES)), default=DEFAULT_STRATEGY, show_default=True,
               help="auto: embed, then federated rounds of the last blocks and the head until they no longer help. "
                    "embed: providers compute features once, the head is trained here. federate: the head is trained in "
@@ -182,7 +182,8 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
     want to spend money or to show private photos.
     """
     # Imported here, as `--help` and a mistyped option should not wait for torch.
-    from requestor.training.run import note_agreement, open_run, privacy_notice
+    from requestor.training import note_agreement, privacy_notice
+    from requestor.training.run import open_run
 
     run, progress = open_run(options)
     if (notice := privacy_notice(run.config, run.folder)) is not None:

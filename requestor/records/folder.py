@@ -3,6 +3,8 @@
 run.json         the identity of the run (data, backbone, seed, …); it never changes
 options.json     the options of the last command, for `nima-golem runs resume`
 data.json        what the data set is: its name, its raters, its licence
+privacy.json     the agreement of the photos' owner that providers see them
+cross_validation.json   figures of a cross-validation, if few photos are for testing
 dataset.json     shards and split, once sharding is done
 store/           content-addressed files that are sent to providers: shards and models
 holdout/         the shard that never leaves this machine

@@ -111,7 +111,7 @@ def test_the_file_holds_types_and_no_folder() -> None:
         "ava": "/photos/ava", "budget": "0.10", "backend": "local", "backbone": "mobilenet_v2",
         "strategy": "fine-tune", "rounds": 2, "aggregation": "momentum", "proximal": 0.5, "workers": 3,
         "max_price": "1E-7", "test_ids": "/photos/test.txt", "network": None, "subnet": "public", "seed": 7,
-        "blocks": None, "hours": None, "audit": 0.1,
+        "blocks": None, "hours": None, "audit": 0.1, "start": None,
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from requestor.commands.train import _ask_about_privacy
 from requestor.errors import ConfigurationError
 from requestor.records import RunFolder
 from requestor.training.config import RunConfig
-from requestor.training.run.privacy import note_agreement, privacy_notice
+from requestor.training.privacy import note_agreement, privacy_notice
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from nima.ava import Dataset
 from nima.model import find_backbone
 from requestor.records import RunFolder
 from requestor.setup import golem_environment, is_devnet
-from requestor.training import RunConfig
+from requestor.training.config import RunConfig
 
 _AGREEMENT = "privacy.json"
 
