@@ -33,7 +33,7 @@ name_option = click.option(
 def devnet() -> None:
     """Run a whole Golem network on this machine: a chain, a requestor and providers, without Docker and internet.
 
-    Any yapapi program runs on it unchanged.
+    A yapapi program runs on it unchanged if it names no subnet and no network of its own, and gives its image_url.
 
     \b
     Examples:

@@ -37,6 +37,7 @@ SECTIONS = {
     "Models and data": {
         "models": "List, fetch and import model weights.",
         "export": "Write a model as ONNX or TorchScript.",
+        "cache": "List and clear the files that can be fetched or made again.",
         "ava": "Check the AVA data set and split it.",
     },
     "Golem": {

@@ -38,6 +38,7 @@ OF_A_FOLDER: dict[str, tuple[str, ...]] = {
     "models info": ("json",),
     "models list": ("json",),
     "export": ("format", "json"),
+    "cache list": ("json",),
     "ava check": ("threads",),
     "ava split": ("ids", "seed", "test-share", "clean"),
     "ava tiny": ("images", "seed"),
