@@ -100,7 +100,8 @@ def test_a_training_sends_back_what_the_same_training_here_changes(provider: Pro
     folder = provider.jobs / "train"
     folder.mkdir()
     encode_weights(folder / "weights.safetensors", received)
-    job = provider.job("train", weights=sha256_of(folder / "weights.safetensors"))
+    plan = dataclasses.replace(PLAN, lr_backbone=0.01)  # moves every tensor
+    job = provider.job("train", weights=sha256_of(folder / "weights.safetensors"), plan=plan)
 
     code, result, folder = provider.run(job, "train")
     assert (code, result.ok, result.error) == (0, True, None)
@@ -112,12 +113,13 @@ def test_a_training_sends_back_what_the_same_training_here_changes(provider: Pro
     with torch.no_grad():
         for name, parameter in here.trainable_parameters(1).items():
             parameter.copy_(received[name])
-    report = train(here, [shard(6), shard(5, first=50)], PLAN)
+    report = train(here, [shard(6), shard(5, first=50)], plan)
     assert result.loss == pytest.approx(report.loss, rel=1e-3)  # the provider keeps activations in half precision
     update = decode_update(folder / "update.safetensors", schema_of(current))
     for name, parameter in here.trainable_parameters(1).items():
         delta = parameter.detach() - received[name]
-        torch.testing.assert_close(update[name], delta, rtol=1e-2, atol=1e-6 + 1e-2 * delta.abs().max().item())
+        assert delta.norm() > 1e-5 * received[name].norm(), name
+        assert (update[name] - delta).norm() <= 0.03 * delta.norm(), name
     assert update["head.weight"].abs().max() > 1e-4
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from spread_model import keep_scale
 
 from nima.model import checkpoint
 from nima.model.backbones import BACKBONES, BackboneError, find_backbone
@@ -28,6 +29,7 @@ def test_forward_backward_save_load_resume(backbone: str, tmp_path: Path) -> Non
     model = initial_model(backbone, None, seed=1)
     assert model.head.in_features == find_backbone(backbone).features
     images = images_for(backbone)
+    keep_scale(model, images)
     model.train_last(1)
     model.train()
     optimizer = torch.optim.SGD(model.parameter_groups(lr_backbone=1e-4, lr_head=1e-3))
@@ -52,7 +54,8 @@ def test_forward_backward_save_load_resume(backbone: str, tmp_path: Path) -> Non
     step(model, optimizer)
     step(resumed, torch.optim.SGD(resumed.parameter_groups(lr_backbone=1e-4, lr_head=1e-3)))
     for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=1e-6)
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+    assert not torch.equal(model.head.weight, checkpoint.load(path)[0].head.weight)
 
 
 # MobileNet v1 is compared with Keras; VGG and SqueezeNet have no pooled features of their own.
@@ -68,11 +71,13 @@ def test_the_parts_compute_what_the_network_did(backbone: str) -> None:
     else:
         (name,) = (name for name in ("classifier", "fc", "head", "heads") if hasattr(network, name))
         setattr(network, name, torch.nn.Identity())
+    keep_scale(network, images)
     with torch.no_grad():
         expected = network(images)
         parts = find_backbone(backbone).take_apart(network)
         actual = parts.pool(torch.nn.Sequential(*parts.blocks)(images))
     torch.testing.assert_close(actual, expected)
+    assert (expected[0] - expected[1]).abs().max() > 0.01  # far more than the tolerance
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
