@@ -18,7 +18,9 @@ from nima.lazy import attach
 if TYPE_CHECKING:
     from requestor.scoring.files import LeftOut, photo_files
     from requestor.scoring.marking import Marking
+    from requestor.scoring.marks import Mark, read_marks
     from requestor.scoring.request import ScoreRequest, run
+    from requestor.scoring.sheet import check_replaceable, contact_sheet
     from requestor.scoring.users_cache import default_cache
 else:
     __getattr__, __dir__ = attach(
@@ -27,8 +29,21 @@ else:
             "users_cache": ["default_cache"],
             "files": ["LeftOut", "photo_files"],
             "marking": ["Marking"],
+            "marks": ["Mark", "read_marks"],
             "request": ["ScoreRequest", "run"],
+            "sheet": ["check_replaceable", "contact_sheet"],
         },
     )
 
-__all__ = ["LeftOut", "Marking", "ScoreRequest", "default_cache", "photo_files", "run"]
+__all__ = [
+    "LeftOut",
+    "Mark",
+    "Marking",
+    "ScoreRequest",
+    "check_replaceable",
+    "contact_sheet",
+    "default_cache",
+    "photo_files",
+    "read_marks",
+    "run",
+]

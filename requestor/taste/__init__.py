@@ -17,6 +17,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.taste.learning import Learnt, RatedFeatures, learn, tilted
+    from requestor.taste.proposal import propose
     from requestor.taste.request import TasteRequest, run
     from requestor.taste.stars import owners_mean
 else:
@@ -24,9 +25,10 @@ else:
         __name__,
         {
             "learning": ["Learnt", "RatedFeatures", "learn", "tilted"],
+            "proposal": ["propose"],
             "request": ["TasteRequest", "run"],
             "stars": ["owners_mean"],
         },
     )
 
-__all__ = ["Learnt", "RatedFeatures", "TasteRequest", "learn", "owners_mean", "run", "tilted"]
+__all__ = ["Learnt", "RatedFeatures", "TasteRequest", "learn", "owners_mean", "propose", "run", "tilted"]

@@ -71,8 +71,8 @@ class Tilt:
 
     def of(self, features: NDArray[np.float16]) -> Array:
         """Returns the tilts `[n]` of features `[n, features]`."""
-        blocks = [(block - self.centre) @ self.direction for _, block in _blocks(features)]
-        return np.concatenate([np.empty(0), *blocks]) + self.offset
+        parts = [(block - self.centre) @ self.direction for _, block in blocks(features)]
+        return np.concatenate([np.empty(0), *parts]) + self.offset
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ class Learnt:
 
     tilt: the owner's taste, from all photos.
     penalty: the penalty that was chosen; infinite if the model's own head is kept.
-    left_out: the owner's distribution of each photo, `[n, 10]`, predicted from the photos of the other folds.
-    folds: the taste learnt without each of the folds.
+    left_out: the owner's distribution of each photo, `[n, 10]`, predicted from the photos of the other folds, or by the
+        model if its own head is kept.
+    folds: the taste learnt without each of the folds, with the penalty of the smallest error, even if the model's own
+        head is kept.
     """
 
     tilt: Tilt
@@ -112,14 +114,15 @@ def learn(rated: RatedFeatures, seed: int = 0) -> Learnt:
         seed: seed of the division into folds.
     """
     problem = _Problem(rated, _folds_of(rated.groups, seed))
-    left_out = np.empty_like(rated.probabilities)
-    for fold in range(FOLDS):
-        choice = problem.choice(frozenset({fold}))
-        photos = problem.folds == fold
-        left_out[photos] = tilted(rated.probabilities[photos], problem.tilts(frozenset({fold}), fold)[:, choice])
-    choice = problem.choice(frozenset())
-    penalty = PENALTIES[choice] if choice < len(PENALTIES) else math.inf
-    folds = tuple(problem.tilt(frozenset({fold}), choice) for fold in range(FOLDS))
+    choice, best = problem.choice(frozenset())
+    learns = choice < len(PENALTIES)
+    left_out = rated.probabilities.copy()
+    for fold in range(FOLDS) if learns else ():
+        photos, without = problem.folds == fold, frozenset({fold})
+        _, inner = problem.choice(without)
+        left_out[photos] = tilted(rated.probabilities[photos], problem.tilts(without, fold)[:, inner])
+    penalty = PENALTIES[choice] if learns else math.inf
+    folds = tuple(problem.tilt(frozenset({fold}), best) for fold in range(FOLDS))
     return Learnt(problem.tilt(frozenset(), choice), penalty, left_out, folds)
 
 
@@ -134,7 +137,7 @@ class _Problem:
         self._differences = rated.owners - mean_rating(rated.probabilities)
         self._offset = float(self._differences.mean())
         self._variance = float(np.square(standard_deviation(rated.probabilities)).mean())
-        self._centre, scale = _moments(rated.features)
+        self._centre, scale = moments_of(rated.features)
         # Each column turns centred features into one direction of the regression.
         spanning = min(len(rated.features), _MOST_DIRECTIONS)
         if spanning < len(scale):  # no other direction makes a difference for so few photos
@@ -143,7 +146,7 @@ class _Problem:
             self._directions = np.diag(1 / scale)
         size = self._directions.shape[1]
         self._products, self._moments = np.zeros((FOLDS, size, size)), np.zeros((FOLDS, size))
-        for start, block in _blocks(rated.features):
+        for start, block in blocks(rated.features):
             projected = (block - self._centre) @ self._directions
             for fold in range(FOLDS):
                 photos = folds[start : start + len(block)] == fold
@@ -175,23 +178,24 @@ class _Problem:
     def tilts(self, without: frozenset[int], fold: int) -> Array:
         """Returns the tilts, `[photos, penalties + 1]`, of the photos of a fold, learnt without some folds."""
         found = [np.empty((0, len(PENALTIES) + 1))]
-        for _, block in _blocks(self._rated.features[self.folds == fold]):
+        for _, block in blocks(self._rated.features[self.folds == fold]):
             found.append((block - self._centre) @ self.weights(without))
         return np.concatenate(found) + self._offset / self._variance
 
-    def choice(self, without: frozenset[int]) -> int:
-        """Chooses a penalty by the other folds than `without`, each left out once; returns its index.
+    def choice(self, without: frozenset[int]) -> tuple[int, int]:
+        """Chooses a penalty by the other folds than `without`, each left out once; returns its index, and the best one.
 
-        The index is the number of penalties if the model's own head ranks as well.
+        The best one is that of the smallest error. The first index is the number of penalties if the model's own head
+        ranks as well.
         """
         tried = [fold for fold in range(FOLDS) if fold not in without]
         means = np.concatenate([self._means(fold, without | {fold}) for fold in tried])
         owners = np.concatenate([self._rated.owners[self.folds == fold] for fold in tried])
-        best = int(np.square(means - owners[:, np.newaxis]).mean(axis=0).argmin())
+        best = int(np.square(means - owners[:, np.newaxis]).mean(axis=0)[:-1].argmin())
         ranks = _standard_ranks(owners)
         gains = ranks * (_standard_ranks(means[:, best]) - _standard_ranks(means[:, -1]))  # their mean: that of SRCC
         better = gains.mean() > 2 * gains.std() / math.sqrt(len(gains))
-        return best if better else len(PENALTIES)
+        return best if better else len(PENALTIES), best
 
     def _means(self, fold: int, without: frozenset[int]) -> Array:
         """Returns the owner's mean ratings of a fold's photos for each penalty, `[photos, penalties + 1]`."""
@@ -213,16 +217,16 @@ def _standard_ranks(values: Array) -> Array:
     return np.asarray((ranks - ranks.mean()) / (deviation if deviation > 0 else 1.0))
 
 
-def _blocks(features: NDArray[np.float16]) -> Iterator[tuple[int, Array]]:
+def blocks(features: NDArray[np.float16]) -> Iterator[tuple[int, Array]]:
     """Yields features in blocks of some photos in float64, each with the index of its first photo."""
     for start in range(0, len(features), _BLOCK):
         yield start, features[start : start + _BLOCK].astype(np.float64)
 
 
-def _moments(features: NDArray[np.float16]) -> tuple[Array, Array]:
+def moments_of(features: NDArray[np.float16]) -> tuple[Array, Array]:
     """Returns the mean and the deviation of each feature; no deviation is below a hundredth of the usual one."""
-    mean = np.stack([block.sum(axis=0) for _, block in _blocks(features)]).sum(axis=0) / len(features)
-    squares = np.stack([np.square(block - mean).sum(axis=0) for _, block in _blocks(features)]).sum(axis=0)
+    mean = np.stack([block.sum(axis=0) for _, block in blocks(features)]).sum(axis=0) / len(features)
+    squares = np.stack([np.square(block - mean).sum(axis=0) for _, block in blocks(features)]).sum(axis=0)
     deviation = np.sqrt(squares / len(features))
     usual = float(np.sqrt(np.square(deviation).mean()))
     return mean, np.maximum(deviation, 0.01 * usual if usual > 0 else 1.0)

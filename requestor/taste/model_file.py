@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from nima.ava import Dataset
 from nima.model import checkpoint
 from nima.safe_io import sha256_of
 from nima.weights import TASTE, own_model_path
 from requestor.errors import ConfigurationError
 from requestor.taste.learning import Tilt
+
+_OWN_STARS = Dataset("the owner's rated photos", raters="the owner of the photos", licence="the owner's", private=True)
 
 
 def save_taste(start: Path, tilt: Tilt, start_name: str, rated: int, data: str) -> Path:
@@ -40,6 +43,7 @@ def save_taste(start: Path, tilt: Tilt, start_name: str, rated: int, data: str) 
         "name": TASTE,
         "backbone": model.backbone,
         "data": data,
+        "dataset": _OWN_STARS.as_json(),
         "train_images": rated,
         "starting_weights": start_name,
         "starting_weights_sha256": sha256_of(start),

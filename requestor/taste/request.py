@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from nima.ratings import RatingPairs
 from nima.safe_io import printable
-from nima.scoring import DEFAULT_MODEL, FeatureScorer, Runtime, Score, uses_onnx_runtime
-from nima.weights import TASTE
+from nima.scoring import DEFAULT_MODEL, Runtime, uses_onnx_runtime
 from requestor.errors import ConfigurationError
-from requestor.scoring import LeftOut, default_cache, photo_files
-from requestor.taste.embedded_photos import EmbeddedPhotos, embedded_photos
-from requestor.taste.learning import FOLDS, LEAST_RATED, Learnt, RatedFeatures, learn
+from requestor.scoring import LeftOut, check_replaceable, default_cache, photo_files, read_marks
+from requestor.taste.kept_stars import KeptStars
+from requestor.taste.learning import LEAST_RATED, Tilt
+from requestor.taste.sheet import take_marks, write_marks
 from requestor.taste.stars import REJECTED, UNRATED, Rated, owners_mean, read_stars
-from requestor.terminal import (
-    announce_conversion,
-    convert_for_scoring,
-    find_or_fetch_model,
-    progress_bar,
-    with_scoring_progress,
-)
+from requestor.taste.steps import Learning, sentences
+from requestor.terminal import announce_conversion, find_or_fetch_model, progress_bar
+
+if TYPE_CHECKING:
+    from nima.xmp import RatingPlace
 
 
 @dataclass(frozen=True)
@@ -39,6 +33,10 @@ class TasteRequest:
     recursive: True searches folders inside it, too.
     start: path or name of the model to start from; None for the default model.
     initial_rating: a rating in a sidecar that counts as none; None for none.
+    proposals: number of photos to propose for rating; None for none.
+    html: file of the contact sheet with the proposed photos.
+    marks: list of marks of a contact sheet to take, or `-` for stdin; None for none.
+    xmp: where to write the taken marks; None keeps them in the user's data folder.
     as_json: True prints one JSON object instead of sentences.
     runtime, device, threads: as for `Scorer`.
     quiet: True prints nothing but errors and the JSON object.
@@ -48,6 +46,10 @@ class TasteRequest:
     recursive: bool = False
     start: str | None = None
     initial_rating: int | None = None
+    proposals: int | None = None
+    html: Path = Path("taste.html")
+    marks: Path | None = None
+    xmp: RatingPlace | None = None
     as_json: bool = False
     runtime: Runtime = "auto"
     device: str = "auto"
@@ -60,58 +62,46 @@ class TasteRequest:
             click.echo(text, err=True)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A rank correlation (Spearman's) with the owner's stars, −1 to 1, and its 95% interval."""
-
-    srcc: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.srcc:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
 def run(request: TasteRequest) -> int:
     """Learns the taste from the stars of the photos in a folder; returns the exit code.
 
-    The exit code is 1 if a photo could not be read, and 0 otherwise.
+    Before that, stars of a contact sheet are taken if the request names a list of them; after it, a sheet of photos to
+    rate is written if the request wants some. With either of them, too few rated photos are no error.
+
+    The exit code is 1 if a photo could not be read, or a mark was not taken, and 0 otherwise.
 
     Raises:
-        ConfigurationError: there is no photo, or there are too few rated ones, or their stars are all the same.
+        ConfigurationError: there is no photo, or there are too few rated ones, or their stars are all the same; or the
+            list of marks or a file of this program cannot be used.
         NimaError: the model to start from cannot be loaded or fetched, or the result cannot be written.
     """
     photos = _photos(request)
-    rated = _rated(request, photos)
+    if request.proposals:
+        check_replaceable(request.html)
+    cache = default_cache(request.note)
+    kept = KeptStars.load(cache)
+    facts: dict[str, Any] = {"folder": str(request.folder), "photos": len(photos)}
+    if request.marks is not None:
+        facts["marks"] = _taken(request, photos, kept)
+    rated = _rated(request, photos, kept)
     chosen = [one for one in rated if one.rating != UNRATED]
-    _check_enough(chosen)
+    facts |= {"rated": len(chosen), "rejected": sum(one.rating == REJECTED for one in chosen)}
+    too_few = _problem(chosen)
+    if too_few is not None and not request.proposals and request.marks is None:
+        raise ConfigurationError(too_few)
     start = request.start or DEFAULT_MODEL
-    path = find_or_fetch_model(start)
-    if uses_onnx_runtime(request.runtime, request.device) and not request.quiet:
-        announce_conversion(path)
-    scorer = FeatureScorer(
-        path,
-        device=request.device,
-        threads=request.threads,
-        cache=default_cache(request.note),
-        appearance=True,
-        runtime=request.runtime,
-    )
-    ratings = {str(one.path): one.rating for one in chosen}
-    with embedded_photos([one.path for one in chosen], scorer, _bar(request)) as embedded:
-        for failure in embedded.failures:
-            request.note(printable(failure))
-        stars = np.array([ratings[score.path] for score in embedded.scores])
-        _check_enough([Rated(Path(score.path), ratings[score.path]) for score in embedded.scores])
-        learnt = _learnt(embedded, stars)
-        facts = _facts(request, start, len(photos), stars, embedded, learnt)
-    from requestor.taste.model_file import save_taste  # imported here, as only now torch is needed
-
-    facts["model"] = str(save_taste(path, learnt.tilt, start, len(stars), _data_line(facts)))
-    if not request.quiet:
-        convert_for_scoring(Path(facts["model"]))
-    click.echo(json.dumps(facts) if request.as_json else "\n".join(_sentences(facts)))
-    return 1 if embedded.failures else 0
+    committee: Sequence[Tilt] = ()
+    if too_few is None or request.proposals:
+        path = find_or_fetch_model(start)
+        if uses_onnx_runtime(request.runtime, request.device) and not request.quiet:
+            announce_conversion(path)
+        learning = Learning(path, start, request, cache)
+        if too_few is None:
+            committee = learning.learn(chosen, facts)
+        if request.proposals:
+            learning.propose([one.path for one in rated if one.rating == UNRATED], committee, facts)
+    click.echo(json.dumps(facts) if request.as_json else "\n".join(sentences(facts, too_few)))
+    return 1 if facts.get("unreadable") or facts.get("marks", {}).get("problems") else 0
 
 
 def _photos(request: TasteRequest) -> list[Path]:
@@ -128,87 +118,44 @@ def _photos(request: TasteRequest) -> list[Path]:
     return photos
 
 
-def _rated(request: TasteRequest, photos: list[Path]) -> list[Rated]:
+def _taken(request: TasteRequest, photos: list[Path], kept: KeptStars) -> dict[str, Any]:
+    """Takes the marks of the request's list; returns how many were taken, and the problems with the others."""
+    assert request.marks is not None
+    marks = read_marks(request.marks)
+    if request.xmp is None:
+        result = take_marks(marks, request.folder, photos, kept)
+    else:
+        from nima.xmp import PhotoRater  # imported here, as few calls write ratings
+
+        rater = PhotoRater(request.xmp, initial_rating=request.initial_rating)
+        result = write_marks(marks, request.folder, photos, rater)
+    for problem in result.problems:
+        request.note(printable(problem))
+    return {"taken": result.taken, "problems": result.problems}
+
+
+def _rated(request: TasteRequest, photos: list[Path], kept: KeptStars) -> list[Rated]:
+    """Returns the rating of each photo; one that a photo has, or its sidecar, counts before one that is kept."""
     rated = []
     with progress_bar("reading stars") as advance:
         for one in read_stars(photos, request.initial_rating):
-            rated.append(one)
+            if one.problem is not None:
+                request.note(f"Counted as unrated: {printable(one.problem)}")
+            rated.append(replace(one, rating=one.rating or kept.of(one.path)))
             advance(len(rated), len(photos))
-    for one in rated:
-        if one.problem is not None:
-            request.note(f"Counted as unrated: {printable(one.problem)}")
     return rated
 
 
-def _check_enough(rated: list[Rated]) -> None:
-    """Raises `ConfigurationError` if there are too few rated photos to learn from, or all have the same stars."""
+def _problem(rated: Sequence[Rated]) -> str | None:
+    """Returns a sentence if there are too few rated photos to learn from, or all have the same stars; else None."""
     if len(rated) < LEAST_RATED:
-        raise ConfigurationError(
+        return (
             f"{len(rated)} photos have a rating; {LEAST_RATED} are the least to learn from. Give stars in your photo "
             "manager, or with --next 20, which proposes photos to rate."
         )
     if len({owners_mean(one.rating) for one in rated}) == 1:
-        raise ConfigurationError(
+        return (
             "All rated photos have the same number of stars, so there is nothing to learn. Rate photos that you like "
             "less, too. If a program gave these stars, name them with --initial-rating."
         )
-
-
-def _bar(request: TasteRequest) -> Any:
-    def bar(scores: Iterator[Score], count: int) -> Iterator[Score]:
-        if request.quiet or not sys.stderr.isatty():
-            return scores
-        return with_scoring_progress(scores, lambda: count)
-
-    return bar
-
-
-def _learnt(embedded: EmbeddedPhotos, stars: Any) -> Learnt:
-    owners = np.array([owners_mean(rating) for rating in stars])
-    return learn(RatedFeatures(embedded.features, embedded.probabilities, owners, embedded.groups))
-
-
-def _facts(
-    request: TasteRequest, start: str, photos: int, stars: Any, embedded: EmbeddedPhotos, learnt: Learnt
-) -> dict[str, Any]:
-    return {
-        "folder": str(request.folder),
-        "photos": photos,
-        "rated": len(stars),
-        "rejected": int((stars == REJECTED).sum()),
-        "unreadable": len(embedded.failures),
-        "start": start,
-        "folds": FOLDS,
-        "penalty": None if math.isinf(learnt.penalty) else learnt.penalty,
-        "srcc": vars(figure(learnt.left_out, stars)),
-        "srcc_start": vars(figure(embedded.probabilities, stars)),
-    }
-
-
-def figure(probabilities: Any, stars: Any) -> Figure:
-    """Computes the rank correlation of predicted distributions, `[n, 10]`, with stars, −1 to 5, and its interval."""
-    pairs = RatingPairs.of(probabilities, np.eye(10)[np.maximum(stars, 1) - 1])
-    low, high = pairs.intervals()["srcc_mean"]
-    return Figure(pairs.metrics().srcc_mean, low, high)
-
-
-def _data_line(facts: dict[str, Any]) -> str:
-    return (
-        f"stars that one person gave to {facts['rated']} photos; cross-validated rank correlation with them "
-        f"{Figure(**facts['srcc'])}, that of {facts['start']} {Figure(**facts['srcc_start'])}"
-    )
-
-
-def _sentences(facts: dict[str, Any]) -> Iterator[str]:
-    rejected = f", {facts['rejected']} of them rejected" if facts["rejected"] else ""
-    yield f"{facts['rated']} of {facts['photos']} photos have a rating{rejected}."
-    yield f"Rank correlation with your stars on photos that were left out ({facts['folds']} folds; 95% interval):"
-    width = max(len(TASTE), len(facts["start"]))
-    yield f"  {TASTE:<{width}}  {Figure(**facts['srcc'])}"
-    yield f"  {facts['start']:<{width}}  {Figure(**facts['srcc_start'])}"
-    if facts["penalty"] is None:
-        yield (
-            f"These stars do not yet tell how your taste differs, so the model ranks as {facts['start']} does. Rate "
-            "more photos: --next 20 proposes some."
-        )
-    yield f"Score with it: nima-golem score --model {TASTE}"
+    return None

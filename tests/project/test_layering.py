@@ -84,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
         "requestor.terminal",
     },
     "requestor.taste": {
+        "nima.ava",
         "nima.model",
         "nima.ratings",
         "nima.safe_io",
