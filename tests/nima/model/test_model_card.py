@@ -116,3 +116,12 @@ def test_no_name_breaks_out_of_the_front_matter(hostile: str) -> None:
 
 def test_private_photos_are_not_named_as_a_data_set_of_the_hub() -> None:
     assert "datasets" not in front_matter({"dataset": {"name": "family", "private": True}})
+
+
+def test_figures_of_a_cross_validation_stand_behind_those_of_few_photos() -> None:
+    figures = {"srcc_mean": 0.5, "n": 60}
+    validation = {"folds": 5, "metrics": figures, "intervals": {"srcc_mean": [0.3, 0.7]}}
+    card = model_card({"metrics": {"srcc_mean": 1.0, "n": 6}, "cross_validation": validation})
+    assert "all 60 photos" in card
+    assert "| SRCC of the mean | 0.5000 | 0.3000 … 0.7000 | 0.0000 |" in card
+    assert card.index("On 6 test photos") < card.index("cross-validation with 5 folds")
