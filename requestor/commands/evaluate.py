@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     type=GlmAmount(),
     help="With --backend golem: the largest amount that the evaluation may cost, such as 0.1GLM.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask before spending real money.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending real money or showing private photos.")
 @click.option("--ids", type=click.Path(path_type=Path),
               help="File with the ids to evaluate. [default: splits/test.txt beside AVA.txt, or all]")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(0, 100_000), default=1000, show_default=True,
@@ -60,9 +60,10 @@ def evaluate(
         nima-golem evaluate --model model.safetensors --ava ava/ --json > mine.json
         nima-golem evaluate --model mobilenet_v1-ava --ava ava/ --compare mine.json
     """
-    from nima.ava import check_same_split, read_ratings
+    from nima.ava import check_same_split, data_folder_of, read_ratings
     from requestor.evaluation import evaluate_predictions, evaluation_lines, listed_split, read_evaluation
-    from requestor.terminal import terminal_width
+    from requestor.terminal import ask_about_privacy, terminal_width
+    from requestor.training import evaluation_notice
 
     if (predictions is None) == (model is None):
         raise ConfigurationError("The predictions are not known. Pass either --predictions FILE or --model MODEL.")
@@ -70,6 +71,8 @@ def evaluate(
         raise ConfigurationError(
             "--backend golem pays providers. Pass the largest amount that they may cost, such as --budget 0.1GLM."
         )
+    if backend == "golem" and (notice := evaluation_notice(data_folder_of(ava))) is not None:
+        ask_about_privacy(notice, yes)
     if backend == "golem" and budget is not None and not yes:
         from requestor.golem import chosen_network
         from requestor.setup import golem_environment

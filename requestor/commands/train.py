@@ -20,6 +20,7 @@ from requestor.terminal import (
     ENDING_AGREEMENTS,
     Column,
     GlmAmount,
+    ask_about_privacy,
     confirm_real_money,
     convert_for_scoring,
     run_until_stopped,
@@ -187,7 +188,7 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
 
     run, progress = open_run(options)
     if (notice := privacy_notice(run.config, run.folder)) is not None:
-        _ask_about_privacy(notice, yes)
+        ask_about_privacy(notice, yes)
         note_agreement(run.folder)
     if options.backend == "golem" and not yes:
         confirm_real_money(run.config.network, options.budget)
@@ -202,19 +203,6 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
             err=True,
         )
         sys.exit(EXIT_WORSE_THAN_CONSTANT)
-
-
-def _ask_about_privacy(notice: str, yes: bool) -> None:
-    """Shows what providers will see, and asks for the agreement to it unless `yes` is True.
-
-    Raises ConfigurationError if stdin is no terminal, so that nobody can answer, and click's Abort if the answer is no.
-    """
-    if yes:
-        click.echo(notice, err=True)
-    elif sys.stdin.isatty():
-        click.confirm(f"{notice} Continue?", abort=True, err=True)
-    else:
-        raise ConfigurationError(f"{notice} Pass --yes to agree, or --backend local, which sends nothing.")
 
 
 def _show_estimate(options: TrainOptions, as_json: bool) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         find_or_fetch_model,
     )
     from requestor.terminal.output_file import ask_to_replace
+    from requestor.terminal.privacy import ask_about_privacy
     from requestor.terminal.run_progress import RunProgress
     from requestor.terminal.scoring_progress import with_scoring_progress
     from requestor.terminal.signals import ENDING_AGREEMENTS, run_until_stopped
@@ -45,6 +46,7 @@ else:
                 "find_or_fetch_model",
             ],
             "output_file": ["ask_to_replace"],
+            "privacy": ["ask_about_privacy"],
             "run_progress": ["RunProgress"],
             "scoring_progress": ["with_scoring_progress"],
             "signals": ["ENDING_AGREEMENTS", "run_until_stopped"],
@@ -58,6 +60,7 @@ __all__ = [
     "GlmAmount",
     "RunProgress",
     "announce_conversion",
+    "ask_about_privacy",
     "ask_to_replace",
     "confirm_real_money",
     "convert_for_scoring",

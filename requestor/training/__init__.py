@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from requestor.training.config import RunConfig
     from requestor.training.estimate import estimate_lines, estimate_run
     from requestor.training.options import HOURS_LIMITS, OPTION_LIMITS, TrainOptions
-    from requestor.training.privacy import note_agreement, privacy_notice
+    from requestor.training.privacy import evaluation_notice, note_agreement, privacy_notice
     from requestor.training.starting_model import load_start, model_like
     from requestor.training.strategies import DEFAULT_STRATEGY, STRATEGIES
 else:
@@ -24,7 +24,7 @@ else:
             "config": ["RunConfig"],
             "estimate": ["estimate_lines", "estimate_run"],
             "options": ["HOURS_LIMITS", "OPTION_LIMITS", "TrainOptions"],
-            "privacy": ["note_agreement", "privacy_notice"],
+            "privacy": ["evaluation_notice", "note_agreement", "privacy_notice"],
             "starting_model": ["load_start", "model_like"],
             "strategies": ["DEFAULT_STRATEGY", "STRATEGIES"],
         },
@@ -41,6 +41,7 @@ __all__ = [
     "choose_ava_folder",
     "estimate_lines",
     "estimate_run",
+    "evaluation_notice",
     "load_start",
     "market_assumptions",
     "model_like",

@@ -12,11 +12,11 @@ from ava_folder import make_ava_folder
 from train_options import train_options
 
 from nima.ava import Dataset
-from requestor.commands.train import _ask_about_privacy
 from requestor.errors import ConfigurationError
 from requestor.records import RunFolder
+from requestor.terminal import ask_about_privacy
 from requestor.training.config import RunConfig
-from requestor.training.privacy import note_agreement, privacy_notice
+from requestor.training.privacy import evaluation_notice, note_agreement, privacy_notice
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,13 @@ def test_rounds_show_ratings_too(ava: Path, folder: RunFolder) -> None:
     assert said.endswith("and the ratings of those that they train on.")
 
 
+def test_an_evaluation_shows_the_photos_for_testing(ava: Path, folder: RunFolder, tmp_path: Path) -> None:
+    said = evaluation_notice(ava)
+    assert said is not None
+    assert "see and may keep those for testing" in said
+    assert evaluation_notice(make_ava_folder(tmp_path / "public", images=16)) is None
+
+
 def test_nobody_is_asked_about_photos_that_stay_here_or_are_public(
     ava: Path, folder: RunFolder, tmp_path: Path
 ) -> None:
@@ -66,7 +73,7 @@ def test_nobody_is_asked_about_photos_that_stay_here_or_are_public(
 def test_without_a_terminal_the_ways_out_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     with pytest.raises(ConfigurationError, match=r"^They see it\. Pass --yes to agree, or --backend local"):
-        _ask_about_privacy("They see it.", yes=False)
+        ask_about_privacy("They see it.", yes=False)
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -81,13 +88,13 @@ def test_at_a_terminal_the_answer_counts(answer: bool, monkeypatch: pytest.Monke
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr(click, "confirm", confirm)
     if answer:
-        _ask_about_privacy("They see it.", yes=False)
+        ask_about_privacy("They see it.", yes=False)
     else:
         with pytest.raises(click.Abort):
-            _ask_about_privacy("They see it.", yes=False)
+            ask_about_privacy("They see it.", yes=False)
     assert asked == ["They see it. Continue?"]
 
 
 def test_who_agreed_in_the_command_is_told_nevertheless(capsys: pytest.CaptureFixture[str]) -> None:
-    _ask_about_privacy("They see it.", yes=True)
+    ask_about_privacy("They see it.", yes=True)
     assert capsys.readouterr().err == "They see it.\n"
