@@ -15,7 +15,7 @@ import click
 
 from nima.safe_io import printable
 from requestor.errors import DevnetError, RequestorError, RunStopped
-from requestor.terminal import Column, table_lines, terminal_width
+from requestor.terminal import Column, field_lines, table_lines, terminal_width
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -101,7 +101,7 @@ def up(
     started = time.monotonic()
     if detach:
         click.echo(f"Starting the devnet {name}. The first time, npm downloads the programs of the chain.", err=True)
-        _show_ready(start_devnet(options), time.monotonic() - started)
+        _show_ready(start_devnet(options, _show_step), time.monotonic() - started)
     else:
         asyncio.run(_foreground(options, started))
 
@@ -117,7 +117,7 @@ async def _foreground(options: NetworkOptions, started: float) -> None:
         shown.append(asyncio.ensure_future(_show_changes(devnet)))
 
     try:
-        await supervise_devnet(options, lambda step: click.echo(f"… {step}"), on_ready)
+        await supervise_devnet(options, _show_step, on_ready)
     finally:
         for task in shown:
             task.cancel()
@@ -141,15 +141,42 @@ async def _show_changes(devnet: Devnet) -> None:
         await asyncio.sleep(1)
 
 
+def _show_step(step: str) -> None:
+    click.echo(f"… {step}", err=True)
+
+
 def _show_ready(devnet: Devnet, seconds: float) -> None:
-    count = len(devnet.providers)
-    click.echo(f"The devnet {devnet.name} is ready after {seconds:.1f} s: {count} providers. Logs: {devnet.logs}")
-    if devnet.chain is None:
-        click.echo(
-            "It has no chain, because npm is not installed: allocations are not checked, and nothing is settled."
+    """Prints all that a program needs to use the devnet, and what to type next."""
+    from requestor.devnet import DEVNET_NETWORK
+    from requestor.devnet.provider import provider_prices
+
+    click.echo(f"The devnet {devnet.name} is ready after {seconds:.1f} s.\n")
+    rows = []
+    for index, node in enumerate(devnet.providers):
+        cpu_second, second, _ = provider_prices(index)
+        prices = [f"{3600 * price:.4g}" for price in (second, cpu_second)]
+        rows.append(
+            [node.name, *prices, node.node_id, *([node.fault] if any(n.fault for n in devnet.providers) else [])]
         )
+    columns = [Column("provider"), Column("GLM an hour", "right"), Column("and a CPU hour", "right"), Column("wallet")]
+    columns += [Column("fault")] if len(rows[0]) > len(columns) else []
+    chain = devnet.chain
+    fields = [
+        ("network", f"{DEVNET_NETWORK}, on this machine; subnet {devnet.subnet}"),
+        ("requestor", f"{devnet.requestor.node_id}"),
+        ("daemon", devnet.requestor.api_url),
+        ("app key", devnet.requestor.app_key),
+        ("chain", f"{chain.url}, token {chain.token}" if chain else "none, as npm is missing: nothing is settled"),
+        ("image", f"{devnet.image_url}, sha3 {devnet.image_hash}"),
+        ("logs", str(devnet.logs)),
+    ]
+    width = terminal_width()
+    click.echo("\n".join([*table_lines(columns, rows, width), "", *field_lines(fields, width), ""]))
     flag = "" if devnet.name == "default" else f" --name {devnet.name}"
-    click.echo(f'To use it, run: eval "$(nima-golem devnet env{flag})"')
+    click.echo("To use it, type:")
+    click.echo(f'    eval "$(nima-golem devnet env{flag})"')
+    click.echo("    nima-golem offers")
+    click.echo(f"    nima-golem devnet status{flag}\n    nima-golem devnet down{flag}")
 
 
 @devnet.command()
@@ -248,13 +275,18 @@ def settle(name: str | None, timeout: float, as_json: bool) -> None:
 @devnet.command()
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def env(name: str | None, as_json: bool) -> None:
+@click.option("--unset", is_flag=True, help="Print the commands that take the variables of any devnet back.")
+def env(name: str | None, as_json: bool, unset: bool) -> None:
     """Print the variables that make a yapapi program use the devnet, as shell commands.
 
     \b
     Examples:
         eval "$(nima-golem devnet env)"
+        eval "$(nima-golem devnet env --unset)"
     """
+    if unset:
+        _show_unset()
+        return
     running = _find(name)
     variables = {"NIMA_GOLEM_DEVNET": running.name, **running.environment()}
     if as_json:
@@ -262,6 +294,16 @@ def env(name: str | None, as_json: bool) -> None:
         return
     for key, value in variables.items():
         click.echo(f"export {key}={shlex.quote(value)}")
+
+
+def _show_unset() -> None:
+    from requestor.devnet import DEVNET_VARIABLES, devnets_folder
+
+    click.echo(f"unset {' '.join(DEVNET_VARIABLES)}")
+    parts = os.environ.get("PATH", "").split(os.pathsep)
+    kept = [part for part in parts if not Path(part).is_relative_to(devnets_folder())]
+    if kept != parts:
+        click.echo(f"export PATH={shlex.quote(os.pathsep.join(kept))}")
 
 
 @devnet.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ DEVNET_VARIABLE = "NIMA_GOLEM_DEVNET"
 DEFAULT_DEVNET = "default"
 DEVNET_NETWORK = "hoodi"  # the devnet's chain takes the place of this test network
 PLATFORM = payment_platform(DEVNET_NETWORK)
+DEVNET_VARIABLES = (
+    *(DEVNET_VARIABLE, "YAGNA_APPKEY", "YAGNA_API_URL", "GSB_URL", "YAGNA_DATADIR", "YAGNA_PAYMENT_NETWORK"),
+    *("YAGNA_PAYMENT_DRIVER", "YAGNA_SUBNET", "NIMA_GOLEM_IMAGE", "NIMA_GOLEM_IMAGE_URL", "NIMA_GOLEM_IMAGE_HASH"),
+    *("NIMA_GOLEM_IMAGE_FILE", "NIMA_GOLEM_PYTHON"),
+)
+"""The variables that `nima-golem devnet env` sets for a devnet, besides PATH."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,13 @@ def find_devnet(name: str | None = None) -> Devnet | None:
             raise DevnetError(f"Several devnets run ({names}): name one with --name or {DEVNET_VARIABLE}.")
         return default
     return running[0] if running else None
+
+
+def devnet_of_variables(environment: Mapping[str, str]) -> str | None:
+    """Returns the name of the devnet of which `nima-golem devnet env` made these variables; None if it made none."""
+    folder = Path(environment.get("YAGNA_DATADIR", ""))
+    home = devnets_folder()
+    return folder.relative_to(home).parts[0] if folder != home and folder.is_relative_to(home) else None
 
 
 def process_started(pid: int) -> int | None:

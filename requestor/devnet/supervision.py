@@ -110,7 +110,10 @@ async def _end_of(owner: int, stopped: asyncio.Event) -> None:
 
 
 def main() -> None:
-    """Runs `python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; `FD` gets the outcome of the start."""
+    """Runs `python -m requestor.devnet.supervision OPTIONS FD`: options as JSON; `FD` gets the steps of the start.
+
+    Each step is a line with a JSON object: `step` is what is started next; the last one has `ready` or `error`.
+    """
     options = NetworkOptions(**json.loads(sys.argv[1]))
     # The file is opened with the first message, which comes after the folder is locked and cleared.
     log = logging.FileHandler(devnet_folder(options.name) / "logs" / "supervisor.log", delay=True)
@@ -118,13 +121,18 @@ def main() -> None:
     started = time.monotonic()
     with os.fdopen(int(sys.argv[2]), "w") as outcome:
 
+        def tell(what: str, value: object) -> None:
+            with contextlib.suppress(BrokenPipeError):  # who asked for the devnet may have ended
+                print(json.dumps({what: value}), file=outcome, flush=True)
+
         def on_ready(devnet: Devnet) -> None:
             logger.info("ready after %.1f s", time.monotonic() - started)
-            outcome.write("ready")
+            tell("ready", True)
             outcome.close()
 
         def on_progress(step: str) -> None:
             logger.info("starting: %s", step)
+            tell("step", step)
 
         try:
             asyncio.run(supervise_devnet(options, on_progress, on_ready))
@@ -132,7 +140,7 @@ def main() -> None:
             if outcome.closed:
                 logger.error("%s", error)
             else:
-                outcome.write(str(error))
+                tell("error", str(error))
             raise SystemExit(1) from error
         except Exception:
             logger.exception("the supervisor failed")
@@ -142,11 +150,11 @@ def main() -> None:
                 shutil.rmtree(devnet_folder(options.name), ignore_errors=True)
 
 
-def start_devnet(options: NetworkOptions) -> Devnet:
+def start_devnet(options: NetworkOptions, on_progress: OnProgress = lambda _: None) -> Devnet:
     """Starts a supervisor that outlives this process unless it is the owner, and waits until its devnet is ready.
 
-    If the wait is interrupted, by Ctrl-C for example, the devnet is stopped. Raises DevnetError if the devnet does not
-    start.
+    `on_progress` is called with each step. If the wait is interrupted, by Ctrl-C for example, the devnet is stopped.
+    Raises DevnetError if the devnet does not start.
     """
     read, write = os.pipe()
     with os.fdopen(read) as outcome:
@@ -160,14 +168,18 @@ def start_devnet(options: NetworkOptions) -> Devnet:
         )
         os.close(write)
         try:
-            message = outcome.read()
+            told: dict[str, str] = {}
+            for line in outcome:
+                told = json.loads(line)
+                if "step" in told:
+                    on_progress(told["step"])
         except BaseException:
             supervisor.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 supervisor.wait(_STOP_SECONDS)
             raise
-    if message != "ready":
-        raise DevnetError(message or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
+    if "ready" not in told:
+        raise DevnetError(told.get("error") or f"The devnet did not start. See {devnet_folder(options.name) / 'logs'}.")
     return Devnet.load(devnet_state_file(options.name))
 
 
