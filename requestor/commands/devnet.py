@@ -161,12 +161,13 @@ def _show_ready(devnet: Devnet, seconds: float) -> None:
     columns = [Column("provider"), Column("GLM an hour", "right"), Column("and a CPU hour", "right"), Column("wallet")]
     columns += [Column("fault")] if len(rows[0]) > len(columns) else []
     chain = devnet.chain
+    chainless = "It has no chain, because npm is not installed: allocations are not checked, and nothing is settled."
     fields = [
         ("network", f"{DEVNET_NETWORK}, on this machine; subnet {devnet.subnet}"),
-        ("requestor", f"{devnet.requestor.node_id}"),
+        ("requestor", devnet.requestor.node_id),
         ("daemon", devnet.requestor.api_url),
         ("app key", devnet.requestor.app_key),
-        ("chain", f"{chain.url}, token {chain.token}" if chain else "none, as npm is missing: nothing is settled"),
+        ("chain", f"{chain.url}, token {chain.token}" if chain else chainless),
         ("image", f"{devnet.image_url}, sha3 {devnet.image_hash}"),
         ("logs", str(devnet.logs)),
     ]

@@ -254,6 +254,8 @@ def test_a_chain_is_not_needed(clean: None, tmp_path: Path, monkeypatch: Any):
     ended = nima_golem("devnet", "up", "--detach", "--providers", "1", "--name", "chainless")
     assert ended.returncode == 0, ended.stderr
     assert "It has no chain" in ended.stdout
+    assert all(part in ended.stdout for part in ("http://127.0.0.1:", "app key", "amber-otter", "devnet env"))
+    assert "… agents of the providers" in ended.stderr
     chainless = find_devnet("chainless")
     assert chainless is not None
     assert chainless.chain is None
