@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nima.photos.appearance import DIFFERENCE_HASH_BITS, GREYS_SIDE, Appearance, appearance_of
     from nima.photos.formats import PHOTO_SUFFIXES, PhotoError, open_image
     from nima.photos.raw import RAW_SUFFIXES
-    from nima.photos.reading import AVA_LONG_SIDE, open_photo, photo_size, read_photo
+    from nima.photos.reading import AVA_LONG_SIDE, Photo, open_photo, photo_size, read_photo
     from nima.photos.sources import PhotoSource, is_photo_source, path_of
 else:
     __getattr__, __dir__ = attach(
@@ -32,7 +32,7 @@ else:
             "appearance": ["Appearance", "DIFFERENCE_HASH_BITS", "GREYS_SIDE", "appearance_of"],
             "formats": ["PHOTO_SUFFIXES", "PhotoError", "open_image"],
             "raw": ["RAW_SUFFIXES"],
-            "reading": ["AVA_LONG_SIDE", "open_photo", "photo_size", "read_photo"],
+            "reading": ["AVA_LONG_SIDE", "Photo", "open_photo", "photo_size", "read_photo"],
             "sources": ["PhotoSource", "is_photo_source", "path_of"],
         },
     )
@@ -44,6 +44,7 @@ __all__ = [
     "PHOTO_SUFFIXES",
     "RAW_SUFFIXES",
     "Appearance",
+    "Photo",
     "PhotoError",
     "PhotoSource",
     "appearance_of",

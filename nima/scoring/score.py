@@ -79,6 +79,7 @@ class Score:
     error: a sentence with the reason; None if there is a score.
     appearance: hash, time and thumbnail of the photo; None if the scorer was not asked for them.
     group: the photo's place among its near-duplicates; None if `with_groups` has set none.
+    second: the score of the same photo by a second model; None if there is no such model.
     features: the input of the model's head for the photo, float16 `[features]`; None if the scorer was not asked for
         them. Equality of scores leaves them out.
     """
@@ -96,6 +97,7 @@ class Score:
     error: str | None
     appearance: Appearance | None = None
     group: Group | None = None
+    second: Score | None = None
     features: NDArray[np.float16] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -142,9 +144,18 @@ class Score:
         stars = None if percentile is None else stars_of_percentile(percentile)
         return replace(self, percentile=percentile, stars=stars, population=population.name)
 
-    def as_row(self, grouped: bool = False) -> dict[str, Any]:
-        """Returns the fields for JSON: all up to `error`, and, if `grouped`, also the facts of the group."""
+    def as_row(self, grouped: bool = False, seconded: bool = False) -> dict[str, Any]:
+        """Returns the fields for JSON: all up to `error`.
+
+        Args:
+            grouped: True adds the facts of the group.
+            seconded: True adds the score, its standard deviation and the name of the second model.
+        """
         row = {name: getattr(self, name) for name in _COLUMNS}
+        if seconded:
+            row["second_score"] = None if self.second is None else self.second.aesthetic_score
+            row["second_std"] = None if self.second is None else self.second.std
+            row["second_model"] = None if self.second is None else self.second.model
         if grouped:
             taken = None if self.appearance is None else self.appearance.taken
             row["taken"] = None if taken is None else taken.isoformat()
@@ -156,4 +167,4 @@ class Score:
         return row
 
 
-_COLUMNS = [one.name for one in fields(Score) if one.name not in ("appearance", "group", "features")]
+_COLUMNS = [one.name for one in fields(Score) if one.name not in ("appearance", "group", "second", "features")]

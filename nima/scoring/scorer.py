@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nima.model import PREPARATION_REVISION, read_header
-from nima.photos import Appearance, PhotoError, PhotoSource, appearance_of, is_photo_source, path_of, read_photo
+from nima.photos import Appearance, Photo, PhotoError, PhotoSource, appearance_of, is_photo_source, path_of, read_photo
 from nima.safe_io import one_line
 from nima.scoring.cache import HashedFile, KnownScore, ScoreCache
 from nima.scoring.runtimes import Runtime, open_network, sha256_of_model
@@ -38,6 +38,8 @@ class Scorer:
         cache: looks up the scores of files, and keeps them; None for no cache.
         appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
         thumbnails: True gives each score the appearance with a thumbnail.
+        second: a scorer whose score of each photo stands beside this one's, as `Score.second`; None for none. A photo
+            is opened once for both.
         runtime: "onnx" for ONNX Runtime, "torch" for PyTorch, or "auto": ONNX Runtime on CPUs if the model can be
             converted, otherwise PyTorch. ONNX Runtime takes half the time, with the same scores apart from rounding,
             and torch is not imported. The first use of a model converts it, which takes seconds and needs torch.
@@ -62,6 +64,7 @@ class Scorer:
         appearance: bool = False,
         thumbnails: bool = False,
         runtime: Runtime = "auto",
+        second: Scorer | None = None,
     ) -> None:
         path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
         header = read_header(path)
@@ -75,6 +78,7 @@ class Scorer:
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
+        self._second = second
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
 
     def score(self, photos: PhotoSource | Iterable[PhotoSource]) -> Iterator[Score]:
@@ -103,36 +107,56 @@ class Scorer:
     def _scores(self, waiting: Iterator[PhotoSource]) -> Iterator[Score]:
         pool = ThreadPoolExecutor(self._threads)
         try:
-            ahead: deque[Future[_Prepared | Score]] = deque()
+            ahead: deque[Future[tuple[_Prepared | Score, _Prepared | Score | None]]] = deque()
             while True:
                 for photo in islice(waiting, 2 * self._batch_size - len(ahead)):
                     ahead.append(pool.submit(self._prepare, photo))
                 if not ahead:
                     return
                 batch = [ahead.popleft().result() for _ in range(min(self._batch_size, len(ahead)))]
-                yield from (score.ranked_in(self.population) for score in self._score(batch))
+                scores = self._score([first for first, _ in batch])
+                seconds = self._second._score([second for _, second in batch if second]) if self._second else iter(())
+                for score, (_, second) in zip(scores, batch, strict=True):
+                    yield score if second is None else replace(score, second=next(seconds))
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for photos that are read ahead
 
-    def _prepare(self, photo: PhotoSource) -> _Prepared | Score:
-        """Decodes a photo to the network's input; returns a score if the cache has it or the photo is unreadable."""
+    def _prepare(self, photo: PhotoSource) -> tuple[_Prepared | Score, _Prepared | Score | None]:
+        """Decodes a photo for this model and for the second, which may be None.
+
+        Returns a score in place of an input if the cache has it, or if the photo is unreadable.
+        """
         path = path_of(photo)
         file = self._cache.identify(Path(path)) if self._cache is not None and path else None
-        if self._cache is not None and file is not None:
-            known = self._cache.find(file.sha256, self._cache_key)
-            looks = self._cache.find_appearance(file.sha256, self._thumbnails) if self._appearance else None
-            features = self._cache.find_features(file.sha256, self._cache_key) if self._features else None
-            complete = (looks is not None or not self._appearance) and (features is not None or not self._features)
-            if known is not None and complete:
-                return Score.of(path, known.probabilities, self.model, known.width, known.height, looks, features)
+        known = self._known(path, file)
+        second: _Prepared | Score | None = self._second._known(path, file) if self._second is not None else None
+        if known is not None and (self._second is None or second is not None):
+            return known, second
         try:
             # The model learnt from AVA's photos: larger photos are reduced to their size, others stay as they are.
             opened = read_photo(photo, long_side=self.preparation.long_side)
         except PhotoError as error:
-            return Score.failed(path, self.model, str(error))
-        image = self.preparation.rgb_bytes(opened.image)
-        looks = appearance_of(opened, self._thumbnails) if self._appearance else None
-        return _Prepared(path, image, opened.width, opened.height, file, looks)
+            return Score.failed(path, self.model, str(error)).ranked_in(self.population), None
+        if self._second is not None and second is None:
+            second = self._second._input(path, file, opened)
+        return known or self._input(path, file, opened), second
+
+    def _known(self, path: str, file: HashedFile | None) -> Score | None:
+        """Returns the score of a file that the cache has with all that was asked for; None if it has not."""
+        if self._cache is None or file is None:
+            return None
+        known = self._cache.find(file.sha256, self._cache_key)
+        looks = self._cache.find_appearance(file.sha256, self._thumbnails) if self._appearance else None
+        features = self._cache.find_features(file.sha256, self._cache_key) if self._features else None
+        if known is None or (looks is None and self._appearance) or (features is None and self._features):
+            return None
+        score = Score.of(path, known.probabilities, self.model, known.width, known.height, looks, features)
+        return score.ranked_in(self.population)
+
+    def _input(self, path: str, file: HashedFile | None, photo: Photo) -> _Prepared:
+        image = self.preparation.rgb_bytes(photo.image)
+        looks = appearance_of(photo, self._thumbnails) if self._appearance else None
+        return _Prepared(path, image, photo.width, photo.height, file, looks)
 
     def _score(self, batch: list[_Prepared | Score]) -> Iterator[Score]:
         prepared = [photo for photo in batch if isinstance(photo, _Prepared)]
@@ -156,7 +180,8 @@ class Scorer:
                 yield photo
             else:
                 p, row = next(outputs)
-                yield Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance, row)
+                score = Score.of(photo.path, p, self.model, photo.width, photo.height, photo.appearance, row)
+                yield score.ranked_in(self.population)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[list[float]]:
         """Returns the probabilities of the ratings 1 to 10 for each prepared photo, RGB bytes `[side, side, 3]`."""

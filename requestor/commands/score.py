@@ -16,6 +16,8 @@ import click
     "-0", "--null", is_flag=True, help="Read paths from stdin that end with a zero byte, as `find -print0` writes them."
 )
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
+@click.option("--second-model", metavar="MODEL",
+              help="Score with this model, too, in columns of its own: a technical one, for example.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table",
               show_default=True, help="table is for people, the others are for programs.")  # fmt: skip
 @click.option(
@@ -83,6 +85,7 @@ def score(
     recursive: bool,
     null: bool,
     model: str | None,
+    second_model: str | None,
     format_: Literal["table", "json", "jsonl", "csv"],
     output: Path | None,
     top: int | None,
@@ -144,6 +147,7 @@ def score(
         path_list=sys.stdin.buffer if listed else None,
         separator=b"\0" if null else b"\n",
         model=model,
+        second_model=second_model,
         format=format_,
         output=output,
         sort=sort,

@@ -16,10 +16,13 @@ CSV_COLUMNS = (
     *("percentile", "stars", "population", "model", "width", "height", "error"),
 )
 """The columns of CSV: those of JSON, with one column for each of the ten probabilities."""
+SECOND_COLUMNS = ("second_score", "second_std", "second_model")
+"""The further columns if a second model scores, too."""
 GROUP_COLUMNS = ("taken", "group", "best", "sequence", "sharpness", "exposure")
 """The further columns if photos are grouped."""
 
 
+_TEXTS = {"population", "model", "second_model", "error"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that spreadsheets compute or skip
 
 
@@ -31,22 +34,22 @@ def as_cell(value: object, mark: str = "'") -> object:
     return mark + value if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def as_json_lines(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+def as_json_lines(scores: Iterable[Score], grouped: bool = False, seconded: bool = False) -> Iterator[str]:
     """Yields one JSON object per line."""
     for score in scores:
-        yield json.dumps(score.as_row(grouped)) + "\n"
+        yield json.dumps(score.as_row(grouped, seconded)) + "\n"
 
 
-def as_json(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+def as_json(scores: Iterable[Score], grouped: bool = False, seconded: bool = False) -> Iterator[str]:
     """Yields one JSON array, with one object per line."""
     before = "[\n"
     for score in scores:
-        yield before + json.dumps(score.as_row(grouped))
+        yield before + json.dumps(score.as_row(grouped, seconded))
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
+def as_csv(scores: Iterable[Score], grouped: bool = False, seconded: bool = False) -> Iterator[str]:
     """Yields a line of column names, then one line for each photo (RFC 4180, but with plain line feeds).
 
     An empty field stands for None. A path that a spreadsheet would take for a formula begins with `./`, other texts
@@ -63,12 +66,12 @@ def as_csv(scores: Iterable[Score], grouped: bool = False) -> Iterator[str]:
         # return in a name.
         return line.getvalue().removesuffix("\r\n") + "\n"
 
-    columns = (*CSV_COLUMNS, *(GROUP_COLUMNS if grouped else ()))
+    columns = (*CSV_COLUMNS, *(SECOND_COLUMNS if seconded else ()), *(GROUP_COLUMNS if grouped else ()))
     yield written(columns)
     for score in scores:
-        values = score.as_row(grouped)
+        values = score.as_row(grouped, seconded)
         for rating, probability in enumerate(score.probabilities or (None,) * BUCKETS, start=1):
             values[f"p{rating}"] = probability
         values["path"] = as_cell(values["path"], "./")
-        values |= {column: as_cell(values[column]) for column in ("population", "model", "error")}
+        values |= {column: as_cell(values[column]) for column in _TEXTS & values.keys()}
         yield written(values[column] for column in columns)

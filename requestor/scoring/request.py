@@ -46,6 +46,7 @@ class ScoreRequest:
     recursive: True searches folders inside folders, too.
     path_list: a stream of further paths, each of which ends with `separator`; None for none.
     model: path of a model, or its name in the table of weights; None for the default model.
+    second_model: a model whose score stands beside the other's; None for none.
     format: format of the rows.
     output: file for the rows; None for stdout.
     sort: order of the rows; None for the highest score first in a table, and the order of the input otherwise.
@@ -69,6 +70,7 @@ class ScoreRequest:
     path_list: BinaryIO | None = None
     separator: bytes = b"\n"
     model: str | None = None
+    second_model: str | None = None
     format: Literal["table", "json", "jsonl", "csv"] = "table"
     output: Path | None = None
     sort: Literal["score", "spread", "path", "input"] | None = None
@@ -176,7 +178,15 @@ def _acted(actions: PhotoActions, chosen: Iterator[Score], count: _Count) -> Ite
 
 
 def _scorer(request: ScoreRequest) -> Scorer:
-    path = find_or_fetch_model(request.model or DEFAULT_MODEL)
+    cache = _cache(request)
+    second = None
+    if request.second_model is not None:
+        second = _scorer_of(request, request.second_model, cache)
+    return _scorer_of(request, request.model or DEFAULT_MODEL, cache, second)
+
+
+def _scorer_of(request: ScoreRequest, model: str, cache: ScoreCache | None, second: Scorer | None = None) -> Scorer:
+    path = find_or_fetch_model(model)
     if uses_onnx_runtime(request.runtime, request.device) and not request.quiet:
         announce_conversion(path)
     scorer = Scorer(
@@ -184,10 +194,11 @@ def _scorer(request: ScoreRequest) -> Scorer:
         device=request.device,
         batch_size=request.batch_size,
         threads=request.threads,
-        cache=_cache(request),
+        cache=cache,
         appearance=request.grouped,
         thumbnails=request.sheet_path is not None,
         runtime=request.runtime,
+        second=second,
     )
     if request.verbose:
         request.note(f"{scorer.model} on {scorer.device}")
@@ -272,9 +283,10 @@ def _with_bar(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) ->
 def _write_rows(request: ScoreRequest, scores: Iterator[Score], file: BinaryIO) -> None:
     if request.format == "table":
         # All scores are collected first, so that the progress bar has left the terminal before the table is printed.
-        text = as_table(list(scores), terminal_width(file), request.grouped)
+        text = as_table(list(scores), terminal_width(file), request.grouped, request.second_model is not None)
     else:
-        text = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[request.format](scores, request.grouped)
+        written = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}[request.format]
+        text = written(scores, request.grouped, request.second_model is not None)
     for line in text:
         file.write(line.encode("utf-8", "surrogateescape"))  # the bytes of a path are written unchanged
         file.flush()

@@ -8,10 +8,13 @@ from nima.scoring import AVA_POPULATION, Score
 from requestor.terminal import Column, table_lines
 
 _LONGEST_POPULATION = 12  # characters of a data set's name in the heading
+_LONGEST_SECOND = 14  # characters of the second model's name
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = False) -> Iterator[str]:
+def as_table(
+    scores: Iterable[Score], width: int | None = None, grouped: bool = False, seconded: bool = False
+) -> Iterator[str]:
     """Yields the lines of a table with a row for each photo.
 
     A row has mean, standard deviation, stars, percentile among the photos of the model's population, probabilities of
@@ -21,23 +24,28 @@ def as_table(scores: Iterable[Score], width: int | None = None, grouped: bool = 
         scores: the scores, in the order of the rows.
         width: number of columns of the terminal, into which paths are cut; None if the output is no terminal.
         grouped: True adds a column with the group of each photo that has near-duplicates.
+        seconded: True adds a column with the score by the second model, under its name.
     """
     rows: list[list[str] | str] = []
-    population = AVA_POPULATION.name
+    population, second = AVA_POPULATION.name, "second" if seconded else ""
     for score in scores:
         population = score.population
+        if score.second is not None:
+            second = score.second.model.partition("@")[0][:_LONGEST_SECOND]
         if score.error is not None:
             rows.append(f"– {score.error}")
         else:
-            rows.append([*_figures(score), *([_group(score)] if grouped else []), score.path])
-    for line in table_lines(_columns(population, grouped), rows, width):
+            more = [*([_second(score)] if seconded else []), *([_group(score)] if grouped else [])]
+            rows.append([*_figures(score), *more, score.path])
+    for line in table_lines(_columns(population, second, grouped), rows, width):
         yield f"{line}\n"
 
 
-def _columns(population: str, grouped: bool) -> list[Column]:
+def _columns(population: str, second: str, grouped: bool) -> list[Column]:
     rank = f"in {population[:_LONGEST_POPULATION]}"
     figures = (Column("score", "right"), Column("spread", "right"), Column("stars"), Column(rank), Column("1 … 10"))
-    return [*figures, *([Column("group")] if grouped else []), Column("photo", if_narrow="cut start")]
+    more = [*([Column(second, "right")] if second else []), *([Column("group")] if grouped else [])]
+    return [*figures, *more, Column("photo", if_narrow="cut start")]
 
 
 def _figures(score: Score) -> list[str]:
@@ -46,6 +54,12 @@ def _figures(score: Score) -> list[str]:
     stars = "★" * score.stars + "☆" * (5 - score.stars)
     share = f"above {score.percentile:.0f}%"
     return [f"{score.aesthetic_score:.2f}", f"±{score.std:.2f}", stars, share, histogram(score.probabilities)]
+
+
+def _second(score: Score) -> str:
+    if score.second is None or score.second.aesthetic_score is None:
+        return ""
+    return f"{score.second.aesthetic_score:.2f}"
 
 
 def _group(score: Score) -> str:

@@ -318,3 +318,31 @@ def test_the_default_model_scores_without_what_it_does_not_need(folder: Path, tm
     assert Path(imported).is_relative_to(tmp_path)
     assert line.endswith("a.JPG")
     assert modules == "[]"
+
+
+def test_a_second_model_scores_in_columns_of_its_own(
+    folder: Path, model: Path, spread_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    photos = [folder / "a.JPG", folder / "b.jpg", tmp_path / "broken.jpg"]
+    cache = ("--cache", tmp_path / "scores.sqlite")
+    alone = [
+        [
+            json.loads(line)
+            for line in score(*photos, "--model", path, "--format", "jsonl", *cache).stdout.splitlines()[:3]
+        ]
+        for path in (spread_model, model)
+    ]
+    asked = (*photos, "--model", spread_model, "--second-model", model, *cache)
+    for more in ((), ("--no-cache",)):  # of the cache, and of photos that are opened once for both
+        done = score(*(option for option in asked if not more or option not in cache), *more, "--format", "jsonl")
+        rows = [json.loads(line) for line in done.stdout.splitlines()[:3]]
+        assert list(rows[0]) == [*COLUMNS, "second_score", "second_std", "second_model"]
+        for row, first, second in zip(rows, *alone, strict=True):
+            assert row["aesthetic_score"] == pytest.approx(first["aesthetic_score"])
+            assert (row["path"], row["model"], row["error"]) == (first["path"], first["model"], first["error"])
+            assert row["second_score"] == pytest.approx(second["aesthetic_score"])
+        assert [row["second_model"] for row in rows] == [alone[1][0]["model"]] * 2 + [None]
+    assert alone[0][0]["aesthetic_score"] != pytest.approx(alone[1][0]["aesthetic_score"])
+    assert "second_score,second_std,second_model" in score(*asked, "--format", "csv").stdout.splitlines()[0]
+    assert "small" in score(*asked).stdout.splitlines()[0]
