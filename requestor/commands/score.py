@@ -15,6 +15,8 @@ import click
 @click.option(
     "-0", "--null", is_flag=True, help="Read paths from stdin that end with a zero byte, as `find -print0` writes them."
 )
+@click.option("--from-sheet", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Score the photos with stars on a contact sheet: FILE is the list that it saves.")  # fmt: skip
 @click.option("--model", help="A model's file, or a name of `models list`. [default: mobilenet_v1-ava]")
 @click.option("--second-model", metavar="MODEL",
               help="Score with this model, too, in columns of its own: a technical one, for example.")  # fmt: skip
@@ -84,6 +86,7 @@ def score(
     photos: tuple[str, ...],
     recursive: bool,
     null: bool,
+    from_sheet: Path | None,
     model: str | None,
     second_model: str | None,
     format_: Literal["table", "json", "jsonl", "csv"],
@@ -126,6 +129,7 @@ def score(
         nima-golem score -r holiday/ --top 20 --copy-to best/
         nima-golem score -r holiday/ --xmp --dry-run
         nima-golem score -r holiday/ --html holiday.html
+        nima-golem score --from-sheet marks.json --copy-to best/
         nima-golem score -r holiday/ --best-of-group --min-score 5 --link-to kept/
         nima-golem score 'holiday/**/IMG_*.jpg' --format csv --output scores.csv
         find . -name '*.jpg' -print0 | nima-golem score -0 - --format jsonl --min-score 5.5
@@ -133,7 +137,12 @@ def score(
     if xmp not in (None, "sidecar", "embed"):  # a photo that stands behind the option
         photos, xmp = (*photos, str(xmp)), "sidecar"
     listed = null or "-" in photos
-    if not photos and not listed:
+    if from_sheet is not None and (photos or listed or xmp):
+        raise click.UsageError(
+            "--from-sheet names the photos itself: leave PHOTOS and --xmp out. To write the stars of the sheet, use "
+            "nima-golem taste FOLDER --from-sheet FILE --xmp."
+        )
+    if not photos and not listed and from_sheet is None:
         raise click.UsageError(
             "There is nothing to score. Pass photos, folders or patterns, or - to read a list of paths from stdin."
         )
@@ -146,6 +155,7 @@ def score(
         recursive=recursive,
         path_list=sys.stdin.buffer if listed else None,
         separator=b"\0" if null else b"\n",
+        from_sheet=from_sheet,
         model=model,
         second_model=second_model,
         format=format_,

@@ -28,6 +28,7 @@ from requestor.scoring.actions import PhotoActions
 from requestor.scoring.files import LeftOut, listed_paths, photo_files
 from requestor.scoring.formats import as_csv, as_json, as_json_lines
 from requestor.scoring.marking import Marking
+from requestor.scoring.marks import read_marks
 from requestor.scoring.selection import Selection
 from requestor.scoring.table import as_table
 from requestor.scoring.users_cache import default_cache
@@ -45,6 +46,8 @@ class ScoreRequest:
     photos: files, folders and patterns.
     recursive: True searches folders inside folders, too.
     path_list: a stream of further paths, each of which ends with `separator`; None for none.
+    from_sheet: a list of marks that a contact sheet handed back: the photos in it that were kept are scored, and no
+        others; None for none.
     model: path of a model, or its name in the table of weights; None for the default model.
     second_model: a model whose score stands beside the other's; None for none.
     format: format of the rows.
@@ -69,6 +72,7 @@ class ScoreRequest:
     recursive: bool = False
     path_list: BinaryIO | None = None
     separator: bytes = b"\n"
+    from_sheet: Path | None = None
     model: str | None = None
     second_model: str | None = None
     format: Literal["table", "json", "jsonl", "csv"] = "table"
@@ -122,7 +126,11 @@ class ScoreRequest:
 
         Args:
             left_out: receives what is not scored, as for `photo_files`.
+
+        Raises `ConfigurationError` if `from_sheet` is no list of marks.
         """
+        if self.from_sheet is not None:  # its paths are those of files: no folder is searched, no pattern is matched
+            return (Path(mark.path) for mark in read_marks(self.from_sheet) if mark.stars > 0)
         return photo_files(self._paths(), self.recursive, left_out)
 
     def _paths(self) -> Iterator[str]:

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -24,6 +24,21 @@ from requestor.html_templates import inline_sources, templates_of
 _BEGINNING = b'<!doctype html>\n<html lang="en">\n<meta name="generator" content="nima-golem contact sheet">\n'
 # Twentieths of a photo's width divided by its height: the page rounds to one of them, and cuts what is beyond them.
 _WIDTHS = range(12, 53)
+
+
+@dataclass
+class FolderSummary:
+    """Summarises the photos of one folder: their number, their mean score and the highest score."""
+
+    photos: int = 0
+    mean: float = 0.0
+    best: float = 0.0
+
+    def add(self, score: float) -> None:
+        """Takes the score of one more photo, 1 to 10, into account."""
+        self.photos += 1
+        self.mean += (score - self.mean) / self.photos
+        self.best = max(self.best, score)
 
 
 class ContactSheet:
@@ -54,15 +69,18 @@ class ContactSheet:
         """Yields each score after it was written to the sheet. Raises `ConfigurationError` if it cannot be written."""
         page: Any = templates_of("requestor.scoring").get_template("contact_sheet.html").module
         failures = []
-        self._write(page.beginning(_policy(page.beginning("", _WIDTHS) + page.end([])), _WIDTHS))
+        folders: dict[str, FolderSummary] = {}
+        self._write(page.beginning(_policy(page.beginning("", _WIDTHS) + page.end([], {})), _WIDTHS))
         for score in scores:
-            if score.error is None:
+            if score.aesthetic_score is not None:
                 self._write(page.item(self._item(score)))
                 self.photos += 1
+                folder = printable(os.path.dirname(score.path)) or "."
+                folders.setdefault(folder, FolderSummary()).add(score.aesthetic_score)
             else:
-                failures.append(printable(score.error))
+                failures.append(printable(score.error or ""))
             yield score
-        self._write(page.end(failures))
+        self._write(page.end(failures, folders))
 
     def _item(self, score: Score) -> dict[str, Any]:
         """Returns the values of a photo that the template shows."""
@@ -98,6 +116,7 @@ class ContactSheet:
             "picture": picture,
             "mark": mark,
             "score": f"{score.aesthetic_score:.2f}",
+            "rank": f"above {score.percentile:.0f}% · ±{score.std:.2f}",
             "stars": "★" * score.stars,
             "bars": _bars(score.probabilities),
             "path": path,

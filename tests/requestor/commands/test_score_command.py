@@ -346,3 +346,23 @@ def test_a_second_model_scores_in_columns_of_its_own(
     assert alone[0][0]["aesthetic_score"] != pytest.approx(alone[1][0]["aesthetic_score"])
     assert "second_score,second_std,second_model" in score(*asked, "--format", "csv").stdout.splitlines()[0]
     assert "small" in score(*asked).stdout.splitlines()[0]
+
+
+def test_the_photos_that_a_sheet_kept_are_copied(folder: Path, model: Path, tmp_path: Path) -> None:
+    marks = [
+        {"path": str(folder / "a.JPG"), "stars": 4}, {"path": str(folder / "b.jpg"), "stars": -1},
+        {"path": str(folder / "c.jpeg"), "stars": 1}, {"path": str(folder / "*"), "stars": 0},
+    ]  # fmt: skip
+    (tmp_path / "marks.json").write_text(json.dumps({"format": "nima-golem marks 1", "marks": marks}))
+    asked = ("--from-sheet", tmp_path / "marks.json", "--model", model)
+    assert score(*asked, "--copy-to", tmp_path / "best").exit_code == 0
+    assert {path.name for path in (tmp_path / "best").iterdir()} == {"a.JPG", "c.jpeg"}
+    assert "leave PHOTOS and --xmp out" in score(folder, *asked).stderr
+    for path in (str(folder), str(folder / "*")):  # neither a folder nor a pattern is a photo
+        (tmp_path / "marks.json").write_text(
+            json.dumps({"format": "nima-golem marks 1", "marks": [{"path": path, "stars": 5}]})
+        )
+        done = score(*asked, "--copy-to", tmp_path / "none")
+        assert (done.exit_code, (tmp_path / "none").exists()) == (1, False)
+    (tmp_path / "marks.json").write_text("{}")
+    assert "no list of marks" in score(*asked).stderr

@@ -266,3 +266,23 @@ def test_the_command_says_at_once_that_it_will_not_replace_a_file(
     assert (result.exit_code, result.stdout) == (2, "")
     assert "no contact sheet" in result.stderr
     assert path.read_text() == "mine"
+
+
+def test_cards_show_percentile_and_spread_and_folders_are_summed_up(tmp_path: Path, browser: Browser) -> None:
+    paths = {"a/1.jpg": 4, "a/2.jpg": 8, "b/<i>/3.jpg": 6}
+    write(tmp_path / "sheet.html", [score_of(path, rating) for path, rating in paths.items()])
+    browser.open(tmp_path / "sheet.html")
+    ranks = browser.run("return [...document.querySelectorAll('.rank')].map(one => one.textContent)")
+    first = score_of("a/1.jpg", 4)
+    assert ranks[0] == f"above {first.percentile:.0f}% · ±{first.std:.2f}"
+    assert len(set(ranks)) == 3
+    rows = (
+        "return [...document.querySelectorAll('#folders tr')].map(row => [...row.children].map(one => one.textContent))"
+    )
+    scores = {path: score_of(path, rating).aesthetic_score or 0 for path, rating in paths.items()}
+    mean = (scores["a/1.jpg"] + scores["a/2.jpg"]) / 2
+    assert [[cell.strip() for cell in row] for row in browser.run(rows)][1:] == [
+        ["a", "2", f"{mean:.2f}", f"{scores['a/2.jpg']:.2f}"],
+        ["b/<i>", "1", f"{scores['b/<i>/3.jpg']:.2f}", f"{scores['b/<i>/3.jpg']:.2f}"],
+    ]
+    assert browser.console() == []
