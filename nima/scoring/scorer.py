@@ -38,8 +38,6 @@ class Scorer:
         cache: looks up the scores of files, and keeps them; None for no cache.
         appearance: True gives each score the appearance of its photo, by which near-duplicates are found.
         thumbnails: True gives each score the appearance with a thumbnail.
-        second: a scorer whose score of each photo stands beside this one's, as `Score.second`; None for none. A photo
-            is opened once for both.
         runtime: "onnx" for ONNX Runtime, "torch" for PyTorch, or "auto": ONNX Runtime on CPUs if the model can be
             converted, otherwise PyTorch. ONNX Runtime takes half the time, with the same scores apart from rounding,
             and torch is not imported. The first use of a model converts it, which takes seconds and needs torch.
@@ -64,7 +62,6 @@ class Scorer:
         appearance: bool = False,
         thumbnails: bool = False,
         runtime: Runtime = "auto",
-        second: Scorer | None = None,
     ) -> None:
         path = find_model(DEFAULT_MODEL if model is None else os.fspath(model))
         header = read_header(path)
@@ -78,8 +75,16 @@ class Scorer:
         self._cache = cache
         self._appearance = appearance or thumbnails
         self._thumbnails = thumbnails
-        self._second = second
+        self._second: Scorer | None = None
         self._cache_key = f"{sha256}/{PREPARATION_REVISION}"
+
+    def beside(self, second: Scorer) -> Scorer:
+        """Sets a second scorer, whose score of each photo is `Score.second` from now on; returns this scorer.
+
+        A photo is opened once for both.
+        """
+        self._second = second
+        return self
 
     def score(self, photos: PhotoSource | Iterable[PhotoSource]) -> Iterator[Score]:
         """Scores one photo or many, in order.

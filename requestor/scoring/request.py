@@ -187,13 +187,13 @@ def _acted(actions: PhotoActions, chosen: Iterator[Score], count: _Count) -> Ite
 
 def _scorer(request: ScoreRequest) -> Scorer:
     cache = _cache(request)
-    second = None
-    if request.second_model is not None:
-        second = _scorer_of(request, request.second_model, cache)
-    return _scorer_of(request, request.model or DEFAULT_MODEL, cache, second)
+    scorer = _scorer_of(request, request.model or DEFAULT_MODEL, cache)
+    if request.second_model is None:
+        return scorer
+    return scorer.beside(_scorer_of(request, request.second_model, cache))
 
 
-def _scorer_of(request: ScoreRequest, model: str, cache: ScoreCache | None, second: Scorer | None = None) -> Scorer:
+def _scorer_of(request: ScoreRequest, model: str, cache: ScoreCache | None) -> Scorer:
     path = find_or_fetch_model(model)
     if uses_onnx_runtime(request.runtime, request.device) and not request.quiet:
         announce_conversion(path)
@@ -206,7 +206,6 @@ def _scorer_of(request: ScoreRequest, model: str, cache: ScoreCache | None, seco
         appearance=request.grouped,
         thumbnails=request.sheet_path is not None,
         runtime=request.runtime,
-        second=second,
     )
     if request.verbose:
         request.note(f"{scorer.model} on {scorer.device}")
