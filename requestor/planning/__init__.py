@@ -8,6 +8,7 @@ from nima.lazy import attach
 
 if TYPE_CHECKING:
     from requestor.planning.attempt_time import START_SECONDS, USUAL_START_SECONDS, AttemptTime, attempt_times
+    from requestor.planning.memory import JOB_MEMORY, VM_ROOM_MB, check_memory
     from requestor.planning.speeds import JOB_CORE_SECONDS, SLOW_CORES, USUAL_THREADS, Speed, speed_of
     from requestor.planning.stages import (
         SHARD_IMAGES,
@@ -35,6 +36,7 @@ else:
         __name__,
         {
             "attempt_time": ["START_SECONDS", "USUAL_START_SECONDS", "AttemptTime", "attempt_times"],
+            "memory": ["JOB_MEMORY", "VM_ROOM_MB", "check_memory"],
             "speeds": ["JOB_CORE_SECONDS", "SLOW_CORES", "USUAL_THREADS", "Speed", "speed_of"],
             "stages": [
                 "SHARD_IMAGES",
@@ -62,6 +64,7 @@ else:
 
 __all__ = [
     "JOB_CORE_SECONDS",
+    "JOB_MEMORY",
     "LEAST_UPLINK",
     "SHARD_IMAGES",
     "SLOW_CORES",
@@ -71,6 +74,7 @@ __all__ = [
     "USUAL_START_SECONDS",
     "USUAL_THREADS",
     "USUAL_UPLINK",
+    "VM_ROOM_MB",
     "AttemptTime",
     "PlannedTask",
     "RoundWork",
@@ -81,6 +85,7 @@ __all__ = [
     "Upload",
     "attempt_times",
     "bytes_of",
+    "check_memory",
     "embedding_tasks",
     "evaluation_tasks",
     "forward_core_seconds",

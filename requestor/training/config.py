@@ -10,6 +10,7 @@ from typing import Any
 from requestor.backends import HiringConfig
 from requestor.errors import ConfigurationError
 from requestor.golem import chosen_network, chosen_subnet
+from requestor.planning import check_memory
 from requestor.training.options import TrainOptions
 from requestor.training.strategies import STRATEGIES, Strategy
 
@@ -50,6 +51,8 @@ class RunConfig(HiringConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.backend == "golem":
+            check_memory(self.backbone, self.blocks)
         if not (self.ava / "AVA.txt").is_file():
             raise ConfigurationError(
                 f"{self.ava / 'AVA.txt'} does not exist: --ava must name a folder with AVA.txt and images/."
