@@ -1,6 +1,6 @@
 """Reads and writes a run's folder, which holds everything that a run needs to go on, and stays valid after any kill.
 
-run.json         the identity of the run (data, backbone, seed, …); it never changes
+run.json         the identity of the run (data, backbone, seed, …), its beginning and version; it never changes
 options.json     the options of the last command, for `nima-golem runs resume`
 data.json        what the data set is: its name, its raters, its licence
 privacy.json     the agreement of the photos' owner that providers see them
@@ -25,10 +25,12 @@ import fcntl
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from nima.safe_io import printable, write_atomically
+from nima.version import VERSION
 from requestor.errors import RunFolderError
 from requestor.records.journal import append, lines
 from requestor.records.ledger import Ledger
@@ -140,7 +142,9 @@ class RunFolder(RunFiles):
                 f"Another process is working in {path}: wait for it, or choose another --run-dir."
             ) from None
         if not run_file.exists():
-            write_atomically(run_file, json.dumps(identity, indent=1).encode())
+            began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            made = {**identity, "began": began, "version": VERSION}
+            write_atomically(run_file, json.dumps(made, indent=1).encode())
             return
         existing = self.read("run.json")
         # Older versions of this program wrote more options, which may change now.

@@ -125,6 +125,7 @@ class RunRecord:
         strategy: name of the strategy of the run's last command; empty if it is not in `options.json`.
         wanted: number of rounds of the last command; None if it is not fixed, or not known.
         ended_because: the reason why the training ended, as a phrase; None while it goes on.
+        options: the content of `options.json`; None if there is none.
         data: the description of the data set (`data.json`); None if an earlier version of this program made the run.
     """
 
@@ -143,6 +144,7 @@ class RunRecord:
     wanted: int | None = None
     ended_because: str | None = None
     data: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
 
     @property
     def rounds_done(self) -> int:
@@ -194,6 +196,7 @@ def read_run_record(folder: Path) -> RunRecord:
         wanted=state.get("wanted"),
         ended_because=END_REASONS.get(state.get("ended_because", "")),
         data=files.read("data.json"),
+        options=files.options(),
     )
 
 

@@ -18,6 +18,7 @@ from requestor.html_templates import inline_sources, templates_of
 from requestor.money import show_glm
 from requestor.records import RunRecord, read_run_record
 from requestor.terminal import show_duration
+from requestor.training.report.about import about_run
 from requestor.training.report.charts import Point, Series, line_chart
 from requestor.training.report.heat_map import heat_map
 from requestor.training.report.photos import gallery
@@ -64,15 +65,16 @@ def write_report(folder: Path) -> Path:
         except NimaError as error:
             missing = str(error)
     path = folder / _FILE
-    write_atomically(path, render(record, tested, missing).encode())
+    write_atomically(path, render(record, folder, tested, missing).encode())
     return path
 
 
-def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
+def render(record: RunRecord, folder: Path, tested: Tested | None, missing: str = "") -> str:
     """Renders the page as HTML.
 
     Args:
         record: everything that is known from the run's folder.
+        folder: the run's folder, in which the page will be.
         tested: the test photos with their distributions; None before the evaluation, or if they cannot be read.
         missing: the reason why they cannot be read; empty otherwise.
     """
@@ -88,6 +90,7 @@ def render(record: RunRecord, tested: Tested | None, missing: str = "") -> str:
         record=record,
         title=one_line(f"NIMA, {record.identity['backbone']}, trained on {dataset.name}"),
         dataset=dataset,
+        about=about_run(folder, record, dataset),
         tiles=_tiles(record),
         budget=record.budget,
         paid=record.backend != "local",

@@ -18,6 +18,7 @@ from run_folder import add_round, finish_run, pay, start_run, update
 from nima.ava.prediction_table import read_prediction_table
 from nima.ava.ratings_list import image_path, read_ratings
 from nima.ratings.distribution import mean_rating, normalise_votes
+from nima.version import VERSION
 from requestor.errors import RunFolderError
 from requestor.records.folder import RunFolder
 from requestor.records.round_record import RoundEntry
@@ -110,6 +111,16 @@ def test_a_report_of_drawn_photos_does_not_speak_of_people(ava: Path, tmp_path: 
     assert "trained on tiny-AVA" in said
 
 
+def test_it_tells_what_the_run_was_and_links_its_results(finished: Path) -> None:
+    said, page = text(finished), finished.read_text(encoding="utf-8")
+    assert re.search(r"Began 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", said)
+    assert f"Made by nima-golem {VERSION}" in said
+    assert "Command nima-golem train --ava " in said
+    links = set(re.findall(r'href="([\w.]+)"', page))
+    assert links == {"model.safetensors", "predictions.csv", "receipt.json"}
+    assert all((finished.parent / link).is_file() for link in links)
+
+
 def test_it_holds_results_providers_prices_verdicts_and_cost(finished: Path) -> None:
     said = text(finished)
     metrics = json.loads((finished.parent / "evaluation.json").read_text())["metrics"]
@@ -155,13 +166,12 @@ def test_only_the_style_of_the_page_itself_is_applied(finished: Path, browser: B
 
 
 def test_nothing_is_loaded_from_elsewhere(finished: Path, hostile: Path) -> None:
+    allowed = r"data:image/jpeg;base64,|#|[A-Za-z_]+\.(safetensors|md|csv|json)[\"']"  # files beside the page
     for report in (finished, hostile):
         page = report.read_text(encoding="utf-8")
         tags = re.findall(r"<[a-z][^>]*>", page)
         assert not [tag for tag in tags if re.match(r"<(script|link|iframe|object|embed|base)\b", tag)]
-        assert not [
-            tag for tag in tags if re.search(r"""\s(src|href|xlink:href)=["'](?!data:image/jpeg;base64,|#)""", tag)
-        ]
+        assert not [tag for tag in tags if re.search(rf"""\s(src|href|xlink:href)=["'](?!{allowed})""", tag)]
         assert "url(" not in page
         assert "@import" not in page
 
