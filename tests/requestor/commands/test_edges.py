@@ -49,7 +49,7 @@ GROUPS = {path[0] for path in command_paths(main) if len(path) == 2}
 # What these only read, they find on any disk.
 READING = (
     *(["runs", "list"], ["providers", "list"], ["models", "list"], ["models", "info"], ["ava", "check"]),
-    *(["evaluate"], ["completion"]),
+    *(["evaluate"], ["completion"], ["cache", "list"], ["cache", "clear"]),
 )
 
 
@@ -60,6 +60,7 @@ def test_commands_that_cannot_write_say_so_in_a_sentence(kind: str, tmp_path: Pa
     photo.write_bytes(encoded(picture(1), "PNG"))
     save_spread_model(model)
     make_ava_folder(ava, images=12, tested=4)
+    (tmp_path / "stars.csv").write_text("path,stars\nphoto.png,5\n")
     scoring = ["score", str(photo), "--model", str(model)]
     commands = [
         [*scoring, "--format", "csv", "--output", "scores.csv"],
@@ -71,6 +72,9 @@ def test_commands_that_cannot_write_say_so_in_a_sentence(kind: str, tmp_path: Pa
         ["export", str(model), "--format", "torchscript", "--output", "model.pt"],
         ["ava", "tiny", "tiny", "--images", "40"],
         ["ava", "tiny", "existing", "--images", "40"],
+        ["ava", "import", str(tmp_path / "stars.csv"), "imported"],
+        ["taste", str(ava / "images")],
+        ["cache", "list"],
         ["ava", "split", str(ava), "random", "--output", "split"],
         ["train", "--ava", str(ava), "--budget", "1GLM", "--backend", "local", "--run-dir", "run"],
         ["models", "import", "mobilenet_v1-ava", str(photo)],
@@ -100,6 +104,7 @@ def test_commands_that_cannot_write_say_so_in_a_sentence(kind: str, tmp_path: Pa
         ["doctor"],
         ["serve", "--model", str(model), "--port", "1", "--host", "192.0.2.1", "--allow-network"],
         ["completion", "bash"],
+        ["cache", "clear", "--yes"],
     ]
     named = {" ".join(command[: 2 if command[0] in GROUPS else 1]) for command in commands}
     leaves = [path for path in command_paths(main) if path[0] not in GROUPS or len(path) == 2]
