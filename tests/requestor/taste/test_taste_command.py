@@ -11,6 +11,7 @@ from rated_photos import draw_rated_photos, stars_for
 from scipy.stats import spearmanr
 from spread_model import save_spread_model
 
+from nima.photos import read_photo
 from nima.scoring import Scorer
 from nima.xmp import PhotoRater
 from requestor.commands.main import main
@@ -72,6 +73,28 @@ def test_the_same_call_reads_no_photo_again_and_learns_the_same(
     first = run("taste", photos, "--start", model, "--json")
     monkeypatch.setattr("nima.scoring.scorer.read_photo", None)
     assert run("taste", photos, "--start", model, "--json").stdout == first.stdout
+
+
+def test_a_call_that_was_stopped_goes_on(photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_rated_photos(photos, 30, 30)
+    read: list[str] = []
+
+    def stopping(photo: Path, long_side: int | None = None) -> object:
+        if photo.name == "025.jpg":
+            raise KeyboardInterrupt
+        return read_photo(photo, long_side=long_side)
+
+    def counting(photo: Path, long_side: int | None = None) -> object:
+        read.append(photo.name)
+        return read_photo(photo, long_side=long_side)
+
+    monkeypatch.setattr("nima.scoring.scorer.read_photo", stopping)
+    stopped = run("taste", photos, "--start", model)
+    assert stopped.exit_code == 130
+    assert "the same command goes on" in stopped.stderr
+    monkeypatch.setattr("nima.scoring.scorer.read_photo", counting)
+    assert run("taste", photos, "--start", model).exit_code == 0
+    assert sorted(read) == [f"{index:03}.jpg" for index in range(16, 30)]  # the first batch of 16 is known
 
 
 def test_rejected_and_broken_photos_are_counted(photos: Path, model: Path) -> None:
