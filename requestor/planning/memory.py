@@ -29,7 +29,9 @@ class JobMemory:
 # Measured by `python scripts/benchmarks/job_memory.py` (one thread, torch 2.13).
 JOB_MEMORY: dict[str, JobMemory] = {
     "mobilenet_v2": JobMemory(424, 520, 1132),
+    "mobilenet_v1": JobMemory(429, 488, 1071),
     "mobilenet_v3_small": JobMemory(344, 371, 492),
+    "resnet18": JobMemory(461, 875, 984),
 }
 
 

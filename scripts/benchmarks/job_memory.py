@@ -44,12 +44,14 @@ def plan(blocks: int | None) -> TrainingPlan | None:
 
 
 def peak(folder: Path, job: Job) -> float:
-    """Does a job, and returns the largest memory of its process in MB; NaN if it failed."""
+    """Does a job, and returns the largest memory of its process in MB."""
     folder.mkdir()
     (folder / JOB_FILE).write_text(job.to_json())
     command = [sys.executable, "-c", RUN, str(folder / JOB_FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return int(done.stdout.split()[-1]) * 1024 / 1e6 if done.returncode == 0 else float("nan")
+    if done.returncode:
+        raise SystemExit(f"the job {job.job_id} with {job.backbone} failed: {done.stderr.strip()[-300:]}")
+    return int(done.stdout.split()[-1]) * 1024 / 1e6
 
 
 def measure(backbone: str) -> dict[str, float]:
