@@ -82,7 +82,7 @@ def test_a_package_stands_on_the_map_below_those_that_it_uses() -> None:
 def commands(page: Path) -> list[str]:
     """Returns the lines of a page's indented blocks that call this program, also from within another command."""
     lines = re.findall(r"^ {4,}(\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return [found for line in lines for found in re.findall(r"nima-golem [a-z][^|)]*", line)]
+    return [found for line in lines for found in re.findall(r"nima-golem [a-z][^|)`]*", line)]
 
 
 @pytest.mark.parametrize(

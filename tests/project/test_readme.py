@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_predictions(folder / "demo" / "run" / "predictions.csv", table.image_ids, table.probabilities)
     shutil.copy(ava / "images" / "1000.jpg", folder / "photo.jpg")
     shutil.copytree(ava / "images", folder / "holiday")
-    program = ROOT / "tests" / "support" / "programs" / "hello_golem.py"
+    program = ROOT / "docs" / "examples" / "hello_golem.py"
     (folder / "my_requestor.py").write_text(
         f"import runpy, sys\nsys.argv[1:] = ['photo.jpg', '.']\nrunpy.run_path({str(program)!r}, run_name='__main__')\n"
     )

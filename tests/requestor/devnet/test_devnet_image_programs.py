@@ -25,7 +25,7 @@ from requestor.image.labels import DEFAULT_PYTHON
 
 pytestmark = pytest.mark.golem
 
-HELLO = Path(__file__).parents[2] / "support" / "programs" / "hello_golem.py"
+HELLO = Path(__file__).parents[3] / "docs" / "examples" / "hello_golem.py"
 REFUSAL = "The job is of nima-golem 2.0 (protocol 9); this program is nima-golem 1.0 (protocol 8)."
 # A provider program of another version, as a requestor sees it.
 OTHER_VERSION = f'#!/bin/sh\necho "$(pwd)" > /golem/jobs/ran\necho "{REFUSAL}" >&2\nexit {EXIT_VERSION_MISMATCH}\n'

@@ -27,7 +27,7 @@ from requestor.errors import DevnetError
 
 pytestmark = pytest.mark.golem
 
-PROGRAM = Path(__file__).parents[2] / "support" / "programs" / "hello_golem.py"
+PROGRAM = Path(__file__).parents[3] / "docs" / "examples" / "hello_golem.py"
 
 
 def nima_golem(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
