@@ -61,6 +61,10 @@ SHOWN = {
         "attacks, without admission, and are told how many attack.",
         plots.attacks_table, plots.attacks_plot,
     ),
+    "attackers": Shown(
+        "The same attacks by fewer and by more attackers, under admission alone, with a hold-out of 22 photos.",
+        plots.attacks_table, plots.attacks_plot,
+    ),
     "faults": Shown(
         "One training on a devnet for each kind of fault, with real daemons and a real chain, the verdicts on the "
         "updates, and the payments. `bad-features` is compared with an embedding with honest providers, the other "
