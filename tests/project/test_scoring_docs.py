@@ -23,6 +23,7 @@ EXAMPLES = re.findall(r"^ {4}(.*nima-golem (?:score|models import) .*)$", PAGE, 
 @pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's weights")
 def test_every_command_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # models of the user's own
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     import_weights("mobilenet_v1-ava", KERAS)
     (tmp_path / "holiday" / "beach").mkdir(parents=True)

@@ -21,6 +21,7 @@ needs_weights = pytest.mark.skipif(not KERAS.exists(), reason="needs idealo's we
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # models of the user's own
     return tmp_path / "cache"
 
 
