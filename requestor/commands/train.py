@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -187,13 +188,14 @@ def run_training(options: TrainOptions, yes: bool, as_json: bool) -> None:
     from requestor.training.run import open_run
 
     run, progress = open_run(options)
-    if (notice := privacy_notice(run.config, run.folder)) is not None:
-        ask_about_privacy(notice, yes)
-        note_agreement(run.folder)
-    if options.backend == "golem" and not yes:
-        confirm_real_money(run.config.network, options.budget)
-    with progress:
-        summary = asyncio.run(_with_signals(run, progress))
+    with closing(run.folder):
+        if (notice := privacy_notice(run.config, run.folder)) is not None:
+            ask_about_privacy(notice, yes)
+            note_agreement(run.folder)
+        if options.backend == "golem" and not yes:
+            confirm_real_money(run.config.network, options.budget)
+        with progress:
+            summary = asyncio.run(_with_signals(run, progress))
     convert_for_scoring(Path(summary["model"]))
     click.echo(json.dumps(summary) if as_json else _for_people(summary))
     if summary["worse_than_constant"]:

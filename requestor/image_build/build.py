@@ -82,7 +82,7 @@ def gather_sources(context: Path) -> None:
     context.mkdir()
     shutil.copyfile(REPOSITORY / DOCKERFILE, context / DOCKERFILE)
     for name in _SOURCES:
-        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        ignored = shutil.ignore_patterns("__pycache__", ".*", "py.typed")
         shutil.copytree(REPOSITORY / name, context / name, ignore=ignored, copy_function=shutil.copyfile)
     for path in context.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,15 @@ class RunFolder(RunFiles):
         for name in ("store", "holdout", "rounds", "inbox"):
             (path / name).mkdir(parents=True, exist_ok=True)
         self._lock = (path / ".lock").open("w")
+        try:
+            self._take(run_file, identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, run_file: Path, identity: Mapping[str, Any]) -> None:
+        """Locks the folder, and writes the run's identity or compares it."""
+        path = self.path
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -31,11 +31,15 @@ def open_run(options: TrainOptions) -> tuple[TrainingRun, RunProgress]:
     description = Dataset.read(config.ava)
     require_room(config.run_dir, bytes_of_run(config, len(read_ratings(config.ava))))
     folder = RunFolder(config.run_dir, {**config.identity(), "split": split.hash})
-    again = folder.options() == options.to_json()
-    folder.write("options.json", options.to_json())
-    folder.write("data.json", description.as_json())
-    log_to(folder.path / "log.txt")
+    try:
+        again = folder.options() == options.to_json()
+        folder.write("options.json", options.to_json())
+        folder.write("data.json", description.as_json())
+        log_to(folder.path / "log.txt")
 
-    progress = RunProgress()
-    backend = open_backend(config, folder.path, folder.ledger, environment, image)
-    return TrainingRun(config, folder, backend, split, progress, again), progress
+        progress = RunProgress()
+        backend = open_backend(config, folder.path, folder.ledger, environment, image)
+        return TrainingRun(config, folder, backend, split, progress, again), progress
+    except BaseException:
+        folder.close()
+        raise

@@ -104,7 +104,7 @@ def test_every_source_of_ours_is_compiled(image: ImageInfo) -> None:
 
 
 def test_its_program_does_every_kind_of_job(folder: Path) -> None:
-    (verify,) = (command for command in COMMANDS if " verify " in command)
+    (verify,) = (command for command in COMMANDS if " verify " in command and "--vm" not in command)
     checks = [json.loads(line) for line in run(f"{verify} --json", folder).splitlines()]
     assert [check["name"] for check in checks] == [
         *(
@@ -124,7 +124,9 @@ def test_its_program_does_every_kind_of_job(folder: Path) -> None:
 
 
 def test_its_program_works_in_a_virtual_machine_without_avx(image: ImageInfo) -> None:
-    """Emulates the machine, as not every machine that runs tests has a KVM that works."""
+    """Emulates the machine, as not every machine that runs tests has a KVM that works: minutes of a core."""
+    if "NIMA_GOLEM_VM_JOB" not in os.environ:
+        pytest.skip("runs with NIMA_GOLEM_VM_JOB=1")
     if shutil.which(QEMU) is None:
         pytest.skip("needs qemu-system-x86")
     try:

@@ -75,7 +75,10 @@ def test_the_same_call_reads_no_photo_again_and_learns_the_same(
     assert run("taste", photos, "--start", model, "--json").stdout == first.stdout
 
 
-def test_a_call_that_was_stopped_goes_on(photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_was_stopped_goes_on(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMA_GOLEM_CACHE", str(tmp_path / "cache"))  # other tests have drawn the same photos
     draw_rated_photos(photos, 30, 30)
     read: list[str] = []
 

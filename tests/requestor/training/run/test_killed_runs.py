@@ -27,6 +27,7 @@ import torch
 from ava_folder import make_ava_folder
 from simulated_backend import SimulatedBackend
 
+from nima.ava import Dataset
 from provider_image.work import perform
 from requestor.backends.base import Outcome, Provider, Task
 from requestor.backends.board import with_place
@@ -75,6 +76,7 @@ def train(ava: Path, run_dir: Path, kill_at: int | None, jobs: Path, steps: Path
     )  # fmt: skip
     sys.addaudithook(watch)
     folder = RunFolder(run_dir, config.identity())
+    folder.write("data.json", Dataset.read(ava).as_json())
     with RunProgress() as progress:
         run = TrainingRun(config, folder, SimulatedBackend(work), split_of(ava, None, 0), progress)
         asyncio.run(run.run())
