@@ -34,7 +34,7 @@ SPEEDS: dict[str, Speed] = {
     "mobilenet_v3_small": Speed(62.2, 123.3, 25.4),
     "mobilenet_v3_large": Speed(31.2, 69.4, 10.7),
     "vgg16": Speed(2.7, 1.1, 0.8),
-    "vgg16_maps": Speed(2.7, 1.1, 0.8),
+    "vgg16_maps": Speed(2.7, 1.1, 0.8),  # not measured: it has the convolutions of vgg16, which take all the time
     "inception_v3": Speed(5.9, 9.2, 1.7),
     "resnet18": Speed(15.4, 15.4, 6.7),
     "resnet50": Speed(6.5, 10.0, 2.0),

@@ -1,4 +1,4 @@
-"""What a provider's VM has no room for is refused before anything is spent."""
+"""Work for which a provider's VM has no room is refused before anything is spent."""
 
 from __future__ import annotations
 
